@@ -72,23 +72,18 @@ def mutated(program: str, written: list[Document], documents: list[Document]) ->
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "policies.yaml").write_text("\n---\n".join(json.dumps(document) for document in written))
-        left = []
-        for document in documents:
-            (root / "object.yaml").write_text(json.dumps(document))
-            out = root / "out"
-            out.mkdir(exist_ok=True)
-            for file in out.iterdir():
-                file.unlink()
-            subprocess.run([program, "apply", root / "policies.yaml", "-r", root / "object.yaml", "-o", out],
-                           capture_output=True, text=True, check=False)
-            after = [part for file in sorted(out.iterdir()) for part in yaml.safe_load_all(file.read_text()) if part]
-            left.append(after[-1] if after else document)
-        return left
+        (root / "objects.yaml").write_text("\n---\n".join(json.dumps(document) for document in documents))
+        (root / "out").mkdir()
+        subprocess.run([program, "apply", root / "policies.yaml", "-r", root / "objects.yaml", "-o", root / "out"],
+                       capture_output=True, text=True, check=False)
+        left = {part["metadata"]["name"]: part for file in sorted((root / "out").iterdir())
+                for part in yaml.safe_load_all(file.read_text()) if part}
+    return [left.get(document["metadata"]["name"], document) for document in documents]
 
 
 def main(count: int, folder: Path | None) -> int:
     program = peer("kyverno-next")
-    asked = different = 0
+    asked = changed = different = 0
     for document in policies(folder):
         made = autogen.generated(document)
         try:
@@ -104,11 +99,12 @@ def main(count: int, folder: Path | None) -> int:
             after = mutated(str(program), [*result.documents], subjects)
             for subject, left, right in zip(subjects, before, after, strict=True):
                 asked += 1
+                changed += left != subject
                 if left != right:
                     different += 1
                     print(f"{result.policy}/{result.rule}", json.dumps(subject), json.dumps(left), json.dumps(right),
-                          sep="\n    ")
-    print(f"{asked} objects, {different} different")
+                          sep="\n    ", flush=True)
+    print(f"{asked} objects, {changed} changed, {different} different")
     return different > 0
 
 

@@ -105,7 +105,7 @@ def _count(test: TestFile, rules: dict[Path, list[Rule]], counted: dict[int, Row
              for rule in rules.get(path, []) if rule.migrated.refused is None}
     results, owners = [], []
     for result in test.results:
-        rule = asked.get((result.policy.rpartition("/")[2], _base(result.rule)))
+        rule = asked.get((result.policy.rpartition("/")[2], base(result.rule)))
         if rule is None:
             continue
         if rule.looks_up and not test.context:
@@ -135,7 +135,8 @@ def _count(test: TestFile, rules: dict[Path, list[Rule]], counted: dict[int, Row
                 *before.wrong, *([] if row.passed else [f"{row.resource}: {row.reason}: {row.message}"])])
 
 
-def _base(rule: str) -> str:
+def base(rule: str) -> str:
+    """The name of the rule that Kyverno made a rule of."""
     for prefix in _AUTOGEN:
         if rule.startswith(prefix):
             return rule.removeprefix(prefix)

@@ -66,6 +66,107 @@ def test_what_is_said_in_cel_is_the_same(validate: dict[str, Any], action: str) 
     assert rule.documents[0]["spec"]["validationActions"] == ["Deny" if action == "Enforce" else "Audit"]
 
 
+def denied(*conditions: tuple[Any, str, Any]) -> dict[str, Any]:
+    return {"message": "m", "deny": {"conditions": {"any": [
+        {"key": key, "operator": operator, "value": value} for key, operator, value in conditions]}}}
+
+
+NAMES = {"name": "names", "configMap": {"name": "names", "namespace": "default"}}
+SERVICES = {"name": "services", "apiCall": {"urlPath": "/api/v1/namespaces/{{request.namespace}}/services",
+                                            "jmesPath": "items[?spec.type == 'NodePort'].metadata.name"}}
+
+
+@pytest.mark.parametrize(("context", "validate", "words"), [
+    ([NAMES], denied(("{{ request.object.metadata.labels.team || '' }}", "AnyNotIn", "{{ names.data.teams }}")),
+     "resource.Get('v1', 'configmaps', 'default', 'names')"),
+    ([SERVICES], denied(("{{ length(services) }}", "GreaterThan", 2)),
+     "resource.List('v1', 'services', request.namespace)"),
+    ([SERVICES], denied(("{{ request.object.metadata.labels.service || '' }}", "AnyIn", "{{ services }}")),
+     "resource.List('v1', 'services', request.namespace)"),
+    ([{"name": "of", "apiCall": {"urlPath": "/api/v1/namespaces/{{request.namespace}}",
+                                 "jmesPath": "metadata.annotations.team || ''"}}],
+     denied(("{{ of }}", "Equals", "")), "resource.Get('v1', 'namespaces', '', request.namespace)"),
+    ([{"name": "teams", "globalReference": {"name": "teams", "jmesPath": "[].name"}}],
+     denied(("{{ request.object.metadata.labels.team || '' }}", "AnyIn", "{{ teams }}")),
+     "globalContext.Get('teams', '')"),
+])
+def test_what_is_looked_up_is_a_variable(context: list[dict[str, Any]], validate: dict[str, Any], words: str) -> None:
+    rule = translated(policy(validate, ("ConfigMap",), context=context))
+    assert rule.refused is None, rule.refused
+    assert 0 < rule.denied < rule.judged
+    spec = rule.documents[0]["spec"]
+    assert words in spec["variables"][0]["expression"]
+    assert f"variables.{context[0]['name']}" in spec["validations"][0]["expression"]
+
+
+@pytest.mark.parametrize("validate", [
+    denied(("{{ request.object.data.kept }}", "Equals", "{{ request.object.data.said }}")),
+    denied(("{{ request.object.data.kept }}", "NotEquals", "{{ request.object.data.said }}")),
+    denied(("{{ request.object.data.kept }}", "GreaterThan", "{{ request.object.data.said }}")),
+    denied(("{{ request.object.data.age }}", "GreaterThan", "24h")),
+    denied(("{{ request.object.data.age }}", "DurationLessThanOrEquals", "90s")),
+    denied(("{{ request.object.data.size }}", "LessThan", "10Mi")),
+    denied(("{{ request.object.data.version }}", "LessThan", "1.2.3")),
+    denied(("{{ request.object.data.ports }}", "AnyNotIn", "5000-6000")),
+    denied(("app-{{ request.object.metadata.labels.app }}-{{ request.namespace }}", "Equals", "app-x-default")),
+    denied(("{{ request.object.data.kept }}", "AllNotIn", "{{ request.object.data.said }}")),
+    denied(("{{ request.object.data.list.split(@, ',')[0] }}", "Equals", "x")),
+    denied((["x", "y"], "AnyIn", "{{ request.object.metadata.finalizers[] }}")),
+    denied(("x", "In", "{{ request.object.metadata.finalizers }}")),
+])
+def test_computed_values_mean_what_they_mean_there(validate: dict[str, Any]) -> None:
+    rule = translated(policy(validate, ("ConfigMap",)))
+    assert rule.refused is None, rule.refused
+    assert 0 < rule.denied < rule.judged
+
+
+def test_an_error_is_not_hidden_by_what_stands_beside_it() -> None:
+    rule = translated(policy(denied(("{{ length(services) }}", "GreaterThan", 2), ("{{ request.namespace }}", "Equals",
+                                                                                  "default")), ("ConfigMap",),
+                             context=[SERVICES]))
+    assert rule.refused is None, rule.refused
+    (made, *_) = rule.documents
+    expression = made["spec"]["validations"][0]["expression"]
+    assert "? true :" in expression
+    made["spec"]["validations"][0]["expression"] = expression.replace("? true :", "||")
+    difference = checked(Comparison([policy(denied(
+        ("{{ length(services) }}", "GreaterThan", 2), ("{{ request.namespace }}", "Equals", "kube-system")),
+        ("ConfigMap",), context=[SERVICES])], [made], builtin()), iter(()))
+    assert difference is None
+
+
+def test_kinds_that_are_not_known_are_told_by_their_kind() -> None:
+    rule = translated(policy({"message": "m", "pattern": {"spec": {"suspend": "false"}}}, ("example.com/v1/Widget",)))
+    assert rule.refused is None, rule.refused
+    spec = rule.documents[0]["spec"]
+    assert spec["matchConstraints"]["resourceRules"][0]["resources"] == ["*"]
+    assert spec["matchConstraints"]["resourceRules"][0]["apiGroups"] == ["example.com"]
+    assert spec["matchConditions"][0]["expression"] == "request.kind.kind == 'Widget'"
+
+
+@pytest.mark.parametrize(("entry", "path", "words"), [
+    ({"apiCall": {"urlPath": "/version"}}, "apiCall.urlPath", "objects alone"),
+    ({"apiCall": {"urlPath": "/api/v1/pods", "default": []}}, "apiCall.default", "where a call fails"),
+    ({"apiCall": {"service": {"url": "https://x"}}}, "apiCall.service", "adds the status"),
+    ({"apiCall": {"urlPath": "/api/v1/pods?labelSelector=a!%3Db"}}, "apiCall.urlPath", "labels and their values"),
+])
+def test_what_cannot_be_looked_up_is_refused(entry: dict[str, Any], path: str, words: str) -> None:
+    refused = translated(policy(denied(("{{ length(x) }}", "GreaterThan", 2)), ("ConfigMap",),
+                                context=[{"name": "x", **entry}])).refused
+    assert refused is not None
+    assert refused.message.startswith(f"spec.rules[0].context[0].{path}")
+    assert words in refused.message
+
+
+def test_a_policy_of_a_namespace_looks_up_nothing_elsewhere() -> None:
+    document = policy(denied(("{{ names.data.x }}", "Equals", "x")), ("ConfigMap",), context=[
+        {"name": "names", "configMap": {"name": "names", "namespace": "apart"}}])
+    document |= {"kind": "Policy", "metadata": {"name": "p", "namespace": "home"}}
+    refused = translated(document).refused
+    assert refused is not None
+    assert "its own namespace alone" in refused.message
+
+
 def test_pod_controllers_are_those_of_autogen() -> None:
     document = policy(PATTERN)
     document["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "CronJob,Deployment"}
@@ -98,9 +199,9 @@ def test_exclusions_and_preconditions_are_conditions() -> None:
 
 
 @pytest.mark.parametrize(("document", "path", "words"), [
-    (policy({"podSecurity": {"level": "baseline"}}), "spec.rules[0].validate.podSecurity", "no words"),
+    (policy({"podSecurity": {"level": "baseline"}}), "spec.rules[0].validate.podSecurity", "no library"),
     (policy({"pattern": {"metadata": {"labels": {"*": "x"}}}}), "spec.rules[0].validate.pattern", "wildcards"),
-    (policy({"pattern": {"spec": {"x": "{{ request.name }}"}}}), "spec.rules[0].validate.pattern", "variables"),
+    (policy({"pattern": {"spec": {"x": "{{ request.name }}"}}}), "spec.rules[0].validate.pattern", "computed"),
     (policy({"pattern": {"spec": {"x": ">10s"}}}), "spec.rules[0].validate.pattern.spec.x", "durations"),
     (policy(PATTERN, match={"any": [{"resources": {"kinds": ["Pod"]}, "roles": ["a:b"]}]}),
      "spec.rules[0].match.any[0].roles", "roles"),

@@ -27,8 +27,11 @@ class Cluster:
     def __init__(self, kinds: Kinds, rule: Mapping[str, Any], objects: Iterable[dict[str, Any]] = ()) -> None:
         """`rule`: what it asks for and is none of `objects` is made up."""
         self._kinds = kinds
-        self._objects = [*{(document["apiVersion"], document["kind"], document["metadata"].get("namespace"),
-                           document["metadata"]["name"]): document for document in objects}.values()]
+        self._versions: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for document in objects:
+            key = document["apiVersion"], document["kind"], *map(document["metadata"].get, ("namespace", "name"))
+            self._versions.setdefault(key, []).append(document)
+        self._objects = [versions[0] for versions in self._versions.values()]
         vocabulary = Vocabulary()
         vocabulary.policy(rule)
         self._made = Answers(rule, vocabulary)
@@ -39,6 +42,7 @@ class Cluster:
         """What is made up may be another thing from now on."""
         self._made.turn()
         self._turns += 1
+        self._objects = [versions[self._turns % len(versions)] for versions in self._versions.values()]
 
     def answer(self, question: Question) -> Answer:
         match question:

@@ -80,7 +80,7 @@ def _bound(key: Said, value: Said, write: Callable[[Said, Said], str]) -> str:
     if right is not value:
         text = f"cel.bind(value, {_dyn(value)}, {text})"
     text = text if left is key else f"cel.bind(key, {_dyn(key)}, {text})"
-    return every((*(f"{side.maybe} != null" for side in (key, value) if side.maybe), text))
+    return every((*(side.maybe for side in (key, value) if side.maybe), text))
 
 
 def _short(said: Said) -> bool:

@@ -209,14 +209,14 @@ def _membership(key: Said, name: str, value: Any, where: str) -> str:
     inside = _inside(Said("word"), texts)
     if name == "AnyIn":
         return key.holds("exists", "word", inside)
-    there = f"{key.maybe} != null" if key.maybe else TRUE
+    there = key.maybe or TRUE
     if name == "AllIn":
         return every((there, key.holds("all", "word", inside)))
     if name == "AnyNotIn":
         return key.holds("exists", "word", negation(inside))
     if name == "AllNotIn":
         return every((there, key.holds("all", "word", negation(inside))))
-    raise UnsupportedError(f"{where}.operator", f"{name} of a list has no words in CEL yet: it is deprecated")
+    raise UnsupportedError(f"{where}.operator", f"{name} of a list has no words in CEL: it is deprecated")
 
 
 def _ranged(key: Said, name: str, value: str, where: str) -> str:
@@ -229,13 +229,16 @@ def _ranged(key: Said, name: str, value: str, where: str) -> str:
                "AllNotIn": f"!{{}}.exists(word, {inside})"}
     if name not in several:
         raise UnsupportedError(f"{where}.operator", f"{name} of a range")
+    listed = several[name].format(key.unit)  # the range itself is what it is, before it is a range
+    listed = (every((f"{key.unit} != [{quoted(value)}]", listed)) if negative else
+              some((f"{key.unit} == [{quoted(value)}]", listed)))
     if key.type == "list":
-        return several[name].format(key.unit)
-    single = holds(value, key.unit, f"{where}.value")
+        return listed
+    single = some((f"{key.unit} == {quoted(value)}", holds(value, key.unit, f"{where}.value")))
     single = negation(single) if negative else single
     if key.type:
         return single
-    return (f"type({key.text}) == list ? {several[name].format(key.unit)} : "
+    return (f"type({key.text}) == list ? {_apart(listed)} : "
             f"type({key.text}) != map && {key.unit} != null && {_bracketed(single)}")
 
 

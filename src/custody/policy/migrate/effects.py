@@ -24,7 +24,7 @@ from custody.ports.lookup import Answer, Question
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _ROUNDS = 12  # of questions that answers bring up
-_LABELS = ("generate.kyverno.io/", "app.kubernetes.io/managed-by", "kyverno.io/")
+_LABELS = ("generate.kyverno.io/", "app.kubernetes.io/managed-by")
 Effect = tuple[str, Any]
 """What becomes of a request in a word, and what it does."""
 

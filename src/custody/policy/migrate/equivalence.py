@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
@@ -22,6 +22,7 @@ from custody.policy.migrate.matching import Named
 from custody.policy.migrate.samples import Samples, Vocabulary
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
 from custody.policy.podfields import TEMPLATES
+from custody.policy.resources import Subresource
 from custody.ports.lookup import Answer, Answered, NamespaceLabels
 
 _NO_LABEL = re.compile(r"[^A-Za-z0-9._-]")
@@ -71,7 +72,7 @@ class Comparison:
 
     def difference(self, request: Request) -> Difference | None:
         answers: dict[Any, Answer] = {NamespaceLabels(request.namespace): Answered({})}
-        context = Context(now=_NOW)
+        context = Context(now=_NOW + timedelta(hours=self.asked * 7 % 336))
         self._lookups.turn()
         said, says = (decide(request, {}, policies, context, answers=answers) for policies in (self.before, self.after))
         for _ in range(_ROUNDS):
@@ -177,8 +178,8 @@ def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str], 
                 inner: dict[str, Any] = {key: made[key] for key in ("metadata", "spec")}
                 for step in reversed(steps[:-1]):
                     inner = {step: inner}
-                made = {**inner, "metadata": {"name": metadata["name"],
-                                              "labels": dict(metadata.get("labels") or {})}}
+                labels = dict(metadata.get("labels") or {}) if at % 3 else {}
+                made = {**inner, "metadata": {"name": metadata["name"], "labels": labels}}
     version = f"{target.group}/{target.version}" if target.group else target.version
     return {**made, "apiVersion": version, "kind": target.kind}
 
@@ -291,9 +292,10 @@ def _connecting(resources: Sequence[Named], kinds: Kinds, words: Sequence[str], 
         plural, _, sub = resource.resource.partition("/")
         target = next((target for target in kinds.find(Selector(resource.group, resource.version, resource.kind, sub))
                        if target.subresource is not None), None)
-        if target is None or target.subresource is None or sub == "*":
+        if sub == "*" or (target is None and sub != "status"):
             continue
-        inner = target.subresource
+        inner = Subresource(name=sub, kind=resource.kind, group=resource.group, version=resource.version, operations=(
+            "UPDATE",)) if target is None or target.subresource is None else target.subresource
         kind = Kind(inner.kind or resource.kind, inner.version or resource.version, inner.group)
         version = f"{kind.group}/{kind.version}" if kind.group else kind.version
         for at in range(count):

@@ -1,8 +1,8 @@
 """A rule with `mutate.targets` as MutatingPolicies with `evaluation.mutateExisting`: other objects are changed.
 
 A MutatingPolicy changes what lies in the cluster as soon as it comes, and takes each target for its own trigger then; a
-rule does so only where it says `mutateExistingOnPolicyUpdate`, and by the triggers that lie there. What would not be
-the same is refused.
+rule does so only where it says `mutateExistingOnPolicyUpdate`, and by the triggers that lie there. So a condition keeps
+a target from being its own trigger; what would not be the same is refused.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _policy(document: Document, single: Document, where: str, target: Document, 
     of = [(target["apiVersion"], target["kind"])]
     mutations, holding = mutating.mutated(single["mutate"], f"{where}.mutate", inner, of, plainly=True)
     tests += [(f"anchor-{at}" if at else "anchor", text) for at, text in enumerate(holding)]
-    tests = [_of_triggers(match, selected, path), *tests] if not updates else tests
+    tests = [_of_triggers(match, selected), *tests] if not updates else tests
     body = asked({key: value for key, value in document["spec"].items() if key != "background"})
     body["evaluation"] = {**body.get("evaluation", {}), "mutateExisting": {"enabled": True}}
     if any(resource.resource == "pods" for resource in match.resources):
@@ -137,15 +137,17 @@ def _text(text: str, value: str, where: str, names: Names) -> str:
     return wildcard(text, value) if set("*?") & set(text) else f"{value} == {literal(text)}"
 
 
-def _of_triggers(match: Matched, selected: Matched, path: str) -> tuple[str, str]:
+def _of_triggers(match: Matched, selected: Matched) -> tuple[str, str]:
     """That it is not asked because the policy came, when each target is its own trigger."""
-    triggers = {resource.kind for resource in match.resources}
-    if "" in triggers or triggers & {resource.kind for resource in selected.resources}:
-        raise UnsupportedError(path, "a MutatingPolicy changes targets of its triggers' kind as soon as it comes, the "
-                               "rule does not", hint="mutateExistingOnPolicyUpdate: true, if that is meant")
-    kinds = sorted(triggers)
-    return "trigger", f"request.kind.kind == {literal(kinds[0])}" if len(kinds) == 1 else (
-        f"request.kind.kind in {literal(kinds)}")
+    triggers = sorted({resource.kind for resource in match.resources})
+    inner = sorted({resource.resource.partition("/")[2] for resource in match.resources})
+    if all(inner):
+        return "trigger", f"request.subResource in {literal(inner)}"
+    if "" not in triggers and not {*triggers} & {resource.kind for resource in selected.resources}:
+        return "trigger", f"request.kind.kind == {literal(triggers[0])}" if len(triggers) == 1 else (
+            f"request.kind.kind in {literal(triggers)}")
+    return "trigger", ("request.name != object.metadata.name || "
+                       "request.namespace != object.metadata.?namespace.orValue('')")
 
 
 def _same(match: Matched, selected: Matched, body: Document, path: str) -> None:

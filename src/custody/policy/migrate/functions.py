@@ -38,7 +38,7 @@ def _values(of: Said) -> Said:
 def _label_match(wanted: Said, labels: Said) -> Said:
     name = "label"
     inside = every((f"{name} in {labels.unit}", f"{labels.unit}[{name}] == {wanted.unit}[{name}]"))
-    return Said(f"{wanted.unit}.all({name}, {inside})", "bool")
+    return Said(f"(size({labels.text}) >= 0 ? {wanted.unit}.all({name}, {inside}) : false)", "bool")  # null is an error
 
 
 def _since(layout: Said, start: Said, end: Said) -> Said | None:

@@ -143,6 +143,10 @@ def _applied(pattern: Document, where: str, names: Names, kinds: Kinds) -> list[
         if has_variables(pattern.get(field) or ""):
             raise UnsupportedError(f"{where}.{field}", "a kind that is computed has no words in CEL here")
     namespace = written(pattern.get("namespace") or "", f"{where}.namespace", names)
+    if names.home and (pattern.get("clone") or pattern.get("cloneList")):
+        raise UnsupportedError(where, "within one namespace a clone that keeps its name is its source")
+    if names.home and namespace != literal(names.home):
+        raise UnsupportedError(f"{where}.namespace", "a policy of a namespace generates in no other")
     if pattern.get("clone"):
         return [_cloned(pattern, where, names, kinds, namespace)]
     if pattern.get("cloneList"):
@@ -158,7 +162,8 @@ def _applied(pattern: Document, where: str, names: Names, kinds: Kinds) -> list[
     made = {"apiVersion": pattern.get("apiVersion") or "v1", "kind": pattern["kind"], **data,
             "metadata": {"name": pattern["name"], **{key: value for key, value in metadata.items()
                                                      if key not in ("name", "namespace")}}}
-    return [f"generator.Apply({namespace}, [{written(made, f'{where}.data', names)}])"]
+    place = "" if names.home else f"{namespace}, "
+    return [f"generator.Apply({place}[{written(made, f'{where}.data', names)}])"]
 
 
 def _cloned(pattern: Document, where: str, names: Names, kinds: Kinds, namespace: str) -> str:

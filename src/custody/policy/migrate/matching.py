@@ -24,6 +24,7 @@ class Named(NamedTuple):
     """With its subresource: `pods/exec`. `*` where the plural is not known: the kind tells then."""
     kind: str
     """A wildcard, where it is not known; empty for every kind."""
+    any_version: bool = False
 
     @property
     def told(self) -> bool:
@@ -138,7 +139,8 @@ def _targets(texts: Sequence[str], where: str, kinds: Kinds, operations: Sequenc
             resource = target.resource
             if target.operations and not {*operations} & {*target.operations}:
                 continue
-            made[Named(resource.group, resource.version, f"{resource.plural}{sub}", resource.kind)] = None
+            made[Named(resource.group, resource.version, f"{resource.plural}{sub}", resource.kind,
+                       selector.version == "*" and resource.group != "")] = None
     return [*made]
 
 
@@ -160,8 +162,9 @@ def _rules(rules: dict[tuple[tuple[str, ...], ...], list[Named]]) -> list[dict[s
     for (operations, groups), targets in rules.items():
         versions: dict[str, list[str]] = {}
         for target in targets:
-            if target.version not in versions.setdefault(target.resource, []):
-                versions[target.resource].append(target.version)
+            version = "*" if target.any_version else target.version  # of more than are served here
+            if version not in versions.setdefault(target.resource, []):
+                versions[target.resource].append(version)
         for resource, served in versions.items():
             resources = made.setdefault((groups, tuple(served), operations), [])
             if resource not in resources:
@@ -210,7 +213,7 @@ def _test(part: dict[str, Any], where: str, root: str) -> str:
     """What a filter demands beside kinds and operations."""
     resources = _resources(part)
     if unknown := set(resources) - _FIELDS:
-        raise UnsupportedError(f"{where}.resources.{min(unknown)}", "it has no words in CEL yet")
+        raise UnsupportedError(f"{where}.resources.{min(unknown)}", "it has no words in CEL")
     for field in ("roles", "clusterRoles"):
         if part.get(field):
             raise UnsupportedError(f"{where}.{field}", "a ValidatingPolicy does not know the roles of who asks")

@@ -28,15 +28,14 @@ class Migrated(NamedTuple):
     """What is said of those that `denied` counts."""
 
 
-def outcome(policy: str, rule: str, at: int, documents: Sequence[dict[str, Any]], proof: Proof) -> Migrated:
+def outcome(policy: str, rule: str, at: int, documents: Sequence[dict[str, Any]], proof: Proof, *,
+            always: bool = False) -> Migrated:
     """Of a translation that was tried. It is refused where both said different things, or too little is known.
 
-    What denies everything that it is asked about needs nothing that it is for.
+    With `always`, the rule denies everything that it is asked about, and needs nothing that it is for.
     """
-    never = all(entry["expression"] == "false" for made in documents for entry in made["spec"].get("validations") or [{
-        "expression": ""}])
     refused = _unequal(at, proof.difference) if proof.difference is not None else (
-        None if never and proof.denied > 0 else _unproven(at, proof))
+        None if always and proof.denied > 0 else _unproven(at, proof))
     return Migrated(policy, rule, documents, refused, *proof)
 
 

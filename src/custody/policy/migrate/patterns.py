@@ -16,7 +16,10 @@ from policylang.kpattern import anchors, leaf
 from policylang.variables import has_variables
 
 LISTS = frozenset(("command", "args", "drop", "add", "finalizers", "accessModes", "verbs", "resources", "apiGroups",
-                    "resourceNames", "nonResourceURLs", "externalIPs", "hostnames", "gateways", "hosts", "dnsNames"))
+                    "resourceNames", "nonResourceURLs", "externalIPs", "hostnames", "gateways", "hosts", "dnsNames",
+                    "supplementalGroups",
+                    "loadBalancerSourceRanges", "clusterIPs", "ipFamilies", "policyTypes", "namespaces", "values",
+                    "nameservers", "searches", "except", "topologyKeys", "allowedTopologies"))
 """Fields whose value may be a list of texts or numbers: a plain pattern is then of each of them."""
 
 
@@ -38,7 +41,8 @@ def judged(pattern: Any, where: str, root: str = "object", certain: Sequence[str
     Raises UnsupportedError.
     """
     if has_variables(pattern):
-        raise UnsupportedError(where, "a pattern with variables has no words in CEL yet")
+        raise UnsupportedError(where, "a value that is computed would be a pattern with operators of its own, "
+                               "which CEL does not read")
     if not isinstance(pattern, dict):
         raise UnsupportedError(where, "a pattern that is no map has no words in CEL")
     return _Patterns(root, certain, typed).map(pattern, root, where, 0)
@@ -63,7 +67,7 @@ class _Patterns:
 
     def list(self, pattern: Any, value: str, where: str, depth: int) -> Judged:
         if len(pattern) != 1 and isinstance(pattern[0], list):
-            raise UnsupportedError(where, "a list of lists has no words in CEL yet")
+            raise UnsupportedError(where, "a list of lists has no words in CEL")
         element = _element(depth)
         inner = self.of(pattern[0], element, f"{where}[0]", depth + 1)
         if inner.skips == FALSE:
@@ -75,7 +79,7 @@ class _Patterns:
 
     def map(self, pattern: dict[str, Any], value: str, where: str, depth: int) -> Judged:
         if anchors.wild_tags(pattern) is not None:
-            raise UnsupportedError(where, "labels and annotations whose names have wildcards have no words in CEL yet")
+            raise UnsupportedError(where, "labels and annotations whose names have wildcards have no words in CEL")
         if not pattern:
             return Judged(FALSE, f"type({value}) == map")
         kinds = {key: anchors.anchor(key) for key in pattern}

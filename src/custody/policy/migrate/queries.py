@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from custody.errors import UnsupportedError
+from custody.policy.migrate.braces import spans, whole
 from custody.policy.migrate.expressions import (
     every,
     literal,
@@ -21,6 +22,7 @@ from custody.policy.migrate.expressions import (
     some,
 )
 from custody.policy.migrate.functions import FUNCTIONS
+from custody.policy.migrate.nodes import asks, is_text
 from custody.policy.migrate.said import Names, Said, element_names
 from policylang import jmespath
 from policylang.errors import LanguageError
@@ -32,32 +34,6 @@ _PLAIN = ("request.operation", "request.namespace")
 _TEXTS = ("request.namespace", "request.name", "request.userInfo.username")
 _NOTHING = "optional.none().orValue(null)"
 _PASTED = re.compile("\ue000([0-9]+)\ue000")  # of no text that anybody writes
-
-
-def spans(text: str) -> list[tuple[int, int]]:
-    """Where the outermost `{{ }}` of a text begin and end."""
-    stack, made, at = [], [], 0
-    while at < len(text):
-        if text.startswith("{{", at):
-            stack.append((at, 2))
-            at += 2
-        elif text[at] == "{" and stack:
-            stack.append((at, 1))
-            at += 1
-        elif text[at] == "}" and stack and (stack[-1][1] == 1 or text.startswith("}}", at)):
-            start, size = stack.pop()
-            at += size
-            if not stack:
-                made.append((start, at))
-        else:
-            at += 1
-    return made
-
-
-def whole(text: str) -> str | None:
-    """The expression of a text that is nothing but one `{{ }}`."""
-    text = text.strip()
-    return text[2:-2].strip() if spans(text) == [(0, len(text))] else None
 
 
 def query(expression: str, where: str, names: Names, *, lenient: bool = False, current: Said | None = None) -> Said:
@@ -170,8 +146,8 @@ class _Query:
             return Said(f"{text}.orValue(null)" if optional else text, "list", elements="text")
         known, plain = "", False
         if root in (self.names.object, self.names.old) or self.names.forms.get(root) == "configMap":
-            plain = _is_text(steps) and steps != ["metadata", "name"]
-            known = "text" if _is_text(steps) or (steps[:2] == ["metadata", "annotations"] and len(steps) == 3) or (
+            plain = is_text(steps) and steps != ["metadata", "name"]
+            known = "text" if is_text(steps) or (steps[:2] == ["metadata", "annotations"] and len(steps) == 3) or (
                 self.names.forms.get(root) == "configMap" and steps[:1] == ["data"] and len(steps) == 2) else ""
         return Said(f"{text}.orValue(null)" if optional else text, known, plain)
 
@@ -259,12 +235,14 @@ class _Query:
             of = self.of(node.children[0], current, lenient=True)
             if of.text.endswith(".orValue(null)"):
                 there = Said(f"{of.text.removesuffix('null)')}{{}})", "map")
-                return self.of(node.children[1], there, lenient=True)._replace(maybe=of.text)
+                return self.of(node.children[1], there, lenient=True)._replace(maybe=f"{of.text} != null")
         said = self.of(node, current, lenient=lenient)
         text = said.text
-        maybe = text if text.endswith(".orValue(null)") and said.type != "list" else ""
+        maybe = ""
         if text.endswith(".orValue(null)"):
-            text = text.removesuffix("null)") + "[])"
+            maybe = f"{text} != null" if said.type != "list" else "has(request.userInfo.groups)"
+            nullable = text == f"{self.names.object}.?rules.orValue(null)"  # of roles, as the API server writes them
+            text = f"({text} == null ? [] : {text})" if nullable else text.removesuffix("null)") + "[])"
         return said._replace(text=text, type="list", maybe=maybe)
 
     def _projection(self, node: Node, current: Said | None, lenient: bool) -> Said:
@@ -305,7 +283,7 @@ class _Query:
                                elements=inner.type)
 
     def _pipe(self, node: Node, current: Said | None, lenient: bool) -> Said:
-        strict, self._strict = self._strict, _asks(node.children[1])
+        strict, self._strict = self._strict, asks(node.children[1])
         left = self.of(node.children[0], current, lenient=lenient)
         self._strict = strict
         return self.of(node.children[1], left, lenient=lenient)
@@ -438,18 +416,6 @@ class _Query:
 _TRUTHS = {"contains": "contains", "starts_with": "startsWith", "ends_with": "endsWith", "regex_match": "matches"}
 
 
-def _asks(node: Node) -> bool:
-    """Whether a function that takes no null has `@` for an argument."""
-    return any((node.kind == "FunctionExpression" and child.kind == "CurrentNode" and node.value not in (
-        "to_string", "to_array", "type", "not_null")) or _asks(child) for child in node.children)
-
-
-def _is_text(steps: list[str]) -> bool:
-    """Whether a path leads to a text in any object: names, labels and annotations."""
-    return steps in (["kind"], ["apiVersion"]) or (steps[:1] == ["metadata"] and (
-        steps[1:] in (["name"], ["namespace"], ["uid"]) or (len(steps) == 3 and steps[1] == "labels")))
-
-
 def text_of(text: str, where: str, names: Names) -> str:
     """A text with `{{ }}` in it as CEL that makes it. Raises UnsupportedError."""
     parts: list[str] = []
@@ -462,7 +428,7 @@ def text_of(text: str, where: str, names: Names) -> str:
             parts.append(f"json.marshal({said.single.text})")
         else:
             parts.append(said.text if said.type == "text" else f"string({said.text})" if said.type or (
-                not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? '' : "
+                not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? 'null' : "
                          "string(part))")
         last = end
     if last < len(text):

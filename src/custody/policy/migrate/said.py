@@ -23,7 +23,7 @@ class Said(NamedTuple):
     elements: str = ""
     """Of a list: the type of what it has."""
     maybe: str = ""
-    """Of a list that is empty where there is none: what is null then."""
+    """Of a list that is empty where there is none: whether there is one."""
     spare: str = ""
     """Of a list that something else stands for where it is empty: the list."""
 
@@ -77,7 +77,7 @@ class Names(NamedTuple):
     """Where the pod is in the object, for `images`; empty where there is none."""
 
 
-def element_names(names: Names, **beside: str) -> Names:
+def element_names(names: Names, /, **beside: str) -> Names:
     return names._replace(beside={**names.beside, **beside})
 
 

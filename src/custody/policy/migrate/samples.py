@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from custody.policy.migrate.patterns import LISTS
-from custody.policy.migrate.vocabulary import ANY, MAPS, Tree, Vocabulary
+from custody.policy.migrate.trees import Tree
+from custody.policy.migrate.vocabulary import ANY, MAPS, Vocabulary
 from policylang.kpattern import anchor, scalar
 
 _VALUES: tuple[Any, ...] = ("", "x", "5", "*", "true", 0, 1, -1, 5, True, False, "10Mi", "1.5")
@@ -48,7 +49,7 @@ class Samples:
             elif patterns and at % 2:
                 made = self._meeting(self._random.choice(patterns), self._random.random() * 0.3)
             else:
-                made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4)))
+                made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4, 0.7)))
             yield made if isinstance(made, dict) else {}
 
     def value(self, tree: Any) -> Any:
@@ -93,7 +94,10 @@ class Samples:
             made = {self._random.choice(keys): "x" for _ in range(self._random.choice((0, 1, 1, 2)))}
             return {**made, **{key: self._grown(below, gaps, key) for key, below in tree.items()
                                if key != ANY and self._random.random() >= gaps}}
-        return {name: self._grown(below, gaps, name) for name, below in tree.items() if self._random.random() >= gaps}
+        made = {name: self._grown(below, gaps, name) for name, below in tree.items() if self._random.random() >= gaps}
+        if tree is self._vocabulary.tree and "rules" in tree and self._typed and self._random.random() < 0.05:
+            made["rules"] = None  # of roles without any
+        return made
 
     def changed(self, document: dict[str, Any]) -> dict[str, Any]:
         """The same object but for one field."""
@@ -135,7 +139,9 @@ class Samples:
         if draw < 0.06 and not self._typed:
             return None
         if (draw < 0.10 and not self._typed) or (name in LISTS and self._typed):
-            values = [value for value in self._values if isinstance(value, str)] if self._typed else self._values
+            kind = int if name == "supplementalGroups" else str
+            values = [value for value in self._values if type(value) is kind] if self._typed else self._values
+            values = values or [1 if kind is int else "x"]
             return [self._random.choice(values) for _ in range(self._random.choice((0, 1, 2)))]
         return self._random.choice(self._values)
 

@@ -19,7 +19,7 @@ from custody.policy.migrate import patterns, scalars
 from custody.policy.migrate.expressions import FALSE, TRUE, every, member, negation, present, some
 from custody.policy.migrate.operations import Loop, Operation, index, plain, pointer, step
 from custody.policy.migrate.queries import Names, element_names
-from custody.policy.migrate.values import written
+from custody.policy.migrate.values import typed, written
 from policylang.kpattern import anchor
 from policylang.kpattern.anchors import ADDITION, CONDITION, GLOBAL
 from policylang.variables import has_variables
@@ -159,15 +159,21 @@ class _Merge:
         elif isinstance(value, list):
             self.listed(value, target, here, where, depth)
         else:
-            self.leaf("add", target, self.value(value, target, where), place.guard)
+            text, kind_of = self.value(value, target, where)
+            if kind_of != "dyn":
+                self.leaf("add", target, text, place.guard)
+                return
+            # What a variable gives may be null, which takes away.
+            self.leaf("add", target, text, every((place.guard, f"{text} != null")))
+            self.leaf("remove", target, "", every((place.guard, f"{text} == null", here)))
 
-    def value(self, value: Any, place: Place, where: str) -> str:
-        """Of one that is no list and no map; `{{ @ }}` in it is what is there."""
+    def value(self, value: Any, place: Place, where: str) -> tuple[str, str]:
+        """Of one that is no list and no map, with its type; `{{ @ }}` in it is what is there."""
         names = self.names
         if isinstance(value, str) and _THERE.search(value):
             value = _THERE.sub("{{ there }}", value)
             names = element_names(names, there=place.value)
-        return written(value, where, names)
+        return typed(value, where, names)
 
     def inner(self, value: dict[str, Any], target: Place, here: str, place: Place, name: str, where: str, depth: int, *,
               holding: bool) -> None:

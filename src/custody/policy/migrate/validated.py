@@ -24,7 +24,14 @@ def rule(document: dict[str, Any], at: int, made: Sequence[Generated], kinds: Ki
         proof = _proof(outcome.alone(document, at, made), at, documents, kinds, given, count)
     except CustodyError as error:
         return outcome.behind(policy, written["name"], error)
-    return outcome.outcome(policy, written["name"], at, documents, proof)
+    return outcome.outcome(policy, written["name"], at, documents, proof, always=_always(written["validate"]))
+
+
+def _always(validate: dict[str, Any]) -> bool:
+    """Whether it denies whatever it is asked about."""
+    if "deny" in validate:
+        return not (validate["deny"] or {}).get("conditions")
+    return "cel" in validate and all(entry.get("expression") == "false" for entry in validate["cel"]["expressions"])
 
 
 def _proof(alone: dict[str, Any], at: int, documents: list[dict[str, Any]], kinds: Kinds,

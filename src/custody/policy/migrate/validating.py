@@ -52,7 +52,8 @@ def migrated(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Gen
     where = f"spec.rules[{at}]"
     validate = rule["validate"]
     if unknown := sorted(set(rule) - _DONE | {f"validate.{field}" for field in set(validate) - _VALIDATE}):
-        raise UnsupportedError(f"{where}.{unknown[0]}", "it has no words in a ValidatingPolicy yet")
+        raise UnsupportedError(f"{where}.{unknown[0]}", "CEL has no library of the Pod Security Standards"
+                               if unknown[0] == "validate.podSecurity" else "it has no words in a ValidatingPolicy")
     for field, holder in (("validationFailureActionOverrides", spec), ("failureActionOverrides", validate)):
         if holder.get(field):
             raise UnsupportedError(f"{'spec' if holder is spec else f'{where}.validate'}.{field}",
@@ -190,7 +191,7 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
     for at, loop in enumerate(block["foreach"]):
         path = f"{where}.foreach[{at}]"
         if loop.get("elementScope") is not None:
-            raise UnsupportedError(f"{path}.elementScope", "it has no words in CEL yet")
+            raise UnsupportedError(f"{path}.elementScope", "it has no words in CEL")
         elements = query(loop["list"], f"{path}.list", names, lenient=True)
         listed = elements.single.unit
         if listed.endswith(".orValue(null)"):

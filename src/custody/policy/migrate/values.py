@@ -18,21 +18,21 @@ class Quoted(str):
 
 def written(value: Any, where: str, names: Names) -> str:
     """JSON with variables in its texts as CEL. Raises UnsupportedError."""
-    return _written(value, where, names)[0]
+    return typed(value, where, names)[0]
 
 
-def _written(value: Any, where: str, names: Names) -> tuple[str, str]:
-    """Text and type, as CEL's checker takes it."""
+def typed(value: Any, where: str, names: Names) -> tuple[str, str]:
+    """Text and type, as CEL's checker takes it: text, int, bool, map(…), list(…), or dyn where nobody knows it."""
     if isinstance(value, dict):
         members = {}
         for key, inner in value.items():
             name = text_of(key, where, names) if has_variables(key) else quoted(key)
-            members[name] = _written(inner, f"{where}.{key}", names)
+            members[name] = typed(inner, f"{where}.{key}", names)
         texts, inner_type = _alike([*members.values()])
         pairs = ", ".join(f"{name}: {text}" for name, text in zip(members, texts, strict=True))
         return f"{{{pairs}}}", f"map({inner_type})"
     if isinstance(value, list):
-        texts, inner_type = _alike([_written(inner, f"{where}[{at}]", names) for at, inner in enumerate(value)])
+        texts, inner_type = _alike([typed(inner, f"{where}[{at}]", names) for at, inner in enumerate(value)])
         return f"[{', '.join(texts)}]", f"list({inner_type})"
     if isinstance(value, str) and has_variables(value):
         expression = whole(value)
@@ -41,6 +41,10 @@ def _written(value: Any, where: str, names: Names) -> tuple[str, str]:
         said = query(expression, where, names)
         if said.over:
             raise UnsupportedError(where, f"{value}: a list of lists has no words in CEL here")
+        if said.type == "timestamp":
+            return f"string({said.text})", "text"
+        if said.type == "duration":
+            raise UnsupportedError(where, f"{value}: a duration is written in another way there")
         return said.text, said.type if said.type in ("text", "int", "bool") else "dyn"
     if isinstance(value, str):
         return quoted(value), "text"

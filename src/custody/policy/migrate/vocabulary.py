@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from custody.policy.migrate.queries import spans
+from custody.policy.migrate.trees import Tree, fitting, grow, holders, lists, names_of, nested, ways
 from policylang import jmespath
 from policylang.errors import LanguageError
 from policylang.jmespath import Node
 from policylang.kpattern import anchor, operator
 
-Tree = dict[str, Any]
-"""Fields that are named: maps, lists of one tree, or None where nothing below is."""
 _MOMENTS = ("2025-12-31T12:00:00Z", "2025-08-01T00:00:00Z", "2019-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+_CRONS = ("0 1 * * *", "*/5 * * * 1", "@hourly")
 _WORD = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`|\b([0-9]+)\b""")
 _CHAIN = re.compile(r"\b(?:object|oldObject)((?:\.\??[A-Za-z_][A-Za-z0-9_]*|\[\??['\"][^'\"]+['\"]\])+)")
 _INNER = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*,")
 _STEP = re.compile(r"\.\??([A-Za-z_][A-Za-z0-9_]*)|\[\??['\"]([^'\"]+)['\"]\]")
 _INDEX = "__index__"
-_VERBS = frozenset(("all", "exists", "exists_one", "filter", "map", "orValue", "startsWith", "endsWith", "contains",
-                    "matches", "size", "hasValue", "split", "join", "or", "optMap", "flatten"))
+_VERBS = frozenset(("upperAscii", "lowerAscii", "distinct", "reverse", "sort", "sum", "indexOf", "substring",
+                    "trim", "replace", "all", "exists", "exists_one", "filter", "map", "orValue", "startsWith",
+                    "endsWith", "contains", "matches", "size", "hasValue", "split", "join", "or", "optMap", "flatten"))
 
 
 class Vocabulary:
@@ -39,6 +40,9 @@ class Vocabulary:
         self._entries: dict[str, Tree] = {}
 
     def policy(self, rule: Mapping[str, Any]) -> None:
+        if "cron" in str(rule).lower():
+            for text in _CRONS:
+                self.values[text] = self.written[text] = text
         for part in ("match", "exclude", "context", "preconditions", "celPreconditions", "validate", "mutate",
                      "generate"):
             self._read(rule.get(part), part)
@@ -132,10 +136,10 @@ class Vocabulary:
         for pattern in patterns:
             skeleton = self._skeleton(pattern)
             for name in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", loop["list"]):
-                for holder, key in _holders(self.tree, name):
+                for holder, key in holders(self.tree, name):
                     if isinstance(holder[key], list):
                         if isinstance(holder[key][0], dict):
-                            _grow(holder[key][0], skeleton)
+                            grow(holder[key][0], skeleton)
                         else:
                             holder[key] = [copy.deepcopy(skeleton)]
 
@@ -143,7 +147,7 @@ class Vocabulary:
 
     def _pattern(self, pattern: Any) -> None:
         self.patterns.append(pattern)
-        _grow(self.tree, self._skeleton(pattern))
+        grow(self.tree, self._skeleton(pattern))
 
     def _skeleton(self, pattern: Any) -> Any:
         if isinstance(pattern, dict):
@@ -178,8 +182,8 @@ class Vocabulary:
 
     def _merge(self, patch: Mapping[str, Any]) -> None:
         """A strategic merge: objects with what it writes, without it, and such as its anchors ask for."""
-        self.patterns.append(_fitting(patch))
-        _grow(self.tree, self._patched(patch))
+        self.patterns.append(fitting(patch))
+        grow(self.tree, self._patched(patch))
 
     def _patched(self, patch: Any) -> Any:
         if isinstance(patch, dict):
@@ -187,7 +191,7 @@ class Vocabulary:
         if isinstance(patch, list) and any(isinstance(part, dict) for part in patch):
             merged: Tree = {}
             for part in patch:
-                _grow(merged, self._patched(part))
+                grow(merged, self._patched(part))
             return [merged]
         for value in patch if isinstance(patch, list) else [patch]:
             if isinstance(value, str) and "{{" in value:
@@ -199,13 +203,8 @@ class Vocabulary:
     def _operations(self, text: str) -> None:
         """Fields on the way of JSON Patches, and their expressions."""
         self._read(re.sub(r"(?m)^.*\bpath:.*$", "", text), "")
-        text = re.sub(r"\{\{.*?\}\}", "0", text)
-        for path in re.findall(r"""\b(?:path|from)["']?:\s*["']?(/[^\s"',}]*)""", text):
-            steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
-            made: Any = None
-            for step in reversed(steps):
-                made = [made] if step == "-" or step.isdigit() else {step: made}
-            _grow(self.tree, made)
+        for way in ways(text):
+            grow(self.tree, way)
 
     # ── expressions ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -255,13 +254,18 @@ class Vocabulary:
             return result
         if kind in ("Identity", "CurrentNode"):
             return at
+        if kind == "MultiSelectHash":
+            members: Tree = {}
+            for child in children:
+                members[child.value] = self._walk(child.children[0], at)
+            return members
         if kind == "MultiSelectList" and at is not None and at is not _ROOTS and all(
                 child.kind == "Field" for child in children):
             trees = [self._walk(child, at) for child in children]
             shared = next((tree for tree in trees if tree is not None), {})
             for child, tree in zip(children, trees, strict=True):
                 if tree is not shared:
-                    _grow(shared, tree)
+                    grow(shared, tree)
                     at[child.value] = [shared] if isinstance(at[child.value], list) else shared
             return shared
         result = None
@@ -305,22 +309,22 @@ class Vocabulary:
 
     @property
     def elements(self) -> Tree:
-        lists = [*_lists(self.tree)]
-        if not lists:
+        listed_there = [*lists(self.tree)]
+        if not listed_there:
             return {}
         merged: Tree = {}
-        for listed in lists:
+        for listed in listed_there:
             if isinstance(listed[0], dict):
                 merged = listed[0]
-        for listed in lists:
+        for listed in listed_there:
             if isinstance(listed[0], dict) and listed[0] is not merged:
-                _grow(merged, listed[0])
+                grow(merged, listed[0])
                 listed[0] = merged
         return merged
 
     def _cel(self, text: str) -> None:
         for found in _WORD.findall(text):
-            word = next((part for part in found if part), "")
+            word = next((part for part in found if part), "").replace("\\\\", "\\")
             self._value(int(word) if found[3] else word)
         inner = [*dict.fromkeys(_INNER.findall(text))]
         placed: set[str] = set()
@@ -346,12 +350,12 @@ class Vocabulary:
             for match in re.finditer(r"((?:\.\??[A-Za-z_][A-Za-z0-9_]*)+)(?:\.orValue\(\[\]\))?\)?\.(?:all|exists|"
                                      rf"exists_one|filter|map)\(\s*{name}\s*,", text):
                 last = _steps(match[1])[-1:]
-                for holder, key in _holders(self.tree, last[0]) if last else ():
+                for holder, key in holders(self.tree, last[0]) if last and last[0] not in MAPS else ():
                     below = holder[key]
                     tree = below[0] if isinstance(below, list) else below if isinstance(below, dict) else {}
                     tree = tree if isinstance(tree, dict) else {}
                     for chain in steps:
-                        _grow(tree, _nested(chain))
+                        grow(tree, nested(chain))
                     holder[key] = [tree or None]
                     placed.add(name)
             if name not in placed:
@@ -360,27 +364,17 @@ class Vocabulary:
 
     def _anywhere(self, chains: Sequence[list[str]]) -> None:
         """Elements of a list that is a variable: of any field that may be a list."""
-        names = {name for name in _names(self.tree) if name.endswith("s") and name not in MAPS}
+        names = {name for name in names_of(self.tree) if name.endswith("s") and name not in MAPS}
         for name in names:
-            for holder, key in _holders(self.tree, name):
+            for holder, key in holders(self.tree, name):
                 below = holder[key]
                 tree = below[0] if isinstance(below, list) else below
                 if isinstance(below, dict) and below and not all(chain[0] in below for chain in chains if chain):
                     continue
                 tree = tree if isinstance(tree, dict) else {}
                 for chain in chains:
-                    _grow(tree, _nested(chain))
+                    grow(tree, nested(chain))
                 holder[key] = [tree or None]
-
-
-def _fitting(patch: Any) -> Any:
-    """What an object looks like that a strategic merge has something to do with: its anchors hold."""
-    if isinstance(patch, dict):
-        return {f"=({anchor(key)[1]})" if anchor(key)[0] in (None, "+") else key: _fitting(value)
-                for key, value in patch.items()}
-    if isinstance(patch, list):
-        return [_fitting(part) for part in patch]
-    return "*" if isinstance(patch, str) and "{{" in patch else patch
 
 
 MAPS = frozenset(("labels", "annotations", "matchLabels", "nodeSelector", "data", "limits", "requests", "status"))
@@ -395,56 +389,6 @@ def _steps(chain: str) -> list[str]:
     while steps and steps[-1] in _VERBS:
         steps.pop()
     return [step for step in steps if step not in _VERBS]
-
-
-def _nested(steps: list[str]) -> Any:
-    made: Any = None
-    for step in reversed(steps):
-        made = {step: made}
-    return made
-
-
-def _holders(tree: Any, name: str) -> list[tuple[Tree, str]]:
-    if isinstance(tree, list):
-        return _holders(tree[0], name)
-    if not isinstance(tree, dict):
-        return []
-    return [*([(tree, name)] if name in tree else []), *(hit for value in tree.values() for hit in
-                                                         _holders(value, name))]
-
-
-def _names(tree: Any) -> list[str]:
-    if isinstance(tree, list):
-        return _names(tree[0])
-    return [*tree, *(name for below in tree.values() for name in _names(below))] if isinstance(tree, dict) else []
-
-
-def _lists(tree: Any) -> Iterator[list[Any]]:
-    if isinstance(tree, list):  # those within are of its elements' own
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _lists(value)
-
-
-def _grow(tree: Any, more: Any) -> None:
-    if not isinstance(tree, dict) or not isinstance(more, dict):
-        return
-    for key, value in more.items():
-        below = tree.get(key)
-        if isinstance(below, list) and isinstance(value, list):
-            if below[0] is None:
-                below[0] = value[0]
-            else:
-                _grow(below[0], value[0])
-        elif isinstance(below, dict):
-            _grow(below, value[0] if isinstance(value, list) else value)
-            if isinstance(value, list):
-                tree[key] = [below]
-        elif isinstance(below, list):
-            _grow(below[0], value)
-        elif below is None:
-            tree[key] = value
 
 
 def example_of(expression: str) -> str | None:
