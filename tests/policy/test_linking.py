@@ -4,6 +4,7 @@ what is in another set changes nothing in it."""
 from __future__ import annotations
 
 import gc
+import json
 import types
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from custody.policy import engines
 from custody.policy.decide import decide
 from custody.policy.engines import Compiled
 from custody.policy.kinds import UNCHECKED
@@ -146,3 +148,30 @@ def test_a_rule_leads_to_no_rule_of_another_set() -> None:
         for rule in policy.rules:
             if type(rule).__name__ not in ("ImageRule", "JsonImageRule", "ExtractedImageRule"):  # they ask each other
                 assert [way for way in _reached(rule) if not way.endswith("/Head/Policy")] == [], rule.name
+
+
+def test_files_that_say_the_same_are_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.json").write_text(json.dumps(pattern(f"p{number}", "a")))
+    first = PolicySet.load([tmp_path])
+    compiled: list[str] = []
+    compile_document = engines.compile_document
+
+    def counting(document: Any, at: int, where: str) -> Any:
+        compiled.append(where)
+        return compile_document(document, at, where)
+
+    monkeypatch.setattr(engines, "compile_document", counting)
+    (tmp_path / "3.json").write_text(json.dumps(pattern("p3", "b")))
+    (tmp_path / "0.json").unlink()
+    second = PolicySet.load([tmp_path], before=first)
+    assert compiled == [str(tmp_path / "3.json")]
+    assert second.digest == PolicySet.load([tmp_path]).digest
+    assert (verdict(first), verdict(second.only(lambda policy: policy.name == "p3"))) == ("denied", "allowed")
+    assert [policy.parts for policy in first.policies] == [(at,) for at in range(5)]
+    # The same in another order: messages may follow it.
+    document = pattern("p1", "a")
+    (tmp_path / "1.json").write_text(json.dumps({**document, "spec": dict(reversed(document["spec"].items()))}))
+    compiled.clear()
+    PolicySet.load([tmp_path], before=second)
+    assert compiled == [str(tmp_path / "1.json")]

@@ -30,10 +30,12 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
     return options(command, f"{_SERVED}; and what policies ask of a cluster, such as labels of namespaces.")
 
 
-def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None) -> PolicySet:
-    """The policies, checked against the kinds that the options name. What does not count of them is said on stderr."""
+def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None, *,
+         before: PolicySet | None = None) -> PolicySet:
+    """The policies, checked against the kinds that the options name. What does not count of them is said on stderr.
+    What is in `before` is not compiled again."""
     loaded = PolicySet.load(policies or settings.policies, kinds(settings, crds, kubeconfig),
-                            exceptions=exceptions(settings))
+                            exceptions=exceptions(settings), before=before)
     for where, reason in loaded.uncounted:
         click.echo(visible(f"note: {where}: {reason}"), err=True)
     return loaded

@@ -35,8 +35,11 @@ def kubeconfig_option(command: Callable[..., None]) -> Callable[..., None]:
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int | None, webhook_port: int,
                   policies: tuple[str, ...], webhook_names: tuple[str, ...] = ()) -> None:
+    before: PolicySet | None = None
+
     def load() -> PolicySet:
-        loaded = kinds.load(settings, policies, (), None)
+        nonlocal before
+        loaded = before = kinds.load(settings, policies, (), None, before=before)
         loaded.need_nobody_to_generate()
         return loaded
 

@@ -83,9 +83,19 @@ class Compiled:
         """The document as JSON, as the digest of a set has it."""
         return json.dumps(self.document, sort_keys=True, separators=(",", ":"))
 
+    @cached_property
+    def written(self) -> str:
+        """The document with its keys in their order, which messages may follow: what is written so is compiled to the
+        same."""
+        return written(self.document)
+
     def unit(self, at: int, where: str, *, shared: bool) -> Unit:
         """The document at its position in a set. `shared`: other sets have it too, and go on unchanged."""
         return Unit(at, where, self.document, self.engine.again(self._made) if shared else self._made)
+
+
+def written(document: Any) -> str:
+    return json.dumps(document, separators=(",", ":"))
 
 
 def linked(parts: Sequence[Compiled], places: Sequence[str], *, shared: bool) -> list[Policy]:

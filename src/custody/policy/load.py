@@ -20,7 +20,7 @@ from custody.kit import strictjson
 from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
 from custody.policy.counting import Counting
-from custody.policy.engines import Compiled, linked, standing
+from custody.policy.engines import Compiled, linked, standing, written
 from custody.policy.given import Given
 from custody.policy.index import Index
 from custody.policy.kinds import Kinds, builtin
@@ -55,6 +55,7 @@ class PolicySet:
     def _link(self, parts: Sequence[Compiled], places: Sequence[str], kinds: Kinds | None, *, shared: bool) -> None:
         self.kinds = builtin() if kinds is None else kinds
         self.documents = [part.document for part in parts]
+        self._parts = parts
         self.uncounted: list[tuple[str, str]] = []
         """Exceptions that were left out: where each stands, and why."""
         self._positions = [*range(len(self.documents))]
@@ -90,18 +91,21 @@ class PolicySet:
 
     @classmethod
     def load(cls, source: Iterable[str | Path | Any], kinds: Kinds | None = None, *,
-             exceptions: Counting = Counting()) -> PolicySet:
+             exceptions: Counting = Counting(), before: PolicySet | None = None) -> PolicySet:
         """From files, folders (all *.yaml, *.yml and *.json below), or documents that are read already.
 
         Lists are unwrapped. CustomResourceDefinitions among them add to `kinds`, which default to those of Kubernetes.
-        `exceptions` says which PolicyExceptions count: others are left out, and `uncounted` says why.
+        `exceptions` says which PolicyExceptions count: others are left out, and `uncounted` says why. What is in
+        `before` is not compiled again.
         """
         documents, crds = unwrapped(*gathered(source))
         reasons = [(where, reason) for where, document in documents if (reason := exceptions.fault(document))]
         documents = [(where, document) for where, document in documents if not exceptions.fault(document)]
         if crds:
             kinds = (kinds or builtin()).with_crds([crd for _, crd in crds], [where for where, _ in crds])
-        loaded = cls([document for _, document in documents], [where for where, _ in documents], kinds)
+        known = {part.written: part for part in before._parts} if before is not None else {}
+        parts = [known.get(written(document)) or Compiled(document, where) for where, document in documents]
+        loaded = cls.linking(parts, [where for where, _ in documents], kinds)
         loaded.uncounted = reasons
         return loaded
 
