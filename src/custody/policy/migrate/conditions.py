@@ -234,7 +234,8 @@ def _ranged(key: Said, name: str, value: str, where: str) -> str:
               some((f"{key.unit} == [{quoted(value)}]", listed)))
     if key.type == "list":
         return listed
-    single = some((f"{key.unit} == {quoted(value)}", holds(value, key.unit, f"{where}.value")))
+    same = FALSE if key.type in ("int", "number") else f"{key.unit} == {quoted(value)}"
+    single = some((same, holds(value, key.unit, f"{where}.value")))
     single = negation(single) if negative else single
     if key.type:
         return single
