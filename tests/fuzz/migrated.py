@@ -49,7 +49,7 @@ def policies(folder: Path | None) -> Iterator[Document]:
         for document in documents:
             if isinstance(document, dict) and document.get("kind") == "ClusterPolicy" and str(
                     document.get("apiVersion")).startswith("kyverno.io") and any(
-                    rule.get("mutate") for rule in document["spec"]["rules"]):
+                    rule.get("mutate") for rule in (document.get("spec") or {}).get("rules") or []):
                 yield document
 
 
