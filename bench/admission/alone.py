@@ -1,9 +1,9 @@
 """Nothing up but the webhook: `python -m bench.admission.alone [DIGESTS [SECONDS_OF_SILENCE]]`.
 
 Each kind of policy that asks for evidence decides on DIGESTS images of a registry, which then takes connections and
-says nothing (as one whose network is cut does). Each digest is asked for again, one after another, from the first
-request on: what was kept counts first (`kept_first`), then as it is without that, once the host was found
-out by its probe. Latency of each review, sockets that were opened while nobody answered, and how many were admitted.
+says nothing, as one whose network is cut does. Each digest is asked for again, one after another, from the first
+request on: what was kept counts first (`kept_first`), then as it is without that, once the host was found out by its
+probe. Latency of each review, sockets that were opened while nobody answered, and how many were admitted.
 """
 
 from __future__ import annotations

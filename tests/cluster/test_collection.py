@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ from custody.admission.definitions import BY_KIND
 from custody.policy import engines
 from custody.policy.kinds import builtin
 from custody.services.cluster.policies import Collection
+from tests.cluster.replica import Cluster, Replica
+from tests.cluster.test_run import cluster as definitions
 
+cluster = definitions
 DEFINITION = BY_KIND["kyverno.io", "ClusterPolicy"]
 
 
@@ -72,3 +77,24 @@ def test_a_change_that_cannot_be_compiled_leaves_the_one_before_in_force(compile
     assert collection.held[place].ready
     collection.put(DEFINITION, policy(3, "bad", field="patern"))
     assert [policy.name for policy in collection.compile(kinds).policies] == ["p1", "p2"], "nothing was before it"
+
+
+@pytest.mark.peer
+def test_a_burst_of_policies_makes_one_set_a_second(cluster: Cluster, tmp_path: Path) -> None:
+    count = 150
+    replica = Replica(tmp_path / "replica", cluster, "--reports", "none").started(60)
+    try:
+        policies = [policy(number) for number in range(count)]
+        for document in policies:
+            document["metadata"] = {"name": document["metadata"]["name"]}
+        begun = time.monotonic()
+        cluster.do("apply", "--server-side", "-f", "-", given=policies)
+        last = f"judges by {count} policies now"
+        cluster.until(lambda: any(last in line for line in replica.lines), "all are in force", seconds=60)
+        took = time.monotonic() - begun
+        sets = [line for line in replica.lines if "judges by" in line]
+        assert len(sets) <= took + 4, sets
+    finally:
+        replica.stop()
+        cluster.do("delete", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--all")
+        cluster.do("delete", "clusterpolicies.kyverno.io", "--all")

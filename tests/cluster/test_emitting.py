@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -109,6 +110,20 @@ def test_what_somebody_deletes_is_made_again_and_judged_meanwhile(cluster: Clust
         "uid", before) != before, "it is there again")
     cluster.until(lambda: "no bad" in cluster("create", "--dry-run=server", "-f", "-", given=named("bad")).stderr,
                   "it is judged")
+
+
+@pytest.mark.parametrize(("kind", "name", "patch"), [
+    ("validatingadmissionpolicy", "vpol-v", {"matchConditions": [{"name": "never", "expression": "false"}]}),
+    ("validatingadmissionpolicybinding", "vpol-v-binding", {"matchResources": {
+        "objectSelector": {"matchLabels": {"no": "such"}}}}),
+    ("validatingadmissionpolicybinding", "vpol-v-binding", {"validationActions": ["Audit"]})])
+def test_what_somebody_adds_or_takes_away_is_put_right(cluster: Cluster, replica: Replica, kind: str, name: str,
+                                                       patch: dict[str, Any]) -> None:
+    before = cluster.get(kind, name)["spec"]
+    cluster.do("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": patch}))
+    cluster.until(lambda: cluster.get(kind, name)["spec"] == before, "it is as it was")
+    cluster.until(lambda: "no bad" in cluster("create", "--dry-run=server", "-f", "-", given=named("bad")).stderr,
+                  "it denies")
 
 
 def test_what_only_the_webhook_can_judge_is_left_to_it_with_the_reason(cluster: Cluster, replica: Replica) -> None:

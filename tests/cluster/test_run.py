@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,16 @@ def test_configurations_that_somebody_changed_or_deleted_are_put_right(cluster: 
     cluster.do("patch", "validatingwebhookconfiguration", "custody", "--type=json", "-p",
                '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]')
     cluster.until(lambda: configuration(cluster)["webhooks"][0]["failurePolicy"] == "Fail", "it says Fail again")
+    # What would have the API server ask about less, or somebody else, is taken away; labels of others stay.
+    cluster.do("label", "validatingwebhookconfiguration", "custody", "theirs=kept")
+    elsewhere = {**configuration(cluster)["webhooks"][0], "name": "theirs.example.com"}
+    for path, value in (("0/matchConditions", [{"name": "never", "expression": "false"}]),
+                        ("0/objectSelector", {"matchLabels": {"no": "such"}}), ("-", elsewhere)):
+        before = configuration(cluster)["webhooks"]
+        cluster.do("patch", "validatingwebhookconfiguration", "custody", "--type=json", "-p",
+                   json.dumps([{"op": "add", "path": f"/webhooks/{path}", "value": value}]))
+        cluster.until(lambda before=before: configuration(cluster)["webhooks"] == before, f"{path} is taken away")
+    assert cluster.get("validatingwebhookconfiguration", "custody")["metadata"]["labels"]["theirs"] == "kept"
 
 
 @pytest.mark.usefixtures("replica")

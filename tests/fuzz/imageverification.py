@@ -1,7 +1,8 @@
 """Image policies that nobody wrote, judged by Kyverno's command line and by custody over one registry.
 
 `python -m tests.fuzz.imageverification COUNT [SEED]`: real registry, cosign and notation sign; policies are attestor
-sets, counts, nested attestors, certificates, annotations, attestations with conditions, and both of Kyverno's kinds.
+sets, counts, nested attestors, certificates, annotations, attestations with conditions, a rule's context and what is
+denied of them, other repositories, OCI 1.1 artifacts, and both of Kyverno's kinds.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ TYPES = ("https://example.com/scan/v1", "https://example.com/review/v1")
 NO_LOG = {"rekor": {"ignoreTlog": True, "url": "https://rekor.sigstore.dev"}, "ctlog": {"ignoreSCT": True}}
 
 
+TAGS = ("both", "second", "none", "cert", "acme", "other", "away", "artifact")
+
+
 class Shop:
     """A registry with images, and who signed them."""
 
@@ -51,9 +55,9 @@ class Shop:
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / ".config"),
                     "COSIGN_PASSWORD": "x", "SIGSTORE_NO_CACHE": "1"}
 
-    def run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str, **environment: str) -> str:
         done = subprocess.run([str(PEERS / program), *arguments], capture_output=True, text=True, cwd=self.folder,
-                              env=self.env, timeout=300)
+                              env=self.env | environment, timeout=300)
         if done.returncode and program != "kyverno-next":
             raise RuntimeError(f"{program} {' '.join(arguments)}: {done.stderr}")
         return done.stdout
@@ -76,11 +80,15 @@ class Shop:
         for name in ("one", "two", "three"):
             self.run("cosign-v3", "generate-key-pair", "--output-key-prefix", name)
             self.keys[name] = (self.folder / f"{name}.pub").read_text()
-        images = {tag: self.push(tag) for tag in ("both", "second", "none", "cert", "acme", "other")}
+        images = {tag: self.push(tag) for tag in TAGS}
         old = ("--tlog-upload=false", "--use-signing-config=false", "--new-bundle-format=false", "-y")
         self.run("cosign-v3", "sign", "--key", "one.key", "-a", "env=prod", *old, images["both"])
         for image in ("both", "second"):
             self.run("cosign-v3", "sign", "--key", "two.key", *old, images[image])
+        self.run("cosign-v3", "sign", "--key", "one.key", *old, images["away"],
+                 COSIGN_REPOSITORY=f"{self.host}/signatures")
+        self.run("cosign-v3", "sign", "--key", "two.key", "--registry-referrers-mode=oci-1-1", *old, images["artifact"],
+                 COSIGN_EXPERIMENTAL="1")
         for at, (image, who, kind, level) in enumerate((
                 ("both", "one", TYPES[0], 1), ("both", "two", TYPES[1], 2), ("second", "two", TYPES[0], 3))):
             (self.folder / f"{at}.json").write_text(json.dumps({"level": level, "by": who, "found": ["a"] * level}))
@@ -129,6 +137,17 @@ class Author:
             entry["attestations"] = [self._attestation() for _ in range(pick.choice([1, 1, 2]))]
         else:
             entry["attestors"] = [self._set(self._cosign) for _ in range(pick.choice([1, 1, 2]))]
+        if pick.random() < 0.2:
+            entry["repository"] = f"{self.shop.host}/{pick.choice(['signatures', 'signatures', 'app'])}"
+        if pick.random() < 0.2 and entry.get("type") != "Notary":
+            entry["cosignOCI11"] = True
+        if pick.random() < 0.1:
+            entry["imageRegistryCredentials"] = {"allowInsecureRegistry": True}
+        if pick.random() < 0.1:
+            entry["required"] = False
+        rule: dict[str, Any] = {}
+        if "attestations" in entry:
+            rule = self._spoken_of(entry)
         if pick.random() < 0.1:
             entry["annotations"] = {"env": pick.choice(["prod", "test"])}
         if pick.random() < 0.1:
@@ -136,7 +155,21 @@ class Author:
         return {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {
             "name": name, "annotations": {"pod-policies.kyverno.io/autogen-controllers": "none"}}, "spec": {
             "validationFailureAction": "Enforce", "webhookTimeoutSeconds": 30, "rules": [{
-                "name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}, "verifyImages": [entry]}]}}
+                "name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}, **rule,
+                "verifyImages": [entry]}]}}
+
+    def _spoken_of(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A rule's context, and conditions of the entry that speak of it."""
+        pick = self.random
+        first = entry["attestations"][0]
+        if pick.random() < 0.4:
+            first["conditions"] = [{"all": [{"key": "{{ level }}", "operator": pick.choice(["Equals", "LessThan"]),
+                                             "value": "{{ most }}"}]}]
+        if pick.random() < 0.4:
+            first["name"] = "scan"
+            entry["validate"] = {"message": "no", "deny": {"conditions": {"any": [
+                {"key": "{{ scan.level }}", "operator": "Equals", "value": pick.choice([2, 3, "{{ most }}"])}]}}}
+        return {"context": [{"name": "most", "variable": {"value": pick.choice([1, 2, 3, 4])}}]}
 
     def _set(self, member: Any, depth: int = 0) -> dict[str, Any]:
         entries = [{"attestor": self._set(member, depth + 1)} if depth < 2 and self.random.random() < 0.2 else member()
@@ -152,6 +185,8 @@ class Author:
             return {"certificates": {**said, **NO_LOG}}
         keys = "".join(pick.sample([*self.shop.keys.values()], pick.choice([1, 1, 1, 2])))
         entry: dict[str, Any] = {"keys": {"publicKeys": keys, **NO_LOG}}
+        if pick.random() < 0.1:
+            entry["repository"] = f"{self.shop.host}/signatures"
         if pick.random() < 0.2:
             entry["annotations"] = {"env": pick.choice(["prod", "test"])}
         if pick.random() < 0.1:
@@ -182,6 +217,8 @@ class Author:
             else:
                 who = {"cosign": {"key": {"data": pick.choice([*self.shop.keys.values()])}, "ctlog": {
                     "insecureIgnoreTlog": True, "insecureIgnoreSCT": True}}}
+                if pick.random() < 0.2:
+                    who["cosign"]["source"] = {"repository": f"{self.shop.host}/signatures"}
             attestors.append({"name": f"a{at}", **who})
         names = ", ".join(f"attestors.a{at}" for at in range(len(attestors)))
         wanted = pick.choice([1, len(attestors)])
@@ -259,9 +296,8 @@ def main(count: int, seed: int) -> int:
         shop = Shop(Path(name), host)
         shop.fill()
         author = Author(shop, seed)
-        tags = ("both", "second", "none", "cert", "acme", "other")
-        each = max(1, count // len(tags))
-        for tag in tags:
+        each = max(1, count // len(TAGS))
+        for tag in TAGS:
             policies = [author.policy(f"p{at}") for at in range(each)]
             image = f"{host}/app:{tag}"
             peer, own = theirs(shop, policies, image), asyncio.run(ours(shop, policies, image))

@@ -222,7 +222,8 @@ def test_annotations_of_the_entry_stand_for_attestors_that_have_none() -> None:
 
 @pytest.mark.parametrize("fields", [
     {"repository": "ghcr.io/myorg/signatures"}, {"cosignOCI11": True}, {"useCache": False},
-    {"imageRegistryCredentials": {"secrets": ["regcred", "ns/other"], "allowInsecureRegistry": True}}])
+    {"imageRegistryCredentials": {"secrets": ["regcred", "ns/other"], "allowInsecureRegistry": True,
+                                  "providers": ["default", "google", "google", "github"]}}])
 def test_where_evidence_is_and_how_it_is_asked_for_is_in_the_question(fields: dict[str, Any]) -> None:
     _, questions = asked(policies(keys(), **fields), layer(KEY), root=ROOT)
     authority = next(question.authority for question in questions if isinstance(question, ImageEvidence))
@@ -232,6 +233,7 @@ def test_where_evidence_is_and_how_it_is_asked_for_is_in_the_question(fields: di
     if "imageRegistryCredentials" in fields:
         assert authority.secrets == ("kyverno/regcred", "ns/other")
         assert authority.insecure
+        assert authority.providers == ("google", "github")
 
 
 def test_an_attestors_own_repository_counts_before_the_entrys() -> None:

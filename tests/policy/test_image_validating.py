@@ -276,7 +276,7 @@ def test_image_data_match_conditions_and_actions() -> None:
     ({"matchImageReferences": [{}]}, "spec.matchImageReferences[0]"),
     ({"matchImageReferences": [{"glob": "[a"}]}, "matchImageReferences[0].glob"),
     ({"matchImageReferences": [{"expression": "ref"}]}, "matchImageReferences[0].expression"),
-    ({"credentials": {"providers": ["google"]}}, "credentials.providers[0]"),
+    ({"credentials": {"providers": ["oracle"]}}, "credentials.providers[0]"),
     ({"images": [{"name": "a", "expression": "1"}]}, "images[0].expression"),
     ({"validations": []}, "spec.validations"), ({"validationConfigurations": {"x": 1}}, "validationConfigurations.x"),
     ({"other": 1}, "spec.other"),

@@ -266,7 +266,7 @@ def test_the_same_inputs_the_same_decision_another_input_another_digest() -> Non
     ({"type": "Other"}, "verifyImages[0].type"), ({"type": "Notary"}, "entries[0].keyless"),
     ({"required": "x"}, "verifyImages[0].required"), ({"useCache": "x"}, "verifyImages[0].useCache"),
     ({"imageRegistryCredentials": {"helpers": []}}, "verifyImages[0].imageRegistryCredentials.helpers"),
-    ({"imageRegistryCredentials": {"providers": ["amazon"]}}, "imageRegistryCredentials.providers[0]: amazon"),
+    ({"imageRegistryCredentials": {"providers": ["oracle"]}}, "imageRegistryCredentials.providers[0]: got 'oracle'"),
     ({"attestors": [{"entries": [{"certificates": {"cert": "x"}}]}]}, "entries[0].certificates"),
     ({"attestors": [{"entries": [{"certificates": {}}]}]}, "entries[0].certificates"),
     ({"attestors": [{"entries": [{"keyless": {**KEYLESS, "roots": "x"}}]}]}, "keyless.roots: got"),

@@ -60,8 +60,6 @@ class Webhook(NamedTuple):
     failure_policy: str
     policies: tuple[Policy, ...]
     seconds: int = DEFAULT_SECONDS
-    fine: bool = False
-    """Whether it is that of one policy alone."""
     namespaces: Object | None = None
     objects: Object | None = None
     conditions: tuple[Object, ...] = ()
@@ -140,14 +138,14 @@ def _old(policies: PolicySet, asked: Sequence[Policy], mutate: bool, outside: Ob
         namespace = policy.name.rpartition("/")[0]
         yield Webhook(mutate, f"{verb}{_SUFFIX}-{word}-finegrained-{policy.name.replace('/', '-')}",
                       f"{verb}/{word}/finegrained/{policy.name}", policy.failure_policy, (policy,),
-                      min(max(seconds_of(policy), DEFAULT_SECONDS), _LONGEST), True,
+                      min(max(seconds_of(policy), DEFAULT_SECONDS), _LONGEST),
                       _inside([namespace] if namespace else [], outside), None, tuple(conditions))
     for failure_policy, members in shared.items():
         if members:
             word = failure_policy.lower()
             namespaces = sorted({policy.name.rpartition("/")[0] for policy in members})
             yield Webhook(mutate, f"{verb}{_SUFFIX}-{word}", f"{verb}/{word}", failure_policy, tuple(members),
-                          min(max(DEFAULT_SECONDS, *map(seconds_of, members)), _LONGEST), False,
+                          min(max(DEFAULT_SECONDS, *map(seconds_of, members)), _LONGEST),
                           _inside([] if "" in namespaces else namespaces, outside))
 
 
@@ -176,7 +174,7 @@ def _cel(policies: PolicySet, asked: Sequence[Policy], mutate: bool, path: str, 
         word = policy.failure_policy.lower()
         fine.append(Webhook(
             mutate, f"{name}{_SUFFIX}-{word}-finegrained-{policy.name.replace('/', '-')}",
-            f"{path}/{policy.name.rpartition('/')[2]}", policy.failure_policy, (policy,), seconds_of(policy), True,
+            f"{path}/{policy.name.rpartition('/')[2]}", policy.failure_policy, (policy,), seconds_of(policy),
             _namespaces(policy, constraints, outside), constraints.get("objectSelector"), tuple(conditions or ()),
             exact))
     yield from sorted(fine, key=lambda webhook: webhook.failure_policy)
@@ -193,7 +191,7 @@ def _cel(policies: PolicySet, asked: Sequence[Policy], mutate: bool, path: str, 
             if selected:
                 suffix = f"-{key[:8]}" if len(groups) > 1 else ""
                 yield Webhook(mutate, f"{name}{_SUFFIX}-{failure_policy.lower()}{suffix}", f"{path}/{names}",
-                              failure_policy, selected, DEFAULT_SECONDS, False,
+                              failure_policy, selected, DEFAULT_SECONDS,
                               _namespaces(members[0], constraints, outside), constraints.get("objectSelector"))
 
 
@@ -208,7 +206,15 @@ def _namespaces(policy: Policy, constraints: Object, outside: Object) -> Object:
 
 
 def _key(*selectors: Object | None) -> str:
-    return sha256(json.dumps(selectors, sort_keys=True, separators=(",", ":")).encode()).removeprefix("sha256:")
+    """A digest of selectors as Go writes them."""
+    written: list[Object | None] = []
+    for selector in selectors:
+        labels, expressions = (selector or {}).get("matchLabels"), (selector or {}).get("matchExpressions")
+        written.append(None if selector is None else {
+            **({"matchLabels": dict(sorted(labels.items()))} if labels else {}),
+            **({"matchExpressions": [{part: entry[part] for part in ("key", "operator", "values") if entry.get(part)}
+                                     for entry in expressions]} if expressions else {})})
+    return sha256(json.dumps(written, separators=(",", ":")).encode()).removeprefix("sha256:")
 
 
 def _conditions(policy: Policy, spec: Object) -> list[Object] | None:

@@ -13,6 +13,7 @@ from custody.cli import (
     kinds,
     policy_apply,
     policy_exceptions,
+    policy_import,
     policy_jp,
     policy_migrate,
     policy_sign,
@@ -42,6 +43,7 @@ def command() -> None:
 command.add_command(policy_apply.command)
 command.add_command(policy_exceptions.command)
 command.add_command(policy_sign.command)
+command.add_command(policy_import.command)
 command.add_command(policy_jp.command)
 command.add_command(policy_migrate.command)
 command.add_command(policy_test.command)

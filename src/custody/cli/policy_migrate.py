@@ -49,14 +49,14 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
                 made = migrate(document, known, given, samples)
                 done.append((document, made))
         except CustodyError as error:
-            _say(f"✗ {where}: {error.message}", error.hint)
+            say(f"✗ {where}: {error.message}", error.hint)
             behind += 1
             continue
         for rule in made:
             behind += rule.refused is not None
             _report(rule)
             if rule.refused is None:
-                _write(rule.documents, folder, _header(where, files))
+                write(rule.documents, folder, _header(where, files))
     if behind:
         raise CustodyError(f"{behind} {'rule stays' if behind == 1 else 'rules stay'} behind")
     return 0
@@ -84,22 +84,24 @@ def _header(where: str, files: tuple[Path, ...]) -> str:
 def _report(rule: Migrated) -> None:
     name = f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
     if rule.refused is not None:
-        _say(f"✗ {name}: {rule.refused.message}", rule.refused.hint)
+        say(f"✗ {name}: {rule.refused.message}", rule.refused.hint)
         if rule.difference is not None:
-            _say(f"    before: {rule.difference.messages[0]}", f"after: {rule.difference.messages[1]}")
+            say(f"    before: {rule.difference.messages[0]}", f"after: {rule.difference.messages[1]}")
         return
     names = ", ".join(str(document["metadata"]["name"]) for document in rule.documents)
-    _say(f"✓ {name}: {names}; both say the same of {rule.asked} requests, {rule.denied} of them "
+    say(f"✓ {name}: {names}; both say the same of {rule.asked} requests, {rule.denied} of them "
          f"{rule.counted}", None)
 
 
-def _say(line: str, hint: str | None) -> None:
+def say(line: str, hint: str | None) -> None:
+    """For people, on stderr."""
     click.echo(visible(line), err=True)
     if hint:
         click.echo(visible(f"    {hint}"), err=True)
 
 
-def _write(documents: Any, folder: Path | None, header: str) -> None:
+def write(documents: Any, folder: Path | None, header: str) -> None:
+    """A file for each policy, or all of them on stdout. Raises UsageError."""
     for document in documents:
         text = header + yaml.dumped(document)
         if folder is None:

@@ -109,8 +109,10 @@ def resolve(document: Any, pointer: str) -> Any:
 
 def equal(left: Any, right: Any) -> bool:
     """Equality of JSON values (RFC 6902, section 4.6): true is not 1, and 1 is 1.0."""
+    if left is right:
+        return True
     if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
+        return False
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(equal(value, right[key]) for key, value in left.items())
     if isinstance(left, list) and isinstance(right, list):

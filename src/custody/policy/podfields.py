@@ -25,6 +25,7 @@ ABOUT_PODS = frozenset({"kyverno.io", "policies.kyverno.io", "templates.gatekeep
                         "mutations.gatekeeper.sh", "admissionregistration.k8s.io", "apiextensions.k8s.io"})
 """API groups whose objects speak of pods and make none: a pattern of a policy is no pod template."""
 MAX_DEPTH = 100
+_STEPS = [(field, kind, tuple(path)) for field in IMAGE_FIELDS for _, kind, _, *path in [field.split("/")]]
 MAX_NODES = 500_000
 _ASIDE = ("metadata", "status")
 """What the API server keeps beside an object's spec: nothing in it makes a pod."""
@@ -35,10 +36,15 @@ def image_texts(pod_spec: dict[str, Any], pointer: str = "") -> Iterator[tuple[s
 
     `pointer` is where the PodSpec stands. What is absent, empty or no text is left out, as the API server refuses it.
     """
-    for field in IMAGE_FIELDS:
-        for where, value in _walk(pod_spec, field.split("/")[1:], pointer):
+    for field, kind, path in _STEPS:
+        holders = pod_spec.get(kind)
+        if not isinstance(holders, list):
+            continue
+        for at, value in enumerate(holders):
+            for step in path:
+                value = value.get(step) if isinstance(value, dict) else None
             if isinstance(value, str) and value.strip():
-                yield field, where, value
+                yield field, "/".join((pointer, kind, str(at), *path)), value
 
 
 def pod_templates(document: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -67,13 +73,3 @@ def pod_templates(document: Any) -> list[tuple[str, dict[str, Any]]]:
                         if isinstance(value, (dict, list))] if isinstance(part, list) else []
         waiting += reversed(children)
     return templates
-
-
-def _walk(part: Any, steps: list[str], pointer: str) -> Iterator[tuple[str, Any]]:
-    if not steps:
-        yield pointer, part
-    elif steps[0] == "[]":
-        for at, value in enumerate(part if isinstance(part, list) else ()):
-            yield from _walk(value, steps[1:], f"{pointer}/{at}")
-    elif isinstance(part, dict) and steps[0] in part:
-        yield from _walk(part[steps[0]], steps[1:], f"{pointer}/{steps[0]}")

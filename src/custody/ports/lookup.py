@@ -107,6 +107,10 @@ class Addresses(msgspec.Struct, frozen=True, tag="addresses"):
         return f"the addresses of {self.host}"
 
 
+PROVIDERS = ("amazon", "azure", "github", "google")
+"""Of logins, beside the machine's own."""
+
+
 class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whom to believe about an image, where a policy says more than the service's own trust root does.
 
@@ -142,6 +146,8 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """cosign's signatures that are stored as OCI 1.1 artifacts count too."""
     secrets: tuple[str, ...] = ()
     """`namespace/name` of Secrets with logins for registries."""
+    providers: tuple[str, ...] = ()
+    """Of PROVIDERS: who else is asked for a login."""
     pull_secrets: tuple[str, ...] = ()
     """The same, of which those that cannot be had are passed over: with what a node would pull."""
     also: str = ""

@@ -167,11 +167,15 @@ class RegistryClient:
             tags += [name for name in names or [] if isinstance(name, str)]
         return tags
 
-    async def referrers(self, ref: Reference, artifact_type: str | None = None) -> list[oci.Descriptor]:
-        """Manifests whose subject is `ref.digest`, of one kind or all; whole, or VerificationError."""
+    async def referrers(self, ref: Reference, artifact_type: str | None = None, *, apart: bool = False
+                        ) -> list[oci.Descriptor]:
+        """Manifests whose subject is `ref.digest`, of one kind or all; whole, or VerificationError.
+
+        `apart`: the repository holds what refers to images of other ones, and need not have this image.
+        """
         if ref.digest is None:
             raise MalformedError("referrers", got=str(ref), expected="an image with a digest")
-        descriptors = await self._referrers.all_of(ref)
+        descriptors = await self._referrers.all_of(ref, apart=apart)
         return [descriptor for descriptor in descriptors
                 if artifact_type is None or descriptor.artifact_type == artifact_type]
 

@@ -79,15 +79,15 @@ class Referrers:
         view._requests = self._requests.within(budget)
         return view
 
-    async def all_of(self, ref: Reference) -> list[oci.Descriptor]:
-        """All manifests whose subject is `ref.digest`, of every kind.
+    async def all_of(self, ref: Reference, *, apart: bool = False) -> list[oci.Descriptor]:
+        """All manifests whose subject is `ref.digest`, of every kind. `apart`: the image itself is kept elsewhere.
 
         Raises VerificationError where they cannot be had whole, NotFoundError where the image is not there.
         """
         registry = self._requests.registry(ref)
         referrers: list[oci.Descriptor] | None = None
         if not self._facts.lacks_api(registry):
-            referrers = await self._from_api(ref, registry)
+            referrers = await self._from_api(ref, registry, apart=apart)
         if referrers is None:
             referrers = list((await self._fallback(ref))[1])
         bare = [referrer for referrer in referrers if _is_bare(referrer)]
@@ -112,14 +112,14 @@ class Referrers:
 
     # The API
 
-    async def _from_api(self, ref: Reference, registry: Registry) -> list[oci.Descriptor] | None:
+    async def _from_api(self, ref: Reference, registry: Registry, *, apart: bool) -> list[oci.Descriptor] | None:
         """None where the registry says that it has no such API."""
         path = f"referrers/{ref.digest}"
         first = await self._requests.ask("GET", ref, path, headers={"Accept": oci.INDEX}, expect=(200, *_NO_API))
         if first.status != 200:
             async with first:
                 refusal = await read_refusal(first)
-            await self._judge_refusal(ref, registry, first, refusal)
+            await self._judge_refusal(ref, registry, first, refusal, apart=apart)
             return None
         referrers: list[oci.Descriptor] = []
         async for data in self._requests.pages(ref, path, first):
@@ -130,7 +130,8 @@ class Referrers:
         self._facts.learn_has(registry)
         return referrers
 
-    async def _judge_refusal(self, ref: Reference, registry: Registry, answer: Answer, refusal: Refusal) -> None:
+    async def _judge_refusal(self, ref: Reference, registry: Registry, answer: Answer, refusal: Refusal, *,
+                             apart: bool) -> None:
         """Return where the answer says that there is no referrers API; raise what else it says."""
         text = f"{ref}: GET referrers answered {answer.status}" + (f": {refusal.words}" if refusal.words else "")
         speaks_of_api = all(code.upper() in _UNSUPPORTED for code in refusal.codes)
@@ -138,6 +139,8 @@ class Referrers:
             raise VerificationError(text, hint="it has the referrers API, so its fallback tag is not believed")
         # Some registries answer 404 about an image that is not there: that says nothing about the API. About one that
         # is there, a registry with the API never answers 404 (distribution-spec, "Listing Referrers").
+        if apart:
+            return
         if await self._requests.resolve(ref) is None:
             await self._requests.manifest(ref)
         if speaks_of_api:

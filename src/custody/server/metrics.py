@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -59,8 +60,10 @@ class Metrics:
                                       "webhook", "operation", "outcome")
         self._review_seconds = self._histogram("custody_admission_review_duration_seconds",
                                                "From a review's body to its answer.", "webhook")
-        self._rules = self._counter("custody_admission_rule_results", "Results of rules that judged.",
-                                    "policy", "rule", "outcome")
+        self._rules: dict[tuple[str, str, str], int] = {}
+        self.count("custody_admission_rule_results", "Results of rules that judged.", ("policy", "rule", "outcome"),
+                   lambda: [*self._rules.copy().items()])
+        self._labelled: dict[tuple[object, ...], Any] = {}
         self._exceptions = self._counter("custody_admission_exceptions", "Rules that an exception left out.",
                                          "policy", "exception")
         self._expiries: dict[str, Callable[[], float]] = {}
@@ -79,26 +82,35 @@ class Metrics:
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
 
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """A metric's child with these labels, of which there are few: prometheus_client takes longer to find it."""
+        child = self._labelled.get((metric, *labels))
+        if child is None:
+            child = self._labelled[metric, *labels] = metric.labels(*labels)
+        return child
+
     def begun(self, role: str) -> None:
-        self._open.labels(role).inc()
+        self._of(self._open, role).inc()
 
     def ended(self, role: str, method: str, status: int, seconds: float, received: int, sent: int) -> None:
         """`status` 0: the client went away before it was answered."""
         method = method if method in _METHODS else "other"
-        self._open.labels(role).dec()
-        self._requests.labels(role, method, str(status) if status else "aborted").inc()
-        self._seconds.labels(role, method).observe(seconds)
-        self._received.labels(role).inc(received)
-        self._sent.labels(role).inc(sent)
+        self._of(self._open, role).dec()
+        self._of(self._requests, role, method, str(status) if status else "aborted").inc()
+        self._of(self._seconds, role, method).observe(seconds)
+        self._of(self._received, role).inc(received)
+        self._of(self._sent, role).inc(sent)
 
     def reviewed(self, answered: Answered) -> None:
         webhook = answered.endpoint.verb
-        self._reviews.labels(webhook, answered.review.request.operation or "unread", answered.outcome).inc()
-        self._review_seconds.labels(webhook).observe(answered.seconds)
+        self._of(self._reviews, webhook, answered.review.request.operation or "unread", answered.outcome).inc()
+        self._of(self._review_seconds, webhook).observe(answered.seconds)
         if answered.decision is not None:
+            rules = self._rules
             for result in answered.decision.results:
                 if result.outcome is not Outcome.SKIP:
-                    self._rules.labels(result.policy, result.rule, str(result.outcome)).inc()
+                    place = (result.policy, result.rule, result.outcome.value)
+                    rules[place] = rules.get(place, 0) + 1
                 for exception in result.properties.get("exceptions", "").split(",") if result.properties else ():
                     if exception:
                         self._exceptions.labels(result.policy, exception).inc()

@@ -200,14 +200,17 @@ class Gatherer:
         """With the logins of the question where it has some."""
         insecure = question.authority is not None and question.authority.insecure
         ca = question.authority.registry_ca if question.authority is not None else ""
-        if not question.logins and not insecure and not ca:
+        providers = question.authority.providers if question.authority is not None else ()
+        if not (question.logins or insecure or ca or providers):
             return self._client
         from custody.registry.credentials import credential_in, find_credential
+        from custody.registry.providers import provided
 
         logins = dict(question.logins)
 
         def find(host: str, repository: str, ask: Ask) -> Credential | None:
-            return credential_in(logins, host, repository) or find_credential(host, repository, ask=ask)
+            return (credential_in(logins, host, repository) or provided(providers, host, ask=ask)
+                    or find_credential(host, repository, ask=ask))
 
         return self._client.knowing(find, plain_http=[ref.registry] if insecure else [], ca=ca)
 
@@ -236,9 +239,9 @@ class Gatherer:
         authority, limits = question.authority or Authority(), self._bounds.documents
         place = reference.parse(authority.repository).at(str(ref.digest)) if authority.repository else ref
         if authority.notary:
-            return await list_notary(client, place, limits)
+            return await list_notary(client, place, limits, apart=bool(authority.repository))
         return await list_documents(client, place, unsigned=False, predicate_types=question.predicate_types,
-                                    limits=limits, artifacts=authority.artifacts)
+                                    limits=limits, artifacts=authority.artifacts, apart=bool(authority.repository))
 
     async def _there(self, client: RegistryClient, ref: Reference) -> None:
         await client.resolve(ref)

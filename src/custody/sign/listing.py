@@ -81,10 +81,11 @@ class Listing(msgspec.Struct, frozen=True):
 
 async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bool = True,
                          predicate_types: frozenset[str] | None = None, limits: Limits = Limits(),
-                         artifacts: bool = False) -> Listing:
+                         artifacts: bool = False, apart: bool = False) -> Listing:
     """List what is kept about `ref.digest`: bundles among its referrers, and the layers of cosign's tags.
 
-    `unsigned` adds the `.sbom` tag, `artifacts` the signatures that cosign stores as OCI 1.1 artifacts.
+    `unsigned` adds the `.sbom` tag, `artifacts` the signatures that cosign stores as OCI 1.1 artifacts. `apart`: the
+    repository need not have the image itself.
     `predicate_types` are those that the caller can use; None: any. Raises whatever keeps the list from being whole, and
     VerificationError above the limits.
     """
@@ -93,18 +94,19 @@ async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bo
     suffixes = [suffix for suffix in _TAGS if _useful(suffix, predicate_types, unsigned=unsigned)]
     tally = _Tally(ref, predicate_types, limits)
     layers = (_layers(client, tally, suffix) for suffix in suffixes)
-    parts = await together([_bundles(client, tally, artifacts=artifacts), *layers])
+    parts = await together([_bundles(client, tally, artifacts=artifacts, apart=apart), *layers])
     documents = [document for part in parts for document in part]
     tally.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
     return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), tally.rejected())
 
 
-async def list_notary(client: RegistryClient, ref: Reference, limits: Limits = Limits()) -> Listing:
+async def list_notary(client: RegistryClient, ref: Reference, limits: Limits = Limits(), *, apart: bool = False
+                      ) -> Listing:
     """Signatures of the Notary Project among the referrers of `ref.digest`. Raises as `list_documents` does."""
     if ref.digest is None:
         raise MalformedError("evidence", got=str(ref), expected="an artifact with a digest")
     tally = _Tally(ref, None, limits)
-    signatures = [referrer for referrer in await client.referrers(ref)
+    signatures = [referrer for referrer in await client.referrers(ref, apart=apart)
                   if (referrer.artifact_type or referrer.media_type) == notary.ARTIFACT_TYPE]
     documents = await _read(client, tally, signatures)
     tally.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
@@ -209,9 +211,9 @@ class _Tally:
         return (*self._rejected, *named)
 
 
-async def _bundles(client: RegistryClient, tally: _Tally, *, artifacts: bool = False) -> list[Document]:
+async def _bundles(client: RegistryClient, tally: _Tally, *, artifacts: bool, apart: bool) -> list[Document]:
     listed: list[oci.Descriptor] = []
-    for referrer in await client.referrers(tally.ref):
+    for referrer in await client.referrers(tally.ref, apart=apart):
         source, annotations = f"referrer {referrer.digest}", dict(referrer.annotations)
         kind = referrer.artifact_type or referrer.media_type
         if kind.startswith(bundles.PREFIX):
@@ -232,32 +234,37 @@ async def _read(client: RegistryClient, tally: _Tally, listed: list[oci.Descript
     tally.charge(len(listed), sum(referrer.size for referrer in listed))
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(referrer: oci.Descriptor) -> Document | None:
+    async def read(referrer: oci.Descriptor) -> list[Document]:
         source = f"referrer {referrer.digest}"
         try:
             async with gate:
                 return await _bundle(client, tally, referrer, source)
         except CustodyError as error:
             tally.reject(source, error, _claim(referrer.annotations))
-            return None
+            return []
 
-    read_documents = await together(read(referrer) for referrer in sorted(listed, key=lambda referrer: referrer.size))
-    return [document for document in read_documents if document is not None]
+    parts = await together(read(referrer) for referrer in sorted(listed, key=lambda referrer: referrer.size))
+    return [document for part in parts for document in part]
 
 
-async def _bundle(client: RegistryClient, tally: _Tally, referrer: oci.Descriptor, source: str) -> Document | None:
-    """The one layer that is the document; where there is no one layer, the manifest itself is it, and will not do."""
+async def _bundle(client: RegistryClient, tally: _Tally, referrer: oci.Descriptor, source: str) -> list[Document]:
+    """The one layer that is the document; where there is no one layer, the manifest itself is it, and will not do.
+
+    Of an artifact of cosign's, as of its tag, each layer is a signature.
+    """
     place = tally.ref.at(referrer.digest)
     descriptor, data = await client.manifest(place)
     body = await _parse(data, str(place), descriptor.media_type)
+    if isinstance(body, oci.Manifest) and (referrer.artifact_type or referrer.media_type) == _ARTIFACT:
+        return _documents(tally, place, body, source, cosign.SIMPLE_SIGNING)
     annotations = dict(body.annotations)
     if not tally.asked_for(source, annotations):
-        return None
+        return []
     if not isinstance(body, oci.Manifest) or len(body.layers) != 1:
-        return Document(place, source, descriptor, annotations, data)
+        return [Document(place, source, descriptor, annotations, data)]
     layer = body.layers[0]
-    return Document(place, source, layer, annotations) if tally.fits(
-        source, layer.size, tally.limits.document, annotations) else None
+    return [Document(place, source, layer, annotations)] if tally.fits(
+        source, layer.size, tally.limits.document, annotations) else []
 
 
 async def _parse(data: bytes, where: str, media_type: str) -> oci.Manifest | oci.Index:
@@ -284,10 +291,15 @@ async def _layers(client: RegistryClient, tally: _Tally, suffix: str) -> list[Do
     except (MalformedError, UnsupportedError) as error:
         tally.reject(f"tag {tag}", error)
         return []
+    return _documents(tally, place, body, f"tag {tag}", _TAGS[suffix])
+
+
+def _documents(tally: _Tally, place: Reference, body: oci.Manifest, where: str, kind: str | None) -> list[Document]:
+    """Each layer of this media type, or of any where it is None, with its own annotations."""
     documents = []
     for position, layer in enumerate(body.layers):
-        source, annotations = f"tag {tag} layer {position}", dict(layer.annotations)
-        if _TAGS[suffix] and layer.media_type != _TAGS[suffix]:
+        source, annotations = f"{where} layer {position}", dict(layer.annotations)
+        if kind and layer.media_type != kind:
             tally.put_aside(source, layer.media_type, f"layers of type {layer.media_type} are not evaluated by custody",
                             layer.media_type)
         elif tally.asked_for(source, annotations) and tally.fits(source, layer.size, tally.limits.document,

@@ -101,6 +101,8 @@ class _Blocks:
         if not isinstance(operator, str) or operator not in OPERATORS:
             raise NotEvaluatedError(f"{where}.operator", f"operator {operator} is not evaluated here",
                                    hint="these are: " + ", ".join(OPERATORS))
+        if not isinstance(condition.get("message"), (str, type(None))):
+            raise InvalidError(f"{where}.message", got=Shape(condition["message"]), expected="text")
         key, value = self.code.fresh("key"), self.code.fresh("value")
         operate = OPERATORS[operator]
         if changes(condition["key"]) != changes(condition.get("value")):
@@ -141,5 +143,5 @@ def _join(messages: list[str], between: str = "; ") -> str:
     return between.join(message for message in messages if message)
 
 
-def _shape(value: Any) -> str:
-    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else str(Shape(value))
+def _shape(value: Any) -> object:
+    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else Shape(value)

@@ -7,7 +7,7 @@ of resources, exclusions before all else, labels of the object as it was or as i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
@@ -20,6 +20,7 @@ from custody.ports.lookup import NamespaceLabels
 
 _NAMESPACES = Resource("namespaces", "v1", "")
 _TESTS = ("In", "NotIn", "Exists", "DoesNotExist")
+Operations = Literal["needed", "optional", "passed over"]
 _KNOWN = 1024  # kinds and operations, of which it is remembered which rules select them
 _PLACES = ("*", "Namespaced", "Cluster")
 POLICIES = ("Equivalent", "Exact")
@@ -84,14 +85,16 @@ class Constraints(Filter):
 
 
 def compile_constraints(fields: Fields | None, *, where: str = "spec.matchConstraints", namespace: str = "",
-                        needed: bool = True, prefixes: bool = True,
-                        judged: Sequence[str] = OPERATIONS) -> tuple[Scope, str]:
+                        needed: bool = True, prefixes: bool = True, judged: Sequence[str] = OPERATIONS,
+                        operations: Operations = "needed") -> tuple[Scope, str]:
     """(scope, matchPolicy). `needed`: whether at least one resource rule must stand there.
+
+    `operations` of its rules are passed over where they are about objects and nobody asks for anything.
 
     Raises MalformedError, UnsupportedError.
     """
     fields = fields or Fields({}, where)
-    rules = [_rule(rule) for rule in fields.each("resourceRules")]
+    rules = [_rule(rule, operations) for rule in fields.each("resourceRules")]
     excluded = [_rule(rule) for rule in fields.each("excludeResourceRules")]
     object_labels = compile_selector(fields.inner("objectSelector"))
     namespace_labels = compile_selector(fields.inner("namespaceSelector"))
@@ -124,9 +127,9 @@ def compile_selector(fields: Fields | None) -> LabelSelector | None:
     return LabelSelector({}, requirements) if requirements else None
 
 
-def _rule(fields: Fields) -> ResourceRule:
+def _rule(fields: Fields, given: Operations = "needed") -> ResourceRule:
     groups, versions, resources = (_listed(fields, name) for name in ("apiGroups", "apiVersions", "resources"))
-    operations = _listed(fields, "operations")
+    operations = _listed(fields, "operations") if given == "needed" else fields.texts("operations") or ["*"]
     scope, names = fields.take("scope", str) or "*", fields.texts("resourceNames")
     fields.done()
     if unknown := set(operations) - {*OPERATIONS, "*"}:
@@ -134,6 +137,8 @@ def _rule(fields: Fields) -> ResourceRule:
     if scope not in _PLACES:
         raise MalformedError(fields.path("scope"), got=scope, expected=", ".join(_PLACES))
     split = tuple((name, sub) for name, _, sub in (resource.partition("/") for resource in resources))
+    if given == "passed over":
+        operations = ["*"]
     return ResourceRule(frozenset(groups), frozenset(versions), split, frozenset(operations), scope, tuple(names))
 
 

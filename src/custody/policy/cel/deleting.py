@@ -42,8 +42,8 @@ class DeletingRule(Evaluated):
         self._conditions = expressions.conditions(fields, "conditions")
         constraints = fields.take("matchConstraints", dict)
         self.scope, _ = compile_constraints(
-            None if constraints is None else Fields(_any_operation(constraints), "spec.matchConstraints"),
-            namespace=header.namespace, needed=False)
+            None if constraints is None else Fields(constraints, "spec.matchConstraints"),
+            namespace=header.namespace, needed=False, operations="passed over")
         self._rules = bool((constraints or {}).get("resourceRules"))
         self.reads = frozenset(expressions.reads)
         self.schedule = Schedule(fields.need("schedule", str))
@@ -83,15 +83,6 @@ class DeletingRule(Evaluated):
         return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=outcome,
                           message=message, resource=given.resource, enforce=False, warns=False,
                           properties=dict(properties))
-
-
-def _any_operation(constraints: dict[str, Any]) -> dict[str, Any]:
-    """Rules are asked about objects and no requests: what they say of operations does not matter."""
-    rules = constraints.get("resourceRules")
-    if not isinstance(rules, list):
-        return constraints
-    return {**constraints, "resourceRules": [{**rule, "operations": ["*"]} if isinstance(rule, dict) else rule
-                                             for rule in rules]}
 
 
 class Deleting(Changing):

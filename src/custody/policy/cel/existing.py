@@ -48,13 +48,14 @@ class ExistingRule(Evaluated):
         self._chosen = None
         self._targets = mutation.scope
         if targets is not None:
-            fields = Fields(_any_operation(targets), "spec.targetMatchConstraints")
+            fields = Fields(targets, "spec.targetMatchConstraints")
             if (text := fields.take("expression", str)) is not None:
                 self._chosen = mutation.expressions.program(text, fields.path("expression"), map_of(STRING, ANY), DYN,
                                                             map_of(STRING, DYN))
-                compile_constraints(fields, where=fields.where, needed=False)
+                compile_constraints(fields, where=fields.where, needed=False, operations="optional")
             else:
-                self._targets, _ = compile_constraints(fields, where=fields.where, namespace=namespace)
+                self._targets, _ = compile_constraints(fields, where=fields.where, namespace=namespace,
+                                                       operations="optional")
         self.reads = frozenset(mutation.expressions.reads)
 
     def silence(self, request: Request, answers: Answers) -> str | None:
@@ -142,15 +143,6 @@ class ExistingRule(Evaluated):
                     version = f"{resource.group}/{resource.version}" if resource.group else resource.version
                     paths[path_of(version, resource.plural, self._namespace if resource.namespaced else "")] = None
         return [*paths]
-
-
-def _any_operation(constraints: dict[str, Any]) -> dict[str, Any]:
-    """A rule of targets need not name operations."""
-    rules = constraints.get("resourceRules")
-    if not isinstance(rules, list):
-        return constraints
-    return {**constraints, "resourceRules": [
-        {**rule, "operations": rule.get("operations") or ["*"]} if isinstance(rule, dict) else rule for rule in rules]}
 
 
 def _items(listed: Any, where: str) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
@@ -28,6 +28,7 @@ from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.images import image as named
 from custody.policy.kyverno.imagefields import ImageFields
+from custody.policy.kyverno.images import named_providers
 from custody.policy.lookup import UnansweredError
 from custody.policy.model import Outcome, Request, RuleResult, Vouched
 from custody.policy.phases import Phase
@@ -332,13 +333,10 @@ def _base(fields: Fields | None) -> Authority:
     if fields is None:
         return Authority()
     insecure = fields.take("allowInsecureRegistry", bool) is True
-    for at, provider in enumerate(fields.texts("providers")):
-        if provider != "default":
-            raise UnsupportedError(f"{fields.where}.providers[{at}]", f"{provider} is not asked by custody yet",
-                                   hint="default asks the credential helpers of the Docker configuration")
+    providers = named_providers(fields)
     secrets = tuple(name if "/" in name else f"kyverno/{name}" for name in fields.texts("secrets"))
     fields.done()
-    return Authority(secrets=secrets, insecure=insecure)
+    return Authority(secrets=secrets, providers=providers, insecure=insecure)
 
 
 def _attestations(fields: Fields) -> dict[str, Attestation]:

@@ -48,9 +48,10 @@ class Mutating(Changing):
         rules += [MutatingRule(policy, spec, header.namespace, header.kind)
                   for _, spec in podtemplates.extended(header.spec)]
         policy.rules = [*rules, *_customs(policy, header)] if admission and not targets else []
-        if existing:
-            policy.rules.append(ExistingRule(rules[0], targets, header.namespace, admission=admission,
-                                             background_requests=background_requests))
+        if existing or targets is not None:  # what names targets is read in any case
+            changing = ExistingRule(rules[0], targets, header.namespace, admission=admission,
+                                    background_requests=background_requests)
+            policy.rules += [changing] if existing else []
         return policy
 
     @staticmethod

@@ -218,10 +218,16 @@ def _glob(fields: Fields) -> re.Pattern[str]:
     fields.done()
     if not _GLOB.fullmatch(text):
         raise MalformedError(fields.path("glob"), got=text, expected="letters, digits and -_:/*.@")
-    text = {"*": "index.docker.io/library/*", "*/*": "index.docker.io/*/*"}.get(text, text)
+    return re.compile(glob_regexp(text))
+
+
+def glob_regexp(glob: str) -> str:
+    """The regular expression, of Python and of Go, that the whole name of an image must match; it is anchored."""
+    text = {"*": "index.docker.io/library/*", "*/*": "index.docker.io/*/*"}.get(glob, glob)
     parts = _PARTS.split(text)
     stars = [".*" if star == "**" else "[^/]*" for star in _PARTS.findall(text)]
-    return re.compile("".join(f"{re.escape(part)}{star}" for part, star in zip(parts, [*stars, ""], strict=True)))
+    inner = "".join(part.replace(".", "[.]") + star for part, star in zip(parts, [*stars, ""], strict=True))
+    return f"^{inner}$"
 
 
 def _scope(fields: Sequence[Fields]) -> Scope:

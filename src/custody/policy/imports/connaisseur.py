@@ -48,7 +48,7 @@ def is_configuration(document: Any) -> bool:
     return isinstance(inner, dict) and "validators" in inner
 
 
-class _Rule(NamedTuple):
+class PatternRule(NamedTuple):
     pattern: Pattern
     validator: str
     approve: bool | None
@@ -76,12 +76,12 @@ class ConnaisseurRule(Rule):
     phase = Phase.VERIFY
     reads_templates = True
 
-    def __init__(self, policy: Policy, scope: Scope, rules: Sequence[_Rule], features: Features) -> None:
+    def __init__(self, policy: Policy, scope: Scope, rules: Sequence[PatternRule], features: Features) -> None:
         self.policy, self.scope = policy, scope
         self.name = "policy"
         self.enforce = not features.detection
-        self._rules = rules
-        self._features = features
+        self.rules = rules
+        self.features = features
         self._specificity = Specificity([rule.pattern for rule in rules])
 
     def needs(self, given: Given) -> Needs:
@@ -101,7 +101,7 @@ class ConnaisseurRule(Rule):
         if given.request.operation == "DELETE" or _deleted(given):
             return Spoken([])
         images, unreadable = _FIELDS.of(given)
-        judges = self.enforce and not (self._features.pods and given.request.kind.kind != "Pod")
+        judges = self.enforce and not (self.features.pods and given.request.kind.kind != "Pod")
         results = [self._result(given, Outcome.FAIL, f"invalid image reference: {error.message}", enforce=judges)
                    for error in unreadable]
         pins: list[dict[str, Any]] = []
@@ -113,13 +113,13 @@ class ConnaisseurRule(Rule):
                 if digest and not image.digest and given.changes:
                     pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
         together.done()
-        pods = not self._features.pods or given.request.kind.kind == "Pod"
+        pods = not self.features.pods or given.request.kind.kind == "Pod"
         fine = pods and not any(result.outcome in (Outcome.FAIL, Outcome.ERROR) for result in results)
         return Spoken(results, pins if fine else ())
 
-    def _of(self, image: Image) -> _Rule | None:
+    def _of(self, image: Image) -> PatternRule | None:
         at = self._specificity.of(image)
-        return None if at is None else self._rules[at]
+        return None if at is None else self.rules[at]
 
     def _judged(self, given: Given, image: Image) -> tuple[Outcome, str, Signed, str]:
         """The outcome, words, what it relies on, and the digest that is to be pinned."""
@@ -130,10 +130,10 @@ class ConnaisseurRule(Rule):
             said = "allow" if rule.approve else "deny"
             return (Outcome.PASS if rule.approve else Outcome.FAIL,
                     f"static {said} for image {image.written} using rule {rule.pattern.text}", _NOTHING, "")
-        if self._features.unchanged and image.written in _before(given):
+        if self.features.unchanged and image.written in _before(given):
             return (Outcome.SKIP, f"skipped validation: unchanged image reference for image {image.written}", _NOTHING,
                     "")
-        if self._features.children and not self._features.pods and image.written in parent_images(given):
+        if self.features.children and not self.features.pods and image.written in parent_images(given):
             return (Outcome.SKIP, "skipped validation: automatic approval of child image reference for image "
                     f"{image.written}", _NOTHING, "")
         signed, digest = self._validated(given, rule, image)
@@ -144,14 +144,14 @@ class ConnaisseurRule(Rule):
                 f"validator {rule.validator}. Result is {image.name.partition('@')[0]}@{digest}.", signed,
                 digest if rule.mutates else "")
 
-    def _validated(self, given: Given, rule: _Rule, image: Image) -> tuple[Signed, str]:
+    def _validated(self, given: Given, rule: PatternRule, image: Image) -> tuple[Signed, str]:
         """What was found, once a request, and the image's digest."""
         known: tuple[Signed, str] | None = given.memo.get((self, image.name))
         if known is None:
             known = given.memo[self, image.name] = self._validate(given, rule, image)
         return known
 
-    def _validate(self, given: Given, rule: _Rule, image: Image) -> tuple[Signed, str]:
+    def _validate(self, given: Given, rule: PatternRule, image: Image) -> tuple[Signed, str]:
         assert rule.demand is not None
         try:
             digest, reason = _digest(given, rule, image)
@@ -184,7 +184,7 @@ class ConnaisseurRule(Rule):
         return template in TEMPLATES.values()
 
 
-def _digest(given: Given, rule: _Rule, image: Image) -> tuple[str, str]:
+def _digest(given: Given, rule: PatternRule, image: Image) -> tuple[str, str]:
     """Of an image, or why it is not known. Raises UnansweredError, LookupFailedError."""
     if image.digest:
         return image.digest, ""
@@ -288,7 +288,7 @@ def _features(fields: Fields | None) -> tuple[Features, LabelSelector | None]:
     return Features(unchanged, children, detection, mode == "podsonly"), selector
 
 
-def _rule(fields: Fields, validators: Mapping[str, Validator]) -> _Rule:
+def _rule(fields: Fields, validators: Mapping[str, Validator]) -> PatternRule:
     pattern = Pattern.compile(fields.need("pattern", str), fields.path("pattern"))
     name = fields.take("validator", str) or "default"
     chosen = validators.get(name)
@@ -302,6 +302,6 @@ def _rule(fields: Fields, validators: Mapping[str, Validator]) -> _Rule:
     demanded: Options = options(said, chosen.type)
     fields.done()
     if isinstance(chosen, Static):
-        return _Rule(pattern, name, chosen.approve, chosen.type, Authority(), None, mutates=False)
-    return _Rule(pattern, name, None, chosen.type, chosen.place, chosen.demand(demanded, fields.path("with")),
+        return PatternRule(pattern, name, chosen.approve, chosen.type, Authority(), None, mutates=False)
+    return PatternRule(pattern, name, None, chosen.type, chosen.place, chosen.demand(demanded, fields.path("with")),
                  mutates=mode == "mutate")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -64,6 +65,8 @@ class TrustRoot(NamedTuple):
     authority: Authority
     fits: Fits | None = None
     kms: str = ""
+    identity: Mapping[str, str] = MappingProxyType({})
+    """What it says of issuer and subject, as it is written."""
 
     def believed(self, given: Given) -> Authority:
         """Raises UnansweredError, LookupFailedError."""
@@ -79,11 +82,11 @@ class Demand:
     """What a rule wants of an image: of which trust roots, and of how many, there must be signatures."""
 
     def __init__(self, roots: Sequence[TrustRoot], threshold: int, required: Sequence[str]) -> None:
-        self._roots, self._threshold, self._required = roots, threshold, required
+        self.roots, self.threshold, self.required = roots, threshold, required
 
     def questions(self, name: str) -> list[Question]:
         """About an image `repository@digest`, as far as nobody need be asked for a key before."""
-        return [ImageEvidence(name, root.authority, _TYPES) for root in self._roots if not root.kms]
+        return [ImageEvidence(name, root.authority, _TYPES) for root in self.roots if not root.kms]
 
     def judge(self, given: Given, name: str, reached: dict[str, bool]) -> Signed:
         """`reached` is told of each trust root whether its evidence could be had.
@@ -93,7 +96,7 @@ class Demand:
         signed: dict[str, list[Verified]] = {}
         reasons: list[str] = []
         together = Together()
-        for root in self._roots:
+        for root in self.roots:
             with together:
                 reached[root.name] = False
                 try:
@@ -108,9 +111,9 @@ class Demand:
                 else:
                     reasons.append(f"{root.name}: {absent(evidence)}")
         together.done()
-        if len(signed) < self._threshold:
-            return Signed(_because(f"validation threshold not reached ({len(signed)}/{self._threshold})", reasons))
-        missing = [name for name in self._required if name not in signed]
+        if len(signed) < self.threshold:
+            return Signed(_because(f"validation threshold not reached ({len(signed)}/{self.threshold})", reasons))
+        missing = [name for name in self.required if name not in signed]
         if missing:
             return Signed(_because(f"missing required signatures from [{' '.join(missing)}]", reasons))
         if not signed:
@@ -314,7 +317,9 @@ def _cosign_root(fields: Fields, base: Authority) -> TrustRoot:
         raise MalformedError(fields.path("cert"), got="a certificate", expected="key or keyless, for type cosign")
     if (keyless := fields.inner("keyless")) is not None:
         fields.done()
-        return TrustRoot(name, _checked(base, fields.where), _identity(keyless))
+        said = {field: keyless.peek(field) for field in ("issuer", "issuerRegex", "subject", "subjectRegex")
+                if keyless.has(field)}
+        return TrustRoot(name, _checked(base, fields.where), _identity(keyless), identity=said)
     key = fields.need("key", str).strip()
     fields.done()
     base = msgspec.structs.replace(base, roots="")

@@ -16,6 +16,7 @@ from custody.policy.kyverno import objects
 from custody.policy.kyverno.context import Context, compile_context
 from custody.policy.kyverno.foreach import List, element_roots
 from custody.policy.kyverno.judgement import Judgement
+from custody.policy.kyverno.match import written_selector
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.variables import variables
 from custody.policy.lookup import UnansweredError
@@ -58,7 +59,7 @@ class _Pattern:
             clone.done()
         elif several is not None:
             document["cloneList"] = {"namespace": several.take("namespace", str) or "", "kinds": several.texts("kinds"),
-                                     "selector": several.take("selector", dict) or {}}
+                                     "selector": written_selector(several)}
             several.done()
             if not document["cloneList"]["kinds"]:
                 raise MalformedError(several.path("kinds"), got="nothing", expected="at least one kind")

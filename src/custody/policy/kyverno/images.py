@@ -22,7 +22,7 @@ from custody.policy.kyverno.sought import Sought, pull_secrets
 from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
 from custody.policy.lookup import Together
 from custody.policy.model import Outcome
-from custody.ports.lookup import Authority
+from custody.ports.lookup import PROVIDERS, Authority
 from policylang.conditions import Conditions, compile_conditions
 from policylang.errors import LanguageError
 from policylang.go.wildcards import wildcard
@@ -83,7 +83,7 @@ class VerifyImages:
         self.required = fields.take("required", bool) is not False
         """Whether who only validates judges the image too, and does not leave that to who mutates."""
         base = _base(fields)
-        self.authority = base if base.secrets or base.insecure or base.fresh else None
+        self.authority = base if base.secrets or base.providers or base.insecure or base.fresh else None
         """Whom the image itself is asked for with, where that is nobody's usual way."""
         self._attestors_of = Attestors(kind, base, fields.text_map("annotations"), draft=draft,
                                        filled=filled)
@@ -255,17 +255,25 @@ def _base(fields: Fields) -> Authority:
     repository, artifacts = fields.take("repository", str) or "", fields.take("cosignOCI11", bool) is True
     fresh = fields.take("useCache", bool) is False
     secrets: list[str] = []
+    providers: tuple[str, ...] = ()
     insecure = False
     if (credentials := fields.inner("imageRegistryCredentials")) is not None:
         insecure = credentials.take("allowInsecureRegistry", bool) is True
-        for at, provider in enumerate(credentials.texts("providers")):
-            if provider != "default":
-                raise UnsupportedError(f"{credentials.where}.providers[{at}]",
-                                       f"{provider} is not asked by custody yet",
-                                       hint="default asks the credential helpers of the Docker configuration")
+        providers = named_providers(credentials)
         secrets = [name if "/" in name else f"{_SECRETS}/{name}" for name in credentials.texts("secrets")]
         credentials.done()
-    return Authority(repository=repository, artifacts=artifacts, secrets=tuple(secrets), insecure=insecure, fresh=fresh)
+    return Authority(repository=repository, artifacts=artifacts, secrets=tuple(secrets), providers=providers,
+                     insecure=insecure, fresh=fresh)
+
+
+def named_providers(credentials: Fields) -> tuple[str, ...]:
+    """Raises MalformedError. `default` is what this machine has, which is asked anyway."""
+    names = credentials.texts("providers")
+    for at, name in enumerate(names):
+        if name != "default" and name not in PROVIDERS:
+            raise MalformedError(f"{credentials.path('providers')}[{at}]", got=name,
+                                 expected=f"default, {', '.join(PROVIDERS)}")
+    return tuple(dict.fromkeys(name for name in names if name != "default"))
 
 
 def _deny(fields: Fields | None, roots: Roots) -> _Deny | None:

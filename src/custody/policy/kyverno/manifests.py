@@ -31,6 +31,8 @@ from policylang.go.printing import json_text
 _CANDIDATES = 3
 """Manifests of another name that an object is compared with."""
 _NESTED = 8
+_WHO = {"keys": "publickey 1/1", "keyless": "signer 1/1"}
+"""How Kyverno counts who may have signed, by the form of an entry."""
 _ERROR = "error occurred during manifest verification"
 
 
@@ -295,7 +297,7 @@ class _Check:
             reason = self._objection(entry, evidence.verified[0]) if evidence.verified else _told(evidence.rejected[0])
             if reason is None:
                 return evidence.verified[0]
-            who = "publickey 1/1" if entry.path.endswith(".keys") else "signer 1/1"
+            who = _WHO.get(entry.path.rpartition(".")[2], "")
             results.append(f"[{who}] [signature {number}/{len(sets)}] error: {reason}")
         return _first(results, lambda said: f"failed to verify signature: verification failed for {len(said)} "
                       f"signature. all trials: [{','.join(map(json_text, said))}]")

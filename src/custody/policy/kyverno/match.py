@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
@@ -123,6 +124,14 @@ def _subject(fields: Fields) -> Subject:
         raise MalformedError(fields.where, got=f"{kind} in {f'namespace {namespace}' if namespace else 'no namespace'}",
                              expected="a User, a Group, or a ServiceAccount with its namespace")
     return Subject(kind, name, namespace)
+
+
+def written_selector(holder: Fields) -> dict[str, Any]:
+    """A `selector` as it is written, which may have variables in its texts; {} without one. Raises MalformedError."""
+    written: dict[str, Any] = holder.peek("selector")
+    if (fields := holder.inner("selector")) is not None:
+        selector_of(fields)
+    return written or {}
 
 
 def selector_of(fields: Fields) -> LabelSelector:

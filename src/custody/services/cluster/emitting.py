@@ -21,7 +21,7 @@ from custody.policy.kubernetes import emission, ruleemission
 from custody.policy.kubernetes.ruleemission import names
 from custody.ports.cluster import ApiError, ClusterObjects, Object, Served
 from custody.services.cluster.policies import Collection, Held
-from custody.services.cluster.webhooks import MANAGER, covers
+from custody.services.cluster.webhooks import covers, says
 from custody.services.mirror import Mirror, key_of
 
 _PART = {"app.kubernetes.io/part-of": "custody"}
@@ -109,7 +109,7 @@ class Emission:
             mirror = self.mirrors[document["kind"]]
             served = mirror.served
             known = mirror.objects.get(("", document["metadata"]["name"]))
-            if known is not None and served is not None and covers(known, {**document, "apiVersion": _version(served)}):
+            if known is not None and served is not None and _is(known, document):
                 seen.append(f"{known['metadata'].get('uid')}/{known['metadata'].get('generation')}")
             elif leading and (fault := await self._apply(made, document)) is not None:
                 self._since.pop(name, None)
@@ -140,7 +140,12 @@ class Emission:
             if there is not None and not covers(metadata.get("labels"), _PART) and not any(
                     reference.get("uid") == owner for reference in metadata.get("ownerReferences") or ()):
                 return f"skip generating {made}: {name} is there, and not of this policy."
-            await self._cluster.apply(served, {**document, "apiVersion": _version(served)}, manager=MANAGER)
+            whole = {**document, "apiVersion": _version(served)}
+            if there is None:
+                await self._cluster.create(served, whole)
+            elif not _is(there, document):  # replaced, so that nothing stays of what somebody else wrote into it
+                version = {"resourceVersion": metadata.get("resourceVersion")}
+                await self._cluster.replace(served, {**whole, "metadata": {**document["metadata"], **version}})
         except ApiError as error:
             if error.reason == "Forbidden":
                 bound = document["kind"].removeprefix(made)
@@ -205,6 +210,11 @@ def _skipped(document: Object, made: str) -> str:
     if (evaluation.get("mutateExisting") or {}).get("enabled"):
         return f"skip generating {made}: mutateExisting is enabled, which the API server does not do."
     return ""
+
+
+def _is(known: Object, document: Object) -> bool:
+    """Whether what is there says that and no more: a condition that somebody added would let all pass."""
+    return covers(known.get("metadata"), document["metadata"]) and says(known.get("spec"), document["spec"])
 
 
 def _version(served: Served) -> str:

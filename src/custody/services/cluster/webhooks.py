@@ -157,7 +157,10 @@ class Webhooks:
     async def keep(self, documents: Sequence[Object]) -> None:
         """Make it ask that. What is new is asked before what is gone is not any more. Raises CustodyError."""
         for document in self._different(documents):
-            await self._cluster.apply(_RESOURCES[document["kind"]], document, manager=MANAGER)
+            resource = _RESOURCES[document["kind"]]
+            there = await self._cluster.apply(resource, document, manager=MANAGER)
+            if not says(there.get("webhooks"), document["webhooks"]):  # what somebody else wrote into it stays then
+                await self._cluster.replace(resource, _instead(there, document))
         for kind, name in self._surplus(documents):
             await self._cluster.delete(_RESOURCES[kind], name)
 
@@ -169,7 +172,7 @@ class Webhooks:
         different = []
         for document in documents:
             known = self.mirrors[document["kind"]].objects.get(("", document["metadata"]["name"]))
-            if known is None or not covers(known, document):
+            if known is None or not covers(known, document) or not says(known.get("webhooks"), document["webhooks"]):
                 different.append(document)
         return different
 
@@ -197,6 +200,18 @@ def asking(name: str) -> tuple[str, ...]:
     return (name, *(kyvernos for _, kyvernos in _KYVERNOS[:2]))
 
 
+def _instead(there: Object, document: Object) -> Object:
+    """The document in place of what is there, with the authorities that others wrote into it."""
+    bundles = {hook["name"]: hook["clientConfig"].get("caBundle") for hook in there.get("webhooks") or ()}
+    hooks = [{**hook, "clientConfig": {**({"caBundle": bundle} if (bundle := bundles.get(hook["name"])) else {}),
+                                       **hook["clientConfig"]}} for hook in document["webhooks"]]
+    metadata = {**there["metadata"], **document["metadata"]}
+    for part in ("labels", "annotations"):
+        if merged := {**(there["metadata"].get(part) or {}), **document["metadata"].get(part, {})}:
+            metadata[part] = merged
+    return {**document, "metadata": metadata, "webhooks": hooks}
+
+
 _SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())
 
 
@@ -208,3 +223,20 @@ def covers(known: Any, said: Any) -> bool:
     if isinstance(said, list):
         return isinstance(known, list) and len(known) == len(said) and all(map(covers, known, said))
     return bool(known == said)
+
+
+_DEFAULTS: Object = {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "scope": "*",
+                     "failurePolicy": "Fail"}
+"""What the API server writes where nothing is said."""
+
+
+def says(known: object, said: object) -> bool:
+    """Whether what is said is there and, beside defaults and who signs certificates, nothing else: a condition or a
+    selector that somebody adds would let all pass."""
+    if isinstance(said, Mapping):
+        return isinstance(known, Mapping) and said.keys() <= known.keys() and all(
+            says(value, said[name]) if name in said else name == "caBundle" or _DEFAULTS.get(name, known) == value
+            for name, value in known.items())
+    if isinstance(said, list):
+        return isinstance(known, list) and len(known) == len(said) and all(map(says, known, said))
+    return known == said

@@ -11,6 +11,7 @@ from custody.policy.given import Given
 from custody.policy.kyverno import objects
 from custody.policy.kyverno.context import Context, compile_context
 from custody.policy.kyverno.judgement import Judgement
+from custody.policy.kyverno.match import written_selector
 from custody.policy.kyverno.mutate.rule import Mutation
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.variables import variables
@@ -56,7 +57,7 @@ class MutateExistingRule(KyvernoRule):
             written: dict[str, Any] = {name: target.take(name, str) or "" for name in ("apiVersion", "kind",
                                                                                        "namespace", "name")}
             target.take("uid", str)
-            written["selector"] = target.take("selector", dict) or {}
+            written["selector"] = written_selector(target)
             if not written["kind"] or not written["apiVersion"]:
                 raise MalformedError(target.where, got="no apiVersion or no kind", expected="those of what is patched")
             context, inner = compile_context(target.each("context"), roots, head.namespace)

@@ -12,17 +12,22 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from custody.policy.kyverno.mutate.nodes import MISSING, PatchError, empty, kind, need, text
+from custody.policy.kyverno.mutate.nodes import MISSING, PatchError, copied, empty, kind, need, text
 
 _DIRECTIVE = "$patch"
+_ANY = object()  # a patch that may speak of everything
 _KEPT = object()  # a null of the object that the patch does not speak of
 _MOST = 5_000_000  # comparisons of list elements in one patch
 _Info = dict[str, Any]
 
 
 def merge(patch: Any, resource: Any) -> Any:
-    """The resource with the patch merged into it; both are changed. Raises PatchError."""
-    return _Merge().walk(resource, patch, None)
+    """The resource with the patch merged into it. Raises PatchError.
+
+    The patch is changed; the resource is not, and what the patch does not speak of is shared with it.
+    """
+    merging = _Merge()
+    return merging.walk(merging.own(resource, patch, None), patch, None)
 
 
 class Described:
@@ -66,9 +71,68 @@ class _Merge:
         self._types: dict[str, dict[str, _Info]] = _table()["types"]
         self._kinds: dict[str, str] = _table()["kinds"]
         self._left = _MOST
+        self._settled: set[int] = set()
+        """ids of parts of the resource that stay as they are."""
+
+    # ── what may be changed in place ────────────────────────────────────────────────────────────────────────────
+
+    def own(self, dest: Any, patch: Any, info: _Info | None) -> Any:
+        """A copy of all that a merge may change; what it leaves as it is, is not copied."""
+        if not isinstance(dest, (dict, list)):
+            return dest
+        if patch is MISSING:
+            if self._stays(dest, info):
+                self._settled.add(id(dest))
+                return dest
+            return copied(dest)
+        if isinstance(dest, dict) and isinstance(patch, dict):
+            fields, within = self._fields(dest, patch, info)
+            return {key: self.own(value, patch.get(key, MISSING), fields.get(key, within))
+                    for key, value in dest.items()}
+        if isinstance(dest, list) and isinstance(patch, list) and info is not None and info.get("keys"):
+            inner = {"type": info["type"]} if "type" in info else {}
+            union = _union(patch)
+            return [self.own(element, union, inner) for element in dest]
+        return copied(dest)
+
+    def _stays(self, dest: Any, info: _Info | None) -> bool:
+        """Whether a merge leaves a part as it is that its patch does not speak of."""
+        if isinstance(dest, dict):
+            fields, within = self._fields(dest, MISSING, info)
+            for key, value in dest.items():
+                if isinstance(value, (dict, list)) and not self._stays(value, fields.get(key, within)):
+                    return False
+            return True
+        if not isinstance(dest, list) or info is None or "keys" not in info:
+            return True
+        keys = info["keys"]
+        if not keys:
+            return all(isinstance(element, str) and element for element in dest) and len({*dest}) == len(dest)
+        if not all(isinstance(element, dict) for element in dest):
+            return False
+        known = [key for key in keys if any(key in element for element in dest)]
+        values = [tuple(element.get(key) for key in known) for element in dest]
+        if (not known and dest) or not all(isinstance(value, (str, int)) and value
+                                           for said in values for value in said):
+            return False
+        if len({tuple(map(text, said)) for said in values}) < len(dest):
+            return False
+        inner = {"type": info["type"]} if "type" in info else {}
+        return all(self._stays(element, inner) for element in dest)
+
+    def _fields(self, dest: Any, patch: Any, info: _Info | None) -> tuple[dict[str, _Info], _Info | None]:
+        """What is known of a map's fields by their names, and of any other."""
+        if info is None:
+            info = next((known for node in (dest, patch) if (known := self._known(node)) is not None), None)
+        fields = self._types.get(info.get("type", ""), {}) if info is not None else {}
+        return fields, None if info is None or not info.get("type") else {}
+
+    # ── walking both ────────────────────────────────────────────────────────────────────────────────────────────
 
     def walk(self, dest: Any, patch: Any, info: _Info | None) -> Any:
         """What becomes of a value: MISSING or null where it is removed."""
+        if patch is MISSING and id(dest) in self._settled:
+            return dest
         first = patch if empty(dest) else dest
         if not empty(first):
             expected = kind(first)
@@ -84,8 +148,7 @@ class _Merge:
     # ── maps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _map(self, dest: Any, patch: Any, info: _Info | None) -> Any:
-        if info is None:
-            info = next((found for node in (dest, patch) if (found := self._known(node)) is not None), None)
+        fields, within = self._fields(dest, patch, info)
         if empty(dest):
             if isinstance(patch, dict) and _of_map(patch) == "delete":
                 return MISSING
@@ -102,8 +165,6 @@ class _Merge:
                 dest = patch
         if dest is None:
             return None
-        fields = self._types.get(info.get("type", ""), {}) if info is not None else {}
-        within: _Info | None = None if info is None or not info.get("type") else {}
         for key in sorted({*dest, *patch} if isinstance(patch, dict) else dest):
             value = self.walk(dest.get(key, MISSING), patch.get(key, MISSING) if isinstance(patch, dict) else MISSING,
                               fields.get(key, within))
@@ -118,7 +179,7 @@ class _Merge:
         return dest
 
     def _known(self, node: Any) -> _Info | None:
-        if not isinstance(node, dict):
+        if not isinstance(node, dict) or "kind" not in node:
             return None
         name = self._kinds.get(f"{node.get('apiVersion')}/{node.get('kind')}")
         return None if name is None else {"type": name}
@@ -243,6 +304,17 @@ class _Merge:
         self._left -= count
         if self._left < 0:
             raise PatchError(f"lists too long to merge: more than {_MOST} comparisons of elements")
+
+
+def _union(patches: Sequence[Any]) -> Any:
+    """A patch that speaks of all that any of these does."""
+    if not all(isinstance(patch, dict) for patch in patches):
+        return _ANY
+    spoken: dict[str, list[Any]] = {}
+    for patch in patches:
+        for key, value in patch.items():
+            spoken.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else _union(values) for key, values in spoken.items()}
 
 
 def _of_map(patch: dict[str, Any]) -> str:

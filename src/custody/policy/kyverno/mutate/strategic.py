@@ -11,7 +11,7 @@ from custody.policy.kyverno.mutate.nodes import PatchError, copied
 
 def patched(patch: Any, resource: dict[str, Any]) -> dict[str, Any]:
     """A resource with a patch; neither is changed. Raises PatchError."""
-    result = merge(prepared(copied(patch), resource), copied(resource))
+    result = merge(prepared(copied(patch), resource), resource)
     if not isinstance(result, dict):
         raise PatchError("filter cannot create or delete objects")
     return result
