@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from custody.cli.run import run
-from custody.errors import UnsupportedError
+from custody.errors import CustodyError, UnsupportedError
 from custody.policy.kinds import builtin
 from custody.policy.migrate.excepting import exception
 from custody.policy.migrate.outcome import Migrated
@@ -73,6 +73,11 @@ def test_what_has_no_words_is_refused(document: dict[str, Any], path: str, words
     assert isinstance(refused, UnsupportedError)
     assert path in refused.message
     assert words in refused.message
+
+
+def test_what_is_no_exception_is_refused() -> None:
+    with pytest.raises(CustodyError, match="metadata"):
+        exception({"apiVersion": "kyverno.io/v2", "kind": "PolicyException", "spec": {}}, [], builtin(), 5)
 
 
 def test_lists_comments_and_exceptions_before_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,10 +42,11 @@ class _Part(NamedTuple):
 
 
 def exception(document: Document, done: Done, kinds: Kinds, count: int) -> Migrated:
-    """The exceptions that hold for the same requests, or why there are none."""
+    """The exceptions that hold for the same requests, or why there are none. Raises MalformedError, UnsupportedError
+    for what is none that loads."""
+    compile_exception(document)
     name = document["metadata"]["name"]
     try:
-        compile_exception(document)
         made = translated(document, done, kinds)
         comparison = _Comparison(document, made, done, kinds)
         difference = comparison.difference(count)
