@@ -148,8 +148,9 @@ def kyverno(folder: Path) -> Iterator[Any]:
             asked = [word for word in said.split() if word.startswith("https") and "/mutate" not in word]
             if not asked:
                 sys.exit(f"Kyverno registered no webhook: {said[:500]}")
-            url = min(asked, key=lambda word: ("/fail" not in word, len(word)))  # others are of policies of their own
-            print(f"  Kyverno is asked at {url}{f', not at {len(asked) - 1} more' if asked[1:] else ''}", file=sys.stderr)
+            # Policies of CEL with conditions have webhooks of their own; that of most of them names them in its path.
+            url = max(asked, key=lambda word: (word.endswith("/fail"), len(word)))
+            print(f"  Kyverno is asked at {url}, of {asked}", file=sys.stderr)
             return row(url, cluster / "kyverno-ca.crt", int((cluster / "kyverno.pid").read_text()), seconds)
 
         yield judged
