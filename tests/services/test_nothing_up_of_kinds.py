@@ -178,7 +178,7 @@ def test_no_review_waits_for_a_host_that_falls_silent(kind: str, tmp_path: Path)
                     seconds.append(time.perf_counter() - begun)
                     assert answer["allowed"], answer
                     assert "warnings" not in answer
-                assert max(seconds) < 0.5, seconds  # some 3 ms where nothing else runs
+                assert sum(seconds) < 0.9 * len(images), seconds  # who waits for the host waits a second each
                 webhook.now += timedelta(minutes=10)
                 begun = time.perf_counter()
                 answer = await webhook.review(images[0])  # older: it is asked first
