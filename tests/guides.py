@@ -35,7 +35,8 @@ ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "co
          "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",
          "kyverno-mutate": "docs/guides/kyverno-mutate.md", "cel-policies": "docs/guides/cel-policies.md",
-         "cel-mutation": "docs/guides/cel-mutation.md", "image-policies": "docs/guides/image-policies.md", "README": "README.md", "tutorial": "docs/tutorial.md"}
+         "cel-mutation": "docs/guides/cel-mutation.md", "image-policies": "docs/guides/image-policies.md",
+         "README": "README.md", "tutorial": "docs/tutorial.md"}
 _ALONE = ("README", "tutorial")
 """Each begins in an empty folder of its own; the guides go on in one."""
 _BLOCK = re.compile(r"(?:<!-- typed(?P<mark>(?:(?!-->).)*)-->\s*)?^(?P<indent> *)```console\n(?P<body>.*?)^ *```",
