@@ -196,13 +196,31 @@ def run(arguments: list[str], **extra: Any) -> int:
 
 def _refusal(error: click.UsageError, arguments: list[str]) -> tuple[str, str]:
     """Message and hint: what does the same here, where another program has what was typed."""
-    path = error.ctx.command_path if error.ctx else "custody"
+    path = error.ctx.command_path if error.ctx else _command(arguments)
     elsewhere: str | None = None
     if isinstance(error, click.NoSuchOption):
         elsewhere = peers.flag(path.removeprefix("custody").strip(), error.option_name)
     elif isinstance(error, click.exceptions.NoSuchCommand) or "extra argument" in error.message:
         elsewhere = peers.command([word for word in arguments if not word.startswith("-")])
     return (error.message, elsewhere) if elsewhere else (error.format_message(), f"{path} --help")
+
+
+def _command(arguments: list[str]) -> str:
+    """The command that was called, where click's parser does not say: `custody policy migrate`."""
+    names = ["custody"]
+    command: click.Command | None = _custody
+    for word in arguments:
+        if isinstance(command, _Commands):
+            command = loaded(word) if word in COMMANDS else command
+        elif isinstance(command, click.Group):
+            command = command.commands.get(word)
+        else:
+            break
+        if command is None:
+            break
+        if command is not _custody:
+            names.append(word)
+    return " ".join(names)
 
 
 def _give_up_output() -> None:
