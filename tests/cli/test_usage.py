@@ -87,3 +87,9 @@ def test_the_webhooks_place_is_refused_before_anything_starts(capsys: pytest.Cap
     for url in ("http://127.0.0.1:9443", "127.0.0.1:9443", "https://127.0.0.1:9443?x=1"):
         assert main(["admission", "run", "--kubeconfig", "nowhere", "--url", url]) == 2
         assert capsys.readouterr().err.startswith(f"error: --url: got '{url}', expected https://")
+
+
+def test_a_list_of_commands_says_each_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in ("policy", "admission", "registry", "trust", "rego"):
+        assert main([group, "--help"]) == 0
+        assert "..." not in capsys.readouterr().out.partition("Commands:")[2]

@@ -85,6 +85,7 @@ def _share(command: click.Command, *, network: bool) -> None:
     """Give a command, and those below it, the options that all have; -q only where that means nothing else."""
     if isinstance(command, click.Group):
         for below in command.commands.values():
+            below.short_help = below.short_help or _sentence(below.help or "")  # click would cut it at the line's end
             _share(below, network=network)
         return
     taken = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
@@ -95,6 +96,11 @@ def _share(command: click.Command, *, network: bool) -> None:
                                            help="Of what standard error gets, only warnings and errors."))
     if network and "--timeout" not in taken:
         command.params.append(deadline.option())
+
+
+def _sentence(text: str) -> str:
+    """The first one, as a list of commands has it."""
+    return " ".join(text.split("\n\n")[0].split()).split(". ")[0].removesuffix(".")
 
 
 def _hush(quiet: bool) -> None:
