@@ -161,7 +161,8 @@ class Operator:
             judged = policies.only(lambda policy: (policy.kind, policy.name) not in emitted) if emitted else policies
             self._judge(judged)
             self._judged = judged
-            _LOG.info("judges by %d policies now", len(judged.policies))
+            many = len(judged.policies)
+            _LOG.info("judges by %d %s now", many, "policy" if many == 1 else "policies")
         # 2. The certificate.
         certificate = await self._certificates.ensure(self._clock())
         if self._certificate is None or certificate.pair != self._certificate.pair:
