@@ -32,7 +32,11 @@ PEERS = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" 
 ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "contents": "docs/guides/contents.md",
          "sign": "docs/guides/sign.md", "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
-         "operate": "docs/guides/operate.md", "README": "README.md", "tutorial": "docs/tutorial.md"}
+         "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",
+         "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",
+         "kyverno-mutate": "docs/guides/kyverno-mutate.md", "cel-policies": "docs/guides/cel-policies.md",
+         "cel-mutation": "docs/guides/cel-mutation.md", "image-policies": "docs/guides/image-policies.md",
+         "README": "README.md", "tutorial": "docs/tutorial.md"}
 _ALONE = ("README", "tutorial")
 """Each begins in an empty folder of its own; the guides go on in one."""
 _BLOCK = re.compile(r"(?:<!-- typed(?P<mark>(?:(?!-->).)*)-->\s*)?^(?P<indent> *)```console\n(?P<body>.*?)^ *```",

@@ -55,11 +55,15 @@ def dumped(document: Any) -> str:
 
 
 def _check_events(data: str) -> None:
-    """Depth and tags, before nodes are made, which recurses in C."""
-    depth = 0
+    """Depth, number and tags, before nodes are made, which recurses in C."""
+    depth = values = 0
     for event in yaml.parse(data, PlainLoader):
         if (tag := getattr(event, "tag", None)) is not None:
             raise ValueError(f"the tag {tag}")
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            values += 1
+            if values > MAX_NODES:
+                raise ValueError(f"more than {MAX_NODES} values")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

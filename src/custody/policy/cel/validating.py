@@ -151,7 +151,7 @@ class ValidatingRule(Rule):
         return Needs({}, namespace_questions(given.request))
 
     def evaluate(self, given: Given) -> Spoken:
-        with asking(given):
+        with asking(given, self):
             return Spoken([self._result(given, self.judged(given))])
 
     def judged(self, given: Given) -> Judgement:

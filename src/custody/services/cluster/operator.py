@@ -153,7 +153,7 @@ class Operator:
             self._compiled, self._judged = (policies.digest, kinds), None
             self.policies = policies
         policies = self.policies or policies
-        emitted = {name for name, made in self._emission.result.items() if made.generated}
+        emitted = {name for name, made in self._emission.result.items() if made.generated} - _longer(policies)
         names = {(policy.kind, policy.name) for policy in policies.policies} - emitted
         if self._judged is None or names != {(policy.kind, policy.name) for policy in self._judged.policies}:
             judged = policies.only(lambda policy: (policy.kind, policy.name) not in emitted) if emitted else policies
@@ -220,6 +220,13 @@ def _alive(lease: Object, now: datetime) -> bool:
         return False
     return bool(spec.get("holderIdentity")) and now - renewed < timedelta(
         seconds=float(spec.get("leaseDurationSeconds") or 15)) + _SKEW
+
+
+def _longer(policies: PolicySet) -> set[tuple[str, str]]:
+    """(kind, name) of policies that say more than the one rule which the API server can have: rules for controllers of
+    pods, above all. The webhook judges them whole."""
+    return {(policy.kind, policy.name) for policy in policies.policies
+            if policy.kind == "ClusterPolicy" and len(policy.rules) > 1}
 
 
 def _named(held: Held) -> tuple[str, str]:
