@@ -24,6 +24,7 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
     document with what was tried, or what stands in its way. Exit code 1 where one stays behind.
     """
     behind = 0
+    names: set[str] = set()
     for where, document in unwrapped(*gathered(files))[0]:
         try:
             made = translate(document)
@@ -36,6 +37,11 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
             if made.refused is not None:
                 say(f"✗ {made.name}: {made.refused.message}", made.refused.hint)
             continue
+        if twice := names & (own := {document["metadata"]["name"] for document in made.documents}):
+            behind += 1  # in a cluster one would replace the other
+            say(f"✗ {made.name}: metadata.name: got {min(twice)!r}, which another document became already", None)
+            continue
+        names |= own
         say(f"✓ {made.name}: both say the same of {made.trial.asked} requests, {made.trial.denied} of them denied",
             None)
         write(made.documents, folder, "")

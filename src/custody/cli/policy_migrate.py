@@ -10,7 +10,7 @@ import click
 from custody import wiring
 from custody.cli import kinds
 from custody.cli.run import settings
-from custody.errors import CustodyError, UsageError
+from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats import yaml
 from custody.kit.visible import visible
 from custody.policy.load import gathered, unwrapped
@@ -41,12 +41,14 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
     given = [document for document in gathered(resources)[0] if isinstance(document, dict)] if resources else []
     behind = 0
     done: list[tuple[dict[str, Any], list[Migrated]]] = []
+    names: dict[tuple[str, ...], str] = {}
+    files_written: set[Path] = set()
     for where, document in sorted(policies, key=lambda pair: _excepts(pair[1])):  # which need to know the others
         try:
             if _excepts(document):
-                made = [exception(document, done, known, samples)]
+                made = [_unlike(exception(document, done, known, samples), names)]
             else:
-                made = migrate(document, known, given, samples)
+                made = [_unlike(rule, names) for rule in migrate(document, known, given, samples)]
                 done.append((document, made))
         except CustodyError as error:
             say(f"✗ {where}: {error.message}", error.hint)
@@ -56,10 +58,21 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
             behind += rule.refused is not None
             _report(rule)
             if rule.refused is None:
-                write(rule.documents, folder, _header(where, files))
+                write(rule.documents, folder, _header(where, files), files_written)
     if behind:
         raise CustodyError(f"{behind} {'rule stays' if behind == 1 else 'rules stay'} behind")
     return 0
+
+
+def _unlike(rule: Migrated, names: dict[tuple[str, ...], str]) -> Migrated:
+    """The rule, refused where another one has become a policy of the same name, which it would replace in a cluster."""
+    places = {(str(document["kind"]), str(document["metadata"].get("namespace") or ""),
+               str(document["metadata"]["name"])) for document in rule.documents if rule.refused is None}
+    for place in sorted(places & names.keys()):
+        return rule._replace(documents=[], refused=MalformedError(
+            "metadata.name", got=place[2], expected=f"another name: {names[place]} becomes this {place[0]}"))
+    names |= dict.fromkeys(places, f"{rule.policy}/{rule.rule}")
+    return rule
 
 
 def _excepts(document: Any) -> bool:
@@ -100,8 +113,9 @@ def say(line: str, hint: str | None) -> None:
         click.echo(visible(f"    {hint}"), err=True)
 
 
-def write(documents: Any, folder: Path | None, header: str) -> None:
-    """A file for each policy, or all of them on stdout. Raises UsageError."""
+def write(documents: Any, folder: Path | None, header: str, written: set[Path] | None = None) -> None:
+    """A file for each policy, or all of them on stdout. `written` are those that others have. Raises UsageError."""
+    others: set[Path] = set() if written is None else written
     for document in documents:
         text = header + yaml.dumped(document)
         if folder is None:
@@ -110,6 +124,11 @@ def write(documents: Any, folder: Path | None, header: str) -> None:
         metadata = document["metadata"]
         name = "-".join(filter(None, (metadata.get("namespace"), metadata["name"]))).replace("/", "-")
         file = folder / f"{name}.yaml"
+        if file in others:
+            file = folder / f"{metadata.get('namespace') or ''}.{metadata['name']}.{document['kind']}.yaml"
+        if file in others:
+            raise UsageError(f"{file}: two policies would be written there")
+        others.add(file)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
