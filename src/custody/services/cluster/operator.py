@@ -28,6 +28,7 @@ from custody.services.cluster.emitting import Emission
 from custody.services.cluster.lease import LEASES, Leadership
 from custody.services.cluster.permissions import Permissions, named
 from custody.services.cluster.policies import Feed, Held
+from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Operator:
         self._lenient: Kinds | None = None
         self._changed = 0.0
         self._permissions = Permissions(cluster)
+        self._rights = Rights(self._permissions)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -161,7 +163,8 @@ class Operator:
             judged = policies.only(lambda policy: (policy.kind, policy.name) not in emitted) if emitted else policies
             self._judge(judged)
             self._judged = judged
-            _LOG.info("judges by %d policies now", len(judged.policies))
+            many = len(judged.policies)
+            _LOG.info("judges by %d %s now", many, "policy" if many == 1 else "policies")
         # 2. The certificate.
         certificate = await self._certificates.ensure(self._clock())
         if self._certificate is None or certificate.pair != self._certificate.pair:
@@ -196,14 +199,18 @@ class Operator:
         for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells
             try:
                 missing = await self._missing(held) if held.definition.cel and held.ready else ""
+                lacking = await self._lacking(held)
                 said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock(),
-                                     missing=missing, emitted=self._emission.result.get(_named(held)))
+                                     missing=missing, lacking=lacking, emitted=self._emission.result.get(_named(held)))
                 if said is not None:
                     await status.write(self._cluster, held, said)
             except CustodyError as error:
                 failed = error
         if failed is not None:
             raise failed
+
+    async def _lacking(self, held: Held) -> str:
+        return await self._rights.lacking(held.judged or held.document, self.kinds) if held.ready and self.kinds else ""
 
     async def _missing(self, held: Held) -> str:
         made = [config["spec"] for config in status.shown_configs(held).values()]
