@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from custody.cli.policy_migrate import write
 from custody.cli.run import run
-from custody.errors import CustodyError, UnsupportedError
+from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.policy.kinds import builtin
 from custody.policy.migrate.equivalence import Comparison, checked, requests
 from custody.policy.migrate.matching import Named
@@ -249,6 +250,19 @@ def test_files_are_written_only_for_what_is_the_same(tmp_path: Path, capsys: pyt
     assert yaml.safe_load((tmp_path / "out/p.yaml").read_text())["kind"] == "ValidatingPolicy"
 
 
+def test_two_rules_become_no_one_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`a` with its rule `b`, and `a-b`: applied, the second would take the first away."""
+    documents = [policy(PATTERN), policy(PATTERN)]
+    rules = documents[0]["spec"]["rules"]
+    documents[0]["metadata"], documents[1]["metadata"] = {"name": "a"}, {"name": "a-b"}
+    documents[0]["spec"]["rules"] = [{**rules[0], "name": "b"}, {**rules[0], "name": "c"}]
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump_all(documents))
+    assert run(["policy", "migrate", str(tmp_path / "in.yaml"), "-o", str(tmp_path / "out"), "--samples", "60"]) == 1
+    said = capsys.readouterr().err
+    assert "✗ a-b/r: metadata.name: got 'a-b', expected another name: a/b becomes this ValidatingPolicy" in said
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a-b.yaml", "a-c.yaml"]
+
+
 def test_a_file_that_cannot_be_read_leaves_the_others_of_its_folder(tmp_path: Path,
                                                                     capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
@@ -267,8 +281,15 @@ def test_two_policies_of_one_name_are_not_written_over_each_other(tmp_path: Path
     for name in ("a", "b"):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(policy(PATTERN)))
     assert run(["policy", "migrate", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "-o", str(tmp_path / "out"),
-                "--samples", "60"]) == 2
-    assert "out/p.yaml: got a second policy of that name, expected each once" in capsys.readouterr().err
+                "--samples", "60"]) == 1
+    assert "✗ p/r: metadata.name: got 'p', expected another name: p/r becomes this" in capsys.readouterr().err
+
+
+def test_policies_of_one_files_name_are_not_written_over_each_other(tmp_path: Path) -> None:
+    documents = [{"kind": "ValidatingPolicy", "metadata": {"name": "x-p"}},
+                 {"kind": "NamespacedValidatingPolicy", "metadata": {"name": "p", "namespace": "x"}}]
+    with pytest.raises(UsageError, match=r"x-p\.yaml: got a second policy of that name, expected each once"):
+        write(documents, tmp_path, "", set())
 
 
 @pytest.mark.parametrize(("document", "words"), [

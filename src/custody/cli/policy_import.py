@@ -29,6 +29,7 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
     say_unread(amiss)
     behind = len(amiss)
     written: set[Path] = set()
+    names: set[str] = set()
     for where, document in documents:
         try:
             made = translate(document)
@@ -41,6 +42,11 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
             if made.refused is not None:
                 say(f"✗ {made.name}: {made.refused.message}", made.refused.hint)
             continue
+        if twice := names & (own := {document["metadata"]["name"] for document in made.documents}):
+            behind += 1  # in a cluster one would replace the other
+            say(f"✗ {made.name}: metadata.name: got {min(twice)!r}, which another document became already", None)
+            continue
+        names |= own
         say(f"✓ {made.name}: both say the same of {made.trial.asked} requests, {made.trial.denied} of them denied",
             None)
         write(made.documents, folder, "", written)

@@ -11,7 +11,7 @@ import click
 from custody import wiring
 from custody.cli import kinds
 from custody.cli.run import settings
-from custody.errors import CustodyError, UsageError
+from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats import yaml
 from custody.kit.visible import visible
 from custody.policy.load import gathered, unwrapped
@@ -45,12 +45,13 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
     behind = len(amiss)
     written: set[Path] = set()
     done: list[tuple[dict[str, Any], list[Migrated]]] = []
+    names: dict[tuple[str, ...], str] = {}
     for where, document in sorted(policies, key=lambda pair: _excepts(pair[1])):  # which need to know the others
         try:
             if _excepts(document):
-                made = [exception(document, done, known, samples)]
+                made = [_unlike(exception(document, done, known, samples), names)]
             else:
-                made = migrate(document, known, given, samples)
+                made = [_unlike(rule, names) for rule in migrate(document, known, given, samples)]
                 done.append((document, made))
         except CustodyError as error:
             say_refused(where, error)
@@ -64,6 +65,17 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
     if behind:
         raise CustodyError(f"{behind} {'rule stays' if behind == 1 else 'rules stay'} behind")
     return 0
+
+
+def _unlike(rule: Migrated, names: dict[tuple[str, ...], str]) -> Migrated:
+    """The rule, refused where another one has become a policy of the same name, which it would replace in a cluster."""
+    places = {(str(document["kind"]), str(document["metadata"].get("namespace") or ""),
+               str(document["metadata"]["name"])) for document in rule.documents if rule.refused is None}
+    for place in sorted(places & names.keys()):
+        return rule._replace(documents=[], refused=MalformedError(
+            "metadata.name", got=place[2], expected=f"another name: {names[place]} becomes this {place[0]}"))
+    names |= dict.fromkeys(places, f"{rule.policy}/{rule.rule}")
+    return rule
 
 
 def _excepts(document: Any) -> bool:
