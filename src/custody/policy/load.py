@@ -82,7 +82,7 @@ class PolicySet:
         self.rules = [rule for policy in self.policies for rule in policy.rules]
         self._by_phase = {phase: Index([rule for rule in self.rules if rule.phase is phase]) for phase in Phase}
         # Most rules want nothing but the request, and are not asked twice.
-        needing = {phase: [rule for rule in index.rules if rule.scope.asks or type(rule).needs is not Rule.needs]
+        needing = {phase: [rule for rule in index.rules if rule.scope.asks or rule.wants]
                    for phase, index in self._by_phase.items()}
         self._needing = {phase: Index(rules) for phase, rules in needing.items() if rules}
         self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
