@@ -24,8 +24,8 @@ _SHORT = 180
 
 def unique(named: Sequence[tuple[str, str]]) -> list[str]:
     """Names of webhooks with the paths that they ask: those that are no names, or another's, end in a digest."""
-    wanted = [name for name, _ in named]
-    return [name if _SUBDOMAIN.fullmatch(name) and wanted.count(name) == 1 else _digested(name, path)
+    asked = [name for name, _ in named]
+    return [name if _SUBDOMAIN.fullmatch(name) and asked.count(name) == 1 else _digested(name, path)
             for name, path in named]
 
 
