@@ -245,6 +245,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert "denied → allowed: 1" in printed.out
     assert "1 of 2 requests that were not denied would be" in printed.err
     assert main(["replay", "--since", "2026-12-01"]) == 4
+    assert main(["replay", str(record.parent)]) == 3  # the folder that --record was given
     assert main(["replay"]) == 2
     assert main(["replay", "--since", "yesterday"]) == 2
     assert "expected 7d, 90m, 2026-11-29" in capsys.readouterr().err

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from policylang.rego import SourceError
 
 
-@click.command("fmt")
+@click.command("fmt", short_help="Print modules as `opa fmt` would.")
 @click.argument("paths", nargs=-1)
 @click.option("-l", "--list", "names_only", is_flag=True, help="Print the names of files that would change.")
 @click.option("-d", "--diff", is_flag=True, help="Print what would change.")

@@ -18,7 +18,7 @@ from custody.cli import decision_search, kinds
 from custody.cli.check import lines
 from custody.cli.decisions import line
 from custody.cli.run import settings
-from custody.errors import DeniedError, NotJudgedError, UsageError
+from custody.errors import DeniedError, MalformedError, NotJudgedError, UsageError
 from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
@@ -47,7 +47,8 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Pat
             **chosen: Any) -> None:
     """Decide requests again, without a network: recorded ones, or those that the webhook kept.
 
-    RECORD is a file of `check --record` or `explain --record`. Exit 3 where one is denied, 4 where one is not judged.
+    RECORD is a file of `check --record` or `explain --record`, or the folder that they were given. Exit 3 where one is
+    denied, 4 where one is not judged.
 
     Without RECORD, with --since or another of the options that select: all that the webhook decided then, by --policy.
     Exit 3 where a request that was not denied would be, 4 where a verdict would rest on what nobody asked then.
@@ -92,17 +93,28 @@ def _asking(kubeconfig: Path | None) -> Iterator[Ask | None]:
 
 def _records(records: tuple[str, ...], instead: PolicySet | None) -> None:
     verdicts: list[Verdict] = []
-    for name in records:
+    for name in (file for record in records for file in _files(record)):
         try:
             decision = replay(Path(name).read_bytes(), instead)
         except OSError as error:
             raise UsageError(f"{name}: {error.strerror}") from None
+        except MalformedError as error:
+            raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
         click.echo("\n".join(lines(decision, name)))
         verdicts.append(decision.verdict)
     if denied := verdicts.count(Verdict.DENIED):
-        raise DeniedError(f"{denied} of {len(records)} denied")
+        raise DeniedError(f"{denied} of {len(verdicts)} denied")
     if unjudged := verdicts.count(Verdict.NOT_JUDGED):
-        raise NotJudgedError(f"{unjudged} of {len(records)} not judged: no rule speaks of it")
+        raise NotJudgedError(f"{unjudged} of {len(verdicts)} not judged: no rule speaks of it")
+
+
+def _files(record: str) -> list[str]:
+    """A file, or those of a folder that `--record` wrote. Raises UsageError."""
+    if not Path(record).is_dir():
+        return [record]
+    if not (files := sorted(str(file) for file in Path(record).glob("*.json"))):
+        raise UsageError(f"{record}: got a folder without records, expected *.json")
+    return files
 
 
 def _kept(search: DecisionSearch, instead: PolicySet | None, output: str, ask: Ask | None) -> None:
