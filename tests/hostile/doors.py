@@ -17,7 +17,6 @@ from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet
 from custody.policy.kinds import builtin
 from custody.policy.load import PolicySet
-from custody.policy.model import Request
 from custody.policy.snapshot import Snapshot
 from custody.server.admission import AdmissionApp
 from custody.services.cluster.guard import Guard
@@ -44,17 +43,13 @@ def of_object(document: dict[str, Any], **request: Any) -> dict[str, Any]:
         "userInfo": {"username": "ann", "groups": ["dev"]}, "object": document, **request}}
 
 
-async def _nothing(_: Request, __: list[str]) -> Mapping[str, EvidenceSet]:
-    return {}
-
-
 async def _gathered(_: Snapshot, __: list[str]) -> Mapping[str, EvidenceSet]:
     return {}
 
 
 def app(*documents: dict[str, Any], held: list[dict[str, Any]] | None = None) -> AdmissionApp:
     """The webhook with these policies, in a cluster that holds these objects. Raises CustodyError."""
-    made = AdmissionApp(Admission(PolicySet([*documents], kinds=builtin()), _nothing, lambda: NOW))
+    made = AdmissionApp(Admission(PolicySet([*documents], kinds=builtin()), _gathered, lambda: NOW))
     made.guard = guard(held or []).review
     return made
 
