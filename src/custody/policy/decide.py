@@ -32,6 +32,8 @@ from policylang.errors import LanguageError
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _LOG = logging.getLogger(__name__)
+MAX_MESSAGE = 16 * 1024
+"""Characters of what one result says: a policy can paste an object into its message, and many rules say one each."""
 
 
 def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
@@ -256,10 +258,23 @@ def _asked(rule: Rule, given: Given, *, settled: bool = False) -> Spoken | str:
         said = rule.evaluate(given) if excused is None else excused
         if answers.missed > missed:  # whatever a language made of it
             raise UnansweredError(answers.last)
-        return said if said.results else "it has nothing to judge in this request"
+        return _bounded(said) if said.results else "it has nothing to judge in this request"
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
         reason = error.message if isinstance(error, (CustodyError, LanguageError)) else _internal(rule, error)
-        return Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")])
+        return _bounded(Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")]))
+
+
+def _bounded(said: Spoken) -> Spoken:
+    for result in said.results:
+        if len(result.message) > MAX_MESSAGE or len(result.told) > MAX_MESSAGE:
+            return msgspec.structs.replace(said, results=[msgspec.structs.replace(
+                result, message=_cut(result.message), told=_cut(result.told)) for result in said.results])
+    return said
+
+
+def _cut(text: str) -> str:
+    rest = len(text) - MAX_MESSAGE
+    return text if rest <= 0 else f"{text[:MAX_MESSAGE]}… ({rest} more characters)"
 
 
 def spoken(rule: Rule, given: Given) -> Spoken | str:

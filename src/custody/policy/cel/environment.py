@@ -52,7 +52,7 @@ class Expressions:
                                      expected="none of it in a policy of a namespace")
             program = self.env.compile(checked, cost=self.cost)
         except CompileError as error:
-            raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.message}") from None
+            raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.brief}") from None
         self.reads |= set(_names(checked.root))
         self.texts.append(text)
         return program

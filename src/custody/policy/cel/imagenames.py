@@ -51,7 +51,7 @@ class References:
                     self._programs.append(environment.compile(checked))
                 except CompileError as error:
                     raise MalformedError(entry.path("expression"), got=expression,
-                                         expected=f"an expression of CEL: {error.message}") from None
+                                         expected=f"an expression of CEL: {error.brief}") from None
             else:
                 raise MalformedError(entry.where, got="neither", expected="glob or expression")
         self._known: dict[str, bool] = {}

@@ -11,6 +11,7 @@ from custody.policy.model import Outcome, Request, RuleResult
 
 _LONGEST_WARNING = 1024
 _ALL_WARNINGS = 4000
+_ALL = 256 * 1024  # characters of a denial: every rule has a message
 _LONGEST = 2000  # characters of a policy's messages that are remembered as YAML
 
 
@@ -25,9 +26,16 @@ def blocked(request: Request, results: Sequence[RuleResult]) -> str:
         if result.enforce and not result.told and result.outcome in (Outcome.FAIL, Outcome.ERROR):
             rules = failures.setdefault(result.policy, {})
             rules[result.rule] = f"{rules[result.rule]}; {result.message}" if result.rule in rules else result.message
+    told = told if len(told) <= _ALL else f"{told[:_ALL]}…"
     if told and not failures:
         return told
-    text = "".join(_block(policy, tuple(failures[policy].items())) for policy in sorted(failures)) or "{}\n"
+    text = ""
+    for policy in sorted(failures):
+        text += _block(policy, tuple(failures[policy].items()))
+        if len(text) > _ALL:
+            text = f"{text[:_ALL]}…\n"
+            break
+    text = text or "{}\n"
     # Like Kyverno, the object's own name: empty while the API server has yet to generate one.
     resource = f"{request.kind.kind}/{request.namespace}/{request.name}"
     return f"{told}\n\nresource {resource} was blocked due to the following policies \n\n{text}"

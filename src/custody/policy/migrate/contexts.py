@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from custody.errors import UnsupportedError
 from custody.policy.migrate.expressions import literal, quoted
 from custody.policy.migrate.queries import query, spans, text_of, whole
-from custody.policy.migrate.said import Names, Said, element_names
+from custody.policy.migrate.said import Names, Said, bounded, element_names
 from policylang.variables import has_variables
 
 _CORE = re.compile(r"/(?:api/(?P<core>[^/]+)|apis/(?P<group>[^/]+/[^/]+))/(?P<rest>[^?]*)(?:\?(?P<query>.*))?\Z",
@@ -26,6 +26,7 @@ def context(entries: Sequence[dict[str, Any]], where: str, names: Names) -> Name
         if form not in _FORMS:
             raise UnsupportedError(path, "no such entry of a context is known")
         said = _FORMS[form](entry[form], path, names).single
+        bounded(said.text, path)
         names = element_names(names, **{entry["name"]: said.unit})
         names = names._replace(whole={**names.whole, entry["name"]: said._replace(text=said.unit)},
                                forms={**names.forms, said.unit: form})

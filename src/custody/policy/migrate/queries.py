@@ -23,7 +23,7 @@ from custody.policy.migrate.expressions import (
 )
 from custody.policy.migrate.functions import FUNCTIONS
 from custody.policy.migrate.nodes import asks, is_text
-from custody.policy.migrate.said import Names, Said, element_names
+from custody.policy.migrate.said import Names, Said, bounded, element_names
 from policylang import jmespath
 from policylang.errors import LanguageError
 from policylang.jmespath import Node
@@ -77,6 +77,7 @@ class _Query:
         if write is None:
             raise self.refused(f"{node.kind} is not said in CEL here")
         said: Said = write(node, current, lenient)
+        bounded(said.text, self.where)
         return said
 
     def _literal(self, node: Node, current: Said | None, lenient: bool) -> Said:
@@ -430,10 +431,11 @@ def text_of(text: str, where: str, names: Names) -> str:
             parts.append(said.text if said.type == "text" else f"string({said.text})" if said.type or (
                 not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? 'null' : "
                          "string(part))")
+        bounded(parts[-1], where)
         last = end
     if last < len(text):
         parts.append(quoted(text[last:]))
-    return " + ".join(parts)
+    return bounded(" + ".join(parts), where)
 
 
 __all__ = ["Names", "Said", "element_names", "query", "spans", "text_of", "whole"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from custody.errors import UnsupportedError
 from custody.policy.migrate.expressions import is_unit
+from policylang.cel.syntax.lexer import LONGEST
 
 
 class Said(NamedTuple):
@@ -77,8 +79,18 @@ class Names(NamedTuple):
     """Where the pod is in the object, for `images`; empty where there is none."""
 
 
+def bounded(text: str, where: str) -> str:
+    """The expression. Entries of a context that speak of each other double it with each: no more is made than CEL
+    reads. Raises UnsupportedError.
+    """
+    if len(text) > LONGEST:
+        raise UnsupportedError(where, f"in CEL it has {len(text)} characters or more, and an expression at most "
+                               f"{LONGEST}")
+    return text
+
+
 def element_names(names: Names, /, **beside: str) -> Names:
     return names._replace(beside={**names.beside, **beside})
 
 
-__all__ = ["Names", "Said", "element_names"]
+__all__ = ["Names", "Said", "bounded", "element_names"]

@@ -1,0 +1,1 @@
+"""Policies, objects and reviews that are made to hold what judges them."""
