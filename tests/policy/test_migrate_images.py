@@ -64,6 +64,11 @@ def attested(**more: Any) -> dict[str, Any]:
     {**attestors(key(KEY)), "mutateDigest": False, "verifyDigest": False},
     {**attestors(key(KEY)), "required": False},
     {**attestors(key(KEY)), "failureAction": "Audit", "mutateDigest": False},
+    {"attestations": [
+        {"type": SCAN, "attestors": [{"entries": [key(KEY)]}],
+         "conditions": [{"all": [{"key": "{{ scanner.result || '' }}", "operator": "Equals", "value": "clean"}]}]},
+        {"type": "https://slsa.dev/provenance/v1", "attestors": [{"entries": [keyless()]}],
+         "conditions": [{"all": [{"key": "{{ builder.id || '' }}", "operator": "Equals", "value": "b"}]}]}]},
     attested(), attested(conditions=[{"all": [{"key": "{{ scanner.result || '' }}", "operator": "Equals",
                                                "value": "clean"}]}]),
 ])
@@ -72,6 +77,26 @@ def test_verdicts_are_equal(entry: dict[str, Any]) -> None:
     assert rule.refused is None, (rule.refused, rule.difference, rule.documents)
     assert 0 < rule.denied < rule.judged
     assert [made["kind"] for made in rule.documents] == ["ImageValidatingPolicy"]
+
+
+@pytest.mark.parametrize("more", [{}, {"verifyDigest": False}, {"skipImageReferences": ["ghcr.io/myorg/old*"]}])
+@pytest.mark.parametrize("entry", [attestors(key(KEY)), attestors(keyless()), attested()])
+def test_controllers_are_judged_and_pinned_as_by_the_rule(entry: dict[str, Any], more: dict[str, Any]) -> None:
+    document = policy(**entry, **more)
+    del document["metadata"]["annotations"]
+    rule = translated(document)
+    assert rule.refused is None, (rule.refused, rule.difference)
+    assert [made["metadata"]["name"] for made in rule.documents] == ["p", "p-replicationcontrollers"]
+
+
+def test_what_is_skipped_by_one_is_skipped_by_both() -> None:
+    document = policy(**attestors(key(KEY)), skipImageReferences=["ghcr.io/myorg/web*"], mutateDigest=False,
+                      verifyDigest=False)
+    before, after = PolicySet([document]), PolicySet([*translated(document).documents])
+    for name, allowed in (("ghcr.io/myorg/web:1", True), ("ghcr.io:443/myorg/web:1", True),
+                          ("ghcr.io/myorg/other:1", False), ("ghcr.io/myorg/api:1", False)):
+        said, says = (asked(policies, image=name)[0] for policies in (before, after))
+        assert (said.allowed, says.allowed) == (allowed, allowed), (name, said.results, says.results)
 
 
 SIGNED = {
@@ -98,7 +123,8 @@ def test_both_say_the_same_of_what_was_signed(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("entry", "path", "words"), [
     ({"required": False, "mutateDigest": True}, "verifyImages[0].attestors", "only pins"),
-    ({**attestors(key(KEY)), "skipImageReferences": ["ghcr.io/myorg/x"]}, "skipImageReferences", "no words"),
+    ({**attestors(key(KEY)), "skipImageReferences": ["docker.io/org/*"]}, "skipImageReferences[0]", "several names"),
+    ({**attestors(key(KEY)), "skipImageReferences": ["*/x"]}, "skipImageReferences[0]", "several names"),
     ({**attestors(key(KEY)), "type": "SigstoreBundle"}, "verifyImages[0].type", "however"),
     (attestors({"keys": {"publicKeys": "{{ request.namespace }}"}}), "entries[0]", "computed"),
     ({**attestors(key(KEY)), "cosignOCI11": True}, "cosignOCI11", "no words"),

@@ -23,6 +23,7 @@ from custody.ports.lookup import Absent, Answer, Answered, ApiCall, Authority, I
 from custody.sign.trusting import PEM_KEY
 
 DIGEST = f"sha256:{'ab' * 32}"
+_PATH = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _NOW = datetime(2025, 12, 1, tzinfo=UTC)
 _REKOR = "https://rekor.sigstore.dev"
 _OTHER = ("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEahmSvGFmxMJABilV1usgsw6ImcQ/\n"
@@ -69,6 +70,13 @@ class Signatures:
                              if (annotations := part.get("annotations") or entry.get("annotations"))]
         self._logs = [_REKOR, *(url for entry in entries for part in _leaves(entry) for block in part.values()
                                 if isinstance(block, dict) and (url := (block.get("rekor") or {}).get("url")))]
+        self._conditions: dict[str, list[Document]] = {}
+        for entry in entries:
+            for attestation in entry.get("attestations") or []:
+                kind = attestation.get("type") or attestation.get("predicateType")
+                self._conditions.setdefault(str(kind), []).extend(
+                    condition for block in attestation.get("conditions") or [] for form in ("all", "any")
+                    for condition in block.get(form) or [])
         vocabulary = Vocabulary()
         vocabulary.policy({"validate": {"deny": {"conditions": [condition for entry in entries for attestation in
                                                                 entry.get("attestations") or [] for condition in
@@ -83,13 +91,17 @@ class Signatures:
 
     def _signed(self) -> Iterator[Signature]:
         of = self._random
+        whole = of.random() < 0.25  # all that the rule asks for may be there
         for turn, signer in enumerate(self._signers):
             for kind in ("", *self._types):
-                if of.random() < (0.35 if turn < len(self._signers) - 2 else 0.9):
+                named = turn < len(self._signers) - 2
+                if of.random() < (0 if whole and named else 0.35 if named else 0.9):
                     continue
-                logged, promised = of.random() < 0.8, of.random() < 0.8
+                logged, promised = whole or of.random() < 0.8, whole or of.random() < 0.8
                 annotations = of.choice([{}, *self._annotations])
                 predicate = self._samples.value(self._tree) if kind else {}
+                if whole and isinstance(predicate, dict):
+                    _met(predicate, self._conditions.get(kind, []))
                 moment = _NOW + timedelta(minutes=len(self._types) + turn)
                 statement = {
                     "subject": DIGEST, "evidence": f"sha256:{turn:064x}", "source": "made up",
@@ -182,6 +194,20 @@ def _text(expression: str) -> str:
     text = re.sub(r"\\(.)", "\x00\\1", expression.strip("^$"))
     text = re.sub(r"\[[^\]]*\][+*]?", "1", re.sub(r"(?<!\x00)\.[*+]?", "z", text))
     return text.replace("\x00", "").replace("(", "").replace(")", "")
+
+
+def _met(predicate: Document, conditions: Sequence[Document]) -> None:
+    """With the fields that conditions ask for by name, where they are compared with what is written."""
+    for condition in conditions:
+        path = _PATH.match(str(condition.get("key")))
+        if path is None or condition.get("operator") not in ("Equals", "Equal", "In", "AnyIn", "AllIn"):
+            continue
+        value = condition.get("value")
+        *steps, last = path[1].split(".")
+        holder = predicate
+        for step in steps:
+            holder[step] = holder = holder[step] if isinstance(holder.get(step), dict) else {}
+        holder[last] = value[0] if isinstance(value, list) and value else value
 
 
 def _predicates(entries: Sequence[Document]) -> Any:

@@ -27,8 +27,6 @@ from custody.ports.lookup import Answer, ImageEvidence, PublicKeyAt, Question
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _ROUNDS = 8
-_HINTS = {"ReplicationController": "an ImageValidatingPolicy writes no digests into ReplicationControllers: name the "
-          "other kinds in the annotation pod-policies.kyverno.io/autogen-controllers, or mutateDigest: false"}
 Document = dict[str, Any]
 
 
@@ -49,7 +47,7 @@ def rule(document: Document, at: int, made: Sequence[Generated], kinds: Kinds, g
     refused: CustodyError | None = None
     if difference is not None:
         refused = UnsupportedError(path, f"the policy says {difference.said}, its translation {difference.says}, of "
-                                   f"{shown(difference)}", hint=_HINTS.get(difference.request.kind.kind))
+                                   f"{shown(difference)}")
     elif not comparison.fine or not comparison.against:
         stance = "against" if comparison.fine else "for"
         refused = UnsupportedError(path, f"of {comparison.asked} requests there is none that it is {stance}, so "
@@ -129,7 +127,7 @@ def _stance(decision: Decision) -> str:
 
 def _names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for entry in entries:
-        for glob in (entry.get("imageReferences") or ["*"])[:4]:
+        for glob in (*(entry.get("imageReferences") or ["*"])[:4], *(entry.get("skipImageReferences") or ())[:4]):
             if glob == "*":
                 glob = "ghcr.io/org/app*"
             bare = glob.removesuffix("*").rstrip(":@").replace("*", "z").replace("?", "q")

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import UnsupportedError
+from custody.policy.cel.autogen import rewritten
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.autogen import Generated
 from custody.policy.migrate import conditions
 from custody.policy.migrate.contexts import context
-from custody.policy.migrate.expressions import TRUE, every, literal, member
+from custody.policy.migrate.expressions import TRUE, every, literal, member, negation, some, wildcard
 from custody.policy.migrate.heading import PLURAL, asked, policy
 from custody.policy.migrate.matching import matched
 from custody.policy.migrate.mutating import certain, conditioned, home, said, sharing, typed
@@ -23,10 +24,14 @@ from policylang.variables import has_variables
 _RULE = frozenset(("name", "match", "exclude", "preconditions", "verifyImages", "celPreconditions", "context",
                    "imageExtractors", "skipBackgroundRequests"))
 _ENTRY = frozenset(("type", "imageReferences", "attestors", "attestations", "mutateDigest", "verifyDigest", "required",
-                    "repository", "annotations", "failureAction", "imageRegistryCredentials", "useCache",
-                    "signatureAlgorithm"))
+                    "skipImageReferences", "repository", "annotations", "failureAction", "imageRegistryCredentials",
+                    "useCache", "signatureAlgorithm"))
 _ATTESTATION = frozenset(("type", "predicateType", "attestors", "conditions", "name"))
 _POD_IMAGES = ("containers", "initContainers", "ephemeralContainers")
+_REPLICATION = PLURAL["ReplicationController"]
+_HOST = re.compile(r"localhost|[A-Za-z0-9-]+([.:][A-Za-z0-9-]+)+")
+_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+_ATTESTOR = re.compile(r"attestors\.(\w+)")
 _NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Document = dict[str, Any]
 
@@ -48,12 +53,12 @@ def translated(document: Document, at: int, kinds: Kinds, made: Sequence[Generat
         if spec.get(field) and (field != "applyRules" or (spec[field] == "One" and len(spec["rules"]) > 1)):
             raise UnsupportedError(f"spec.{field}", "policies do not know of each other, nor of actions by namespace")
     entries = rule["verifyImages"]
-    return [_policy(document, rule, where, place, kinds, at, made,
-                    name if len(entries) == 1 else f"{name}-{place + 1}") for place in range(len(entries))]
+    return [written for place in range(len(entries)) for written in _policies(
+        document, rule, where, place, kinds, at, made, name if len(entries) == 1 else f"{name}-{place + 1}")]
 
 
-def _policy(document: Document, rule: Document, where: str, place: int, kinds: Kinds, at: int,
-            made: Sequence[Generated], name: str) -> Document:
+def _policies(document: Document, rule: Document, where: str, place: int, kinds: Kinds, at: int,
+              made: Sequence[Generated], name: str) -> Iterator[Document]:
     spec, entry, path = document["spec"], rule["verifyImages"][place], f"{where}.verifyImages[{place}]"
     if unknown := sorted(set(entry) - _ENTRY):
         raise UnsupportedError(f"{path}.{unknown[0]}", "it has no words in an ImageValidatingPolicy")
@@ -73,6 +78,9 @@ def _policy(document: Document, rule: Document, where: str, place: int, kinds: K
     action = entry.get("failureAction") or spec.get("validationFailureAction") or "Audit"
     body: Document = {"validationActions": ["Deny" if action.lower() == "enforce" else "Audit"], **asked(spec)}
     controllers = [PLURAL[kind] for generated in made if generated.at == at for kind in generated.kinds]
+    apart = _REPLICATION in controllers and entry.get("mutateDigest") is not False
+    if apart:  # of templates that autogen finds by itself, Kyverno pins nothing
+        controllers.remove(_REPLICATION)
     if controllers or [target.resource for target in match.resources] == ["pods"]:
         body["autogen"] = {"podControllers": {"controllers": sorted(controllers)}}
     if logins := entry.get("imageRegistryCredentials"):
@@ -82,7 +90,7 @@ def _policy(document: Document, rule: Document, where: str, place: int, kinds: K
         body["images"] = extracted
     body["matchConstraints"] = match.constraints
     body["matchConditions"] = conditioned(document, meets)
-    body["matchImageReferences"] = [{"glob": glob} for glob in entry.get("imageReferences") or ["*"]]
+    body["matchImageReferences"] = _references(entry, path)
     body["validationConfigurations"] = {field: entry.get(field) is not False
                                         for field in ("mutateDigest", "verifyDigest", "required")}
     body["attestors"] = [signer.written for signer in attestors.signers]
@@ -91,7 +99,38 @@ def _policy(document: Document, rule: Document, where: str, place: int, kinds: K
         [image["name"] for image in extracted] or _POD_IMAGES))
     text = f"({listed}).all(image, {every(tests)})" if " + " in listed else f"{listed}.all(image, {every(tests)})"
     body["validations"] = [{"expression": text, "message": f"image verification failed for rule {rule['name']}"}]
-    return policy(document, "ImageValidatingPolicy", name, sharing(body, names))
+    body = sharing(body, names)
+    yield policy(document, "ImageValidatingPolicy", name, body)
+    if apart:
+        yield policy(document, "ImageValidatingPolicy", f"{name}-{_REPLICATION}", _replicating(body))
+
+
+def _replicating(body: Document) -> Document:
+    """The same said of ReplicationControllers, whose images have to be told where they are no pods' controllers."""
+    match = body["matchConstraints"]
+    turned: Document = rewritten({field: value for field, value in body.items() if field != "autogen"}, "defaults")
+    (written,) = match["resourceRules"]
+    return {**turned, "images": [{"name": category, "expression": (
+        f"(object != null ? object : oldObject).spec.template.spec.?{category}.orValue([]).map(e, e.image)")}
+        for category in _POD_IMAGES],
+        "matchConstraints": {**match, "resourceRules": [{**written, "resources": [_REPLICATION]}]}}
+
+
+def _references(entry: Document, path: str) -> list[Document]:
+    """The images that are meant. Of several entries one is enough, so that what is skipped makes one of all."""
+    globs = entry.get("imageReferences") or ["*"]
+    skipped = entry.get("skipImageReferences") or []
+    if not skipped:
+        return [{"glob": glob} for glob in globs]
+    for at, text in enumerate(skipped):
+        host = text.partition("/")[0]
+        if "/" not in text or not _HOST.fullmatch(host) or host in _HUB or "@" in text or host.endswith(":443"):
+            raise UnsupportedError(f"{path}.skipImageReferences[{at}]", "of images that have several names an "
+                                   "expression does not know which one it reads",
+                                   hint="begin with the registry, as ghcr.io/")
+    meant = "true" if "*" in globs else some(wildcard(glob, "ref") for glob in globs)
+    spelled = [form for text in skipped for form in (text, text.replace("/", ":443/", 1))]
+    return [{"expression": every((meant, negation(some(wildcard(text, "ref") for text in spelled))))}]
 
 
 def _images(extractors: Document, where: str) -> list[Document]:
@@ -246,7 +285,7 @@ def _attested(attestation: Document, where: str, attestors: _Attestors, attestat
     tests = [attestors.held(block, f"{where}.attestors[{at}]", call)
              for at, block in enumerate(attestation["attestors"])]
     if attestation.get("conditions"):
-        if len(attestors.signers) > 1:
+        if len({*_ATTESTOR.findall(" ".join(tests))}) > 1:
             raise UnsupportedError(f"{where}.conditions", "of several attestors extractPayload() gives one's payload")
         payload = f"extractPayload(image, attestations.{name})"
         root = payload if notary else f"{payload}.predicate"
