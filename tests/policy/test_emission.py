@@ -61,6 +61,22 @@ def test_what_only_a_webhook_can_do_is_refused(made: dict[str, Any], exceptions:
         admission_policy(made, exceptions)
 
 
+def test_what_cannot_be_evaluated_is_denied_under_ignore_too() -> None:
+    """As by the webhook, which Ignore lets pass only where nobody answers."""
+    made = policy("1 / 0 == 1", failurePolicy="Ignore")
+    assert admission_policy(made)[0]["spec"]["failurePolicy"] == "Fail"
+    assert denied(admission_policy(made)) == denied([made]) == ["web", "db", "x"]
+
+
+def test_conditions_of_one_name_are_told_apart() -> None:
+    made = policy(matchConditions=[{"name": "m", "expression": "true"}])
+    excepted = exception(conditions=["object.metadata.name == 'web'"])
+    excepted["spec"]["matchConditions"][0]["name"] = "m"
+    documents = admission_policy(made, [excepted])
+    assert [condition["name"] for condition in documents[0]["spec"]["matchConditions"]] == ["m", "m-2"]
+    assert denied(documents) == denied([made, excepted])
+
+
 def test_the_command_writes_those_that_ask_for_it(tmp_path: Path) -> None:
     enabled = policy(NAMED, autogen={"validatingAdmissionPolicy": {"enabled": True}})
     (tmp_path / "p.yaml").write_text(yaml.safe_dump_all([enabled, exception()]))

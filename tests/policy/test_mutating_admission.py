@@ -114,6 +114,22 @@ def test_conditions_that_fail_are_errors_or_where_failures_are_ignored_do_not_ho
     assert ignored.patch == []
 
 
+def test_a_mutation_that_fails_is_left_out_alone_where_failures_are_ignored() -> None:
+    failing = '[JSONPatch{op: "test", path: "/metadata/none/deep", value: "x"}]'
+    decision = _decide(_policy(failing, _LABEL, failurePolicy="Ignore"), _binding())
+    assert [said.outcome for said in decision.results] == [Outcome.ERROR], "it is not said to be carried out"
+    assert decision.verdict is not Verdict.DENIED
+    assert jsonpatch.apply(_POD, decision.patch)["metadata"]["labels"] == {"team": "a"}
+    assert _decide(_policy(failing, _LABEL), _binding()).verdict is Verdict.DENIED
+
+
+def test_each_mutation_has_variables_of_what_came_of_the_one_before() -> None:
+    text = 'Object{metadata: Object.metadata{annotations: {"n" + variables.count: variables.count}}}'
+    variables = [{"name": "count", "expression": "string(size(object.metadata.?annotations.orValue({})))"}]
+    mutated = _mutated(_decide(_policy(text, text, variables=variables), _binding()))
+    assert mutated["metadata"]["annotations"] == {"n0": "0", "n1": "1"}
+
+
 def test_who_asks_is_authorized_by_the_api_server() -> None:
     condition = [{"name": "c", "expression": 'authorizer.group("").resource("pods").check("get").allowed()'}]
     documents = _policy(_LABEL, matchConditions=condition), _binding()

@@ -1,9 +1,12 @@
 """A ValidatingPolicy or MutatingPolicy as the API server's own: `autogen.validatingAdmissionPolicy` and
 `autogen.mutatingAdmissionPolicy` of policies.kyverno.io.
 
-Kyverno 1.19 pkg/admissionpolicy and controllers/admissionpolicygenerator, with three differences. An exception is
-negated as a whole, where Kyverno negates each of its conditions and so excepts less; failurePolicy is kept; so are the
-selectors and exclusions of a MutatingPolicy, without which it would change more.
+Kyverno 1.19 pkg/admissionpolicy and controllers/admissionpolicygenerator, with two differences. An exception is negated
+as a whole, where Kyverno negates each of its conditions and so excepts less; the selectors and exclusions of a
+MutatingPolicy are kept, without which it would change more. Some things are as the API server does them, and not the
+webhook: `oldObject` of what is created is null, and no empty object; an audit annotation or a condition that fails
+denies under Audit and Ignore too, but what no condition of the policy's selects is not asked about exceptions; under
+`failurePolicy: Ignore` a mutation that fails is left out alone; each mutation has variables of its own.
 """
 
 from __future__ import annotations
@@ -71,12 +74,12 @@ def documents(document: Object, spec: Object, bound: Object, *, manager: str = "
 
 def _validating(spec: Object, exceptions: Sequence[Object]) -> tuple[Object, Object]:
     made: Object = {key: spec[key] for key in _KEPT if spec.get(key)}
-    made["failurePolicy"] = spec.get("failurePolicy") or "Fail"
+    made["failurePolicy"] = "Fail"  # Ignore is for a webhook that is not reached; what cannot be evaluated is denied
     allowed: dict[str, list[str]] = {name: [] for name in _ALLOWED}
     conditions = [*(spec.get("matchConditions") or ()),
                   *(condition for exception in exceptions for condition in _negated(exception, allowed))]
     if conditions:
-        made["matchConditions"] = conditions
+        made["matchConditions"] = _distinct(conditions)
     used: set[str] = set()
     written = [{**entry, "expression": _renamed(entry["expression"], used)} for entry in made.get("variables", ())]
     before = bool(used)
@@ -97,7 +100,7 @@ def _mutating(spec: Object, exceptions: Sequence[Object]) -> tuple[Object, Objec
     if any(allowed.values()):
         raise UnsupportedError("PolicyException", "a MutatingPolicy allows no images and values")
     if conditions:
-        made["matchConditions"] = conditions
+        made["matchConditions"] = _distinct(conditions)
     made["mutations"] = [{key: entry[key] for key in ("patchType", "applyConfiguration", "jsonPatch") if key in entry}
                          for entry in spec.get("mutations") or ()]
     made["reinvocationPolicy"] = spec.get("reinvocationPolicy") or "Never"
@@ -126,6 +129,19 @@ def _negated(exception: Object, allowed: dict[str, list[str]]) -> list[dict[str,
     if len(written) == 1:
         return [{"name": written[0]["name"], "expression": f"!({written[0]['expression']})"}]
     return [{"name": f"exception-{name}", "expression": f"!({' && '.join(expressions) or 'true'})"}]
+
+
+def _distinct(conditions: Sequence[Object]) -> list[Object]:
+    """With another name where an exception's condition is named as one before it, which the API server refuses."""
+    names: set[str] = set()
+    distinct = []
+    for condition in conditions:
+        name, number = condition["name"], 2
+        while name in names:
+            name, number = f"{condition['name']}-{number}", number + 1
+        names.add(name)
+        distinct.append({**condition, "name": name})
+    return distinct
 
 
 def _renamed(expression: str, used: set[str]) -> str:

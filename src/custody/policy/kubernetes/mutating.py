@@ -105,21 +105,29 @@ class BoundRule(Rule):
         document = given.request.object
         if document is None:
             return Spoken([self._result(given, Outcome.SKIP, "there is no object to mutate")])
+        failed: list[str] = []
         try:
-            mutated = self._mutated(given, document)
+            mutated = self._mutated(given, document, failed)
             patch = [] if mutated is None else difference(document, mutated)
         except UnansweredError:
             raise
         except (CustodyError, LanguageError) as error:
-            named = f" with binding '{self.binding.name}'" if self.binding is not None else ""
-            message = f"policy '{self.policy.name}'{named} denied request: {error.message}"
-            return Spoken([self._result(given, Outcome.ERROR, message)])
+            return Spoken([self._result(given, Outcome.ERROR, self._words(error.message))])
+        if failed:
+            return Spoken([self._result(given, Outcome.ERROR, self._words(failed[0]))], patch)
         if mutated is None:
             return Spoken([self._result(given, Outcome.SKIP, "match conditions aren't met")])
         return Spoken([self._result(given, Outcome.PASS, "mutation is successfully applied")], patch)
 
-    def _mutated(self, given: Given, document: dict[str, Any]) -> dict[str, Any] | None:
-        """The object after it; None where its conditions hold for no parameters."""
+    def _words(self, fault: str) -> str:
+        named = f" with binding '{self.binding.name}'" if self.binding is not None else ""
+        return f"policy '{self.policy.name}'{named} denied request: {fault}"
+
+    def _mutated(self, given: Given, document: dict[str, Any], failed: list[str]) -> dict[str, Any] | None:
+        """The object after it; None where its conditions hold for no parameters.
+
+        Where failures are ignored, a mutation that fails is left out, and why is put into `failed`.
+        """
         spoke = False
         for parameters in self._parameters(given):
             values = activation(given, self._definition.reads, absent=_NONE)
@@ -136,7 +144,15 @@ class BoundRule(Rule):
                 raise
             spoke = True
             for mutation in self._definition.mutations:
-                document = values["object"] = mutation(values, document, given)
+                values["variables"] = Variables(self._definition.variables, values)  # of the object as it is now
+                try:
+                    document = values["object"] = mutation(values, document, given)
+                except UnansweredError:
+                    raise
+                except (CustodyError, LanguageError) as error:
+                    if self.policy.failure_policy != "Ignore":
+                        raise
+                    failed.append(error.message)
         return document if spoke else None
 
     def _parameters(self, given: Given) -> Sequence[Mapping[str, Any] | None]:

@@ -1,7 +1,7 @@
 """A ClusterPolicy with one CEL rule as the API server's own: `validate.cel.generate`.
 
-Kyverno 1.19 pkg/admissionpolicy. Where it differs: failurePolicy and the conditions of the policy's webhook are kept,
-and none is made where it would judge less than the policy does, or more because a rule's own conditions are lost.
+Kyverno 1.19 pkg/admissionpolicy. Where it differs: the conditions of the policy's webhook are kept, and none is made
+where it would judge less than the policy does, or more because a rule's own conditions are lost.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def spec_of(document: Object, exceptions: Sequence[Object], kinds: Kinds) -> tup
     spec, rule = document["spec"], document["spec"]["rules"][0]
     cel = rule["validate"]["cel"]
     made: Object = {"matchConstraints": _constraints(rule, exceptions, kinds),
-                    "failurePolicy": (spec.get("webhookConfiguration") or {}).get("failurePolicy")
-                    or spec.get("failurePolicy") or "Fail"}
+                    # Ignore is for a webhook that is not reached: what cannot be evaluated is denied either way.
+                    "failurePolicy": "Fail"}
     conditions = [*((spec.get("webhookConfiguration") or {}).get("matchConditions") or ()),
                   *(rule.get("celPreconditions") or ())]
     for key, value in (("paramKind", cel.get("paramKind")), ("variables", cel.get("variables")),

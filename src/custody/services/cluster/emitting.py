@@ -165,12 +165,12 @@ class Emission:
         if known is not None and len(known[0]) == len(seen) and all(
                 before is now for before, now in zip(known[0], seen, strict=True)):
             return known[1]
-        wish = _wished(document, naming, kinds, manager)
+        wish = wished(document, naming, kinds, manager)
         self._wishes[name] = seen, wish
         return wish
 
 
-def _wished(document: Object, exceptions: Sequence[Object], kinds: Kinds, manager: str) -> _Wish:
+def wished(document: Object, exceptions: Sequence[Object], kinds: Kinds, manager: str) -> _Wish:
     made = _MADE[document["kind"]]
     if document["kind"] == "ClusterPolicy":
         reason = ruleemission.skipped(document, exceptions)
