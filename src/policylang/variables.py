@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from policylang.budget import DEFAULT
 from policylang.code import (
     Code,
     attempt,
@@ -30,7 +31,7 @@ from policylang.errors import InvalidError, NotEvaluatedError
 from policylang.go.jsontext import JSONError, decode
 from policylang.go.numbers import quote
 from policylang.go.printing import marshal
-from policylang.jmespath import Emitter, Env, Mode, Node, QueryError, parse, writer
+from policylang.jmespath import Emitter, Env, Mode, Node, QueryError, World, parse, writer
 from policylang.references import resolve
 from policylang.source import SourceError
 
@@ -78,27 +79,28 @@ class Deferred(ABC):
 class Roots:
     """What expressions may begin with: names of the context, and below `request` the fields that are there.
 
-    `asks`: what of the world functions may ask for. `current`: what `{{@}}` stands for at the top of a document, as
-    `request.object`; deeper, it is followed by the path there, without its first `skipped` steps. None where there is
-    no such thing. `deferred`: names whose value may be a `Deferred`.
+    `asks`: what of the world functions may ask for, of `world` all but the clock. `current`: what `{{@}}` stands for
+    at the top of a document, as `request.object`; deeper, it is followed by the path there, without its first `skipped`
+    steps. None where there is no such thing. `deferred`: names whose value may be a `Deferred`.
     """
 
     def __init__(self, names: Collection[str] | None, request: Collection[str] | None,
                  asks: Collection[str] = ("clock",), current: str | None = None, skipped: int = 0,
-                 deferred: Collection[str] = ()) -> None:
+                 deferred: Collection[str] = (), world: World | None = None) -> None:
         self.names = names
         self.request = request
         self.asks = frozenset(asks)
         self.current = current
         self.skipped = skipped
         self.deferred = {name: _naming(name) for name in deferred}
+        self.world = world
 
     def extended(self, names: Collection[str], deferred: Collection[str] = (), current: str | None = None,
                  skipped: int = 0) -> Roots:
         """These and more names."""
         known = None if self.names is None else [*dict.fromkeys([*self.names, *names, *deferred])]
         return Roots(known, self.request, self.asks, current or self.current, skipped if current else self.skipped,
-                     [*dict.fromkeys([*self.deferred, *deferred])])
+                     [*dict.fromkeys([*self.deferred, *deferred])], self.world)
 
     def defers(self, expression: str) -> tuple[str, ...]:
         """The deferred names that an expression speaks of, as Kyverno reads them out of its text."""
@@ -149,8 +151,8 @@ def compile_value(document: Any, where: str, roots: Roots) -> Value | None:
         return None
     code = Code("variables")
     code.add("fill", ("data", "env"), [give(Writer(code, roots).whole(document, where))])
-    run = code.build()["fill"]
-    return lambda data, now: run(data, Env(now))
+    run, world = code.build()["fill"], roots.world
+    return lambda data, now: run(data, Env(now, DEFAULT, world))
 
 
 def compile_query(expression: str, where: str, roots: Roots) -> Value:
@@ -158,8 +160,8 @@ def compile_query(expression: str, where: str, roots: Roots) -> Value:
 
     Raises InvalidError, NotEvaluatedError. The function raises QueryError.
     """
-    run = _query(expression, roots, where)
-    return lambda data, now: run(data, Env(now))
+    run, world = _query(expression, roots, where), roots.world
+    return lambda data, now: run(data, Env(now, DEFAULT, world))
 
 
 def changes(document: Any) -> bool:

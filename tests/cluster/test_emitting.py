@@ -153,6 +153,20 @@ def test_somebody_else_s_policy_of_that_name_is_left_alone(cluster: Cluster, rep
                   "the webhook denies")
 
 
+def test_rules_for_controllers_of_pods_stay_the_webhooks(cluster: Cluster, replica: Replica) -> None:
+    pods = rule("pods", expressions=[{"expression": "has(object.spec.priority)", "message": "no priority"}])
+    pods["spec"]["rules"][0]["match"] = {"any": [{"resources": {"kinds": ["Pod"], "namespaces": ["default"]}}]}
+    cluster.do("apply", "-f", "-", given=pods)
+    cluster.until(lambda: generated(cluster, "clusterpolicy", "pods"), "it is generated")
+    cluster.until(lambda: "deployments" in asked(cluster), "the webhook is asked about controllers")
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "default"},
+                  "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    refused = cluster("create", "--dry-run=server", "-f", "-", given=deployment)
+    assert "autogen-r: no priority" in refused.stderr
+    cluster.do("delete", "clusterpolicy", "pods")
+
+
 def test_it_goes_with_its_policy(cluster: Cluster, replica: Replica) -> None:
     cluster.do("delete", "validatingpolicy", "v")
     cluster.do("delete", "mutatingpolicy", "m")

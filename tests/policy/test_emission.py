@@ -37,6 +37,21 @@ def test_the_same_pods_are_denied(made: dict[str, Any], exceptions: list[dict[st
     assert denied(admission_policy(made, exceptions)) == denied([made, *exceptions])
 
 
+@pytest.mark.parametrize("expression", [
+    "!('exceptions.allowedValues' in object.metadata.labels)", "!has(object.metadata.exceptions.allowedValues)",
+    "// exceptions.allowedValues\nobject.metadata.name != 'exceptions.allowedValues'"])
+def test_what_is_called_as_exceptions_are_stays(expression: str) -> None:
+    made = policy(expression)
+    assert admission_policy(made)[0]["spec"]["validations"][0]["expression"] == expression
+
+
+@pytest.mark.parametrize(("before", "after"), [("exceptions . ", "variables . "), ("exceptions\n.", "variables\n.")])
+def test_exceptions_in_several_spellings(before: str, after: str) -> None:
+    made = policy(f"'exceptions.allowedValues' in {before}allowedValues")
+    assert admission_policy(made, [exception(allowedValues=["web"])])[0]["spec"]["validations"][0]["expression"] == (
+        f"'exceptions.allowedValues' in {after}allowedValues")
+
+
 @pytest.mark.parametrize(("made", "exceptions", "words"), [
     (policy("resource.Get('v1', 'configmaps', 'a', 'b').data.x == 'y'"), [], "could not evaluate it.*undeclared"),
     (policy(), [exception(expiresAt="2099-01-01T00:00:00Z")], "know no time"),

@@ -85,7 +85,7 @@ def test_the_message_may_name_the_element() -> None:
 @pytest.mark.parametrize(("foreach", "words"), [
     ({"list": "request.object.[", "deny": {}}, "foreach[0].list"),
     ({"list": "nobody.knows", "deny": {}}, "variable 'nobody' is not evaluated here"),
-    ({"list": "random('a')", "deny": {}}, "a function that asks for random is not evaluated here"),
+    ({"list": "is_external_url('a')", "deny": {}}, "a function that asks for network is not evaluated here"),
     ({"deny": {}}, "foreach[0].list: got 'nothing'"),
     (CONTAINERS, "foreach[0]: got 'none of them'"),
     (CONTAINERS | {"deny": {}, "pattern": {}}, "got 'pattern and deny'"),

@@ -100,7 +100,7 @@ PATHS = "spec.rules[0]"
     (f"{RULE}/match/any/0/clusterRole", ["x"], f"{PATHS}.match.any[0].clusterRole"),
     (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "Within", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].operator"),
-    (f"{RULE}/preconditions", {"all": [{"key": "{{ random('a') }}", "operator": "Equals", "value": "x"}]},
+    (f"{RULE}/preconditions", {"all": [{"key": "{{ is_external_url('a') }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),
     (f"{RULE}/preconditions", {"all": [{"key": "{{ configmap.data }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),

@@ -260,6 +260,17 @@ def test_an_object_of_another_name_is_compared_with_those_of_its_kind() -> None:
     assert said(keys(), resource) == failing(f"{NOT_FOUND}: failed to find a YAML manifest in the gzipped message")
 
 
+def test_many_manifests_of_other_names_are_not_compared() -> None:
+    data = written(*[{"kind": "ConfigMap"}] * 3000)
+    resource = {**CONFIG, "data": {str(at): "x" for at in range(40)},
+                "metadata": {**CONFIG["metadata"], "annotations": annotations(data, KEY)}}
+    assert said(keys(), resource)[0] == "error"
+    assert "got '3000 manifests of other names', expected the manifest of this object" in said(keys(), resource)[1]
+    few = {**CONFIG, "metadata": {**CONFIG["metadata"], "annotations": annotations(written(
+        *[{**CONFIG, "metadata": {"name": str(at)}} for at in range(99)]), KEY)}}
+    assert '"key":"metadata.name"' in said(keys(), few)[1]
+
+
 # ── signatures ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -291,6 +302,13 @@ def test_each_part_of_the_signature_that_is_missing_or_wrong() -> None:
         assert outcome == "error", (part, value, message)
         assert message.startswith(f"{ERROR}: .attestors[0].entries[0].keys: "), message
         assert words in message
+
+
+def test_a_small_message_of_many_bytes_is_not_read() -> None:
+    packed_up = encoded(gzip.compress(b"a: " + b"b" * (2 << 20)))
+    resource = {**CONFIG, "metadata": {**CONFIG["metadata"], "annotations": {
+        **annotations(written(CONFIG), KEY), f"{DOMAIN}/message": packed_up}}}
+    assert "got 'more than 1572864 bytes'" in said(keys(), resource)[1]
 
 
 def test_another_key() -> None:
@@ -472,6 +490,19 @@ def test_dry_run_compares_with_what_the_api_server_makes_of_the_manifest() -> No
     assert "spec.minReadySeconds" in said(keys(dryRun={"enable": True}), resource, refused)[1]
     assert _asks(keys(dryRun={"enable": True, "namespace": "kyverno"}), resource, {}) == []
     assert "namespaces/tried/" in str(_asks(keys(dryRun={"enable": True, "namespace": "tried"}), resource, {})[0])
+
+
+def test_what_nobody_signed_and_what_is_another_object_is_not_tried_out() -> None:
+    """The request would be custody's own: its path is not for the author of an object to write."""
+    trying = keys(dryRun={"enable": True})
+    changed = {**DEPLOYMENT["spec"], "minReadySeconds": 5}
+    assert _asks(trying, {**signed(DEPLOYMENT, STRANGER), "spec": changed}, {}) == []
+    assert "invalid signature" in said(trying, {**signed(DEPLOYMENT, STRANGER), "spec": changed})[1]
+    elsewhere = {**DEPLOYMENT, "apiVersion": "../api/v1/namespaces/kube-system/services/x/proxy?a="}
+    for manifest, key in ((elsewhere, "apiVersion"), (replaced(DEPLOYMENT, "metadata.name", "other"), "metadata.name")):
+        resource = {**DEPLOYMENT, "metadata": signed(manifest, KEY)["metadata"] | {"name": "web"}, "spec": changed}
+        assert _asks(trying, resource, {}) == []
+        assert f'diff found; {{"items":[{{"key":"{key}"' in said(trying, resource)[1]
 
 
 # ── policies ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -62,6 +62,32 @@ def test_webhook_check_replay_and_background_say_the_same() -> None:
     assert [name for name in SEEN if not seen[name]] == []
 
 
+# Asked again
+
+
+def test_what_is_only_audited_counts_where_it_is_first_seen_when_asked_again() -> None:
+    """The mutating webhook leaves out a skipped image; the validating one misses its digest."""
+    entry = {"imageReferences": ["*"], "skipImageReferences": ["ghcr.io/myorg/*"], "mutateDigest": False,
+             "attestors": VERIFY["spec"]["rules"][0]["verifyImages"][0]["attestors"]}
+    policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {"rules": [{
+        "name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+        "verifyImages": [entry | {"failureAction": "Audit"}]}]}}
+    audited = of(policy)
+    assert audited.verdict is Verdict.ALLOWED
+    assert [(result.outcome, result.message) for result in audited.results] == [
+        (Outcome.SKIP, f"skipping image reference image {IMAGE}, policy p ruleName r"),
+        (Outcome.FAIL, f"missing digest for {IMAGE}")]
+    # One that denies counts also where the same image had an audited failure before.
+    missing = entry | {"failureAction": "Audit"}
+    missing["skipImageReferences"] = []
+    missing["attestors"] = [{"entries": [{"keyless": {
+        "issuer": "https://i", "subject": "nobody", "rekor": {"url": "https://rekor.sigstore.dev"}}}]}]
+    policy["spec"]["rules"][0]["verifyImages"] = [missing, entry | {"failureAction": "Enforce"}]  # type: ignore[index]
+    both = of(policy)
+    assert both.verdict is Verdict.DENIED
+    assert [result.message for result in both.results if result.denies] == [f"missing digest for {IMAGE}"]
+
+
 # Patches
 
 

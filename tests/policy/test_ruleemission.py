@@ -57,6 +57,17 @@ MAPS = {"kinds": ["ConfigMap"]}
      ": NamespaceSelector / ObjectSelector across multiple resources in the match block are not applicable."),
     (policy(named(**MAPS), validationFailureActionOverrides=[{"action": "Audit", "namespaces": ["a"]}]), [],
      ": Namespaces in validationFailureActionOverrides is not applicable."),
+    (policy(named(**MAPS), validationFailureActionOverrides=[
+        {"action": "Enforce", "namespaceSelector": {"matchLabels": {"a": "b"}}}]), [],
+     ": validationFailureActionOverrides are not applicable."),
+    (policy(named(**MAPS), admission=False), [], ": admission is disabled."),
+    (policy(named(**MAPS), {"resources": {**MAPS, "selector": {"matchLabels": {"a": "b"}}}}), [],
+     ": NamespaceSelector / ObjectSelector in the exclude block is not applicable."),
+    (policy(named(**MAPS), {"resources": {**MAPS, "namespaceSelector": {"matchLabels": {"a": "b"}}}}), [],
+     ": NamespaceSelector / ObjectSelector in the exclude block is not applicable."),
+    (policy(named(**MAPS), named(names=["a"])), [], ": excluding resources without their kinds is not applicable."),
+    (policy(named(**MAPS)), [polex(named(operations=["CREATE"]))],
+     ": excluding resources without their kinds is not applicable."),
     (policy(named(**MAPS)), [polex(named(**MAPS), rules=2)],
      ": multiple ruleNames in PolicyException is not applicable."),
     (policy(named(**MAPS)), [polex(named(**MAPS), conditions={"any": []})],
@@ -91,7 +102,23 @@ def test_what_is_made_denies_the_same(made: dict[str, Any], exceptions: list[Any
 
 @pytest.mark.parametrize("match", [
     {"any": [{"resources": {**MAPS, "operations": ["CREATE"]}}, {"resources": {"kinds": ["Secret"]}}]},
-    named(kinds=["Pod*"])])
+    named(kinds=["Pod*"]),
+    {"any": [{"resources": MAPS}, {"resources": {"kinds": ["Secret"], "namespaces": ["x"]}}]},
+    {"any": [{"resources": {"kinds": ["Secret"], "namespaces": ["x"]}}, {"resources": MAPS}]}])
 def test_what_its_resources_cannot_say_is_not_made(match: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"other operations|no unique match"):
+    with pytest.raises(ValueError, match=r"other operations|no unique match|name other namespaces"):
         ruleemission.spec_of(policy(match), [], builtin())
+
+
+@pytest.mark.parametrize("field", ["preconditions", "context"])
+def test_a_rules_own_conditions_are_the_webhooks(field: str) -> None:
+    made = policy(named(**MAPS))
+    made["spec"]["rules"][0][field] = [{"name": "a", "variable": {"value": 1}}]
+    assert ruleemission.skipped(made, []) == f"{SKIP}: preconditions and context entries are not applicable."
+
+
+def test_namespaces_count_beside_their_labels() -> None:
+    both = named(**MAPS, namespaces=["x"], namespaceSelector={"matchLabels": {"a": "b"}})
+    assert ruleemission.spec_of(policy(both), [], builtin())[0]["matchConstraints"]["namespaceSelector"] == {
+        "matchLabels": {"a": "b"}, "matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["x"]}]}

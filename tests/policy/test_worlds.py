@@ -9,7 +9,7 @@ import pytest
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Request
-from custody.policy.worlds import WORLD, JmespathWorld, RegoWorld, asking, nanoseconds, path_of
+from custody.policy.worlds import JMESPATH, WORLD, RegoWorld, asking, nanoseconds, path_of
 from custody.ports.lookup import (
     Absent,
     Addresses,
@@ -73,7 +73,7 @@ def test_cel_has_the_time_of_the_decision_and_the_table_of_kinds() -> None:
     assert "is not known" in cel("string(resource.ToGVR('example.com/v1', 'Widget') == null)")[0]
     # As Kyverno 1.19 has it: what was answered is the policy's to judge, by its status.
     assert cel(f"string(http.Get('{URL}').statusCode)", {HttpCall("GET", URL): Answered({"status": 500})})[0] == "500"
-    assert "random() is not available here" in cel("random()")[0]
+    assert "random() is for rules alone" in cel("random()")[0]
 
 
 def test_what_a_language_swallows_was_asked_all_the_same() -> None:
@@ -132,10 +132,12 @@ def test_rego_looks_names_up() -> None:
 
 def test_jmespath_asks() -> None:
     asked = given({Addresses("a.example"): Answered(["10.0.0.1"])})
-    world = JmespathWorld(asked)
-    assert world.addresses("a.example") == ["10.0.0.1"]
-    with pytest.raises(LanguageError, match="not known yet"):
-        world.addresses("b.example")
-    assert [*asked.answers.asked] == [Addresses("b.example")]
-    with pytest.raises(LanguageError, match="must be the same again"):
-        jmespath.compile("random('[a-z]{8}')")({}, jmespath.Env(now=NOW, world=world))
+    with asking(asked):
+        assert JMESPATH.addresses("a.example") == ["10.0.0.1"]
+        with pytest.raises(LanguageError, match="not known yet"):
+            JMESPATH.addresses("b.example")
+        assert [*asked.answers.asked] == [Addresses("b.example")]
+        with pytest.raises(LanguageError, match="for rules alone"):
+            jmespath.compile("random('[a-z]{8}')")({}, jmespath.Env(now=NOW, world=JMESPATH))
+    with pytest.raises(LanguageError, match="for rules alone"):
+        jmespath.compile("random('[a-z]{8}')")({}, jmespath.Env(now=NOW, world=JMESPATH))

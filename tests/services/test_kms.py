@@ -116,11 +116,22 @@ def test_aws(uri: str, host: str) -> None:
     (f"awskms://evil.example/{ID}", AWS, "evil.example is not Amazon's"),
     (f"awskms://kms.eu-central-1.amazonaws.com.evil.example/{ID}", AWS, "is not Amazon's"),
     ("awskms:///alias/other", AWS, "expected a public key in DER"), ("awskms:///x", AWS, "expected hashivault://NAME"),
+    (f"awskms://localhost:x@evil.example/{ID}", AWS, "expected hashivault://NAME"),
 ])
 def test_no_key_at_aws(uri: str, environ: dict[str, str], words: str) -> None:
     said = reason(asked(uri, environ))
     assert words in said
     assert ALICE.secret not in said
+
+
+@pytest.mark.parametrize("host", ["localhost:x@evil.example", "localhost:1@evil.example", "localhost:@evil.example",
+                                  "localhost@evil.example", "localhost:80?@evil.example", "localhost:80#@evil.example",
+                                  "localhost:80\\@evil.example", "localhost:443 evil.example", "localhost:"])
+def test_a_host_that_is_asked_is_no_beginning_of_another(host: str) -> None:
+    http = services()
+    said = reason(asked(f"awskms://{host}/{ID}", {**AWS, "AWS_SESSION_TOKEN": "of a role"}, http, hosts=["localhost"]))
+    assert "expected hashivault://NAME, or awskms://[HOST]/ID" in said
+    assert http.asked == []
 
 
 def test_amazons_published_signatures() -> None:

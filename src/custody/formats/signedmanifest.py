@@ -22,8 +22,8 @@ MESSAGE, SIGNATURE, CERTIFICATE, BUNDLE, PLACE = (
     "message", "signature", "certificate", "bundle", "resourceBundleRef")
 PARTS = (MESSAGE, SIGNATURE, CERTIFICATE, BUNDLE, PLACE)
 """`resourceBundleRef` names an image in a registry that holds the manifests, instead of a message."""
-MAX_SIZE = yaml.MAX_SIZE
-"""Bytes of a message, and of all files in it."""
+MAX_SIZE = 3 << 19
+"""Bytes of a message, and of all files in it: no cluster keeps an object that is larger than 1.5 MiB."""
 MAX_SIGNATURES = 8
 _GZIP = b"\x1f\x8b"
 _FILES = (".yaml", ".yml")

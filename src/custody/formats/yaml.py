@@ -50,16 +50,30 @@ def any_documents(text: str, where: str) -> list[Any]:
 
 
 def dumped(document: Any) -> str:
-    """Plain JSON data as YAML: block style, keys in order, as Kubernetes' tools write it."""
-    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True)
+    """Plain JSON data as YAML: block style, keys in order, as Kubernetes' tools write it; texts of lines in lines."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML quotes a text of several lines, such as a key in PEM, and doubles each line's end."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data.rstrip("\n") else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _check_events(data: str) -> None:
-    """Depth and tags, before nodes are made, which recurses in C."""
-    depth = 0
+    """Depth, number and tags, before nodes are made, which recurses in C."""
+    depth = values = 0
     for event in yaml.parse(data, PlainLoader):
         if (tag := getattr(event, "tag", None)) is not None:
             raise ValueError(f"the tag {tag}")
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            values += 1
+            if values > MAX_NODES:
+                raise ValueError(f"more than {MAX_NODES} values")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

@@ -82,6 +82,14 @@ def _warns(result: RuleResult) -> str | None:
     return None
 
 
+def _against(result: RuleResult) -> bool:
+    return result.outcome is Outcome.FAIL or result.outcome is Outcome.ERROR
+
+
+def _about(result: RuleResult) -> tuple[str, str, str, str | None]:
+    return result.kind, result.policy, result.rule, result.image
+
+
 class _Fold:
     """The way of one request through the phases: `given` is it as it is by now."""
 
@@ -116,10 +124,15 @@ class _Fold:
             elif not any(result.denies for result in self.results):
                 # Another rule's patch can take an image out of what one exempts, and what was to be changed may not
                 # have been: these rules are asked again, and what they have against the object counts.
+                known = {_about(result) for result in self.results if _against(result)}
                 for rule in self._policies.index(phase).asked(self.given.request):
                     said = _asked(rule, self.given)
-                    if isinstance(said, Spoken):
-                        self.results += [result for result in said.results if result.denies]
+                    new = [] if isinstance(said, str) else [
+                        result for result in said.results
+                        if result.denies or (_against(result) and _about(result) not in known)]
+                    if new:
+                        self.results += new
+                        self.spoke.append(rule)
 
     def _ask(self, phase: Phase) -> None:
         judging, changes = phase in JUDGING, self.given.changes

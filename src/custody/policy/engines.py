@@ -14,6 +14,7 @@ from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.kit.near import near
+from custody.policy.borders import stay
 from custody.policy.bounds import bound
 from custody.policy.cel.deleting import Deleting
 from custody.policy.cel.engine import Validating
@@ -113,6 +114,7 @@ def compile_document(document: Any, at: int, where: str) -> tuple[Engine, Unit]:
     with standing(where):
         engine = engine_of(document)
         bound(document)
+        stay(document)
         return engine, Unit(at, where, document, engine.compile(document))
 
 

@@ -112,6 +112,11 @@ class Rule(Protocol):
     def matches(self, request: Request) -> bool:
         return self.silence(request, Answers({})) is None
 
+    @property
+    def wants(self) -> bool:
+        """Whether `needs` may be anything at all."""
+        return type(self).needs is not Rule.needs
+
     def needs(self, given: Given) -> Needs:  # noqa: ARG002 - engines' do
         """Of a request that it is not silent about."""
         return Needs()

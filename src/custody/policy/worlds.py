@@ -1,8 +1,8 @@
 """The languages' own ports over a decision's answers: what CEL, Rego and JMESPath ask becomes a recorded question.
 
-A question without an answer ends the evaluation, whatever the language makes of errors; `decide` sees that it was asked
-(`Answers.asked`) and fails the rule. Time is the decision's; randomness is refused, since the same inputs give the same
-decision.
+A question without an answer ends the evaluation, whatever the language makes of errors; `decide` sees that it was
+asked (`Answers.asked`) and fails the rule. Time is the decision's. Random texts are drawn from the decision's inputs
+(`draws`), so that they give the same decision again; Rego's are refused.
 """
 
 from __future__ import annotations
@@ -15,33 +15,50 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from custody.errors import CustodyError
+from custody.policy.draws import Draws
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin
 from custody.policy.lookup import LookupFailedError
+from custody.policy.rule import Rule
 from custody.ports.lookup import Addresses, ApiCall, GlobalEntry, HttpCall, ImageData, Question
 from policylang.cel.libraries.kyverno.ports import AnswerError, Object, World
 from policylang.errors import LanguageError, Shape
+from policylang.jmespath.builtins.generator import generate
+from policylang.jmespath.values import QueryError
 from policylang.rego.declare import BuiltinError, Halt
 from policylang.rego.values import Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_GIVEN: ContextVar[Given] = ContextVar("given")
+_ASKING: ContextVar[asking] = ContextVar("asking")
 _SENT = frozenset({"method", "url", "headers", "body", "raw_body", "force_json_decode", "tls_ca_cert", "raise_error"})
 
 
 class asking:  # noqa: N801 - a context manager; a class, because each rule enters one for each request
-    """Programs of CEL that were compiled with WORLD ask about this request while it lasts."""
+    """What was compiled with WORLD (CEL) or JMESPATH asks about this request while it lasts.
 
-    __slots__ = ("_given", "_token")
+    `rule` is for whom random texts are drawn, from the beginning of its stream.
+    """
 
-    def __init__(self, given: Given) -> None:
-        self._given = given
+    __slots__ = ("_draws", "_rule", "_token", "given")
+
+    def __init__(self, given: Given, rule: Rule | None = None) -> None:
+        self.given = given
+        self._rule = rule
+        self._draws: Draws | None = None
 
     def __enter__(self) -> None:
-        self._token = _GIVEN.set(self._given)
+        self._token = _ASKING.set(self)
 
     def __exit__(self, *_: object) -> None:
-        _GIVEN.reset(self._token)
+        _ASKING.reset(self._token)
+
+    def random(self, below: int) -> int:
+        """From 0 to `below` - 1. Raises QueryError where no rule asks."""
+        if self._draws is None:
+            if self._rule is None:
+                raise QueryError("random() is for rules alone")
+            self._draws = Draws(self.given, self._rule)
+        return self._draws.below(below)
 
 
 def nanoseconds(moment: datetime) -> int:
@@ -64,7 +81,7 @@ def path_of(api_version: str, resource: str, namespace: str, name: str = "",
 def _answer(question: Question) -> Any:
     """Raises AnswerError, also where there is no such thing."""
     try:
-        value = _GIVEN.get().answers.value(question)
+        value = _ASKING.get().given.answers.value(question)
     except CustodyError as error:
         raise AnswerError(error.message) from None
     if value is None:
@@ -115,10 +132,19 @@ class _Images:
 
 class _Clock:
     def now(self) -> int:
-        return nanoseconds(_GIVEN.get().context.now)
+        return nanoseconds(_ASKING.get().given.context.now)
 
 
-WORLD = World(resources=_Resources(), http=_Http(), global_context=_GlobalContext(), images=_Images(), clock=_Clock())
+class _Random:
+    def text(self, pattern: str) -> str:
+        try:
+            return generate(pattern, _ASKING.get().random)
+        except QueryError as error:
+            raise AnswerError(error.message) from None
+
+
+WORLD = World(resources=_Resources(), http=_Http(), global_context=_GlobalContext(), images=_Images(), clock=_Clock(),
+              random=_Random())
 """What a program is compiled with; it is asked within `asking`. What is not here is refused by name."""
 
 
@@ -201,15 +227,12 @@ def _response(answer: Any, *, forced: bool) -> Value:
 
 # ── JMESPath ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-class JmespathWorld:
-    """policylang.jmespath's World, for one request; its clock is `Env(now=given.context.now)`."""
-
-    def __init__(self, given: Given) -> None:
-        self._given = given
+class _Jmespath:
+    """Its clock is `Env(now)`."""
 
     def addresses(self, host: str) -> list[str]:
         try:
-            addresses = self._given.answers.value(Addresses(host))
+            addresses = _ASKING.get().given.answers.value(Addresses(host))
         except CustodyError as error:
             raise LanguageError(error.message) from None
         if not addresses:
@@ -217,4 +240,11 @@ class JmespathWorld:
         return list(map(str, addresses))
 
     def random(self, below: int) -> int:
-        raise LanguageError(f"a random number below {below} is not given: a decision must be the same again")
+        asked = _ASKING.get(None)
+        if asked is None:
+            raise QueryError("random() is for rules alone")
+        return asked.random(below)
+
+
+JMESPATH = _Jmespath()
+"""What expressions that may ask are compiled with (`Roots.world`); it is asked within `asking`."""

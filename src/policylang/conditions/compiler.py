@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from policylang.budget import DEFAULT
 from policylang.code import Code, assign, attribute, call, do, give, load, negate, when
 from policylang.conditions.operators import OPERATORS, UNLIKE, fixed
 from policylang.errors import InvalidError, NotEvaluatedError, Shape
@@ -35,8 +36,8 @@ def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = 
             code.add("conditions", ("data", "env"), _every(code, names, says=writer.says))
     else:
         writer.block(block, where, "conditions")
-    run = code.build()["conditions"]
-    return lambda data, now: run(data, Env(now))
+    run, world = code.build()["conditions"], roots.world
+    return lambda data, now: run(data, Env(now, DEFAULT, world))
 
 
 def _every(code: Code, names: list[str], *, says: bool) -> list[ast.stmt]:

@@ -17,7 +17,7 @@ from custody.admission.webhook import Admission
 from custody.errors import CustodyError
 from custody.formats import jsonpatch
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Request, User, Verdict
+from custody.policy.model import Decision, Outcome, Request, RuleResult, User, Verdict
 from custody.policy.phases import Course
 from custody.policy.record import replay
 from custody.services.check import Checked, check, check_request, request_of
@@ -28,6 +28,10 @@ from tests.policy.test_images import NOW
 
 def _now() -> datetime:
     return NOW
+
+
+def _against(result: RuleResult) -> bool:
+    return result.outcome in (Outcome.FAIL, Outcome.ERROR)
 
 
 class Comparison:
@@ -93,8 +97,9 @@ class Comparison:
             return
         self.seen["denied when it is asked again"] += first.allowed and any(
             result.denies and phase[result.policy, result.rule] in Course.MUTATING.phases for result in second.results)
-        later = [result for result in second.results
-                 if phase[result.policy, result.rule] not in Course.MUTATING.phases or result.denies]
+        known = {(result.policy, result.rule, result.image) for result in first.results if _against(result)}
+        later = [result for result in second.results if phase[result.policy, result.rule] not in Course.MUTATING.phases
+                 or result.denies or (_against(result) and (result.policy, result.rule, result.image) not in known)]
         yield from _unequal("results", [*first.results, *later], decision.results)
         yield from _unequal("silent", [*first.silent, *(silent for silent in second.silent if phase[
             silent.policy, silent.rule] not in Course.MUTATING.phases)], decision.silent)

@@ -31,7 +31,7 @@ _MAX_KEPT = 256
 _MAX_SIZE = 256 * 1024
 _VAULT = re.compile(r"(?:hashivault|openbao)://(\w(?:[\w.-]*\w)?)", re.ASCII)
 _ID = "(?:mrk-)?[A-Fa-f0-9]{8}-?[A-Fa-f0-9]{4}-?[A-Fa-f0-9]{4}-?[A-Fa-f0-9]{4}-?[A-Fa-f0-9]{12}|mrk-[a-f0-9]{32}"
-_AWS = re.compile(rf"awskms://([^/]*)/((?:arn:aws(?:-us-gov|-cn)?:kms:([a-z0-9-]+):\d{{12}}:)?"
+_AWS = re.compile(rf"awskms://((?:[A-Za-z0-9.-]+|\[[A-Fa-f0-9:]+\])?(?::\d{{1,5}})?)/((?:arn:aws(?:-us-gov|-cn)?:kms:([a-z0-9-]+):\d{{12}}:)?"
                   rf"(?:(?:key/)?(?:{_ID})|alias/[A-Za-z0-9/_-]+))")
 _AMAZON = re.compile(r"kms(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
 _REGION = re.compile(r"[a-z0-9-]+")
@@ -131,7 +131,7 @@ class KeyLookup:
         if not _REGION.fullmatch(region):
             raise UsageError(f"{uri}: AWS_REGION: got {region!r}, expected a region such as eu-central-1")
         host = host.lower() or f"kms.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-        if not (_AMAZON.fullmatch(host) or host in self._hosts or host.partition(":")[0] in self._hosts):
+        if not (_AMAZON.fullmatch(host) or host in self._hosts or host.rpartition(":")[0] in self._hosts):
             raise UsageError(f"{uri}: {host} is not Amazon's; policy_hosts of custody.toml names those that are asked")
         body = json.dumps({"KeyId": key}).encode()
         headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "TrentService.GetPublicKey"}

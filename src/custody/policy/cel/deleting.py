@@ -66,7 +66,7 @@ class DeletingRule(Evaluated):
         document = given.request.object
         if document is None:
             return Spoken([])
-        with asking(given):
+        with asking(given, self):
             try:
                 if not hold(self._conditions, self.values(given)):
                     return Spoken([self.result(given, Outcome.FAIL, "resource did not match")])

@@ -8,7 +8,7 @@ from typing import Any
 from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.lint import findings
-from custody.policy.cel.variables import Variables, activation
+from custody.policy.cel.variables import Variables, activation, namespace_questions
 from custody.policy.engine import Documents, Finding, Unit
 from custody.policy.excepting import allowed, result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
@@ -16,7 +16,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
 from custody.policy.model import Outcome, RuleResult
-from custody.policy.rule import Policy, Rule
+from custody.policy.rule import Needs, Policy, Rule
 from policylang.cel.compile.program import Program
 from policylang.errors import LanguageError
 
@@ -72,6 +72,14 @@ class Evaluated(Rule):
     partly = frozenset({IMAGES, VALUES})
     variables: Mapping[str, Program]
     reads: frozenset[str]
+
+    @property
+    def wants(self) -> bool:
+        return "namespaceObject" in self.reads or type(self).needs is not Evaluated.needs
+
+    def needs(self, given: Given) -> Needs:
+        """The namespace, which `values` looks up whatever the expressions come to: one round less."""
+        return Needs({}, namespace_questions(given.request) if "namespaceObject" in self.reads else ())
 
     def values(self, given: Given) -> dict[str, Any]:
         """What its expressions are evaluated on. Raises UnansweredError, LookupFailedError."""

@@ -68,7 +68,7 @@ class ExistingRule(Evaluated):
     def evaluate(self, given: Given) -> Spoken:
         results: list[RuleResult] = []
         changes: list[Change] = []
-        with asking(given):
+        with asking(given, self):
             try:
                 if not hold(self._mutation.conditions, self.trigger(given)):
                     return Spoken([self.result(given, Outcome.SKIP, "skip")])

@@ -81,7 +81,7 @@ class GeneratingRule(Evaluated):
                         raise CelError(f"more than {MAX_GENERATED} objects are generated")
                     changes.append(self._change(given, item, namespace))
 
-        with asking(given):
+        with asking(given, self):
             try:
                 values = self.values(given)
                 if not hold(self._conditions, values):

@@ -228,7 +228,7 @@ class ImageRule(Rule):
         known: Judged | None = given.memo.get(self)
         if known is None:
             missed = given.answers.missed
-            with asking(given):
+            with asking(given, self):
                 known = self._judge(given)
             if given.answers.missed > missed:
                 raise UnansweredError(given.answers.last)

@@ -48,7 +48,7 @@ class MutatingRule(Evaluated):
         document = given.request.object
         if document is None:
             return Spoken([self.result(given, Outcome.SKIP, "skip")])
-        with asking(given):
+        with asking(given, self):
             try:
                 values = self.values(given)
                 if not hold(self.conditions, values):

@@ -16,7 +16,7 @@ from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.heading import JSON, Head, compile_heading, compile_validation
 from custody.policy.cel.templates import pod_requests
-from custody.policy.cel.variables import Variables, activation
+from custody.policy.cel.variables import Variables, activation, namespace_questions
 from custody.policy.excepting import allowed, result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
@@ -24,7 +24,7 @@ from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.resources import OPERATIONS
-from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import Block, Filter, Scope
 from custody.policy.worlds import WORLD, asking
 from policylang.cel.compile.program import Program
@@ -33,6 +33,7 @@ from policylang.cel.values.errors import CelError
 from policylang.errors import LanguageError
 
 KINDS = ("ValidatingPolicy", "NamespacedValidatingPolicy")
+_NAMESPACE = "namespaceObject"
 INDEX = "cel.validationIndex"
 _EVALUATION, _CONTEXT = "evaluation", "failed to load context: "
 _NONE: dict[str, Any] = {}
@@ -141,8 +142,16 @@ class ValidatingRule(Rule):
             return "it judges objects of a cluster, and this is a JSON document"
         return reason
 
+    @property
+    def wants(self) -> bool:
+        return _NAMESPACE in self.checks.reads
+
+    def needs(self, given: Given) -> Needs:
+        """The namespace, which is looked up whatever its expressions come to: so the request is decided on once."""
+        return Needs({}, namespace_questions(given.request))
+
     def evaluate(self, given: Given) -> Spoken:
-        with asking(given):
+        with asking(given, self):
             return Spoken([self._result(given, self.judged(given))])
 
     def judged(self, given: Given) -> Judgement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from custody.policy.cel.constraints import resource_asked
@@ -61,12 +61,17 @@ def activation(given: Given, reads: Set[str], *, absent: Mapping[str, Any] | Non
     return values
 
 
+def namespace_questions(request: Request) -> Sequence[ApiCall]:
+    """What is asked for `namespaceObject`: nothing where the object lies in no namespace."""
+    return (ApiCall(f"/api/v1/namespaces/{request.namespace}"),) if request.namespace else ()
+
+
 def namespace_object(given: Given) -> dict[str, Any] | None:
     """The namespace that a request is in; None for what lies in none. Raises UnansweredError, LookupFailedError."""
-    name = given.request.namespace
-    if not name:
+    questions = namespace_questions(given.request)
+    if not questions:
         return None
-    question = ApiCall(f"/api/v1/namespaces/{name}")
+    question = questions[0]
     document = given.answers.value(question)
     if document is not None and not isinstance(document, dict):
         raise LookupFailedError(question, f"got {Shape(document)}, expected an object")

@@ -19,8 +19,11 @@ from custody.policy.kubernetes.checks import Checks
 from custody.policy.kubernetes.mutating import POLICY as MUTATING
 from custody.policy.kubernetes.mutating import Definition
 from custody.policy.kubernetes.validating import POLICY
+from policylang.cel.syntax.lexer import tokens
+from policylang.source import Source
 
 _API = "admissionregistration.k8s.io/v1"
+_ALLOWED = ("allowedImages", "allowedValues")
 _QUIET = "reports.kyverno.io/disabled"
 _KINDS = {"ValidatingPolicy": (POLICY, "vpol"), "ClusterPolicy": (POLICY, "cpol"),
           "MutatingPolicy": (MUTATING, "mpol")}
@@ -69,19 +72,20 @@ def documents(document: Object, spec: Object, bound: Object, *, manager: str = "
 def _validating(spec: Object, exceptions: Sequence[Object]) -> tuple[Object, Object]:
     made: Object = {key: spec[key] for key in _KEPT if spec.get(key)}
     made["failurePolicy"] = spec.get("failurePolicy") or "Fail"
-    allowed: dict[str, list[str]] = {"allowedImages": [], "allowedValues": []}
+    allowed: dict[str, list[str]] = {name: [] for name in _ALLOWED}
     conditions = [*(spec.get("matchConditions") or ()),
                   *(condition for exception in exceptions for condition in _negated(exception, allowed))]
     if conditions:
         made["matchConditions"] = conditions
-    written = made.get("variables", [])
-    declared = [{"name": key, "expression": _texts(values)} for key, values in allowed.items()
-                if values or f"exceptions.{key}" in str(made.get("validations")) + str(written)]
-    before = "exceptions." in str(written)
+    used: set[str] = set()
+    written = [{**entry, "expression": _renamed(entry["expression"], used)} for entry in made.get("variables", ())]
+    before = bool(used)
+    if "validations" in made:
+        made["validations"] = [{**entry, "expression": _renamed(entry["expression"], used)}
+                               for entry in made["validations"]]
+    declared = [{"name": key, "expression": _texts(values)} for key, values in allowed.items() if values or key in used]
     if declared or written:
         made["variables"] = [*declared, *written] if before else [*written, *declared]
-    for entry in (*made.get("validations", ()), *(written if before else ())):
-        entry["expression"] = entry["expression"].replace("exceptions.", "variables.")
     return made, {"validationActions": spec.get("validationActions") or ["Deny"]}
 
 
@@ -122,6 +126,20 @@ def _negated(exception: Object, allowed: dict[str, list[str]]) -> list[dict[str,
     if len(written) == 1:
         return [{"name": written[0]["name"], "expression": f"!({written[0]['expression']})"}]
     return [{"name": f"exception-{name}", "expression": f"!({' && '.join(expressions) or 'true'})"}]
+
+
+def _renamed(expression: str, used: set[str]) -> str:
+    """With what exceptions allow as variables, which are added to `used`: where it is meant, and not in a text or as
+    another's field."""
+    listed = tokens(Source(expression, ""))
+    parts, end = [], 0
+    for before, token, dot, field in zip([None, *listed], listed, listed[1:], listed[2:], strict=False):
+        if token.text == "exceptions" and (before is None or before.text != ".") and dot.text == "." and (
+                field.text in _ALLOWED):
+            parts += [expression[end:token.start], "variables"]
+            end = token.end
+            used.add(field.text)
+    return "".join([*parts, expression[end:]])
 
 
 def _texts(values: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """A ClusterPolicy with one CEL rule as the API server's own: `validate.cel.generate`.
 
-Kyverno 1.19 pkg/admissionpolicy. Where it differs: failurePolicy and the conditions of the policy's webhook are kept.
+Kyverno 1.19 pkg/admissionpolicy. Where it differs: failurePolicy and the conditions of the policy's webhook are kept,
+and none is made where it would judge less than the policy does, or more because a rule's own conditions are lost.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from policylang.go.wildcards import glob, has_wildcard
 Object = dict[str, Any]
 _SKIP = "skip generating ValidatingAdmissionPolicy"
 _WHO = ("subjects", "roles", "clusterRoles")
+_SELECTORS = ("namespaceSelector", "objectSelector")
 _ORDER = ("CREATE", "UPDATE", "CONNECT", "DELETE")
 
 
@@ -31,6 +33,10 @@ def skipped(document: Object, exceptions: Sequence[Object]) -> str:
         return f"{_SKIP} for non CEL rules."
     if validate["cel"].get("generate") is not True:
         return f"{_SKIP}: validate.cel.generate is not set to true."
+    if spec.get("admission") is False:
+        return f"{_SKIP}: admission is disabled."
+    if rule.get("preconditions") or rule.get("context"):
+        return f"{_SKIP}: preconditions and context entries are not applicable."
     return next(filter(None, (
         *(_overridden(overrides) for overrides in (spec.get("validationFailureActionOverrides"),
                                                    validate.get("failureActionOverrides"))),
@@ -43,6 +49,8 @@ def _overridden(overrides: Sequence[Object] | None) -> str:
         return f"{_SKIP}: multiple validationFailureActionOverrides are not applicable."
     if overrides and overrides[0].get("namespaces"):
         return f"{_SKIP}: Namespaces in validationFailureActionOverrides is not applicable."
+    if overrides:
+        return f"{_SKIP}: validationFailureActionOverrides are not applicable."
     return ""
 
 
@@ -61,7 +69,7 @@ def _exception(exception: Object) -> str:
 
 def _block(block: Object, name: str) -> str:
     chosen = name == "match"
-    faults = [_who(block), _described(block.get("resources") or {}, chosen=chosen),
+    faults = [_who(block), _filters([{"resources": block.get("resources") or {}}], chosen=chosen),
               _filters(block.get("any") or (), chosen=chosen)]
     if len(block.get("all") or ()) > 1:
         faults.append(f"{_SKIP}: multiple 'all' in the {name} block is not applicable.")
@@ -91,6 +99,8 @@ def _filters(filters: Sequence[Object], *, chosen: bool) -> str:
 def _described(resources: Object, *, chosen: bool) -> str:
     if not chosen and resources.get("kinds") and resources.get("namespaces"):
         return f"{_SKIP}: excluding a resource within a namespace is not applicable."
+    if not chosen and resources and not (resources.get("kinds") or resources.get("namespaces")):
+        return f"{_SKIP}: excluding resources without their kinds is not applicable."
     if resources.get("annotations"):
         return f"{_SKIP}: Annotations in resource description is not applicable."
     if any(map(has_wildcard, _names(resources))):
@@ -143,18 +153,13 @@ def spec_of(document: Object, exceptions: Sequence[Object], kinds: Kinds) -> tup
 def _constraints(rule: Object, exceptions: Sequence[Object], kinds: Kinds) -> Object:
     constraints: Object = {}
     chosen: list[Object] = []
-    for resources in _resources(rule.get("match") or {}):
+    for at, resources in enumerate(_resources(rule.get("match") or {})):
         _add(chosen, resources, kinds, "match")
         constraints["resourceRules"] = chosen
-        selector = resources.get("namespaceSelector")
-        if resources.get("namespaces"):
-            selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In",
-                                              "values": resources["namespaces"]}]}
-        for name, value in (("namespaceSelector", selector), ("objectSelector", resources.get("selector"))):
-            if value is None:
-                constraints.pop(name, None)
-            else:
-                constraints[name] = value
+        selectors = _selectors(resources)
+        if at and selectors != {name: constraints[name] for name in _SELECTORS if name in constraints}:
+            raise ValueError("filters of match name other namespaces, which one policy has for all of its resources")
+        constraints |= selectors
     excluded: list[Object] = []
     for block in (rule.get("exclude") or {}, *((exception.get("spec") or {}).get("match") or {}
                                                for exception in exceptions)):
@@ -166,6 +171,16 @@ def _constraints(rule: Object, exceptions: Sequence[Object], kinds: Kinds) -> Ob
     if excluded:
         constraints["excludeResourceRules"] = excluded
     return constraints
+
+
+def _selectors(resources: Object) -> Object:
+    """Of namespaces and objects, by the fields' names."""
+    selector: Object | None = resources.get("namespaceSelector")
+    if resources.get("namespaces"):
+        named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": resources["namespaces"]}
+        selector = {**(selector or {}), "matchExpressions": [*((selector or {}).get("matchExpressions") or ()), named]}
+    said = zip(_SELECTORS, (selector, resources.get("selector")), strict=True)
+    return {name: value for name, value in said if value is not None}
 
 
 def _resources(block: Object) -> Iterator[Object]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.worlds import JMESPATH
 from policylang.errors import InvalidError, NotEvaluatedError
 from policylang.go.printing import sprint
 from policylang.jmespath import Env, QueryError
@@ -68,7 +69,7 @@ def search(text: str, value: Any, given: Given) -> Any:
         program = compile_jmespath(text)
     except SourceError as error:
         raise QueryError(f"failed to compile JMESPath: {text}, error: {error.message}") from None
-    return program(value, Env(given.context.now))
+    return program(value, Env(given.context.now, world=JMESPATH))
 
 
 class Variable:
@@ -83,7 +84,7 @@ class Variable:
         self._value = self._filled(fields, "value", roots)
         path = fields.take("jmesPath", str)
         self._path = Path(path, self._where, roots, name) if path else None
-        self._open = Roots(None, None, roots.asks, deferred=roots.deferred)
+        self._open = Roots(None, None, roots.asks, deferred=roots.deferred, world=roots.world)
         fields.done()
 
     def _filled(self, fields: Fields, part: str, roots: Roots) -> Filled | None:

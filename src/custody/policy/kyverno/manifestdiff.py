@@ -89,6 +89,12 @@ def differences(signed: Mapping[str, Any], judged: Mapping[str, Any]) -> list[Di
     return sorted(listed, key=lambda difference: difference.key)
 
 
+def size(value: Any) -> int:
+    """How many values it has, with what they are in."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(size, members))
+
+
 def described(listed: Sequence[Difference]) -> str:
     """As the library writes them."""
     return marshal({"items": [{"key": key, "values": {"before": before, "after": after}}

@@ -19,7 +19,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.attestors import FORMS, Attestors, Believed, Objection
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
-from custody.policy.kyverno.manifestdiff import Difference, IgnoredFields, Ignores, described, differences
+from custody.policy.kyverno.manifestdiff import Difference, IgnoredFields, Ignores, described, differences, size
 from custody.policy.kyverno.manifestrun import DryRun
 from custody.policy.kyverno.sought import evidence_for, evidence_of
 from custody.policy.lookup import LookupFailedError
@@ -30,6 +30,8 @@ from policylang.go.printing import json_text
 
 _CANDIDATES = 3
 """Manifests of another name that an object is compared with."""
+_COMPARED = 100_000
+"""Values that are compared to find them: what an object's author signs may be small, and unpack to many."""
 _NESTED = 8
 _WHO = {"keys": "publickey 1/1", "keyless": "signer 1/1"}
 """How Kyverno counts who may have signed, by the form of an entry."""
@@ -184,8 +186,8 @@ class _Check:
                               f"{value} for key {key}")
         try:
             manifest = self._manifest(entry.repository)
-            listed = self._differences(manifest)
             signed = self._signature(manifest, entry)
+            listed = self._differences(manifest)  # of what somebody signed: the API server is asked to try it out
         except _AbsentError as error:
             return False, f"{entry.path}: {error.message}"
         except (MalformedError, _UnsignedError, LookupFailedError) as error:
@@ -252,6 +254,9 @@ class _Check:
         if same:
             namespace = _meta(self._judged).get("namespace")
             return [next((document for document in same if _meta(document).get("namespace") == namespace), same[0])]
+        if len(alike) > 1 and len(alike) * size(self._judged) + sum(map(size, alike)) > _COMPARED:
+            raise MalformedError(f"the {where}", got=f"{len(alike)} manifests of other names",
+                                 expected="the manifest of this object, or few and small ones")
         return sorted(alike, key=lambda document: len(differences(document, self._judged)))[:_CANDIDATES]
 
     def _differences(self, manifest: _Manifest) -> list[Difference]:
@@ -265,7 +270,9 @@ class _Check:
 
     def _compared(self, document: dict[str, Any]) -> list[Difference]:
         counting = self._counting(document, self._judged)
-        if counting and (made := self._dry_run.created(self._given, document, self._judged)) is not None:
+        # The path that is asked is the manifest's own group and version, and its name is not compared afterwards.
+        tried = all(difference.key not in ("apiVersion", "kind", "metadata.name") for difference in counting)
+        if counting and tried and (made := self._dry_run.created(self._given, document, self._judged)) is not None:
             return self._counting(*made)
         return counting
 

@@ -21,7 +21,7 @@ from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.validation import ValidateRule
-from custody.policy.kyverno.variables import ROOTS
+from custody.policy.kyverno.variables import RULE_ROOTS
 from custody.policy.kyverno.verification import VerifyRule
 from custody.policy.model import Request
 from custody.policy.rule import Policy
@@ -148,7 +148,7 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     name = fields.need("name", str)
     match, exclude = fields.inner("match"), fields.inner("exclude")
     if match is None:
-        raise MalformedError(fields.path("match"), got="nothing", expected="what the rule speaks of")
+        raise fields.absent("match", "what the rule speaks of")
     namespaced = bool(stated.namespace)
     excluded = None if exclude is None or is_empty(exclude) else compile_block(
         exclude, exclude=True, legacy=stated.legacy, namespaced=namespaced)
@@ -156,7 +156,7 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
                   conditions=[] if stated.condition is None else [stated.condition], namespace=stated.namespace,
                   kinds=kinds)
     entries = fields.peek("context")
-    context, roots = compile_context(fields.each("context"), ROOTS, stated.namespace)
+    context, roots = compile_context(fields.each("context"), RULE_ROOTS, stated.namespace)
     block = fields.any("preconditions")
     preconditions = None if block is None else compile_conditions(
         block, fields.path("preconditions"), roots, plain=True)

@@ -21,12 +21,14 @@ from custody.policy.model import Outcome, RuleResult
 from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Policy, Rule, Spoken
 from custody.policy.scope import Scope
+from custody.policy.worlds import asking
 from policylang.conditions import Conditions
 from policylang.errors import LanguageError
 from policylang.variables import Roots, Value
 
 _EXPRESSION = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _WHO_ASKS = re.compile(r"\b(request\.(?:userInfo|roles|clusterRoles)|serviceAccountName(?:space)?)\b")
+_RANDOM = re.compile(r"\brandom\b")
 _ROLES = re.compile(r"\brequest\.(?:roles|clusterRoles)\b")
 _HOW = re.compile(r"\b(request\.(?:operation|oldObject|dryRun))\b")
 
@@ -72,13 +74,14 @@ class KyvernoRule(Rule):
         self.enforce = head.action.may_enforce
         self._head = head
         self._reads_roles = bool(_ROLES.search(str(head.written)) or _ROLES.search(str(head.properties)))
+        self._draws = bool(_RANDOM.search(str(head.written)) or _RANDOM.search(str(head.properties)))
         self.needs_request = _needs_request(head.written) or next((
             field for block in (head.scope.match, head.scope.exclude) if block is not None
             for part in block.filters for field in WHO if field in part.chosen), "")
 
     def evaluate(self, given: Given) -> Spoken:
         if not self._head.first_only:
-            if not self.context and not self._reads_roles and given.context.simulated is None:
+            if not self.context and not self._reads_roles and not self._draws and given.context.simulated is None:
                 return self._spoken(given)
             return self._evaluated(given)
         if self._applied_before(given):
@@ -108,6 +111,12 @@ class KyvernoRule(Rule):
         return inner
 
     def _evaluated(self, given: Given) -> Spoken:
+        if not self._draws:
+            return self._within(given)
+        with asking(given, self):
+            return self._within(given)
+
+    def _within(self, given: Given) -> Spoken:
         inner = self.entered(given)
         said = self._spoken(inner)
         if inner is not given:

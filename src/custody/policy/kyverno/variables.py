@@ -8,6 +8,7 @@ from typing import Any
 from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.kyverno.simulated import of_policy
+from custody.policy.worlds import JMESPATH
 from custody.ports.lookup import Roles
 from policylang.variables import Roots, Unavailable
 
@@ -15,7 +16,9 @@ _REQUEST = ("object", "oldObject", "operation", "userInfo", "roles", "clusterRol
             "dryRun", "subResource")
 _OF_WHO_ASKS = ("oldObject", "operation", "dryRun", "userInfo")
 ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "images"), _REQUEST)
-"""Variables of rules."""
+"""Variables of what is no rule: exceptions, cleanup policies."""
+RULE_ROOTS = Roots(ROOTS.names, _REQUEST, ("clock", "random"), world=JMESPATH)
+"""Variables of rules: those, and random texts."""
 PREDICATE_ROOTS = Roots(None, _REQUEST)
 """Variables of conditions on attestations, where the predicate's own fields come beside those of rules."""
 
