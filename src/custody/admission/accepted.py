@@ -8,6 +8,7 @@ Rules of Kubernetes' pkg/apis/admissionregistration/validation and apimachinery'
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +25,8 @@ _SHORT = 180
 
 def unique(named: Sequence[tuple[str, str]]) -> list[str]:
     """Names of webhooks with the paths that they ask: those that are no names, or another's, end in a digest."""
-    wanted = [name for name, _ in named]
-    return [name if _SUBDOMAIN.fullmatch(name) and wanted.count(name) == 1 else _digested(name, path)
+    counts = Counter(name for name, _ in named)
+    return [name if _SUBDOMAIN.fullmatch(name) and counts[name] == 1 else _digested(name, path)
             for name, path in named]
 
 
