@@ -74,7 +74,7 @@ def said(peer: Path, policy: Path, resources: list[Path]) -> Said | None:
     asked = [str(peer), "apply", str(policy), "--policy-report"]
     for resource in resources:
         asked += ["--resource", str(resource)]
-    answer = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    answer = subprocess.run(asked, capture_output=True, text=True, timeout=600, check=False)
     start = answer.stdout.find("apiVersion:")
     if start < 0:
         return {} if answer.returncode == 0 else None

@@ -200,7 +200,6 @@ def test_exclusions_and_preconditions_are_conditions() -> None:
 
 
 @pytest.mark.parametrize(("document", "path", "words"), [
-    (policy({"podSecurity": {"level": "baseline"}}), "spec.rules[0].validate.podSecurity", "no library"),
     (policy({"pattern": {"metadata": {"labels": {"*": "x"}}}}), "spec.rules[0].validate.pattern", "wildcards"),
     (policy({"pattern": {"spec": {"x": "{{ request.name }}"}}}), "spec.rules[0].validate.pattern", "computed"),
     (policy({"pattern": {"spec": {"x": ">10s"}}}), "spec.rules[0].validate.pattern.spec.x", "durations"),
@@ -238,13 +237,13 @@ def test_other_kinds_are_refused() -> None:
 
 
 def test_files_are_written_only_for_what_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    documents = [policy(PATTERN), policy({"podSecurity": {"level": "baseline"}})]
+    documents = [policy(PATTERN), policy({"pattern": {"metadata": {"labels": {"*": "x"}}}})]
     documents[1]["metadata"] = {"name": "q"}
     (tmp_path / "in.yaml").write_text(yaml.safe_dump_all(documents))
     assert run(["policy", "migrate", str(tmp_path / "in.yaml"), "-o", str(tmp_path / "out"), "--samples", "60"]) == 1
     said = capsys.readouterr().err
     assert "✓ p/r: p; both say the same of" in said
-    assert "✗ q/r: spec.rules[0].validate.podSecurity" in said
+    assert "✗ q/r: spec.rules[0].validate.pattern" in said
     assert "1 rule stays behind" in said
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["p.yaml"]
     assert yaml.safe_load((tmp_path / "out/p.yaml").read_text())["kind"] == "ValidatingPolicy"

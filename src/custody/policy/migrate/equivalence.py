@@ -18,7 +18,8 @@ from custody.policy.decide import decide
 from custody.policy.kinds import Kinds, Selector, builtin, guessed_plural
 from custody.policy.load import PolicySet
 from custody.policy.migrate.answers import Answers
-from custody.policy.migrate.matching import Named
+from custody.policy.migrate.matching import Named, adds_containers
+from custody.policy.migrate.pods import Pods
 from custody.policy.migrate.samples import Samples, Vocabulary
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
 from custody.policy.podfields import TEMPLATES
@@ -128,14 +129,15 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
                 asked[(holder.group, name)] = Named(holder.group, holder.version, holder.plural, name)
     if not asked:
         asked[("", "ConfigMap")] = Named("", "v1", "configmaps", "ConfigMap")
-    debugged = "ephemeralContainers" in str(rule)
+    debugged = adds_containers(rule)
+    secured = (rule.get("validate") or {}).get("podSecurity")
     typed = {served.resource.group for served in builtin().find(Selector("*", "*", "*", ""))}
     places = _places(rule)
     for turn, target in enumerate(asked.values()):
         samples = Samples(vocabulary, typed=target.group in typed, seed=turn)
         last: dict[str, Any] | None = None
-        for at, made in enumerate(samples.objects(count)):
-            document = _object(made, target, at, words, direct=target in plain)
+        for at, made in enumerate(samples.objects(count) if not secured else Pods(secured, turn).objects(count)):
+            document = _object(made, target, at, words, direct=target in plain and not secured)
             place = places[at // 4 % len(places)] if places and at % 4 == 2 else ("", "")
             if place[0]:
                 document["metadata"]["name"] = place[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import UnsupportedError
@@ -40,6 +40,11 @@ class Matched(NamedTuple):
     operations: list[str]
     ephemeral: bool
     """Whether it speaks of pods, and so of what is added to them later."""
+
+
+def adds_containers(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule speaks of what `kubectl debug` adds to pods."""
+    return "ephemeralContainers" in str(rule) or "podSecurity" in (rule.get("validate") or {})
 
 
 def matched(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str], root: str) -> Matched:
@@ -283,4 +288,4 @@ def _selector(selector: dict[str, Any], where: str) -> dict[str, Any]:
     return selector
 
 
-__all__ = ["Matched", "Named", "matched"]
+__all__ = ["Matched", "Named", "adds_containers", "matched"]

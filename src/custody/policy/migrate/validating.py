@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from custody.errors import UnsupportedError
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.autogen import ANNOTATION, Generated
-from custody.policy.migrate import conditions, patterns
+from custody.policy.migrate import conditions, patterns, standards
 from custody.policy.migrate.contexts import context, shared
 from custody.policy.migrate.expressions import FALSE, TRUE, every, is_unit, negation, some
-from custody.policy.migrate.matching import Matched, matched
+from custody.policy.migrate.matching import Matched, adds_containers, matched
 from custody.policy.migrate.queries import query, text_of
 from custody.policy.migrate.said import Names, element_names
 from custody.policy.podfields import HOLDERS
@@ -26,7 +26,7 @@ _DROPPED = (ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration", "kyv
             "policies.kyverno.io/minversion", "kyverno.io/kubernetes-version")
 _DONE = frozenset(("name", "match", "exclude", "preconditions", "validate", "celPreconditions", "context",
                    "skipBackgroundRequests"))
-_FORMS = ("pattern", "anyPattern", "deny", "foreach")
+_FORMS = ("pattern", "anyPattern", "deny", "foreach", "podSecurity")
 _VALIDATE = frozenset((*_FORMS, "cel", "message", "failureAction", "failureActionOverrides",
                        "allowExistingViolations"))
 
@@ -52,8 +52,7 @@ def migrated(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Gen
     where = f"spec.rules[{at}]"
     validate = rule["validate"]
     if unknown := sorted(set(rule) - _DONE | {f"validate.{field}" for field in set(validate) - _VALIDATE}):
-        raise UnsupportedError(f"{where}.{unknown[0]}", "CEL has no library of the Pod Security Standards"
-                               if unknown[0] == "validate.podSecurity" else "it has no words in a ValidatingPolicy")
+        raise UnsupportedError(f"{where}.{unknown[0]}", "it has no words in a ValidatingPolicy")
     for field, holder in (("validationFailureActionOverrides", spec), ("failureActionOverrides", validate)):
         if holder.get(field):
             raise UnsupportedError(f"{'spec' if holder is spec else f'{where}.validate'}.{field}",
@@ -127,7 +126,7 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
         if variables:
             written["variables"] = variables
         written["validations"] = [{**said, **dict(zip(fields, texts, strict=True))}]
-    return _documents(document, name, written, match, controllers, mentions="ephemeralContainers" in str(rule))
+    return _documents(document, name, written, match, controllers, mentions=adds_containers(rule))
 
 
 def _home(document: dict[str, Any]) -> str:
@@ -149,7 +148,11 @@ def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> S
              for at, entry in enumerate(rule.get("celPreconditions") or [])]
     if "cel" in rule["validate"]:
         return Spoken(made, TRUE)
-    block = _block(rule["validate"], f"{where}.validate", names, 0)
+    if "podSecurity" in rule["validate"]:
+        block = Block(FALSE, standards.judged(rule["validate"]["podSecurity"], f"{where}.validate.podSecurity",
+                                              names.object, [target.kind for target in match.resources]))
+    else:
+        block = _block(rule["validate"], f"{where}.validate", names, 0)
     if block.skips != FALSE:
         label, before = made[-1] if made else ("", "")
         if label == "preconditions" and any(word in before for word in (*conditions.LOOKUPS, "size([dyn(")):
