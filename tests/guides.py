@@ -9,6 +9,7 @@ patterns, and what stood in the place of a digest is put into later commands tha
 In the documents, before a block:
     <!-- typed: no: WHY -->             it is passed over, and that is said
     <!-- typed first: COMMANDS -->      what the reader has that we do not: typed, and must succeed
+    <!-- typed in a cluster -->         `kubectl` means a real API server, which is booted for the first such block
 A command whose program is not installed is passed over by name, and so is the rest of its document.
 """
 
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "co
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",
          "kyverno-mutate": "docs/guides/kyverno-mutate.md", "cel-policies": "docs/guides/cel-policies.md",
          "cel-mutation": "docs/guides/cel-mutation.md", "image-policies": "docs/guides/image-policies.md",
+         "cluster": "docs/guides/cluster.md", "reports": "docs/guides/reports.md", "install": "docs/guides/install.md",
          "README": "README.md", "tutorial": "docs/tutorial.md"}
 _ALONE = ("README", "tutorial")
 """Each begins in an empty folder of its own; the guides go on in one."""
@@ -63,6 +66,7 @@ class Block(NamedTuple):
     steps: list[Step]
     passed_over: str
     first: str
+    cluster: bool
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -72,7 +76,7 @@ def blocks(text: str) -> Iterator[Block]:
         first = mark.removeprefix("first:").strip() if mark.startswith("first:") else ""
         indent = len(match["indent"])
         yield Block(text.count("\n", 0, match.start("body")), list(steps(
-            [line[indent:] for line in match["body"].splitlines()])), skip, first)
+            [line[indent:] for line in match["body"].splitlines()])), skip, first, mark == "in a cluster")
 
 
 def steps(lines: list[str]) -> Iterator[Step]:
@@ -135,6 +139,8 @@ class Reader:
         self.wrong: list[str] = []
         self.passed_over: list[str] = []
         self.typed = 0
+        self.clusters = ExitStack()
+        self.in_cluster = False
         programs = folder / "bin"
         programs.mkdir()
         for name in ("crane", "oras", "skopeo", "cosign", "opa", "kubectl", "htpasswd"):
@@ -162,6 +168,9 @@ class Reader:
             if block.passed_over:
                 self.passed_over.append(f"{where}: {block.passed_over}")
                 continue
+            if block.cluster and (missing := self._cluster()):
+                self.passed_over.append(f"{where}: {missing}, from here on")
+                return
             if missing := self._missing(block.first):
                 self.passed_over.append(f"{where}: {missing} is not installed, from here on")
                 return
@@ -175,6 +184,23 @@ class Reader:
                     self.passed_over.append(f"{where}: {missing} is not installed, from `{step.command[:60]}` on")
                     return  # what comes later rests on it
                 self._type(step, where)
+
+    def _cluster(self) -> str:
+        """Boots an API server, unless one runs; why there is none."""
+        import pytest
+
+        from tests.admission.conftest import api_server
+        if self.in_cluster:
+            return ""
+        folder = self.folder / "apiserver"
+        folder.mkdir()
+        try:
+            kubeconfig = self.clusters.enter_context(api_server(folder))
+        except pytest.skip.Exception as skipped:
+            return str(skipped)
+        self.shell.type(f"export KUBECONFIG={kubeconfig}")
+        self.in_cluster = True
+        return ""
 
     def _missing(self, command: str) -> str:
         for part in re.split(r"[|;&]+|\$\(", command):
@@ -225,7 +251,10 @@ class Reader:
         return True
 
     def close(self) -> None:
-        self.shell.close()
+        try:
+            self.shell.close()
+        finally:
+            self.clusters.close()
 
 
 def expression(expected: str) -> tuple[str, dict[str, str]]:

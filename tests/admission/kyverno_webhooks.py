@@ -47,7 +47,7 @@ CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinitio
                 "names": {"plural": "services", "singular": "service", "kind": "Service", "shortNames": ["ksvc"]},
                 "versions": [{"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "schema": {
                     "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}}
-DENY = {"message": "no", "deny": {"conditions": {"all": [{"key": "{{ request.operation }}", "operator": "Equals",
+DENY = {"message": "no", "deny": {"conditions": {"all": [{"key": "{{ request.name }}", "operator": "Equals",
                                                            "value": "NONE"}]}}}
 PATTERN = {"message": "no", "pattern": {"metadata": {"labels": {"team": "?*"}}}}
 IMAGES = [{"imageReferences": ["ghcr.io/a/*"], "attestors": [{"entries": [{"keys": {"publicKeys":

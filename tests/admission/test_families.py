@@ -114,6 +114,65 @@ def test_selectors_that_differ_have_webhooks_of_their_own() -> None:
         "https://x/vpol/a": test["objectSelector"], "https://x/vpol/b": {}}
 
 
+CONDITION = [{"name": "c", "expression": "object.metadata.name != 'x'"}]
+
+
+def old(name: str, namespace: str = "", conditions: list[dict[str, str]] = CONDITION) -> dict[str, Any]:
+    kind = "Policy" if namespace else "ClusterPolicy"
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "kyverno.io/v1", "kind": kind, "metadata": metadata, "spec": {
+        "webhookConfiguration": {"matchConditions": conditions}, "rules": [{
+            "name": "r", "match": {"any": [{"resources": {"kinds": ["ConfigMap"]}}]},
+            "validate": {"message": "no", "pattern": {"data": {"a": "b"}}}}]}}
+
+
+@pytest.mark.parametrize("documents", [
+    (old("a-b-c"), old("b-c", "a")), (old("b-c", "a"), old("c", "a-b")), (old("x" * 250, "a"),),
+    (checked("c", kind="NamespacedValidatingPolicy", namespace="a-b", matchConditions=CONDITION),
+     checked("b-c", kind="NamespacedValidatingPolicy", namespace="a", matchConditions=CONDITION))])
+def test_names_of_webhooks_are_names_and_nobody_elses(documents: tuple[dict[str, Any], ...]) -> None:
+    hooks = webhooks(*documents)
+    assert len(hooks) == len(documents)
+    assert all(len(name) <= 253 and name.islower() for name in hooks)
+    assert len({hook["clientConfig"]["url"] for hook in hooks.values()}) == len(documents)
+
+
+@pytest.mark.parametrize("conditions", [
+    CONDITION * 2, [{**CONDITION[0], "name": "no-noise"}], [{**CONDITION[0], "name": "a b"}],
+    [{**CONDITION[0], "name": "A/c"}], [{**CONDITION[0], "name": "c" * 64}],
+    [{**CONDITION[0], "name": f"c{at}"} for at in range(64)]])
+def test_conditions_that_the_api_server_would_not_take_are_the_policys_to_judge(conditions: list[Any]) -> None:
+    for document in (old("p", conditions=conditions), checked("p", SECRETS, matchConditions=conditions)):
+        hook, = webhooks(document).values()
+        assert "matchConditions" not in hook
+        assert hook["clientConfig"]["url"].endswith("/p")
+
+
+@pytest.mark.parametrize("labels", [{"a": "b c"}, {"a b": "c"}, {"a": "b" * 64}, {"A/b/c": "d"}, {"a": "-"}])
+@pytest.mark.parametrize("selector", ["objectSelector", "namespaceSelector"])
+def test_labels_that_nothing_can_have_are_not_asked_by(labels: dict[str, str], selector: str) -> None:
+    hook, = webhooks(checked("p", constraints={selector: {"matchLabels": labels}})).values()
+    assert hook["objectSelector"] == {}
+    assert "matchLabels" not in hook["namespaceSelector"]
+    assert hook["namespaceSelector"]["matchExpressions"][0]["values"] == ["kube-system"]
+
+
+@pytest.mark.parametrize(("field", "written", "asked"), [
+    ("operations", ["*", "CREATE"], ["*"]), ("apiGroups", ["*", "apps"], ["*"]), ("apiVersions", ["v1", "*"], ["*"]),
+    ("resources", ["*", "configmaps", "pods/status"], ["*", "pods/status"]), ("resources", ["a", "*/*"], ["*/*"]),
+    ("resources", ["a/*", "a/b", "c/b"], ["a/*", "c/b"]), ("resources", ["*/b", "a/b", "a"], ["*/b", "a"]),
+    ("resources", ["a", "a"], ["a"])])
+def test_a_wildcard_stands_alone(field: str, written: list[str], asked: list[str]) -> None:
+    hook, = webhooks(checked("p", {**SECRETS, field: written})).values()
+    assert hook["rules"][0][field] == asked
+
+
+@pytest.mark.parametrize("field", ["apiVersions", "resources"])
+def test_a_name_that_is_empty_is_refused(field: str) -> None:
+    with pytest.raises(CustodyError, match=rf"resourceRules\[0\]\.{field}\[1\]: got \"''\", expected a name"):
+        webhooks(checked("p", {**SECRETS, field: ["v1", ""]}))
+
+
 def test_a_path_asks_the_policies_that_it_names_and_all_where_it_is_an_old_one() -> None:
     webhook = admission(checked("a"), checked("b", webhookConfiguration={"timeoutSeconds": 3}), DENIED)
     body = json.dumps(review()).encode()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.admission.conftest import free_port
+from tests.chainsaw.account import account
 from tests.chainsaw.api import Api, RefusedError
 from tests.chainsaw.cluster import clean, cluster, path_of_programs
 from tests.chainsaw.document import Test, UnsupportedStepError, read
@@ -83,7 +84,8 @@ def custody(kubeconfig: Path, folder: Path, api: Api) -> Iterator[None]:
     with log.open("ab") as lines:
         probe, reached = free_port(), _reached(api)
         process = subprocess.Popen(
-            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), *reached,
+            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig",
+             str(account(kubeconfig, folder, api)), *reached,
              "--namespace", "kyverno", "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno",
              "--log-level", "info", "--port", str(probe)],
             cwd=folder, stdout=lines, stderr=subprocess.STDOUT, env={**os.environ, "CUSTODY_EXCEPTIONS": "*"})

@@ -49,7 +49,7 @@ WHO = "and what lies in a cluster was asked for by nobody"
     (denying("{{ request.userInfo.username }}"), f"it reads request.userInfo, {WHO}"),
     (denying("{{ request.userInfo.username || 'nobody' }}"), f"it reads request.userInfo, {WHO}"),
     (denying("{{ serviceAccountName }}"), f"it reads serviceAccountName, {WHO}"),
-    (denying("{{ request.operation }}"), f"it reads request.operation, {WHO}"),
+    (denying("{{ request.operation }}", "DELETE"), f"it reads request.operation, {WHO}"),
     (denying("{{ request.oldObject.metadata.name }}"), f"it reads request.oldObject, {WHO}"),
     (denying("{{ request.operation || 'BACKGROUND' }}", "BACKGROUND"), "no."),
     (denying("{{ request.operation || 'BACKGROUND' }}", "CREATE"), "validation rule 'r' passed."),

@@ -64,3 +64,32 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, command: list[str]) -> None
     assert done.stderr.endswith("error: No space left on device\n")
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "policy migrate", "admission run"])
+def test_an_option_without_its_value_names_the_commands_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    option = {"check": "--summary", "policy migrate": "--samples", "admission run": "--url"}[command]
+    assert main([*command.split(), option]) == 2
+    said = capsys.readouterr().err
+    assert said == f"error: Option '{option}' requires an argument.\n\nhint: custody {command} --help\n"
+
+
+def test_a_key_that_is_not_there_is_said_of_the_option_that_named_it(tmp_path: Path,
+                                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: p}\nspec: {rules: [{name: r, match: {any: "
+        "[{resources: {kinds: [Pod]}}]}, validate: {message: m, pattern: {metadata: {name: a}}}}]}\n")
+    assert main(["check", "x:1", "--policy", f"{tmp_path}/p.yaml", "--summary", f"{tmp_path}/no.key"]) == 2
+    assert capsys.readouterr().err == f"error: --summary {tmp_path}/no.key: No such file or directory\n"
+
+
+def test_the_webhooks_place_is_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    for url in ("http://127.0.0.1:9443", "127.0.0.1:9443", "https://127.0.0.1:9443?x=1"):
+        assert main(["admission", "run", "--kubeconfig", "nowhere", "--url", url]) == 2
+        assert capsys.readouterr().err.startswith(f"error: --url: got '{url}', expected https://")
+
+
+def test_a_list_of_commands_says_each_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in ("policy", "admission", "registry", "trust", "rego"):
+        assert main([group, "--help"]) == 0
+        assert "..." not in capsys.readouterr().out.partition("Commands:")[2]

@@ -74,7 +74,7 @@ def test_workers_lead_once_judge_together_come_back_and_end_together(cluster: Cl
         cluster.until(lambda: len(leases(cluster)) == 2, "each is a replica", seconds=40)
         cluster.do("apply", "-f", "-", given=policy("one", "bad"))
         ready(cluster, "one")
-        judging = "judges by 1 policies now"
+        judging = "judges by 1 policy now"
         cluster.until(lambda: sum(judging in line for line in replica.lines) == 2, "both judge by it")
         assert not any(review(replica, "bad") for _ in range(30))
         assert all(review(replica, "good") for _ in range(30))

@@ -27,7 +27,8 @@ EVERYTHING: dict[str, Any] = {
     "certificates": {"certManager": {"enabled": True}},
     "trustedRoot": {"configMap": "trust", "key": "root.json"}, "registries": {"secret": "pull"},
     "data": {"persistent": True, "size": "5Gi", "storageClass": "fast"},
-    "rbac": {"extraRules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]}]},
+    "rbac": {"aggregate": True, "extraRules": [{
+        "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]}]},
     "networkPolicy": {"egressPorts": [443], "metricsFrom": [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
     "podDisruptionBudget": {"maxUnavailable": "40%"}, "priorityClassName": "system-cluster-critical",

@@ -68,8 +68,9 @@ def asked(log: Path) -> Iterator[Asked]:
 
 NEEDED = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
           {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"],
-           "verbs": ["get", "list", "watch", "create", "delete"]}]
-"""What the policies of this run read and generate; `view` is of no use where nobody aggregates it."""
+           "verbs": ["get", "list", "watch", "create", "update", "delete"]},
+          {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "watch", "delete"]}]
+"""What the policies of this run read, generate and clean up; `view` is of no use where nobody aggregates it."""
 
 
 def cluster_policy(name: str, **rule: Any) -> dict[str, Any]:

@@ -247,3 +247,41 @@ def test_files_are_written_only_for_what_is_the_same(tmp_path: Path, capsys: pyt
     assert "1 rule stays behind" in said
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["p.yaml"]
     assert yaml.safe_load((tmp_path / "out/p.yaml").read_text())["kind"] == "ValidatingPolicy"
+
+
+def test_a_file_that_cannot_be_read_leaves_the_others_of_its_folder(tmp_path: Path,
+                                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "chart.yaml").write_text("{{- if .Values.on }}\nkind: ClusterPolicy\n{{- end }}\n")
+    (tmp_path / "in" / "good.yaml").write_text(yaml.safe_dump(policy(PATTERN)))
+    assert run(["policy", "migrate", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--samples", "60"]) == 1
+    said = capsys.readouterr().err
+    assert f"✗ {tmp_path}/in/chart.yaml: got 'did not find expected node content at line 1', expected YAML" in said
+    assert "helm template" in said
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["p.yaml"]
+    assert run(["policy", "migrate", str(tmp_path / "in" / "chart.yaml")]) == 2  # it was named
+
+
+def test_two_policies_of_one_name_are_not_written_over_each_other(tmp_path: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(policy(PATTERN)))
+    assert run(["policy", "migrate", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "-o", str(tmp_path / "out"),
+                "--samples", "60"]) == 2
+    assert "out/p.yaml: got a second policy of that name, expected each once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("document", "words"), [
+    ({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolcy"},
+     "kind: kyverno.io/v1 ClusterPolcy is not migrated by custody\n    did you mean ClusterPolicy?"),
+    ({"apiVersion": "policy.sigstore.dev/v1beta1", "kind": "ClusterImagePolicy"}, "`custody policy import` reads it"),
+    ({"application": {"validators": []}}, "kind: a document without apiVersion and kind is not migrated by custody"),
+    ({**policy(PATTERN), "spec": {"rules": [{"name": "r", "mach": {}}]}},
+     "in.yaml: spec.rules[0].match: got 'nothing', expected what the rule speaks of\n"
+     "    there is mach: did you mean match?"),
+])
+def test_what_is_no_policy_is_said_with_what_was_meant(document: dict[str, Any], words: str, tmp_path: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump(document))
+    assert run(["policy", "migrate", str(tmp_path / "in.yaml")]) == 1
+    assert words in capsys.readouterr().err

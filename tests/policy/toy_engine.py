@@ -21,7 +21,7 @@ from custody.policy.given import Given
 from custody.policy.kinds import Kinds
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.phases import Phase
-from custody.policy.rule import Needs, Policy, Rule, Spoken
+from custody.policy.rule import Needs, Policy, Rule, Spoken, copied
 from custody.policy.scope import WRITTEN, Block, Filter, Named, Scope
 from custody.ports.lookup import NamespaceLabels
 
@@ -74,6 +74,9 @@ class Toy:
         policy = Policy(Fields(fields.need("metadata", dict), "metadata").need("name", str), "toy")
         policy.rules = [LabelRule(policy, Fields(fields.need("spec", dict), "spec"))]
         return policy
+
+    def again(self, compiled: Any) -> Any:
+        return copied(compiled) if isinstance(compiled, Policy) else compiled
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         for unit in units:

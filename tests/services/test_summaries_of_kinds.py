@@ -176,6 +176,23 @@ def test_an_expression_is_judged_anew() -> None:
     assert judged(document, Evidences(shown, said, up=False), name="q").decision.verdict is Verdict.DENIED
 
 
+def test_whom_another_request_believes_vouches_for_nothing_here() -> None:
+    """A key may be computed of the request: that one of them signed says nothing of another."""
+    key = f"object.metadata.name == 'p' ? {pem(KEY)!r} : {pem(OTHER)!r}"
+    document = validating(COUNT, attestors={"cosign": {"key": {"expression": key},
+                                                       "ctlog": {"insecureIgnoreTlog": True}}})
+    before = judged(document, Evidences(SIGNED))
+    assert before.decision.verdict is Verdict.ALLOWED, reason(before.decision)
+    assert judged(document, Evidences(SIGNED), name="q").decision.verdict is Verdict.DENIED
+    assert list(drafts(before, VERIFIER)) == []
+    kept = replace(summary(validating(COUNT), SIGNED),
+                   policy_digest={"sha256": before.snapshot.policies.meaning.removeprefix("sha256:")})
+    for name in ("p", "q"):
+        after = judged(document, Evidences(SIGNED, kept, up=False), name=name)
+        assert after.decision.verdict is Verdict.DENIED
+        assert not any("summary" in result.properties for result in after.decision.results)
+
+
 def test_a_payload_is_not_in_a_summary() -> None:
     document = validating(f"{ATTESTS} && images.containers.all(image, extractPayload(image, attestations.scan)"
                           ".predicate.level < 3)", attestors=KEYLESS)

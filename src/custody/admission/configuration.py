@@ -51,6 +51,14 @@ class Service:
         return name, f"{name}.cluster.local"
 
 
+def check_url(url: str, name: str = "url") -> None:
+    """Raises MalformedError for what no webhook configuration may hold; `name` is the option that said it."""
+    if not url.startswith("https://"):
+        raise MalformedError(name, got=url, expected="https://…, the API server calls nothing else")
+    if not _URL.fullmatch(url):
+        raise MalformedError(name, got=url, expected="https://host[:port][/path], without user, query or fragment")
+
+
 def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet | None = None, *,
                    failure_policy: str | None = None, timeout: int | None = None,
                    exclude: Sequence[str] = OWN_NAMESPACES, as_kyverno: bool = False) -> list[dict[str, Any]]:
@@ -62,10 +70,8 @@ def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet |
     its kinds, the configurations are those that it would write. Raises UnsupportedError for a kind whose resource is
     not known.
     """
-    if isinstance(place, str) and not place.startswith("https://"):
-        raise MalformedError("url", got=place, expected="https://…, the API server calls nothing else")
-    if isinstance(place, str) and not _URL.fullmatch(place):
-        raise MalformedError("url", got=place, expected="https://host[:port][/path], without user, query or fragment")
+    if isinstance(place, str):
+        check_url(place)
     for namespace in exclude:
         if not _LABEL.fullmatch(namespace):
             raise MalformedError("exclude", got=namespace, expected="the name of a namespace, such as kube-system")

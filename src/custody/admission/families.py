@@ -7,6 +7,8 @@ have one of their own (pkg/controllers/webhook of Kyverno 1.19). Where it differ
 - Policies of namespaces alone are asked about in those namespaces.
 - What a MutatingPolicy changes in the cluster is asked of the validating webhook: paths `/mpol-existing/…`.
 - Webhooks of NamespacedImageValidatingPolicies have a name of their own: names are unique in a configuration.
+- What the API server would refuse in one webhook, and so the whole configuration, is asked about more widely
+  (`accepted`): what is asked then and not meant is judged by the policy itself.
 - All that mutate are asked again where another webhook changed the object after them.
 """
 
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from custody.admission.accepted import are_conditions, is_selector, unique, widest, widest_resources
 from custody.admission.endpoint import DEFAULT_SECONDS, seconds_of
 from custody.admission.rules import Entry, asks, covers, named_entries
 from custody.errors import CustodyError
@@ -103,8 +106,11 @@ def documents(policies: PolicySet, client: Callable[[str], Object], exclude: Seq
     webhooks = laid_out(policies, exclude)
     for mutate, kind, word in ((True, "MutatingWebhookConfiguration", "mutating"),
                                (False, "ValidatingWebhookConfiguration", "validating")):
-        listed = [_document(webhook, rules, client) for webhook in webhooks if webhook.mutate is mutate
-                  if (rules := _rules(webhook, policies))]
+        asked = [(webhook, rules) for webhook in webhooks if webhook.mutate is mutate
+                 if (rules := _rules(webhook, policies))]
+        names = unique([(webhook.name, webhook.path) for webhook, _ in asked])
+        listed = [_document(webhook._replace(name=name), rules, client)
+                  for (webhook, rules), name in zip(asked, names, strict=True)]
         if listed:
             made.append({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
                          "metadata": {"name": f"kyverno-resource-{word}-webhook-cfg",
@@ -139,7 +145,8 @@ def _old(policies: PolicySet, asked: Sequence[Policy], mutate: bool, outside: Ob
         yield Webhook(mutate, f"{verb}{_SUFFIX}-{word}-finegrained-{policy.name.replace('/', '-')}",
                       f"{verb}/{word}/finegrained/{policy.name}", policy.failure_policy, (policy,),
                       min(max(seconds_of(policy), DEFAULT_SECONDS), _LONGEST),
-                      _inside([namespace] if namespace else [], outside), None, tuple(conditions))
+                      _inside([namespace] if namespace else [], outside), None,
+                      tuple(conditions) if are_conditions(conditions) else ())
     for failure_policy, members in shared.items():
         if members:
             word = failure_policy.lower()
@@ -175,14 +182,13 @@ def _cel(policies: PolicySet, asked: Sequence[Policy], mutate: bool, path: str, 
         fine.append(Webhook(
             mutate, f"{name}{_SUFFIX}-{word}-finegrained-{policy.name.replace('/', '-')}",
             f"{path}/{policy.name.rpartition('/')[2]}", policy.failure_policy, (policy,), seconds_of(policy),
-            _namespaces(policy, constraints, outside), constraints.get("objectSelector"), tuple(conditions or ()),
-            exact))
+            _namespaces(policy, constraints, outside), _objects(constraints),
+            tuple(conditions or ()) if are_conditions(conditions or ()) else (), exact))
     yield from sorted(fine, key=lambda webhook: webhook.failure_policy)
     groups: dict[str, list[Policy]] = {}
     for policy in basic:
         constraints = _spec(policies, policy).get("matchConstraints") or {}
-        groups.setdefault(_key(_namespaces(policy, constraints, outside), constraints.get("objectSelector")),
-                          []).append(policy)
+        groups.setdefault(_key(_namespaces(policy, constraints, outside), _objects(constraints)), []).append(policy)
     for key, members in sorted(groups.items()):
         constraints = _spec(policies, members[0]).get("matchConstraints") or {}
         names = "/".join(sorted(policy.name.rpartition("/")[2] for policy in members))
@@ -192,17 +198,24 @@ def _cel(policies: PolicySet, asked: Sequence[Policy], mutate: bool, path: str, 
                 suffix = f"-{key[:8]}" if len(groups) > 1 else ""
                 yield Webhook(mutate, f"{name}{_SUFFIX}-{failure_policy.lower()}{suffix}", f"{path}/{names}",
                               failure_policy, selected, DEFAULT_SECONDS,
-                              _namespaces(members[0], constraints, outside), constraints.get("objectSelector"))
+                              _namespaces(members[0], constraints, outside), _objects(constraints))
 
 
 def _namespaces(policy: Policy, constraints: Object, outside: Object) -> Object:
     namespace = policy.name.rpartition("/")[0]
     own: Object = constraints.get("namespaceSelector") or {}
+    if not is_selector(own):
+        own = {}
     if namespace:
         own = {"matchExpressions": [{"key": _NAMESPACE, "operator": "In", "values": [namespace]}]}
     merged = {"matchLabels": own.get("matchLabels") or {},
               "matchExpressions": [*(own.get("matchExpressions") or ()), *outside.get("matchExpressions", ())]}
     return {part: value for part, value in merged.items() if value}
+
+
+def _objects(constraints: Object) -> Object | None:
+    selector: Object | None = constraints.get("objectSelector")
+    return selector if is_selector(selector or {}) else None
 
 
 def _key(*selectors: Object | None) -> str:
@@ -290,8 +303,8 @@ def _listed(policy: Policy, spec: Object) -> Iterator[Object]:
     for made in (spec, *(said for _, said in configs(policy.kind, spec))):
         for rule in (made.get("matchConstraints") or {}).get("resourceRules") or ():
             operations = OPERATIONS if policy.kind.endswith("GeneratingPolicy") else rule["operations"]
-            yield {"apiGroups": sorted(rule["apiGroups"]), "apiVersions": sorted(rule["apiVersions"]),
-                   "resources": sorted(rule["resources"]), "operations": sorted(operations),
+            yield {"apiGroups": widest(rule["apiGroups"]), "apiVersions": widest(rule["apiVersions"]),
+                   "resources": widest_resources(rule["resources"]), "operations": widest(operations),
                    "scope": rule.get("scope") or "*"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from custody.admission.configuration import OWN_NAMESPACES, Service, to_yaml
+from custody.admission.configuration import OWN_NAMESPACES, Service, check_url, to_yaml
 from custody.admission.definitions import documents
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
@@ -58,6 +58,8 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
     """
     if url is not None and service is not None:
         raise UsageError("admission run: got --url and --service, expected one of them")
+    if url is not None:
+        check_url(url, "--url")
     if inject_ca_from and not tls_secret:
         raise UsageError("--inject-ca-from: needs --tls-secret, the Secret of that Certificate")
     configured = logged(settings(), log_format, log_level)

@@ -82,7 +82,7 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
         raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
     if background and asker.said(how):
         raise UsageError("--background: got who asks or how, expected neither: nobody asks for what lies in a cluster")
-    key = load_signing_key(summary_key)
+    key = load_signing_key(summary_key, "--summary")
     checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION,
                                  configured, asker.asker(chosen, namespace, **how)))
     if key is not None:

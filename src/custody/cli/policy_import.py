@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from custody.cli.policy_migrate import say, write
+from custody.cli.policy_migrate import say, say_refused, say_unread, write
 from custody.errors import CustodyError
 from custody.policy.imports.translation import translate
 from custody.policy.load import gathered, unwrapped
@@ -21,14 +21,19 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
 
     Both are asked about images that are signed in every way that the policy speaks of, and in ways that are almost
     right; only where they say the same of all of them is anything written. stdout or DIR gets the policies, stderr each
-    document with what was tried, or what stands in its way. Exit code 1 where one stays behind.
+    document with what was tried, or what stands in its way. Exit code 1 where one stays behind, or a file of a folder
+    cannot be read.
     """
-    behind = 0
-    for where, document in unwrapped(*gathered(files))[0]:
+    amiss: list[CustodyError] = []
+    documents = unwrapped(*gathered(files, amiss.append))[0]
+    say_unread(amiss)
+    behind = len(amiss)
+    written: set[Path] = set()
+    for where, document in documents:
         try:
             made = translate(document)
         except CustodyError as error:
-            say(f"✗ {where}: {error.message}", error.hint)
+            say_refused(where, error)
             behind += 1
             continue
         if made.refused is not None or made.trial is None:
@@ -38,7 +43,7 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
             continue
         say(f"✓ {made.name}: both say the same of {made.trial.asked} requests, {made.trial.denied} of them denied",
             None)
-        write(made.documents, folder, "")
+        write(made.documents, folder, "", written)
     if behind:
         raise CustodyError(f"{behind} {'document stays' if behind == 1 else 'documents stay'} behind")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,16 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
 
     Rules become ValidatingPolicies, MutatingPolicies, GeneratingPolicies and ImageValidatingPolicies; cleanup policies
     and exceptions their own. stdout or DIR gets them, stderr each rule with what was tried, or what stands in its way.
-    Exit code 1 where a rule stays behind.
+    Exit code 1 where a rule stays behind, or a file of a folder cannot be read.
     """
-    policies, definitions = unwrapped(*gathered(files))
+    amiss: list[CustodyError] = []
+    policies, definitions = unwrapped(*gathered(files, amiss.append))
+    say_unread(amiss)
     known = wiring.kinds(settings(), crds, kubeconfig).with_crds(
         [crd for _, crd in definitions], [where for where, _ in definitions])
     given = [document for document in gathered(resources)[0] if isinstance(document, dict)] if resources else []
-    behind = 0
+    behind = len(amiss)
+    written: set[Path] = set()
     done: list[tuple[dict[str, Any], list[Migrated]]] = []
     for where, document in sorted(policies, key=lambda pair: _excepts(pair[1])):  # which need to know the others
         try:
@@ -49,14 +53,14 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
                 made = migrate(document, known, given, samples)
                 done.append((document, made))
         except CustodyError as error:
-            say(f"✗ {where}: {error.message}", error.hint)
+            say_refused(where, error)
             behind += 1
             continue
         for rule in made:
             behind += rule.refused is not None
             _report(rule)
             if rule.refused is None:
-                write(rule.documents, folder, _header(where, files))
+                write(rule.documents, folder, _header(where, files), written)
     if behind:
         raise CustodyError(f"{behind} {'rule stays' if behind == 1 else 'rules stay'} behind")
     return 0
@@ -100,8 +104,19 @@ def say(line: str, hint: str | None) -> None:
         click.echo(visible(f"    {hint}"), err=True)
 
 
-def write(documents: Any, folder: Path | None, header: str) -> None:
-    """A file for each policy, or all of them on stdout. Raises UsageError."""
+def say_refused(where: str, error: CustodyError) -> None:
+    """Of a document that does not load: it is compiled alone, so that its place among others says nothing."""
+    say(f"✗ {where}: {error.message.removeprefix('policies[0]: ')}", error.hint)
+
+
+def say_unread(amiss: Sequence[CustodyError]) -> None:
+    """Of files that were left out, whose messages begin with their names."""
+    for error in amiss:
+        say(f"✗ {error.message}", error.hint)
+
+
+def write(documents: Any, folder: Path | None, header: str, written: set[Path]) -> None:
+    """A file for each policy, or all of them on stdout; `written` are those of this call. Raises UsageError."""
     for document in documents:
         text = header + yaml.dumped(document)
         if folder is None:
@@ -110,6 +125,10 @@ def write(documents: Any, folder: Path | None, header: str) -> None:
         metadata = document["metadata"]
         name = "-".join(filter(None, (metadata.get("namespace"), metadata["name"]))).replace("/", "-")
         file = folder / f"{name}.yaml"
+        if file in written:
+            raise UsageError(f"{file}: got a second policy of that name, expected each once",
+                             hint="give the two to a call each, with folders of their own")
+        written.add(file)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file.write_text(text)

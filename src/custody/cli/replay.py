@@ -55,7 +55,9 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Pat
     search = decision_search.search(**chosen)
     selects = search != DecisionSearch()
     if bool(records) == selects:
-        raise UsageError(f"replay: got {'both' if records else 'neither'}, expected records, or --since and the like")
+        got = "records and --since or the like" if records else "no RECORD and no --since"
+        raise UsageError(f"replay: got {got}, expected one of them", hint="RECORD is a file of "
+                         "`check --record` or `explain --record`; --since 7d takes what the webhook kept")
     if records and kubeconfig is not None:
         raise UsageError("--kubeconfig: got records, expected --since and the like",
                          hint="a record is judged by what it holds")

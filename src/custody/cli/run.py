@@ -85,6 +85,7 @@ def _share(command: click.Command, *, network: bool) -> None:
     """Give a command, and those below it, the options that all have; -q only where that means nothing else."""
     if isinstance(command, click.Group):
         for below in command.commands.values():
+            below.short_help = below.short_help or _sentence(below.help or "")  # click would cut it at the line's end
             _share(below, network=network)
         return
     taken = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
@@ -95,6 +96,11 @@ def _share(command: click.Command, *, network: bool) -> None:
                                            help="Of what standard error gets, only warnings and errors."))
     if network and "--timeout" not in taken:
         command.params.append(deadline.option())
+
+
+def _sentence(text: str) -> str:
+    """The first one, as a list of commands has it."""
+    return " ".join(text.split("\n\n")[0].split()).split(". ")[0].removesuffix(".")
 
 
 def _hush(quiet: bool) -> None:
@@ -196,13 +202,31 @@ def run(arguments: list[str], **extra: Any) -> int:
 
 def _refusal(error: click.UsageError, arguments: list[str]) -> tuple[str, str]:
     """Message and hint: what does the same here, where another program has what was typed."""
-    path = error.ctx.command_path if error.ctx else "custody"
+    path = error.ctx.command_path if error.ctx else _command(arguments)
     elsewhere: str | None = None
     if isinstance(error, click.NoSuchOption):
         elsewhere = peers.flag(path.removeprefix("custody").strip(), error.option_name)
     elif isinstance(error, click.exceptions.NoSuchCommand) or "extra argument" in error.message:
         elsewhere = peers.command([word for word in arguments if not word.startswith("-")])
     return (error.message, elsewhere) if elsewhere else (error.format_message(), f"{path} --help")
+
+
+def _command(arguments: list[str]) -> str:
+    """The command that was called, where click's parser does not say: `custody policy migrate`."""
+    names = ["custody"]
+    command: click.Command | None = _custody
+    for word in arguments:
+        if isinstance(command, _Commands):
+            command = loaded(word) if word in COMMANDS else command
+        elif isinstance(command, click.Group):
+            command = command.commands.get(word)
+        else:
+            break
+        if command is None:
+            break
+        if command is not _custody:
+            names.append(word)
+    return " ".join(names)
 
 
 def _give_up_output() -> None:

@@ -177,11 +177,11 @@ async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIte
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def load_signing_key(path: str | None) -> PrivateKey | None:
-    """The private key of `--key`; asks for the password where it needs one."""
+def load_signing_key(path: str | None, name: str = "--key") -> PrivateKey | None:
+    """The private key of `--key`, or of the option of that name; asks for the password where it needs one."""
     if path is None:
         return None
-    pem = read_key_file(path)
+    pem = read_key_file(path, name)
     encrypted = b"ENCRYPTED" in pem[:64]
     return load_private_key(pem, ask(f"Password of {path}") if encrypted else b"", path)
 

@@ -50,8 +50,18 @@ def any_documents(text: str, where: str) -> list[Any]:
 
 
 def dumped(document: Any) -> str:
-    """Plain JSON data as YAML: block style, keys in order, as Kubernetes' tools write it."""
-    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True)
+    """Plain JSON data as YAML: block style, keys in order, as Kubernetes' tools write it; texts of lines in lines."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML quotes a text of several lines, such as a key in PEM, and doubles each line's end."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data.rstrip("\n") else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _check_events(data: str) -> None:

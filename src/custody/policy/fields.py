@@ -39,8 +39,14 @@ class Fields:
     def need(self, name: str, kind: type[T]) -> T:
         value = self.take(name, kind)
         if value is None or value == "":
-            raise MalformedError(self.path(name), got="nothing", expected=_NAMES.get(kind, kind.__name__))
+            raise self.absent(name, _NAMES.get(kind, kind.__name__))
         return value
+
+    def absent(self, name: str, expected: str) -> MalformedError:
+        """That a field is not there, with the one that is, under a name like it."""
+        alike = [other for other in self._left if other not in self._known and near(other, [name])]
+        return MalformedError(self.path(name), got="nothing", expected=expected,
+                              hint=f"there is {alike[0]}: did you mean {name}?" if alike else None)
 
     def any(self, name: str) -> Any:
         self._known.append(name)

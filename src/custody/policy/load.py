@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from custody.errors import MalformedError, UnsupportedError, UsageError
+from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
 from custody.formats import yaml
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
@@ -232,10 +232,12 @@ def _unreadable(error: OSError) -> None:
     raise UsageError(f"{error.filename}: {error.strerror}") from None
 
 
-def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
+def gathered(source: Iterable[str | Path | Any],
+             amiss: Callable[[CustodyError], None] | None = None) -> tuple[list[Any], list[str]]:
     """(documents, where each stands) of files, folders, and documents that are read already.
 
-    Raises UsageError for a file or folder without any: it was named to judge by.
+    `amiss` is told of each file of a folder that cannot be read, and the others are; without it, what is wrong with the
+    first is raised. Raises UsageError for a file or folder without any document: it was named to judge by.
     """
     raw: list[Any] = []
     sources: list[str] = []
@@ -244,12 +246,20 @@ def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
             raw.append(given)
             sources.append(f"policies[{len(raw) - 1}]")
             continue
-        before = len(raw)
+        read_on = amiss if Path(given).is_dir() else None
+        before, left_out = len(raw), 0
         for file in manifest_files(Path(given)):
-            for where, document in located(file):
-                raw.append(document)
-                sources.append(where)
-        if len(raw) == before:
+            try:
+                documents = located(file)
+            except CustodyError as error:
+                if read_on is None:
+                    raise
+                read_on(error)
+                left_out += 1
+                continue
+            raw += [document for _, document in documents]
+            sources += [where for where, _ in documents]
+        if len(raw) == before and not left_out:
             raise UsageError(f"{given}: no policies", hint="a *.yaml, *.yml or *.json file has none")
     return raw, sources
 

@@ -44,6 +44,12 @@ class ApiResource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     subresources: tuple[Subresource, ...] = ()
 
 
+def type_of(document: Any) -> str:
+    """Version and kind, for a message: `apps/v1 Deployment`."""
+    written = [str(document[field]) for field in ("apiVersion", "kind") if document.get(field)]
+    return " ".join(written) or "a document without apiVersion and kind"
+
+
 def of_discovery(documents: Sequence[Any], source: str) -> list[ApiResource]:
     """From the two documents of aggregated discovery, of /api and /apis. Raises MalformedError."""
     resources: list[ApiResource] = []

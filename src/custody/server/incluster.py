@@ -39,7 +39,9 @@ from custody.services.cluster.guard import Guard
 from custody.services.cluster.lease import Leadership
 from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
+from custody.services.cluster.permissions import Permissions
 from custody.services.cluster.policies import Collection, Feed
+from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Place, Webhooks
 from custody.services.controllers.running import Controllers, own_users
 from custody.services.controllers.running import Options as Beside
@@ -185,7 +187,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                                     options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
             guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
                           judging, snapshot,
-                          frozenset((*options.exclude, options.namespace)))
+                          frozenset((*options.exclude, options.namespace)), Rights(Permissions(client)))
             health.add("admission", app.check)
             health.add("cluster", lambda: _state(operator, feed))
             gauges.of_admission(metrics, admission)

@@ -130,7 +130,8 @@ def load_public_key(pem: bytes, where: str) -> PublicKey:
     try:
         key = serialization.load_pem_public_key(pem[:_MAX_FILE])
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise MalformedError(where, got=pem[:64], expected="a PEM public key (BEGIN PUBLIC KEY)") from None
+        raise MalformedError(where, got=pem[:64].decode(errors="replace"),
+                             expected="a PEM public key (BEGIN PUBLIC KEY) whose base64 is whole") from None
     return public_key(key, where)
 
 
@@ -237,16 +238,19 @@ def _stretch(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, dklen=32, maxmem=1 << 29)
 
 
-def read_key_file(path: str) -> bytes:
-    """The bytes of `PATH` or of the variable in `env://NAME`. Raises UsageError, UnsupportedError."""
+def read_key_file(path: str, name: str = "--key") -> bytes:
+    """The bytes of `PATH` or of the variable in `env://NAME`; `name` is the option or setting that says so.
+
+    Raises UsageError, UnsupportedError.
+    """
     if path.startswith("env://"):
         value = os.environ.get(path[6:])
         if value is None:
-            raise UsageError(f"{path}: the variable is not set")
+            raise UsageError(f"{name} {path}: the variable is not set")
         return value.encode()
     if "://" in path:
-        raise UnsupportedError("--key", f"{path.partition('://')[0]}:// keys", hint="use a file or env://NAME")
+        raise UnsupportedError(name, f"{path.partition('://')[0]}:// keys", hint="use a file or env://NAME")
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"--key {path}: {error.strerror}") from None
+        raise UsageError(f"{name} {path}: {error.strerror}") from None

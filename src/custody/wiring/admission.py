@@ -74,7 +74,7 @@ def summary_terms(settings: Settings) -> SummaryTerms | None:
     from custody.policy.model import SummaryTerms
     from custody.sign.keys import load_public_key, read_key_file
 
-    pems = [(path, read_key_file(path)) for path in settings.summaries.keys]
+    pems = [(path, read_key_file(path, "summaries.keys")) for path in settings.summaries.keys]
     keys = "".join(load_public_key(pem, path).pem.decode() for path, pem in pems)
     if not keys:
         raise UsageError("summaries.keys: got none, expected files of public keys")
@@ -89,7 +89,7 @@ def summarizing(settings: Settings, http: Http, client: RegistryClient, clock: C
     from custody.sign.keys import load_private_key, read_key_file
 
     password = os.environ.get("COSIGN_PASSWORD", "").encode()
-    key = load_private_key(read_key_file(settings.summary_key), password, settings.summary_key)
+    key = load_private_key(read_key_file(settings.summary_key, "summary_key"), password, settings.summary_key)
     hours = settings.summaries.max_age / 2 if settings.summaries is not None else 12.0
     return Summarizing(summary_signer(http, key, clock), client, clock, settings.summary_verifier,
                        timedelta(hours=hours))
@@ -108,7 +108,7 @@ def exceptions(settings: Settings) -> Counting:
     from custody.policy.counting import Counting
     from custody.sign.keys import load_public_key, read_key_file
 
-    return Counting(settings.exceptions, [load_public_key(read_key_file(path), path)
+    return Counting(settings.exceptions, [load_public_key(read_key_file(path, "exception_keys"), path)
                                           for path in settings.exception_keys])
 
 

@@ -146,6 +146,8 @@ def _listed(fields: Fields, name: str) -> list[str]:
     values = fields.texts(name)
     if not values:
         raise MalformedError(fields.path(name), got="nothing", expected="at least one entry, or *")
+    if name != "apiGroups" and "" in values:  # the API server refuses webhooks that say so
+        raise MalformedError(f"{fields.path(name)}[{values.index('')}]", got="''", expected="a name, or *")
     return values
 
 

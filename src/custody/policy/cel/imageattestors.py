@@ -38,6 +38,8 @@ class Attestor:
         """`computed` are the fields of the authority that expressions give."""
         self.name = name
         self.notary = authority.notary
+        self.by_request = bool(computed)
+        """Whether another request may name another key: then a summary says nothing of this one."""
         self._authority = authority
         self._computed = computed
         self._kms = kms

@@ -137,9 +137,11 @@ class Verification:
         accepted = [statement for statement in statements if attestor.accepts(statement)]
         said = self._level(attestor, kind)
         if accepted:
-            self.relied[image, said] = tuple(statement.evidence for statement in accepted)
+            if not attestor.by_request:
+                self.relied[image, said] = tuple(statement.evidence for statement in accepted)
             return accepted
-        if not evidence.reached and self._rule is not None and self.given.context.summaries is not None:
+        if not (evidence.reached or attestor.by_request or self.given.context.summaries is None) and (
+                self._rule is not None):
             about = named(self.resolved(image))
             summary = summary_of(self._rule, self.given, about.ref, about.digest, said)
             if isinstance(summary, tuple):

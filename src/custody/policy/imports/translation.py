@@ -13,6 +13,7 @@ from custody.policy.imports import connaisseurimages, kyvernoimages
 from custody.policy.imports.connaisseur import is_configuration
 from custody.policy.imports.trial import Signature, Trial, compared, variants
 from custody.policy.load import PolicySet
+from custody.policy.resources import type_of
 
 _SAMPLES = ("nginx", "nginx:1", "myuser/app:2", "ghcr.io/org/app:v1", "registry.example.com:5000/team/app:1")
 
@@ -32,8 +33,9 @@ def translate(document: dict[str, Any]) -> Translated:
     kind = document.get("kind")
     if not connaisseur and (kind != "ClusterImagePolicy" or not str(document.get("apiVersion")).startswith(
             "policy.sigstore.dev/")):
-        raise UnsupportedError("kind", f"{document.get('apiVersion')} {kind} is not imported",
-                               hint="ClusterImagePolicy and configurations of Connaisseur are")
+        theirs = str(document.get("apiVersion")).startswith("kyverno.io/")
+        raise UnsupportedError("kind", f"{type_of(document)} is not imported", hint="`custody policy migrate` reads it"
+                               if theirs else "ClusterImagePolicy and configurations of Connaisseur are")
     name = PolicySet([document]).policies[0].name
     try:
         made = connaisseurimages.translated(document) if connaisseur else [kyvernoimages.translated(document)]

@@ -276,6 +276,8 @@ def _key(pem: str, where: str) -> None:
     try:
         load_public_key(pem.encode(), where)
     except CustodyError as error:
+        if isinstance(error, MalformedError):  # says so by itself
+            raise
         raise MalformedError(where, got=pem[:60], expected=f"a public key in PEM ({error.message})") from None
 
 

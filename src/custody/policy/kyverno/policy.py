@@ -148,7 +148,7 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     name = fields.need("name", str)
     match, exclude = fields.inner("match"), fields.inner("exclude")
     if match is None:
-        raise MalformedError(fields.path("match"), got="nothing", expected="what the rule speaks of")
+        raise fields.absent("match", "what the rule speaks of")
     namespaced = bool(stated.namespace)
     excluded = None if exclude is None or is_empty(exclude) else compile_block(
         exclude, exclude=True, legacy=stated.legacy, namespaced=namespaced)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,12 @@ from custody.policy.kyverno import autogen
 from custody.policy.load import PolicySet
 from custody.policy.migrate.forms import DOCUMENTS, RULES
 from custody.policy.migrate.outcome import Migrated, behind, shown
+from custody.policy.resources import type_of
 
 SAMPLES = 300
 """Generated objects of each kind."""
+
+_KINDS = ("ClusterPolicy", "Policy", *DOCUMENTS, "PolicyException")
 
 
 def migrate(document: dict[str, Any], kinds: Kinds, given: Sequence[dict[str, Any]] = (),
@@ -23,9 +27,8 @@ def migrate(document: dict[str, Any], kinds: Kinds, given: Sequence[dict[str, An
     if group == "kyverno.io" and kind in DOCUMENTS:
         return DOCUMENTS[kind](document, kinds, given, count)
     if group != "kyverno.io" or kind not in ("ClusterPolicy", "Policy"):
-        name = f"{document.get('apiVersion')} {document.get('kind')}"
-        raise UnsupportedError("kind", f"{name} is not migrated by custody yet",
-                               hint="kyverno.io ClusterPolicy and Policy are")
+        raise UnsupportedError("kind", f"{type_of(document)} is not migrated by custody",
+                               hint=_hint(document, group, kind))
     kinds = kinds.unchecked()
     PolicySet([document], kinds=kinds)
     made = autogen.generated(document)
@@ -38,6 +41,13 @@ def migrate(document: dict[str, Any], kinds: Kinds, given: Sequence[dict[str, An
             rules.append(behind(document["metadata"]["name"], rule["name"], UnsupportedError(
                 f"spec.rules[{at}].{form}", "not migrated by custody yet")))
     return rules
+
+
+def _hint(document: dict[str, Any], group: str, kind: str) -> str:
+    if group == "policy.sigstore.dev" or (not group and {"application", "validators"} & document.keys()):
+        return "`custody policy import` reads it"
+    close = difflib.get_close_matches(kind, _KINDS, 1, 0.8) if group == "kyverno.io" else []
+    return f"did you mean {close[0]}?" if close else f"{', '.join(_KINDS)} of kyverno.io are"
 
 
 __all__ = ["SAMPLES", "Migrated", "migrate", "shown"]

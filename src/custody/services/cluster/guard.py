@@ -1,4 +1,4 @@
-"""A policy that is about to be applied: refused where it cannot be compiled, and tried on what the cluster holds.
+"""A policy that is about to be applied: refused where it cannot be compiled or carried out, and tried on what is there.
 
 An Enforce policy that is wrong locks out what runs: pods that are there are only admitted again when they move. So who
 applies one is warned of what it would have denied. The trial is bounded, and never refuses anything.
@@ -26,6 +26,7 @@ from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster.policies import Collection, Place
 from custody.services.cluster.refusals import refusal
+from custody.services.cluster.rights import Rights
 from custody.services.mirror import key_of
 
 _LOG = logging.getLogger(__name__)
@@ -48,13 +49,16 @@ class Guard:
     """Answers the policies' webhook. `kinds` gives what is served now."""
 
     def __init__(self, cluster: ClusterObjects, collection: Collection, kinds: Callable[[], Kinds], judging: Judging,
-                 snapshot: Callable[[PolicySet], Snapshot], exclude: frozenset[str]) -> None:
+                 snapshot: Callable[[PolicySet], Snapshot], exclude: frozenset[str],
+                 rights: Rights | None = None) -> None:
+        """`rights`: what a policy wants done to other objects is to be allowed; None where nobody does it."""
         self._cluster = cluster
         self._collection = collection
         self._kinds = kinds
         self._judging = judging
         self._snapshot = snapshot
         self._exclude = exclude
+        self._rights = rights
 
     async def review(self, body: bytes, *, seconds: float) -> bytes:
         """The answer to an AdmissionReview about a policy. Raises MalformedError for what is none."""
@@ -64,10 +68,13 @@ class Guard:
             return answer(review, allowed=True)
         begun = asyncio.get_running_loop().time()
         compiled: Compiled | None = None
+        aside = ""
         try:
             fault = refusal(request.object, self._kinds())
             if not fault:
                 fault, compiled = await asyncio.to_thread(self._collection.tried, request.object, self._kinds())
+            if not fault and not (request.object.get("metadata") or {}).get("deletionTimestamp"):
+                fault, aside = await self._unallowed(request.object, begun + seconds * _SHARE / 2)
         except Exception:
             _LOG.exception("a policy could not be checked")
             fault = "checking it failed with an internal error"
@@ -76,7 +83,21 @@ class Guard:
             told = [fault] if request.kind.group == "policies.kyverno.io" else []
             return answer(review, allowed=False, message=fault, warnings=told, reason="")
         warnings = await self._warnings(review, compiled, begun + seconds * _SHARE) if compiled is not None else []
+        warnings += [aside] if aside else []
         return answer(review, allowed=True, warnings=warnings)
+
+    async def _unallowed(self, document: Object, deadline: float) -> tuple[str, str]:
+        """Why it is refused, and what it is warned of, by what custody may do; each may be empty."""
+        if self._rights is None:
+            return "", ""
+        try:
+            async with asyncio.timeout_at(deadline):
+                fault = await self._rights.refusal(document, self._kinds())
+                return fault, "" if fault else await self._rights.warning(document, self._kinds())
+        except CustodyError as error:
+            return f"whether it may be carried out could not be asked: {error.message}"[:1024], ""
+        except TimeoutError:
+            return "whether it may be carried out could not be asked: the API server gave no answer in time", ""
 
     async def _warnings(self, review: Review, compiled: Compiled, deadline: float) -> list[str]:
         assert review.request.object is not None

@@ -21,13 +21,14 @@ from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
-from custody.ports.cluster import ClusterObjects, Object
+from custody.ports.cluster import ApiError, ClusterObjects, Object
 from custody.services.cluster import status
 from custody.services.cluster.certificates import Certificate
 from custody.services.cluster.emitting import Emission
 from custody.services.cluster.lease import LEASES, Leadership
 from custody.services.cluster.permissions import Permissions, named
 from custody.services.cluster.policies import Feed, Held
+from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
@@ -76,9 +77,12 @@ class Operator:
         self._certificate: Certificate | None = None
         self._compiled: tuple[str, Kinds] | None = None
         self._judged: PolicySet | None = None
+        self._refused: PolicySet | None = None
+        """Policies of which the API server does not take the configurations that Kyverno would write."""
         self._lenient: Kinds | None = None
         self._changed = 0.0
         self._permissions = Permissions(cluster)
+        self._rights = Rights(self._permissions)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -159,7 +163,8 @@ class Operator:
             judged = policies.only(lambda policy: (policy.kind, policy.name) not in emitted) if emitted else policies
             self._judge(judged)
             self._judged = judged
-            _LOG.info("judges by %d policies now", len(judged.policies))
+            many = len(judged.policies)
+            _LOG.info("judges by %d %s now", many, "policy" if many == 1 else "policies")
         # 2. The certificate.
         certificate = await self._certificates.ensure(self._clock())
         if self._certificate is None or certificate.pair != self._certificate.pair:
@@ -167,14 +172,25 @@ class Operator:
         self._certificate = certificate
         # 3. The API server, and each policy's status.
         kyvernos = await self._webhooks.like_kyvernos(defined=self._feed.kyvernos)
-        documents = wanted(self._webhooks.place, certificate.bundle, self._judged, kyvernos=kyvernos)
+        plain = wanted(self._webhooks.place, certificate.bundle, self._judged)
+        documents = wanted(self._webhooks.place, certificate.bundle, self._judged, kyvernos=True) if (
+            kyvernos and self._refused is not self._judged) else plain
         if self.leadership.leading:
-            await self._webhooks.keep(documents)
+            try:
+                await self._webhooks.keep(documents)
+            except ApiError as error:
+                if documents is plain or error.reason != "Invalid":
+                    raise
+                # One policy's condition or selector is not to keep all others from being asked about.
+                _LOG.warning("the API server refuses the configurations that Kyverno would write, and gets custody's: "
+                             "%s", error.message)
+                self._refused = self._judged
+                await self._webhooks.keep(plain)
             await self._emission.keep(self._feed.collection, kinds, leading=True, manager=manager)
             self.ready = True
             await self._tell(policies)
         elif not self.ready:
-            self.ready = self._webhooks.current(documents)
+            self.ready = self._webhooks.current(documents) or self._webhooks.current(plain)
 
     async def _tell(self, policies: PolicySet) -> None:
         """Each policy whose status is not what it should be. One that cannot be written does not stop the others."""
@@ -183,14 +199,18 @@ class Operator:
         for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells
             try:
                 missing = await self._missing(held) if held.definition.cel and held.ready else ""
+                lacking = await self._lacking(held)
                 said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock(),
-                                     missing=missing, emitted=self._emission.result.get(_named(held)))
+                                     missing=missing, lacking=lacking, emitted=self._emission.result.get(_named(held)))
                 if said is not None:
                     await status.write(self._cluster, held, said)
             except CustodyError as error:
                 failed = error
         if failed is not None:
             raise failed
+
+    async def _lacking(self, held: Held) -> str:
+        return await self._rights.lacking(held.judged or held.document, self.kinds) if held.ready and self.kinds else ""
 
     async def _missing(self, held: Held) -> str:
         made = [config["spec"] for config in status.shown_configs(held).values()]

@@ -26,15 +26,17 @@ from custody.services.mirror import key_of
 _COUNTED = {Phase.VALIDATE: "validate", Phase.GENERATE: "generate", Phase.MUTATE: "mutate",
             Phase.VERIFY: "verifyimages"}
 
+_GRANTED = "RBACPermissionsGranted"
+
 
 def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime,
-           missing: str = "", emitted: Emitted | None = None) -> Object | None:
+           missing: str = "", lacking: str = "", emitted: Emitted | None = None) -> Object | None:
     """The status that it should have; None where it has it. `registered`: the API server asks about it.
 
-    `policy` is what it was compiled to, where it is in force. `missing`: what scans may not read of it. `emitted`: what
-    became of it as a policy of the API server's own.
+    `policy` is what it was compiled to, where it is in force. `missing`: what scans may not read of it. `lacking`: why
+    what it wants done to other objects is not done. `emitted`: what became of it as a policy of the API server's own.
     """
-    said = _wanted(held, policy, registered=registered, now=now, missing=missing, emitted=emitted)
+    said = _wanted(held, policy, registered=registered, now=now, missing=missing, lacking=lacking, emitted=emitted)
     if emitted is None:
         return said
     status: Mapping[str, Any] = held.document.get("status") or {}
@@ -48,17 +50,19 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     return said
 
 
-def _wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime, missing: str,
+def _wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime, missing: str, lacking: str,
             emitted: Emitted | None) -> Object | None:
     if not held.definition.policy:
         return None
-    ready = held.ready and registered
+    ready = held.ready and registered and (held.definition.cel or not lacking)
     message = held.fault[:1024] if held.fault else ("" if registered else "Not Ready")
+    if not held.definition.cel:
+        message = message or lacking[:1024]
     told_of = "" if emitted is None or emitted.message.endswith(": not enabled.") else emitted.message
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
         told = _cel(held, status.get("conditionStatus") or {}, ready=ready, message=message, now=now, missing=missing,
-                    beside=told_of)
+                    lacking=lacking, beside=told_of)
         configs = shown_configs(held)
         kept = (status.get("autogen") or {}).get("configs") or {}
         if "autogen" in status and configs.keys() == kept.keys() and covers(kept, configs):
@@ -107,7 +111,7 @@ def _shown(rule: Object) -> Object:
 
 
 def _cel(held: Held, status: Mapping[str, Any], *, ready: bool, message: str, now: datetime,
-         missing: str, beside: str) -> Object | None:
+         missing: str, lacking: str, beside: str) -> Object | None:
     """`beside`: what is said of a policy with which nothing is wrong."""
     admission, background = (_enabled(held.document, part) for part in ("admission", "background"))
     mutates = held.definition.kind.endswith("MutatingPolicy")
@@ -117,10 +121,15 @@ def _cel(held: Held, status: Mapping[str, Any], *, ready: bool, message: str, no
         changed.append(_condition("WebhookConfigured", ready, message or (
             "Webhook configured." if ready else "Policy is not configured in the webhook.")))
     if not held.fault and held.definition.kind.removeprefix("Namespaced") != "DeletingPolicy":
-        changed.append(_condition("RBACPermissionsGranted", not missing or not background, (
+        changed.append(_condition(_GRANTED, not missing or not background, (
             "Background scanning disabled; reporting permissions not required." if not background else
             f"Policy is not ready for reporting, missing permissions: {missing}." if missing else
             "Policy is ready for reporting.")))
+    if lacking:
+        changed = [*(condition for condition in changed if condition["type"] != _GRANTED), _condition(
+            _GRANTED, False, f"Policy is not carried out, missing permissions: {lacking}."[:1024])]
+    elif not held.fault and all(condition["type"] != _GRANTED for condition in changed):
+        conditions = [condition for condition in conditions if condition.get("type") != _GRANTED]
     for condition in changed:
         conditions = _with(conditions, condition, now) or conditions
     whole = all(condition["status"] == "True" for condition in changed)
