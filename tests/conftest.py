@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.apiserver import AbsentError, program
 
 settings.register_profile("custody", max_examples=60, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -15,18 +16,14 @@ settings.load_profile("custody")
 
 ROOT = Path(__file__).parent.parent
 ORACLES = Path(os.environ.get("CUSTODY_ORACLES", ROOT.parent / "shared" / "oracles"))
-PEERS = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers"))
 
 
 def peer(name: str) -> str:
     """The path of a real peer program; skips the test, by name, where it is not installed."""
-    built = PEERS / name
-    if built.is_file() and os.access(built, os.X_OK):
-        return str(built)
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"peer {name} is not installed")
-    return found
+    try:
+        return program(name)
+    except AbsentError as absent:
+        pytest.skip(str(absent))
 
 
 def oracle(name: str) -> Path:

@@ -29,8 +29,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import apiserver
+from tests.apiserver import PEERS
+
 ROOT = Path(__file__).parent.parent
-PEERS = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers"))
 ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "contents": "docs/guides/contents.md",
          "sign": "docs/guides/sign.md", "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
@@ -187,17 +189,14 @@ class Reader:
 
     def _cluster(self) -> str:
         """Boots an API server, unless one runs; why there is none."""
-        import pytest
-
-        from tests.admission.conftest import api_server
         if self.in_cluster:
             return ""
         folder = self.folder / "apiserver"
         folder.mkdir()
         try:
-            kubeconfig = self.clusters.enter_context(api_server(folder))
-        except pytest.skip.Exception as skipped:
-            return str(skipped)
+            kubeconfig = self.clusters.enter_context(apiserver.running(folder))
+        except apiserver.AbsentError as absent:
+            return str(absent)
         self.shell.type(f"export KUBECONFIG={kubeconfig}")
         self.in_cluster = True
         return ""

@@ -24,6 +24,8 @@ from typing import Any
 
 import yaml
 
+from tests.apiserver import PEERS, TOOLS
+
 DATA = Path(__file__).parent.parent / "data"
 ANSWERS = DATA / "kyverno_webhook.json"
 DIFFERENCES = DATA / "kyverno_differences.toml"
@@ -307,8 +309,6 @@ def kyverno(tools: Path, peers: Path) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    from tests.admission.conftest import TOOLS
-    from tests.conftest import PEERS
 
     found = kyverno(TOOLS, PEERS)
     lines = [f"{json.dumps(name)}: {json.dumps(answer)}" for name, answer in found.items()]

@@ -26,8 +26,9 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Kind, Outcome, Request, User
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
-from tests.admission.conftest import api_server, free_port
+from tests.admission.conftest import api_server
 from tests.admission.load import ApiServer
+from tests.apiserver import free_port
 
 EXEMPT_USER, EXEMPT_CLASS, EXEMPT_NAMESPACE, EXEMPT_NEW = "exempt-user", "exempt-class", "exempt", "exempt-new"
 CONFIGURATION: dict[str, Any] = {

@@ -15,8 +15,8 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision
 from custody.policy.phases import Course
 from tests.admission.beside_kyverno import ANSWERS, DIFFERENCES, POLICIES, Json, cases, kyverno, review
-from tests.admission.conftest import TOOLS
-from tests.conftest import PEERS, peer
+from tests.apiserver import PEERS, TOOLS
+from tests.conftest import peer
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.admission.conftest import free_port
 from tests.admission.load import Answer, ApiServer, load
+from tests.apiserver import free_port
 from tests.conftest import peer
 from tests.server.test_certificates import Authority, put
 

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from tests.admission.conftest import api_server
+from tests.apiserver import PEERS
 from tests.chainsaw.api import Api, Object, RefusedError
 from tests.chainsaw.runner import remove
-from tests.conftest import PEERS, peer
+from tests.conftest import peer
 
 CRDS = Path(os.environ.get("CUSTODY_KYVERNO_CRDS") or
             Path.home() / "go/pkg/mod/github.com/kyverno/kyverno@v1.19.1/config/crds")

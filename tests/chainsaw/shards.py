@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.admission.conftest import free_port
+from tests.apiserver import free_port
 from tests.chainsaw.account import account
 from tests.chainsaw.api import Api, RefusedError
 from tests.chainsaw.cluster import clean, cluster, path_of_programs

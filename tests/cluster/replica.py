@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.admission.conftest import free_port
+from tests.apiserver import free_port
 from tests.conftest import peer
 
 

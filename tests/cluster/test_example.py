@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PEERS, ROOT, peer
+from tests.apiserver import PEERS
+from tests.conftest import ROOT, peer
 
 pytestmark = pytest.mark.peer
 

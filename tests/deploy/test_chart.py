@@ -18,7 +18,8 @@ from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Request
 from custody.settings import Settings, load_settings
-from tests.conftest import PEERS, ROOT
+from tests.apiserver import PEERS
+from tests.conftest import ROOT
 from tests.deploy.conftest import CHART, Server, of_kind
 from tests.deploy.generated import texts
 from tests.deploy.renderings import EVERYTHING, VALUES

@@ -34,7 +34,7 @@ from custody.policy.load import PolicySet
 from custody.registry.client import RegistryClient
 from custody.services.check import check
 from custody.services.gather import Gatherer
-from tests.conftest import PEERS
+from tests.apiserver import PEERS
 from tests.sign.authority import certificate
 
 TYPES = ("https://example.com/scan/v1", "https://example.com/review/v1")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import PEERS
+from tests.apiserver import PEERS
 from tests.languages.jmespath.cases import DATA, answer, ask, same
 
 Difference = tuple[str, list[str], list[str]]

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Request
-from tests.conftest import PEERS
+from tests.apiserver import PEERS
 from tests.fuzz.imageverification import _reports
 from tests.policy.manifestsigning import annotations, archived, packed, written
 from tests.policy.signing import pem

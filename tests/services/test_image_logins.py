@@ -30,7 +30,7 @@ from custody.registry.credentials import Credential
 from custody.services.check import check
 from custody.services.gather import Gatherer
 from tests.access.site import htpasswd
-from tests.conftest import PEERS
+from tests.apiserver import PEERS
 from tests.policy.signing import layer, pem
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PEERS, ROOT, peer
+from tests.apiserver import PEERS
+from tests.conftest import ROOT, peer
 from tests.languages.cel_kubernetes.apiserver import (
     Server,
     conditions,
