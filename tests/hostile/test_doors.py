@@ -58,7 +58,8 @@ def decent(ran: Ran, door: str) -> None:
     assert ran.signal == 0, f"ended by signal {ran.signal} after {ran.seconds:.1f} s"
     assert not (wrong := _PYTHON.search(text.replace("SyntaxError", ""))), text[max(wrong.start() - 300, 0):][:600]
     assert ran.code in CODES[door], text[-600:]
-    assert max(map(len, text.split("\n"))) <= LONGEST, "a line without end"
+    if door != "webhook":  # whose lines have patches, which are as long as what they change
+        assert max(map(len, text.split("\n"))) <= LONGEST, "a line without end"
 
 
 @pytest.mark.parametrize(("name", "door"), ROWS)
@@ -107,7 +108,7 @@ def asked(hostile: Hostile, said: list[Any]) -> None:
     answers = [answer["response"] for path, _, answer in said if path in ("/validate", "/mutate")]
     assert len(answers) == 2 * len(hostile.resources)
     for response in answers:
-        assert response["allowed"] or response["status"]["message"].strip()
+        assert response["allowed"] or 0 < len(response["status"]["message"].strip()) <= 2 * LONGEST
     if hostile.judged:
         reasons = [response["status"]["message"] for response in answers if not response["allowed"]]
         assert any(re.search(hostile.judged, reason) for reason in reasons), answers
