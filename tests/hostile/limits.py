@@ -42,16 +42,24 @@ class Children:
     """The process that forks the children."""
 
     def __init__(self) -> None:
+        self._parent = self._started()
+
+    def _started(self) -> subprocess.Popen[str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("CUSTODY_", "COSIGN_"))}
-        self._parent = subprocess.Popen([sys.executable, "-m", "tests.hostile.limits"], text=True, env=env,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return subprocess.Popen([sys.executable, "-m", "tests.hostile.limits"], text=True, env=env,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def run(self, folder: Path, *arguments: str) -> Ran:
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         self._parent.stdin.write(json.dumps({"arguments": arguments, "folder": str(folder)}) + "\n")
         self._parent.stdin.flush()
-        answer = json.loads(self._parent.stdout.readline())
+        line = self._parent.stdout.readline()
+        if not line:  # somebody outside ended it: this row fails, and the next has another
+            code = self._parent.wait(30)
+            self._parent = self._started()
+            raise AssertionError(f"the process that forks children ended with {code}")
+        answer = json.loads(line)
         texts = [(folder / name).read_bytes().decode(errors="replace") for name in ("stdout", "stderr")]
         return Ran(answer["code"], answer["signal"], answer["seconds"], *texts)
 

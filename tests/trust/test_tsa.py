@@ -132,7 +132,7 @@ def test_requests_that_are_no_queries(stack: Stack) -> None:
     for body, reason in (({"artifactHash": "AAAA", "hashAlgorithm": "sha256"}, "expected 32 bytes"),
                          ({"artifactHash": base64.b64encode(bytes(20)).decode(), "hashAlgorithm": "sha1"}, "Weak hash"),
                          ({"artifactHash": "AAAA", "hashAlgorithm": "sha256", "tsaPolicyOID": "1.2"}, "tsaPolicyOID"),
-                         ({"artifactHash": "AAAA"}, "hashAlgorithm: got None")):
+                         ({"artifactHash": "AAAA"}, "hashAlgorithm: got null")):
         reply = post(stack, body, {})
         assert reply.status == 400
         assert reason in reply.message
