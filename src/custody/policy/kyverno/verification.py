@@ -162,9 +162,13 @@ class VerifyRule(KyvernoRule):
         if given.before is None or entry.reads_request:
             return None
         digest = _resolved(entry, given, image)
-        return next((given.before.memo[entry, earlier.name] for earlier in self._fields.of(given.before)[0]
-                     if earlier.ref.name == image.ref.name and (entry, earlier.name) in given.before.memo
-                     and _resolved(entry, given.before, earlier) == digest), None)
+        for earlier in self._fields.of(given.before)[0]:
+            if earlier.ref.name == image.ref.name and (entry, earlier.name) in given.before.memo and (
+                    _resolved(entry, given.before, earlier) == digest):
+                judgement, relied = given.before.memo[entry, earlier.name]
+                message = judgement.message.replace(f"image {earlier.name}:", f"image {image.name}:", 1)
+                return msgspec.structs.replace(judgement, message=message), relied
+        return None
 
     def _pins(self, given: Given) -> Iterator[dict[str, Any]]:
         """Operations that add digests to the names of the images that this rule has judged, and no others.
