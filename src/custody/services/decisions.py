@@ -30,7 +30,7 @@ from custody.ports.lookup import Absent, Answer, Question
 from custody.ports.lookup import Answered as Known
 
 _LOG = logging.getLogger(__name__)
-_WAITING = 16 * 1024 * 1024  # bytes of reviews whose decisions are not written yet
+_WAITING = 8 * 1024 * 1024  # bytes of reviews whose decisions are not written yet
 _BATCH = 200
 _MOMENT = 0.1  # seconds between two looks where nothing waits
 _PRUNE = 3000  # looks between two prunings
