@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +308,37 @@ def test_what_is_no_policy_is_said_with_what_was_meant(document: dict[str, Any],
     (tmp_path / "in.yaml").write_text(yaml.safe_dump(document))
     assert run(["policy", "migrate", str(tmp_path / "in.yaml")]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_what_is_made_up_is_the_same_in_each_process() -> None:
+    """Or a rule would migrate once and stay behind the next time."""
+    script = """
+import json
+from custody.policy.kinds import builtin
+from custody.policy.migrate import equivalence
+asked = []
+class Recorded(equivalence.Answers):
+    def answer(self, question):
+        asked.append(str(question))
+        return super().answer(question)
+equivalence.Answers = Recorded
+entries = [{"name": f"c{at}", "configMap": {"name": f"m{at}", "namespace": "n"}} for at in range(8)]
+conditions = [{"key": "{{ c%d.data.x }}" % at, "operator": "Equals", "value": "y"} for at in range(8)]
+rule = {"name": "r", "match": {"any": [{"resources": {"kinds": ["ConfigMap"]}}]}, "context": entries,
+        "validate": {"message": "m", "deny": {"conditions": {"any": conditions}}}}
+policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {"rules": [rule]}}
+cel = {"apiVersion": "policies.kyverno.io/v1", "kind": "ValidatingPolicy", "metadata": {"name": "q"}, "spec": {
+    "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                                            "resources": ["configmaps"]}]},
+    "validations": [{"expression": " && ".join(
+        f"resource.Get('v1', 'configmaps', 'n', 'm{at}').?data.x.orValue('') != 'y'" for at in reversed(range(8)))}]}}
+comparison = equivalence.Comparison([policy], [cel], builtin(), rule)
+target = equivalence.Named("", "v1", "configmaps", "ConfigMap")
+equivalence.checked(comparison, equivalence.requests(rule, [target], ["CREATE"], builtin(), 6))
+print(json.dumps(asked))
+"""
+    asked = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={
+        **os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}).stdout
+        for seed in ("1", "2", "3")}
+    assert len(asked) == 1
+    assert len(asked.pop()) > 200

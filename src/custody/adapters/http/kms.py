@@ -24,6 +24,7 @@ from custody.kit import strictjson
 from custody.kit.clock import Clock
 from custody.ports.http import Http
 from custody.ports.lookup import Absent, Answer, Answered, Failed, Lookup, PublicKeyAt, Question
+from policylang.errors import Shape
 
 KEEP = 60.0
 """Seconds for which a key counts; Sigstore's clients keep it for 300."""
@@ -109,7 +110,7 @@ class KeyLookup:
         version = _map(versions.get(latest), f"data.keys.{latest}")
         public = version.get("public_key")
         if not isinstance(public, str) or not public:
-            raise MalformedError(f"{url}: public_key", got=type(public).__name__, expected="text: a key that signs")
+            raise MalformedError(f"{url}: public_key", got=Shape(public), expected="text: a key that signs")
         if version.get("name") == "ed25519":
             try:
                 key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
@@ -172,5 +173,5 @@ def _checked(status: int, answer: Mapping[str, Any], url: str, said: str) -> Non
 
 def _map(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedError(where, got=type(value).__name__, expected="an object")
+        raise MalformedError(where, got=Shape(value), expected="an object")
     return value

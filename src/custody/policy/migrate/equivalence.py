@@ -77,7 +77,8 @@ class Comparison:
         self._lookups.turn()
         said, says = (decide(request, {}, policies, context, answers=answers) for policies in (self.before, self.after))
         for _ in range(_ROUNDS):
-            questions = {*said.asks.questions, *says.asks.questions}
+            # In their order: what is made up next depends on what was, and must be the same each time.
+            questions = dict.fromkeys((*said.asks.questions, *says.asks.questions))
             if not questions:
                 break
             answers |= {question: self._lookups.answer(question) for question in questions}
