@@ -192,7 +192,7 @@ class Reader:
         if self.in_cluster:
             return ""
         folder = self.folder / "apiserver"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)  # a second document asks again where there was none
         try:
             kubeconfig = self.clusters.enter_context(apiserver.running(folder))
         except apiserver.AbsentError as absent:
