@@ -18,6 +18,10 @@ class Location(msgspec.Struct, frozen=True):
     """Without a leading slash."""
     layer: str = ""
     """Digest of the layer blob, as the manifest names it; empty where the SBOM did not say."""
+    within: str = ""
+    """Where in the file: the names of archives and members, joined by `!`; empty where it is the file itself."""
+    evidence: str = ""
+    """What in the file says so, where it is not all of it: `version string at 0x1f00`."""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,12 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     """Package URL of the package that it was copied or compiled into, as that one's own SBOM says."""
     owner: str = ""
     """Package URL of the distribution's package that installed it; advisories for that one speak for it."""
+    cpes: tuple[str, ...] = ()
+    """CPE 2.3 names that its publisher or a hand-made table states; never guessed."""
+    scope: str = ""
+    """What it is there for, where no place says that it is to run: `dev`, `test`, `optional`, `build`."""
+    declared: bool = False
+    """Lock files and manifests ask for it, and no place says that it is installed."""
 
     @property
     def copied(self) -> bool:

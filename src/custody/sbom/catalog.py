@@ -30,7 +30,7 @@ from custody.sbom.ownership import owners
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
 _CHECK = 16  # bytes
-_FORM = 12
+_FORM = 13
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
@@ -116,13 +116,23 @@ def _check(data: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Gathered:
-    """One package URL's facts, its places by path, and the distribution's packages that own those places."""
+    """One package URL's facts, its places by path and what is within, and the distribution's packages that own those."""
 
     fact: Fact
     purl: purls.PackageUrl
-    places: dict[str, Location] = field(default_factory=dict)
+    places: dict[tuple[str, str], Location] = field(default_factory=dict)
     owners: set[str] = field(default_factory=set)
     bundled_in: str = ""
+    scopes: set[str] = field(default_factory=set)
+    declared: bool = True
+    cpes: dict[str, None] = field(default_factory=dict)
+
+    def add(self, fact: Fact, path: str, layer: str, owner: str) -> None:
+        self.places[path, fact.within] = Location(path, layer, fact.within, fact.evidence)
+        self.owners.add("" if fact.installed else owner)
+        self.scopes.add(fact.scope)
+        self.declared = self.declared and fact.declared
+        self.cpes.update(dict.fromkeys(fact.cpes))
 
 
 def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
@@ -164,8 +174,7 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                     unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                     continue
                 gathered = by_purl[spelled] = _Gathered(fact, purl)
-            gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
-            gathered.owners.add("" if fact.installed else owned.get(path, ""))
+            gathered.add(fact, path, image.manifest.layers[seen.layer].digest, owned.get(path, ""))
             placed.append((fact, path, spelled))
     try:
         edges = dependencies.resolve(placed, accounts.kept)
@@ -210,7 +219,7 @@ def _bundle(placed: list[dependencies.Placed], by_purl: dict[str, _Gathered], ed
         folder, embedded, _ = path.partition("/sboms/")
         if embedded and folder in wheels:
             edges.setdefault(wheels[folder], set()).add(text)
-            if all("/sboms/" in place for place in by_purl[text].places):
+            if all("/sboms/" in place for place, _ in by_purl[text].places):
                 by_purl[text].bundled_in = wheels[folder]
 
 
@@ -227,7 +236,8 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
         source_version=fact.source_version or fact.version,
         licenses=fact.licenses or licenses.get((fact.type, fact.name), ()), supplier=fact.supplier,
         hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
-        bundled_in=gathered.bundled_in, owner=system.get(owner, ""))
+        bundled_in=gathered.bundled_in, owner=system.get(owner, ""), cpes=tuple(gathered.cpes),
+        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared)
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:
@@ -245,9 +255,9 @@ def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
     row = of_type(fact.type)
     if row.system:
         vendor = distribution.id if distribution else row.vendor
-        qualifiers = {"arch": fact.arch}
+        qualifiers = {"arch": fact.arch, **dict(fact.qualifiers)}
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
         return purls.build(fact.type, fact.name, namespace=vendor, version=fact.version, qualifiers=qualifiers)
     namespace, name = row.split(fact.name)
-    return purls.build(fact.type, name, namespace=namespace, version=fact.version)
+    return purls.build(fact.type, name, namespace=namespace, version=fact.version, qualifiers=dict(fact.qualifiers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -291,6 +292,8 @@ class _Collected:
                 pieces = entry.pieces()
                 head = _head(pieces, most)
                 return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
+            if row.stream is not None:
+                return self._streamed(name, path, entry.pieces())
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 content = b"".join(entry.pieces())
                 self.accounts.parsed.take(row.work(content))
@@ -325,16 +328,19 @@ class _Collected:
             self.accounts.holes.take(entry.size - entry.stored)
         except FullError as limit:
             return self._unread(PROGRAM, limit, kept)
+        try:
+            return self._streamed(PROGRAM, entry.path, itertools.chain((first,), pieces)) or None
+        except FullError as limit:
+            return self._unread(PROGRAM, limit, kept)
+
+    def _streamed(self, name: str, path: str, pieces: Iterator[bytes]) -> tuple[Fact, ...]:
+        """The facts in a file that the cataloger seeks in: on disk, where it is large. Raises FullError."""
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
-            file.write(first)
             for piece in pieces:
                 file.write(piece)
+            file.seek(0)
             with self.accounts.large:
-                try:
-                    return read(PROGRAM, entry.path, cast(BinaryIO, file), self._charge,
-                                self.accounts.parsed.take) or None
-                except FullError as limit:
-                    return self._unread(PROGRAM, limit, kept)
+                return read(name, path, cast(BinaryIO, file), self._charge, self.accounts.parsed.take)
 
     def _charge(self, fact: Fact) -> None:
         self.accounts.kept.take(amount := weight(fact))

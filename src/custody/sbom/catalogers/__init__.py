@@ -32,7 +32,7 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
 
 
 _TABLE = table()
-LARGEST = max(row.largest for row in _TABLE.rows.values())
+LARGEST = max(row.largest for row in _TABLE.rows.values() if row.stream is None)
 """Bytes of a file that several catalogers read."""
 
 

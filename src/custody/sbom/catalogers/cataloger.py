@@ -68,8 +68,8 @@ class Cataloger(Wanted):
     read: Callable[[str, bytes], Iterable[Fact]] | None = None
     """Path and bytes to facts, a pure function; raises ValueError or CustodyError for what cannot be read."""
     stream: Callable[[BinaryIO, _Spend], Iterator[Fact]] | None = None
-    """In place of `read` and `paths`: what is made of programs, which are known by their first bytes and may be large;
-    it says what `work` it is about to do."""
+    """In place of `read`: of a file that can be sought in, and may be large; it says what `work` it is about to do.
+    Without `paths` what is made of programs, which are known by their first bytes."""
     largest: int = 4 << 20
     """Bytes that a file may have; larger ones are an `unknown`."""
     head: bool = False

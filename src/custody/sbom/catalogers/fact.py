@@ -29,7 +29,18 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     """Where the file itself states it: only such a fact may be of a type without a row in `custody.ecosystems`."""
     vendor: str = ""
     """Who made a distribution's package, where it says so: `Origin` or `Vendor` of a deb."""
-
+    qualifiers: tuple[tuple[str, str], ...] = ()
+    """Of its package URL, beyond those that every package of the type has."""
+    cpes: tuple[str, ...] = ()
+    """CPE 2.3 names that its publisher states, or that a hand-made table has for it; never guessed."""
+    scope: str = ""
+    """What it is there for, where that is not to run: `dev`, `test`, `optional`, `build`."""
+    declared: bool = False
+    """A lock file or manifest asks for it: that it is installed is not said."""
+    within: str = ""
+    """Where it is in the file: the names of archives and members, `WEB-INF/lib/a.jar!META-INF/maven/…`."""
+    evidence: str = ""
+    """What in the file says so, where it is not all of it: `version string at 0x1f00`, `Implementation-Version`."""
 
     @property
     def installed(self) -> bool:
@@ -52,6 +63,7 @@ def linked(target: str) -> Fact:
 
 def weight(fact: Fact) -> int:
     """About how many bytes a fact takes."""
-    text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl)))
-    many = (*fact.licenses, *fact.requires, *fact.provides)
+    text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl,
+                         fact.within, fact.evidence)))
+    many = (*fact.licenses, *fact.requires, *fact.provides, *fact.cpes, *(value for _, value in fact.qualifiers))
     return 500 + 2 * text + 100 * len(many) + sum(map(len, many))
