@@ -116,7 +116,7 @@ def _check(data: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Gathered:
-    """One package URL's facts, its places by path and what is within, and the distribution's packages that own those."""
+    """One package URL's facts, its places by path and what is within, and the packages that own those."""
 
     fact: Fact
     purl: purls.PackageUrl
