@@ -107,12 +107,25 @@ def test_a_version_that_its_project_file_leaves_open_is_not_made_up(tmp_path: Pa
     assert (purls(bom), kinds(bom)) == ({"pkg:generic/low"}, {"Java archive without coordinates": 1})
 
 
+def test_a_project_file_beside_the_classes(tmp_path: Path) -> None:
+    [content] = project("kr.co", "ds", "1.0-SNAPSHOT").values()
+    assert purls(found(tmp_path, ("kr-ds-1.0.jar", jar({"pom.xml": content})))) == {"pkg:maven/kr.co/ds@1.0-SNAPSHOT"}
+
+
+def test_a_manifest_of_something_that_was_put_in(tmp_path: Path) -> None:
+    manifest = {"Implementation-Title": "Apache Log4j SLF4J Binding", "Implementation-Version": "2.17.1",
+                "Implementation-Vendor-Id": "org.apache.logging.log4j"}
+    assert purls(found(tmp_path, ("bash-java-utils.jar", jar({}, manifest=manifest)))) == {
+        "pkg:generic/bash-java-utils@2.17.1"}
+
+
 @pytest.mark.parametrize(("name", "manifest", "classes", "purl", "evidence"), [
     ("maven-core-3.8.7.jar", {"Bundle-SymbolicName": "org.apache.maven.core"}, "org/apache/maven/",
      "org.apache.maven/maven-core@3.8.7", "Bundle-SymbolicName"),
     ("commons-imaging2-1.0.jar", {"Bundle-SymbolicName": "org.apache.commons.commons-imaging2;singleton:=true"}, "a/",
      "org.apache.commons/commons-imaging2@1.0", "Bundle-SymbolicName"),
-    ("shop-api.jar", {"Implementation-Vendor-Id": "com.acme.shop", "Implementation-Version": "4.0"}, "com/acme/",
+    ("shop-api.jar", {"Implementation-Vendor-Id": "com.acme.shop", "Implementation-Version": "4.0",
+                      "Implementation-Title": "The API of the Shop"}, "com/acme/",
      "com.acme.shop/shop-api@4.0", "Implementation-Vendor-Id"),
     ("spring-core-5.3.20.jar", {"Implementation-Title": "spring-core"}, "org/springframework/core/",
      "org.springframework/spring-core@5.3.20", "file name and classes"),

@@ -132,7 +132,7 @@ def of_manifest(manifest: Mapping[str, str], file: FileName) -> Coordinates | No
     name, stated, vendor = file.name, symbolic_name(manifest), manifest.get("implementation-vendor-id", "").strip()
     group = _of_symbolic(stated, name)
     if not group and _GROUP.match(vendor) and vendor not in _NO_GROUPS and (
-            not stated or stated == vendor or stated.startswith(f"{vendor}.")):
+            not stated or stated == vendor or stated.startswith(f"{vendor}.")) and _agrees(manifest, file):
         return _checked(vendor, name, version, "Implementation-Vendor-Id")
     if group and group not in _NO_GROUPS:
         return _checked(group, name, version, "Bundle-SymbolicName")
@@ -157,6 +157,13 @@ def version_of(manifest: Mapping[str, str], file: FileName) -> str:
 
 def symbolic_name(manifest: Mapping[str, str]) -> str:
     return manifest.get("bundle-symbolicname", "").partition(";")[0].strip()
+
+
+def _agrees(manifest: Mapping[str, str], file: FileName) -> bool:
+    """Whether the title and version of a manifest are those of the file: it may be that of something that was put in."""
+    words = set(re.split(r"[^a-z0-9]+", manifest.get("implementation-title", "").lower()))
+    return manifest.get("implementation-version", "") == file.version or set(
+        re.split(r"[^a-z0-9]+", file.name.lower())) <= words
 
 
 def _of_symbolic(stated: str, name: str) -> str:

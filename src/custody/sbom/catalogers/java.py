@@ -70,6 +70,8 @@ class _Contents:
     projects: dict[tuple[str, str], tuple[Coordinates, str]] = field(default_factory=dict)
     """By group and name: the coordinates, and the member that has them."""
     poms: dict[tuple[str, str], pom.Pom] = field(default_factory=dict)
+    outer: Coordinates | None = None
+    """Of a project file that lies beside the classes, as development environments put it there."""
     nested: list[Member] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
     """Kinds of what could not be read."""
@@ -80,7 +82,7 @@ class _Contents:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an archive is: a part of the file, at a path that goes through those it is nested in."""
+    """Where an archive is: a part of the file; its path is that in the archive that it is nested in."""
 
     file: BinaryIO
     start: int
@@ -116,8 +118,9 @@ def _archive(place: _Place, spent: _Spent) -> Iterator[Fact]:
     if "weave-classes" in contents.manifest:
         return  # New Relic's agent weaves these into the library that they are called after
     name = coordinates.file_name(place.path)
-    known = [coordinates for coordinates, _ in contents.projects.values()]
-    chosen = (coordinates.own(known, name, contents.manifest) or coordinates.of_place(place.path)
+    known = [told for told, _ in contents.projects.values()]
+    chosen = (coordinates.own(known, name, contents.manifest) or (contents.outer if not known else None)
+              or coordinates.of_place(place.path)
               or coordinates.of_known(name, contents.manifest, lambda start: _has(contents, start))
               or coordinates.of_manifest(contents.manifest, name))
     inner: list[str] = []
@@ -153,13 +156,12 @@ def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, pla
 def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inner: list[str]) -> Iterator[Fact]:
     """The facts of an archive within; of that itself the package URL goes to `inner`."""
     within = f"{place.within}!{member.name}" if place.within else member.name
-    path = f"{place.path}!{member.name}"
     if place.depth >= _DEEPEST:
         yield unknown(f"Java archive more than {_DEEPEST} deep in others")
         return
     try:
         if part := archive.stored(member):
-            yield from _kept(_archive(_Place(place.file, *part, path, within, place.depth + 1), spent), within, inner)
+            yield from _kept(_archive(_Place(place.file, *part, member.name, within, place.depth + 1), spent), within, inner)
             return
         if member.size > _RATIO_FROM and member.size > _RATIO * member.packed:
             raise ValueError("an archive that is packed beyond all reason")
@@ -167,7 +169,7 @@ def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inne
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             for piece in archive.pieces(member):
                 file.write(piece)
-            facts = _archive(_Place(cast(BinaryIO, file), 0, member.size, path, within, place.depth + 1), spent)
+            facts = _archive(_Place(cast(BinaryIO, file), 0, member.size, member.name, within, place.depth + 1), spent)
             yield from _kept(facts, within, inner)
     except ValueError:
         yield unknown("unreadable Java archive in another")
@@ -215,6 +217,8 @@ def _member(archive: Archive, member: Member, lower: str, contents: _Contents, s
         told = coordinates.of_properties(jar.properties(archive.content(member, _FILE)))
         if told is not None:
             contents.projects[told.group, told.name] = told, member.name
+    elif lower == "pom.xml":
+        contents.outer = coordinates.of_project(pom.parse(archive.content(member, _FILE)))
     elif match := _PROJECT.match(member.name):
         spent.project()
         project = pom.parse(archive.content(member, _FILE))
