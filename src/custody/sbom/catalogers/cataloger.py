@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+import msgspec
+
 from custody.ecosystems import ECOSYSTEMS
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import MARKERS, Fact
@@ -72,6 +74,9 @@ class Cataloger(Wanted):
     Without `paths` what is made of programs, which are known by their first bytes."""
     search: Callable[[str, BinaryIO, _Spend], Iterator[Fact]] | None = None
     """As `stream`, with the path: of files whose names say something too."""
+    declares: bool = False
+    """It reads what is asked for, not what is there: lock files and manifests. Images are not looked through for them,
+    folders of sources are; its facts are `declared`."""
     largest: int = 4 << 20
     """Bytes that a file may have; larger ones are an `unknown`."""
     head: bool = False
@@ -108,7 +113,7 @@ class Cataloger(Wanted):
                     fact.type in self.types if self.types is not None else fact.purl.startswith(f"pkg:{fact.type}/")):
                 raise TypeError(f"cataloger {self.name}: got a fact of type {fact.type!r} and package URL "
                                 f"{fact.purl!r}, expected one of {self.types or 'any type, with its package URL'}")
-            yield fact
+            yield msgspec.structs.replace(fact, declared=True) if self.declares and fact.type not in MARKERS else fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
