@@ -14,7 +14,7 @@ from typing import Literal
 
 Order = Literal["apk", "deb", "dotted", "maven", "nuget", "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
 """How versions are put in order: a key of `versions.ORDERS`."""
-Resolver = Literal["names", "site", "node_modules", "file", "stated"]
+Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
 
 
@@ -140,7 +140,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="cargo", osv="crates.io", order="semver", compared=_crates, resolver="file", trivy="rustbinary"),
     Ecosystem(type="golang", osv="Go", order="semver", compared=_folded, grouped=True, resolver="file",
               trivy="gobinary"),
-    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":"),
+    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":", resolver="archive", trivy="jar"),
     Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
     Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded),
     Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True),
@@ -150,6 +150,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
     Ecosystem(type="julia", osv="Julia", order="semver"),
+    Ecosystem(type="generic"),
     Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
 """By the type of package URLs."""
 

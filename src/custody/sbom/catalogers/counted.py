@@ -10,8 +10,6 @@ STORE = "Nix store path"
 """Each once a layer: no single file stands for it, so that nobody looks for a name."""
 
 COUNTED = (
-    Counted(kind="Java archive", listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(
-        ending("jar", "war", "ear", "par", "sar", "nar", "kar", "hpi", "jpi", "aar", "lpkg"),)),
     Counted(kind="Java runtime", listed=r"/release\Z", paths=(
         named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
     Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
