@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from custody.versions import sortable
 
 LONGEST = 500
 """Characters of a name in an index."""
+_LICENSE = re.compile(r"[A-Za-z0-9.+-]+")
+_MOST = 20  # licences in an expression; more is somebody's text
 _UNPLACED = {"deb": "Debian", "apk": "Alpine", "rpm": "Red Hat"}
 """By whose order versions of a distribution's package are compared where its distribution is not known."""
 
@@ -69,7 +72,9 @@ def marks(component: Component) -> list[str]:
     """`sha256:…` and `license:…`, in small letters."""
     package = component.package
     texts = [f"{kind}:{value}" for kind, value in package.hashes]
-    texts += [f"license:{name}" for name in package.licenses]
+    for expression in package.licenses:
+        names = [name for name in _LICENSE.findall(expression) if name not in ("AND", "OR", "WITH")]
+        texts += [f"license:{name}" for name in (expression, *(names if len(names) < _MOST else ()))]
     return list(dict.fromkeys(text.lower()[:LONGEST] for text in texts))
 
 
