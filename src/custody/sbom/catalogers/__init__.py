@@ -11,7 +11,36 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python
+from custody.sbom.catalogers import (
+    apk,
+    apple,
+    binaries,
+    bunlock,
+    cargo,
+    composer,
+    conda,
+    cran,
+    dart,
+    denolock,
+    dotnet,
+    dpkg,
+    embedded,
+    erlang,
+    functional,
+    golang,
+    infrastructure,
+    lua,
+    native,
+    npm,
+    npmlock,
+    osrelease,
+    pnpmlock,
+    python,
+    pythonlock,
+    requirements,
+    ruby,
+    yarnlock,
+)
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
@@ -20,7 +49,22 @@ __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "
            "table", "unknown", "versions", "weight"]
 
 CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER)
+              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER,
+              ruby.INSTALLED, ruby.SOURCE, ruby.LOCK,
+              composer.INSTALLED, composer.LOCK, composer.PEAR,
+              cran.CATALOGER, cran.LOCK,
+              conda.CATALOGER, conda.ENVIRONMENT,
+              erlang.APPLICATION, erlang.METADATA, erlang.REBAR, erlang.MIX,
+              lua.INSTALLED, lua.SOURCE,
+              functional.OPAM, functional.OPAM_LOCK, functional.STACK, functional.FREEZE, functional.JULIA,
+              native.INFO, native.PORTS, native.LOCK, native.FILE, native.MANIFEST,
+              npmlock.CATALOGER, yarnlock.CATALOGER, pnpmlock.CATALOGER, bunlock.CATALOGER, denolock.CATALOGER,
+              pythonlock.CATALOGER, requirements.REQUIREMENTS, requirements.SETUP_CFG, requirements.SETUP_PY,
+              requirements.PYPROJECT,
+              golang.MOD, golang.VENDORED,
+              cargo.CATALOGER,
+              dart.CATALOGER, apple.SWIFT, apple.PODS,
+              infrastructure.PROVIDERS, infrastructure.WORKFLOWS)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 

@@ -6,18 +6,21 @@ import re
 from collections.abc import Iterator
 
 from custody.sbom.catalogers.cataloger import Cataloger, named
-from custody.sbom.catalogers.documents import integrity, json_object, table, word
+from custody.sbom.catalogers.documents import integrity, json_object, table, word, words
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_STRING_OR_COMMA = re.compile(rb'"(?:[^"\\]|\\.)*+"|,(?=\s*+[}\]])|//[^\n]*', re.DOTALL)
+_TEXT = rb'"(?:[^"\\]|\\.)*+"|'
+_COMMENT, _COMMA = re.compile(_TEXT + rb"//[^\n]*", re.DOTALL), re.compile(_TEXT + rb",(?=\s*+[}\]])", re.DOTALL)
+"""Behind texts, in which they are no comments and no commas."""
 _IDENTITY = re.compile(r"(@?[^@]+)@(.*)\Z", re.DOTALL)
 _GROUPS = ("dependencies", "optionalDependencies", "peerDependencies")
 
 
 def read(path: str, content: bytes) -> Iterator[Fact]:
     """JSON with commas behind the last values: they are taken away."""
-    plain = _STRING_OR_COMMA.sub(lambda match: match[0] if match[0][:1] == b'"' else b"", content)
-    document = json_object(path, plain)
+    for sign in (_COMMENT, _COMMA):
+        content = sign.sub(lambda match: match[0] if match[0][:1] == b'"' else b"", content)
+    document = json_object(path, content)
     packages = table(document.get("packages"))
     if "lockfileVersion" not in document:
         raise ValueError("a lock file without lockfileVersion")
@@ -42,7 +45,8 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
 
 def _needed(row: list[object]) -> list[str]:
     said = next((part for part in row if isinstance(part, dict)), {})
-    return [name for group in _GROUPS for name in table(said.get(group))]
+    without = set(words(said.get("optionalPeers")))
+    return [name for group in _GROUPS for name in table(said.get(group)) if name not in without]
 
 
 def _near(key: str, name: str, spelled: dict[str, tuple[str, str]]) -> str | None:
@@ -57,7 +61,8 @@ def _near(key: str, name: str, spelled: dict[str, tuple[str, str]]) -> str | Non
         key = folder.rpartition("/")[0] if folder.rpartition("/")[2].startswith("@") else folder
 
 
-def _running(workspaces: dict[str, object], needs: dict[str, list[str]], spelled: dict[str, tuple[str, str]]) -> set[str]:
+def _running(workspaces: dict[str, object], needs: dict[str, list[str]],
+             spelled: dict[str, tuple[str, str]]) -> set[str]:
     waiting = [name for row in workspaces.values() for group in _GROUPS for name in table(table(row).get(group))]
     runs: set[str] = set()
     while waiting:

@@ -1,14 +1,14 @@
-"""PHP packages: what Composer installed (`vendor/composer/installed.json`), composer.lock; PEAR's and PECL's registry."""
+"""PHP packages: what Composer installed (`vendor/composer/installed.json`), composer.lock; the registry of PEAR."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from custody.kit import strictjson
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.documents import Table, hexadecimal, json_object, rows, table, word, words
 from custody.sbom.catalogers.fact import Fact, unknown
-from custody.kit import strictjson
 
 _FIELD = re.compile(r's:\d+:"(name|version|channel|release|license|_lastversion)";(?:s:\d+:"([^"]*)"|a:\d+:\{)')
 

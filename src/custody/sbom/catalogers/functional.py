@@ -39,7 +39,7 @@ def read_freeze(_path: str, content: bytes) -> Iterator[Fact]:
 
 
 def read_opam(path: str, content: bytes) -> Iterator[Fact]:
-    """`.opam-switch/packages/NAME.VERSION/opam`, of what is installed; the folder's name says what the file need not."""
+    """`.opam-switch/packages/NAME.VERSION/opam`, of what is installed; the folder says what the file need not."""
     text = content.decode("utf-8", "replace")
     fields = {match[1]: match[2] for match in _OPAM_FIELD.finditer(text)}
     name, _, version = path.split("/")[-2].partition(".")
@@ -73,7 +73,8 @@ def read_julia(_path: str, content: bytes) -> Iterator[Fact]:
             if not word(row.get("version")):
                 continue
             yield Fact(type="julia", name=name, version=row["version"], qualifiers=(("uuid", row["uuid"]),),
-                       requires=tuple(words(needed) or table(needed)), hashes=hexadecimal("sha1", row.get("git-tree-sha1")))
+                       requires=tuple(words(needed) or table(needed)),
+                       hashes=hexadecimal("sha1", row.get("git-tree-sha1")))
 
 
 STACK = Cataloger(name="Stack lock", version=1, types=("hackage",), read=read_stack, declares=True, paths=(

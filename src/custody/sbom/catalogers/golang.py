@@ -1,4 +1,4 @@
-"""Go modules that sources ask for: go.mod, and what is in `vendor` (Go Modules Reference, "go.mod files", "Vendoring")."""
+"""Go modules that sources ask for, go.mod, and what is in `vendor` (Go Modules Reference, "Vendoring")."""
 
 from __future__ import annotations
 

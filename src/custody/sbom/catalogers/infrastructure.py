@@ -34,14 +34,14 @@ def read_workflow(path: str, content: bytes) -> Iterator[Fact]:
     workflow = parse_workflow(content, path)
     if workflow.problems and not workflow.uses and "not readable" in workflow.problems[0].reason:
         raise ValueError(workflow.problems[0].reason)
-    said = {used: version for used, version in _PIN_COMMENT.findall(content.decode("utf-8", "replace"))}
+    said: dict[str, str] = dict(_PIN_COMMENT.findall(content.decode("utf-8", "replace")))
     for used in dict.fromkeys(workflow.uses):
         match = _ACTION.match(used)
         if match is None:
             if not used.startswith("docker://"):
                 yield unknown("GitHub action that cannot be named")
             continue
-        version = said.get(used, match[3])
+        version = said.get(used) or match[3]
         yield Fact(type="github", name=match[1], version=version, scope="build", evidence=f"uses: {used}")
 
 

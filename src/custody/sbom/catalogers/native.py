@@ -84,7 +84,8 @@ def read_manifest(path: str, content: bytes) -> Iterator[Fact]:
     document = json_object(path, content)
     pinned = {name: version for row in rows(document.get("overrides"))
               if (name := word(row.get("name"))) and (version := _version(row))}
-    for entry in document.get("dependencies") or ():
+    listed = document.get("dependencies")
+    for entry in listed if isinstance(listed, list) else ():
         name = word(entry) or word(table(entry).get("name"))
         if name and name not in pinned:
             yield unknown("vcpkg dependency without a version")

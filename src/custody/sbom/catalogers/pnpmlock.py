@@ -9,7 +9,7 @@ from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.documents import Table, indented, integrity, table, word
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_SLASHES = re.compile(r"(?:[^/]*/)??((?:@[^/]+/)?[^/@]+)/([^/_(]+)")
+_SLASHES = re.compile(r"(?:[^/@]*/)??((?:@[^/]+/)?[^/@]+)/([0-9][^/_(]*)(?:_.*)?", re.DOTALL)
 """`/name/1.0.0_peers`, of version 5; a registry of another's in front of it."""
 _GROUPS = ("dependencies", "optionalDependencies")
 
@@ -48,10 +48,10 @@ def _identity(key: str, row: Table) -> tuple[str, str] | None:
     name, version = word(row.get("name")), word(row.get("version"))
     bare = key.partition("(")[0].lstrip("/")
     at = bare.rfind("@", 1)
-    if at > 0 and not bare[at + 1:].startswith(("http", "git", "file", "link")) and "/" not in bare[at + 1:]:
-        name, version = name or bare[:at], version or bare[at + 1:]
-    elif match := _SLASHES.fullmatch(key.lstrip("/").partition("_")[0]):
+    if match := _SLASHES.fullmatch(bare):
         name, version = name or match[1], version or match[2]
+    elif at > 0 and not bare[at + 1:].startswith(("http", "git", "file", "link")) and "/" not in bare[at + 1:]:
+        name, version = name or bare[:at], version or bare[at + 1:]
     elif at > 0:
         name = name or bare[:at].rpartition("//")[2]
     return (name, version) if name else None

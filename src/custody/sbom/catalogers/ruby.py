@@ -1,4 +1,4 @@
-"""Ruby gems: installed specifications, Gemfile.lock, and specifications of sources (RubyGems, "Specification Reference")."""
+"""Ruby gems: specifications, installed and of sources (RubyGems, "Specification Reference"); Gemfile.lock."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _NEEDS = re.compile(rf"^\s*\w+\.add_(?:runtime_)?dependency\s*\(?\s*{_QUOTED}", 
 _WORD = re.compile(_QUOTED)
 _LOCKED = re.compile(r"([A-Za-z0-9][\w.-]*)(?: \(([^)]*)\))?(!)?\Z")
 _PLATFORM = re.compile(r"([0-9][0-9A-Za-z.]*)-(.+)\Z")
+_SUM = re.compile(r"(\S+) \(([^)]*)\) sha256=(\w+)")
 _SECTION = re.compile(r"[A-Z][A-Z ]*\Z")
 
 
@@ -72,8 +73,8 @@ def read_lock(_path: str, content: bytes) -> Iterator[Fact]:
                 gems.append((match[1], match[2] or "", section, []))
             elif gems:
                 gems[-1][3].append(match[1])
-        elif section == "CHECKSUMS" and (match := re.match(r"(\S+) \(([^)]*)\)(?: (sha256)=(\w+))?", bare)) and match[3]:
-            sums[match[1], match[2]] = hexadecimal("sha256", match[4])
+        elif section == "CHECKSUMS" and (match := _SUM.match(bare)):
+            sums[match[1], match[2]] = hexadecimal("sha256", match[3])
     if not gems and not section:
         raise ValueError("a lock file without gems")
     for name, version, _, needed in gems:
