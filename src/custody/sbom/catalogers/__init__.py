@@ -11,76 +11,58 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import (
+from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
     apk,
-    apple,
     binaries,
-    bunlock,
-    cargo,
-    composer,
-    conda,
-    cran,
-    dart,
-    denolock,
     dotnet,
     dpkg,
     embedded,
-    erlang,
-    functional,
-    golang,
-    infrastructure,
-    lua,
-    native,
+    java,
+    languages,
     npm,
-    npmlock,
     osrelease,
-    pnpmlock,
     python,
-    pythonlock,
-    requirements,
-    ruby,
-    yarnlock,
+    rpm,
 )
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
+from custody.sbom.catalogers.listed import Telling
 
 __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "linked", "places", "read", "store_path",
            "table", "unknown", "versions", "weight"]
 
-CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER,
-              ruby.INSTALLED, ruby.SOURCE, ruby.LOCK,
-              composer.INSTALLED, composer.LOCK, composer.PEAR,
-              cran.CATALOGER, cran.LOCK,
-              conda.CATALOGER, conda.ENVIRONMENT,
-              erlang.APPLICATION, erlang.METADATA, erlang.REBAR, erlang.MIX,
-              lua.INSTALLED, lua.SOURCE,
-              functional.OPAM, functional.OPAM_LOCK, functional.STACK, functional.FREEZE, functional.JULIA,
-              native.INFO, native.PORTS, native.LOCK, native.FILE, native.MANIFEST,
-              npmlock.CATALOGER, yarnlock.CATALOGER, pnpmlock.CATALOGER, bunlock.CATALOGER, denolock.CATALOGER,
-              pythonlock.CATALOGER, requirements.REQUIREMENTS, requirements.SETUP_CFG, requirements.SETUP_PY,
-              requirements.PYPROJECT,
-              golang.MOD, golang.VENDORED,
-              cargo.CATALOGER,
-              dart.CATALOGER, apple.SWIFT, apple.PODS,
-              infrastructure.PROVIDERS, infrastructure.WORKFLOWS)
+CATALOGERS = (
+    apk.CATALOGER,
+    dpkg.PACKAGES,
+    dpkg.COPYRIGHT,
+    python.CATALOGER,
+    npm.CATALOGER,
+    osrelease.CATALOGER,
+    embedded.CATALOGER,
+    dotnet.CATALOGER,
+    binaries.CATALOGER,
+    rpm.MANIFEST,
+    rpm.JOURNAL,
+    java.CATALOGER,
+    *languages.CATALOGERS,
+)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
 def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counted] = COUNTED, *,
           declared: bool = False) -> Table:
-    """These catalogers, and those of dpkg's lists, in which they say what to look for; without `declared` only those
-    that read what is installed. Raises ValueError.
+    """These catalogers, and those of the lists of dpkg and rpm, in which they say what to look for; without
+    `declared` only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
-    lists = dpkg.Lists("|".join(row.listed for row in rows if row.listed))
-    return Table((*catalogers, *lists.catalogers), counted)
+    telling = Telling("|".join(row.listed for row in rows if row.listed))
+    return Table((*catalogers, *dpkg.Lists(telling).catalogers, *rpm.Database(telling).catalogers), counted)
 
 
 _TABLE, _FOLDERS = table(), table(declared=True)
-LARGEST = max(row.largest for row in _FOLDERS.rows.values() if row.stream is None)
+LARGEST = max(row.largest for row in _FOLDERS.rows.values() if not row.seeks)
 """Bytes of a file that several catalogers read."""
 
 
