@@ -155,7 +155,8 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="github", osv="GitHub Actions", compared=_folded, grouped=True),
     Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True), Ecosystem(type="conda"),
     Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam"),
-    Ecosystem(type="conan"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"))}
+    Ecosystem(type="conan"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
+    Ecosystem(type="cpan", grouped=True))}
 """By the type of package URLs."""
 
 _DISTRIBUTIONS = (

@@ -216,6 +216,13 @@ end
     "PEAR package": ("usr/share/php/.registry/archive_tar.reg", 'a:3:{s:4:"name";s:11:"Archive_Tar";s:7:"channel";'
                      's:12:"pear.php.net";s:7:"version";a:2:{s:7:"release";s:6:"1.4.14";s:3:"api";s:5:"1.4.0";}'
                      's:7:"license";s:3:"BSD";}'),
+    "CPAN distribution": ("usr/local/lib/perl5/x86_64-linux/.meta/Mojo-JWT-0.9/install.json", '{"name": "Mojo::JWT", '
+                          '"dist": "Mojo-JWT-0.9", "version": "0.9", "pathname": "J/JB/JBERGER/Mojo-JWT-0.9.tar.gz"}'),
+    "perllocal": ("usr/local/lib/perl5/perllocal.pod", "=head2 Tue Mar  1 2022: C<Module> L<Try::Tiny|Try::Tiny>\n\n"
+                  "=over 4\n\n=item *\n\nC<VERSION: 0.30>\n\n=back\n\n=head2 Wed: C<Module> L<Try::Tiny|Try::Tiny>\n\n"
+                  "C<VERSION: 0.31>\n"),
+    "direct_url.json": ("s/x-1.dist-info/direct_url.json", '{"url": "https://u:p@example.org/x.git", '
+                        '"vcs_info": {"vcs": "git", "commit_id": "abc"}}'),
     "R package": ("usr/lib/R/library/MASS/DESCRIPTION", "Package: MASS\nVersion: 7.3-58.2\nDepends: R (>= 3.3.0),\n"
                   "        grDevices, stats\nImports: methods\nLicense: GPL-2 | GPL-3\nMaintainer: B <b@example.org>\n"),
     "renv lock": ("renv.lock", '{"R": {"Version": "4.2.2"}, "Packages": {"R6": {"Package": "R6", "Version": "2.5.1", '

@@ -131,7 +131,7 @@ SILENT = {
     "WordPress plugin": ["app/wp-content/plugins/akismet/akismet.php"], "WordPress": ["app/wp-includes/version.php"],
     "Bitnami component": ["opt/bitnami/redis/.spdx-redis.spdx"],
     "Chisel manifest": ["var/lib/chisel/manifest.wall"], "opkg package": ["usr/lib/opkg/info/curl.control"],
-    "Python egg": ["opt/a-1.egg"], "Python package in development": ["s/a.egg-link"],
+    "unreadable Python egg file": ["opt/a-1.egg"], "Python package in development": ["s/a.egg-link"],
     "Python package without metadata": ["s/a-1.dist-info/RECORD", "s/b-1.dist-info/WHEEL"],
     "npm package without package.json": ["app/node_modules/left-pad/index.js", "app/node_modules/@s/x/index.mjs"],
     "apk packages without a database": ["etc/apk/world"],

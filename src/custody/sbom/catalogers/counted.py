@@ -15,7 +15,6 @@ COUNTED = (
     Counted(kind=".NET dependencies", listed=r"\.deps\.json\Z", paths=(ending("json", pattern=r".*\.deps\.json"),)),
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
-    Counted(kind="Python egg", paths=(ending("egg", pattern=r".*[^/]\.egg"),)),
     Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
     Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
         named("index.js", "index.cjs", "index.mjs",

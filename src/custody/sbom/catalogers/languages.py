@@ -18,7 +18,9 @@ from custody.sbom.catalogers import (
     lua,
     native,
     npmlock,
+    perl,
     pnpmlock,
+    python,
     pythonlock,
     requirements,
     ruby,
@@ -26,6 +28,8 @@ from custody.sbom.catalogers import (
 )
 
 CATALOGERS = (
+    python.EGG, python.DIRECT_URL,
+    perl.INSTALLED, perl.LOCAL,
     ruby.INSTALLED, ruby.SOURCE, ruby.LOCK,
     composer.INSTALLED, composer.LOCK, composer.PEAR,
     cran.CATALOGER, cran.LOCK,
