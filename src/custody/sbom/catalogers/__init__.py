@@ -18,6 +18,7 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     dpkg,
     embedded,
     java,
+    languages,
     npm,
     osrelease,
     python,
@@ -44,6 +45,7 @@ CATALOGERS = (
     rpm.MANIFEST,
     rpm.JOURNAL,
     java.CATALOGER,
+    *languages.CATALOGERS,
 )
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
