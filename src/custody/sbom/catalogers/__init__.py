@@ -11,7 +11,25 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python, rpm
+from custody.sbom.catalogers import (
+    apk,
+    binaries,
+    bitnami,
+    chisel,
+    dotnet,
+    dpkg,
+    embedded,
+    homebrew,
+    kernel,
+    npm,
+    opkg,
+    osrelease,
+    pacman,
+    portage,
+    python,
+    rpm,
+    snap,
+)
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
@@ -21,7 +39,9 @@ __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "
            "table", "unknown", "versions", "weight"]
 
 CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER, rpm.MANIFEST, rpm.JOURNAL)
+              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER, rpm.MANIFEST, rpm.JOURNAL,
+              pacman.CATALOGER, portage.LICENSE, opkg.CATALOGER, snap.CATALOGER, homebrew.CATALOGER, bitnami.CATALOGER,
+              kernel.CATALOGER, kernel.FOLDER, kernel.MODULE)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
@@ -33,7 +53,8 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
     catalogers = [row for row in catalogers if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
     telling = Telling("|".join(row.listed for row in rows if row.listed))
-    return Table((*catalogers, *dpkg.Lists(telling).catalogers, *rpm.Database(telling).catalogers), counted)
+    lists = (dpkg.Lists, rpm.Database, pacman.Lists, portage.Packages, opkg.Lists, chisel.Manifest)
+    return Table((*catalogers, *(row for make in lists for row in make(telling).catalogers)), counted)
 
 
 _TABLE, _FOLDERS = table(), table(declared=True)
