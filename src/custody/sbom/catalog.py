@@ -311,6 +311,7 @@ def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
             qualifiers["epoch"], _, version = version.partition(":")
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
-        return purls.build(fact.type, fact.name, namespace=vendor, version=version, qualifiers=qualifiers)
+        space, name = row.split(fact.name) if row.grouped else (vendor, fact.name)
+        return purls.build(fact.type, name, namespace=space, version=version, qualifiers=qualifiers)
     space, name = row.split(fact.name)
     return purls.build(fact.type, name, namespace=space, version=fact.version, qualifiers=dict(fact.qualifiers))
