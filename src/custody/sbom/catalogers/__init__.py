@@ -11,7 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, java, npm, osrelease, python
+from custody.sbom.catalogers import (
+    apk,
+    binaries,
+    dotnet,
+    dpkg,
+    embedded,
+    java,
+    javaprojects,
+    jvm,
+    npm,
+    osrelease,
+    python,
+)
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
@@ -21,7 +33,8 @@ __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "
 
 CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
               embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER,
-              java.CATALOGER)
+              java.CATALOGER, jvm.CATALOGER, javaprojects.MAVEN, javaprojects.GRADLE, javaprojects.SBT,
+              javaprojects.IVY)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 

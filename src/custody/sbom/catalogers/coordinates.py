@@ -160,7 +160,7 @@ def symbolic_name(manifest: Mapping[str, str]) -> str:
 
 
 def _agrees(manifest: Mapping[str, str], file: FileName) -> bool:
-    """Whether the title and version of a manifest are those of the file: it may be that of something that was put in."""
+    """Whether title or version of a manifest are those of the file: it may be that of something that was put in."""
     words = set(re.split(r"[^a-z0-9]+", manifest.get("implementation-title", "").lower()))
     return manifest.get("implementation-version", "") == file.version or set(
         re.split(r"[^a-z0-9]+", file.name.lower())) <= words

@@ -15,8 +15,6 @@ COUNTED = (
         named("Packages.db", pattern=r"(?:.*/)?rpm/Packages\.db", examples=("rpm/Packages.db",)),
         named("rpmdb.sqlite", examples=("rpm/rpmdb.sqlite",)),
         named("container-manifest-2", examples=("rpmmanifest/container-manifest-2",)))),
-    Counted(kind="Java runtime", listed=r"/release\Z", paths=(
-        named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
     Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
         ending("gemspec", pattern=r"(?:.*/)?specifications/.*", examples=("specifications/a.gemspec",)),)),
     Counted(kind="Composer packages", listed=r"/composer/installed\.json\Z", paths=(

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from custody.formats import jar, pom
+from custody.ecosystems import of_type
+from custody.formats import jar, pom, purl
 from custody.formats.zip import Archive, Member
 from custody.sbom.catalogers import coordinates
 from custody.sbom.catalogers.cataloger import Cataloger, ending
@@ -161,7 +162,8 @@ def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inne
         return
     try:
         if part := archive.stored(member):
-            yield from _kept(_archive(_Place(place.file, *part, member.name, within, place.depth + 1), spent), within, inner)
+            facts = _archive(_Place(place.file, *part, member.name, within, place.depth + 1), spent)
+            yield from _kept(facts, within, inner)
             return
         if member.size > _RATIO_FROM and member.size > _RATIO * member.packed:
             raise ValueError("an archive that is packed beyond all reason")
@@ -269,8 +271,9 @@ def _maker(contents: _Contents | None, project: pom.Pom | None) -> str:
 
 
 def _url(fact: Fact) -> str:
-    """What a fact is found by among those that others need."""
-    return f"{fact.name}@{fact.version}"
+    namespace, name = of_type(fact.type).split(fact.name)
+    return str(purl.build(fact.type, name, namespace=namespace, version=fact.version,
+                          qualifiers=dict(fact.qualifiers)))
 
 
 def _has(contents: _Contents, start: str) -> bool:
