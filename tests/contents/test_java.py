@@ -254,3 +254,22 @@ def test_latin_names_and_members_twice(tmp_path: Path) -> None:
     content = out.getvalue().replace("caf\u00e9".encode(), b"caf\xe9\xff")
     bom = found(tmp_path, ("a-1.jar", content))
     assert {"pkg:maven/g/a@1", "pkg:maven/g/b@2"} < purls(bom)
+
+
+def test_links_in_a_repository_say_what_an_archive_is(tmp_path: Path) -> None:
+    """As Debian has them; one of them calls the version by Debian's name for any."""
+    repository = "usr/share/maven-repo/org/springframework/spring-core"
+    links: list[Member] = [(f"{repository}/{version}/spring-core-{version}.jar", ("symlink", "/usr/share/java/s3.jar"))
+                           for version in ("debian", "4.x", "4.3.30.RELEASE")]
+    bom = found(tmp_path, ("usr/share/java/s3.jar", jar({}, manifest={})), *links)
+    package = only(bom)
+    assert package.purl == "pkg:maven/org.springframework/spring-core@4.3.30.RELEASE"
+    assert [(place.path, place.evidence) for place in package.locations] == [
+        ("usr/share/java/s3.jar", "link in a repository")]
+    assert kinds(bom) == {}
+
+
+def test_no_link_says_what_an_archive_with_project_files_is(tmp_path: Path) -> None:
+    bom = found(tmp_path, ("usr/a-1.jar", library("org.a", "a", "1")),
+                ("m2/repository/org/b/b/2/b-2.jar", ("symlink", "/usr/a-1.jar")))
+    assert purls(bom) == {"pkg:maven/org.a/a@1"}

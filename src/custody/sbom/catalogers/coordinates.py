@@ -31,7 +31,10 @@ _REPOSITORY = re.compile(
 _GRADLE = re.compile(r"(?:.*/)?files-2\.1/(?P<group>[^/]+)/(?P<name>[^/]+)/(?P<version>[^/]+)/[0-9a-f]{30,40}/[^/]+\Z")
 _IVY = re.compile(r"(?:.*/)?(?:\.ivy2|ivy)/cache/(?P<group>[^/]+)/(?P<name>[^/]+)/(?:jars|bundles|wars|eclipse-plugins)"
                   r"/(?P=name)-(?P<version>[^/]+)\.jar\Z")
-_UNRESOLVED = ("${", "@")
+_VENDOR_ID, _SYMBOLIC, _CLASSES = "Implementation-Vendor-Id", "Bundle-SymbolicName", "file name and classes"
+NAME_ONLY = "file name"
+WEAK = frozenset((_VENDOR_ID, _SYMBOLIC, _CLASSES, NAME_ONLY))
+"""Evidence that the name of the file is a part of, which whoever packaged it may have changed."""
 _NO_GROUPS = frozenset(("org.apache", "com.sun", "com.oracle", "org.jboss", "org.codehaus", "com.ibm", "org.eclipse",
                         "com.google", "com.sun.xml", "net.java", "net.java.dev", "org.glassfish"))
 """Who made it, and no group of any artifact: many projects write so into the manifest."""
@@ -133,9 +136,9 @@ def of_manifest(manifest: Mapping[str, str], file: FileName) -> Coordinates | No
     group = _of_symbolic(stated, name)
     if not group and _GROUP.match(vendor) and vendor not in _NO_GROUPS and (
             not stated or stated == vendor or stated.startswith(f"{vendor}.")) and _agrees(manifest, file):
-        return _checked(vendor, name, version, "Implementation-Vendor-Id")
+        return _checked(vendor, name, version, _VENDOR_ID)
     if group and group not in _NO_GROUPS:
-        return _checked(group, name, version, "Bundle-SymbolicName")
+        return _checked(group, name, version, _SYMBOLIC)
     return None
 
 
@@ -144,7 +147,7 @@ def of_known(file: FileName, manifest: Mapping[str, str], has: Callable[[str], b
     known = KNOWN.get(file.name)
     if known is None or not has(known[1]):
         return None
-    return _checked(known[0], file.name, version_of(manifest, file), "file name and classes")
+    return _checked(known[0], file.name, version_of(manifest, file), _CLASSES)
 
 
 def version_of(manifest: Mapping[str, str], file: FileName) -> str:

@@ -25,6 +25,8 @@ _ARCHIVES = ("jar", "war", "ear", "par", "sar", "nar", "kar", "far", "hpi", "jpi
 _NESTED = tuple(f".{ending}".encode() for ending in _ARCHIVES)
 _TOLD = re.compile(rb"(?i:(?:.*/)?pom\.(?:properties|xml)|META-INF/MANIFEST\.MF)\Z", re.DOTALL)
 _PROJECT = re.compile(r"(?:.*/)?META-INF/maven/(?P<group>[^/]+)/(?P<name>[^/]+)/pom\.xml\Z", re.DOTALL)
+ALONE = "Java archive without coordinates"
+"""The kind of what is listed by the name of its file, and that no advisory can speak of."""
 _MANIFEST = "meta-inf/manifest.mf"
 _SPOOL = 8 << 20
 _PIECE = 1 << 20
@@ -147,11 +149,11 @@ def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, pla
     elif contents.classes or not inner:
         version = coordinates.version_of(contents.manifest, name)
         if not contents.nested:  # what has others in it is an application, of which no advisory speaks
-            yield unknown("Java archive without coordinates")
+            yield unknown(ALONE)
         if name.name:
             yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
                        licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
-                       evidence="file name")
+                       evidence=coordinates.NAME_ONLY)
 
 
 def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inner: list[str]) -> Iterator[Fact]:
