@@ -171,6 +171,8 @@ def test_an_application_without_coordinates_is_no_gap(tmp_path: Path) -> None:
     ("org.eclipse.core.runtime_3.7.0.v2011.jar", ("org.eclipse.core.runtime", "3.7.0.v2011", "")),
     ("app.jar", ("app", "", "")), ("json4s-core_2.12.jar", ("json4s-core_2.12", "", "")),
     ("a-1.0-SNAPSHOT-sources.jar", ("a", "1.0-SNAPSHOT", "sources")),
+    ("netty-transport-native-epoll.jar", ("netty-transport-native-epoll", "", "")),
+    ("a-2.0-all.jar", ("a", "2.0", "all")), ("netty-all.jar", ("netty-all", "", "")),
     ("-1.jar", ("-1", "", "")), (".jar", (".jar", "", ""))])
 def test_names_of_files(name: str, expected: tuple[str, str, str]) -> None:
     told = file_name(f"some/folder-1.0/{name}")

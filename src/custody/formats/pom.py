@@ -123,7 +123,9 @@ def _pom(reading: _Reading) -> Pom:
 
     def told(text: str) -> str:
         for _ in range(_ROUNDS):
-            said = _VARIABLE.sub(lambda match: values.get(match[1]) or match[0], text, _VARIABLES)[:_COORDINATE]
+            if len(text) > _COORDINATE:
+                return ""
+            said = _VARIABLE.sub(lambda match: values.get(match[1]) or match[0], text, _VARIABLES)
             if said == text:
                 break
             text = said

@@ -35,6 +35,8 @@ _VENDOR_ID, _SYMBOLIC, _CLASSES = "Implementation-Vendor-Id", "Bundle-SymbolicNa
 NAME_ONLY = "file name"
 WEAK = frozenset((_VENDOR_ID, _SYMBOLIC, _CLASSES, NAME_ONLY))
 """Evidence that the name of the file is a part of, which whoever packaged it may have changed."""
+_LONGEST = 255
+"""Characters of a name: no file system has longer ones."""
 _NO_GROUPS = frozenset(("org.apache", "com.sun", "com.oracle", "org.jboss", "org.codehaus", "com.ibm", "org.eclipse",
                         "com.google", "com.sun.xml", "net.java", "net.java.dev", "org.glassfish"))
 """Who made it, and no group of any artifact: many projects write so into the manifest."""
@@ -69,18 +71,22 @@ def valid(group: str, name: str, version: str) -> bool:
 def file_name(path: str) -> FileName:
     """Name and version are parted at the first `-` after which all is of a version: digits, and the words that are."""
     base = path.rpartition("/")[2]
-    stem = base.rpartition(".")[0] or base
+    stem = (base.rpartition(".")[0] or base)[-_LONGEST:]
     match = _CLASSIFIER.search(stem)
-    rest, classifier = (stem[:match.start()], match["classifier"]) if match else (stem, "")
-    places = [(match.start(), match.end()) for match in _DIGIT.finditer(rest) if match.start()]
+    if match and (parted := _parted(stem[:match.start()])):
+        return FileName(stem, *parted, match["classifier"])
+    return FileName(stem, *(_parted(stem) or (stem, "")))
+
+
+def _parted(stem: str) -> tuple[str, str] | None:
+    places = [(match.start(), match.end()) for match in _DIGIT.finditer(stem) if match.start()]
     for start, end in places:
-        if all(_SUFFIX.match(word) for word in rest[end:].split("-")):
-            return FileName(stem, rest[:start], rest[start + 1:], classifier)
-    if len(places) == 1 and (start := places[0][0]):
-        return FileName(stem, rest[:start], rest[start + 1:], classifier)
-    if match := _UNDERSCORE.match(rest):
-        return FileName(stem, match["name"], match["version"], classifier)
-    return FileName(stem, rest, "", classifier)
+        if all(_SUFFIX.match(word) for word in stem[end:].split("-")):
+            return stem[:start], stem[start + 1:]
+    if len(places) == 1:
+        return stem[:places[0][0]], stem[places[0][0] + 1:]
+    match = _UNDERSCORE.match(stem)
+    return (match["name"], match["version"]) if match else None
 
 
 def of_place(path: str) -> Coordinates | None:

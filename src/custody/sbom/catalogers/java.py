@@ -37,7 +37,7 @@ _DEEPEST = 10
 _RATIO, _RATIO_FROM = 200, 32 << 20
 _UNPACKED = 2 << 30
 """Bytes of packed archives within one file of an image, altogether."""
-_NESTED_MOST, _PROJECTS, _NEEDS = 20_000, 5_000, 2_000
+_NESTED_MOST, _PROJECTS, _NEEDS = 5_000, 5_000, 2_000
 _ENTRY, _XML, _INFLATED = 60, 6, 8
 """Work: of a member of a directory, of a byte of XML; and how many bytes are hashed or inflated in that of one."""
 
