@@ -44,12 +44,12 @@ def test_zero_coverage_gate(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["scan", target, "--fail-on", "low", "-o", "table", "-o", "cosign-vuln=vuln.json"]) == 4
     out, err = capsys.readouterr()
     assert out == "nothing was scanned\n"
-    assert "warning: not catalogued: rpm database: 1\n" in err
-    assert "error: not everything was scanned: the image: no package was found in it; rpm database: 1 not catal" in err
+    assert "warning: not catalogued: unreadable rpm file: 1\n" in err
+    assert "error: not everything was scanned: the image: no package was found in it; unreadable rpm file: 1 " in err
     coverage = json.loads(Path("vuln.json").read_text())["scanner"]["result"]["coverage"]
     assert [gap["kind"] for gap in coverage["gaps"]] == ["nothing-catalogued", "not-catalogued"]
     assert coverage["notCatalogued"] == [
-        {"kind": "rpm database", "count": 1, "examples": ["var/lib/rpm/rpmdb.sqlite"], "owner": ""}]
+        {"kind": "unreadable rpm file", "count": 1, "examples": ["var/lib/rpm/rpmdb.sqlite"], "owner": ""}]
     assert run(["scan", target, "--fail-on", "low", "--allow-gaps"]) == 0
     assert run(["scan", target]) == 0
 
@@ -124,8 +124,9 @@ SILENT = {
                           "app/composer.lock"],
     ".NET dependencies": ["app/App.deps.json"],
     ".NET assembly": ["app/Newtonsoft.Json.dll", "app/web.exe", "app/OLD.DLL"],
-    "rpm database": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages",
-                     "rootfs/usr/share/rpm/rpmdb.sqlite", "mnt/rpm/Packages", "opt/x/container-manifest-2"],
+    "unreadable rpm file": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages",
+                            "rootfs/usr/share/rpm/rpmdb.sqlite", "mnt/rpm/Packages"],
+    "rpm package without a name, a version or a release": ["opt/x/container-manifest-2"],
     "pacman package": ["var/lib/pacman/local/x-1/desc"], "Portage package": ["var/db/pkg/a/b-1/CONTENTS"],
     "R package": ["usr/lib/R/library/x/DESCRIPTION", "usr/local/lib/R/site-library/y/DESCRIPTION",
                   "root/R/x86_64-pc-linux-gnu-library/4.1/z/DESCRIPTION", "app/renv/library/R-4/x/y/DESCRIPTION"],

@@ -10,11 +10,6 @@ STORE = "Nix store path"
 """Each once a layer: no single file stands for it, so that nobody looks for a name."""
 
 COUNTED = (
-    Counted(kind="rpm database", places=("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"), paths=(
-        named("Packages", pattern=r"(?:.*/)?rpm/Packages", examples=("rpm/Packages",)),
-        named("Packages.db", pattern=r"(?:.*/)?rpm/Packages\.db", examples=("rpm/Packages.db",)),
-        named("rpmdb.sqlite", examples=("rpm/rpmdb.sqlite",)),
-        named("container-manifest-2", examples=("rpmmanifest/container-manifest-2",)))),
     Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
         ending("gemspec", pattern=r"(?:.*/)?specifications/.*", examples=("specifications/a.gemspec",)),)),
     Counted(kind="Composer packages", listed=r"/composer/installed\.json\Z", paths=(
