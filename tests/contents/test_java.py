@@ -11,7 +11,7 @@ import pytest
 from custody.formats.bom import Catalog, Package
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers.coordinates import file_name, of_place
-from tests.contents.images import Member, image
+from tests.contents.images import Member, go_program, image
 from tests.contents.jars import jar, library, project, properties
 
 _CORE = library("org.apache.logging.log4j", "log4j-core", "2.14.1")
@@ -221,6 +221,13 @@ def test_zip_files_that_are_not_java_say_nothing(tmp_path: Path) -> None:
     assert (bom.packages, bom.unknowns) == ((), ())
     bom = found(tmp_path / "j", ("dist.zip", jar({"lib/log4j-core-2.14.1.jar": _CORE}, manifest={}, classes="")))
     assert purls(bom) == {"pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1"}
+
+
+def test_programs_that_are_called_like_an_ending(tmp_path: Path) -> None:
+    bom = found(tmp_path, *((f"usr/bin/{name}", go_program("mod\ta\tv1\n")) for name in ("jar", "zip", "rar", "far")))
+    assert {place.path for package in bom.packages for place in package.locations} == {
+        "usr/bin/jar", "usr/bin/zip", "usr/bin/rar", "usr/bin/far"}
+    assert bom.unknowns == ()
 
 
 def test_licences_and_makers_of_a_manifest(tmp_path: Path) -> None:

@@ -295,4 +295,4 @@ def _sha1(place: _Place) -> str:
 
 CATALOGER = Cataloger(
     name="Java archive", version=1, types=("maven", "generic"), search=read, largest=2 << 30,
-    listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(ending(*_ARCHIVES, "zip"),))
+    listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(ending(*_ARCHIVES, "zip", pattern=r".*\.[^/]+"),))
