@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from custody.cli.run import run
 from custody.formats.bom import Catalog, Package
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers.coordinates import file_name, of_place
-from tests.contents.images import Member, go_program, image
+from tests.contents.images import Member, go_program, image, layout, tar
 from tests.contents.jars import jar, library, project, properties
+from tests.contents.test_scan import CRITICAL, record
 
 _CORE = library("org.apache.logging.log4j", "log4j-core", "2.14.1")
 
@@ -256,7 +260,6 @@ def test_what_new_relic_weaves_is_not_there(tmp_path: Path) -> None:
 
 
 def test_latin_names_and_members_twice(tmp_path: Path) -> None:
-    import zipfile
     out = io.BytesIO(jar({"caf\u00e9.jar": _CORE, **properties("g", "a", "1")}))
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(out, "a") as archive:
         archive.writestr("META-INF/maven/g/a/pom.properties", "groupId=g\nartifactId=b\nversion=2\n")
@@ -282,3 +285,20 @@ def test_no_link_says_what_an_archive_with_project_files_is(tmp_path: Path) -> N
     bom = found(tmp_path, ("usr/a-1.jar", library("org.a", "a", "1")),
                 ("m2/repository/org/b/b/2/b-2.jar", ("symlink", "/usr/a-1.jar")))
     assert purls(bom) == {"pkg:maven/org.a/a@1"}
+
+
+def test_a_vulnerable_library_three_deep_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = jar({"BOOT-INF/lib/log4j-core-2.14.1.jar": _CORE})
+    layout(Path("image"), [tar([("srv/app.ear", jar({"app.war": jar({"WEB-INF/lib/boot.jar": inner})}))])])
+    Path("records").mkdir()
+    Path("records/a.json").write_text(json.dumps(record(
+        "GHSA-jfh8-c2jp-5v3q", [{"introduced": "2.13.0"}, {"fixed": "2.15.0"}], ecosystem="Maven",
+        package="org.apache.logging.log4j:log4j-core", severity=[CRITICAL])))
+    assert run(["db", "import", "records"]) == 0
+    capsys.readouterr()
+    assert run(["scan", "oci:image", "-o", "json"]) == 0
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["id"], finding["purl"]) == (
+        "GHSA-jfh8-c2jp-5v3q", "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1")

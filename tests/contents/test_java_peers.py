@@ -107,7 +107,6 @@ def trivys(root: Path, tmp_path: Path) -> _Said:
 
 def rule(package: tuple[str, str], left: _Said, right: _Said, peer_name: str, side: str) -> str | None:
     """Which rule explains a package that only the left has."""
-    name, version = package
     if peer_name == "trivy":
         return "java-no-database" if side == "custody" and left.evidence[package] != "pom.properties" else None
     if side == "custody" and left.evidence[package] == "pom.xml":
@@ -117,11 +116,7 @@ def rule(package: tuple[str, str], left: _Said, right: _Said, peer_name: str, si
         if side == "custody":
             return "java-no-guess" if left.evidence[package] == "file name" else "java-coordinates"
         return "java-guessed"
-    last = name.rpartition("/")[2]
-    if side == "custody" and not any(other.rpartition("/")[2] == last and said == version
-                                     for other, said in right.packages):
-        return "java-no-manifest"
-    return None
+    return "java-no-manifest" if side == "custody" else None
 
 
 def trees() -> Iterator[str]:

@@ -28,8 +28,9 @@ def placed(files: Mapping[str, Visible], tree: Filesystem) -> dict[str, Visible]
     for link in sorted(tree.links()):
         told = of_place(link) if link.endswith("ar") else None
         path = tree.find(link) if told is not None else None
-        if told is not None and path in weak and not _SERIES.match(told.version):
-            links.setdefault(path, told)
+        if told is not None and path in weak and not _SERIES.match(told.version) and (
+                path not in links or "." not in links[path].group):  # one of a domain, not what it was called long ago
+            links[path] = told
     return {path: Visible(tuple(_named(seen.facts, links[path])), seen.layer) if path in links else seen
             for path, seen in files.items()}
 

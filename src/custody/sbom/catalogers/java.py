@@ -146,14 +146,14 @@ def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, pla
     needs = tuple(dict.fromkeys(inner[:_NEEDS]))
     if chosen is not None:
         yield _fact(chosen, contents, (chosen.group, chosen.name), place, "", needs, hashes, name.classifier)
-    elif contents.classes or not inner:
+        return
+    if not contents.nested and (contents.classes or not inner):
+        yield unknown(ALONE)  # what has others in it is an application, of which no advisory speaks
+    if name.name and not place.path.lower().endswith(".zip"):
         version = coordinates.version_of(contents.manifest, name)
-        if not contents.nested:  # what has others in it is an application, of which no advisory speaks
-            yield unknown(ALONE)
-        if name.name:
-            yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
-                       licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
-                       evidence=coordinates.NAME_ONLY)
+        yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
+                   licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
+                   evidence=coordinates.NAME_ONLY)
 
 
 def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inner: list[str]) -> Iterator[Fact]:
