@@ -19,7 +19,7 @@ from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import dependencies, links
+from custody.sbom import dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.fact import LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
@@ -183,7 +183,7 @@ class _Gathered:
 
 
 def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
-    files = tree.files()
+    files = repositories.placed(tree.files(), tree)
     distribution = _distribution(files, tree)
     by_purl: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []

@@ -21,6 +21,8 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     embedded,
     homebrew,
     java,
+    javaprojects,
+    jvm,
     kernel,
     languages,
     npm,
@@ -63,6 +65,11 @@ CATALOGERS = (
     kernel.CATALOGER,
     kernel.FOLDER,
     kernel.MODULE,
+    jvm.CATALOGER,
+    javaprojects.MAVEN,
+    javaprojects.GRADLE,
+    javaprojects.SBT,
+    javaprojects.IVY,
 )
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
