@@ -131,6 +131,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="cran", osv="CRAN", order="dotted", compared=_folded),
     Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
+    Ecosystem(type="generic"),
     Ecosystem(type="julia", osv="Julia", order="semver"),
     Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
 """By the type of package URLs."""

@@ -12,7 +12,7 @@ import pytest
 from custody.cli.run import run
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers import dotnet
-from tests.contents.images import METADATA, OS_RELEASE, STATUS, Member, image, layout, tar
+from tests.contents.images import METADATA, OS_RELEASE, STATUS, Member, elf, image, layout, tar
 from tests.contents.test_scan import CRITICAL, record
 
 VENDOR = b"Package: searchd\nStatus: install ok installed\nArchitecture: amd64\nVersion: 7.1-1\n"
@@ -144,7 +144,6 @@ SILENT = {
     "apk packages without a database": ["etc/apk/world"],
     "Linux kernel module": ["lib/modules/6/x.ko", "m/y.ko.xz"],
     "machine learning model": ["models/x.gguf"], "Homebrew formula": ["home/Cellar/jq/1.7/.brew/jq.rb"],
-    "program without a package": ["usr/local/bin/node", "usr/local/bin/python3.12", "usr/sbin/nginx", "bin/busybox"],
 }
 
 
@@ -181,9 +180,9 @@ def test_distroless_images_say_who_installed_what(tmp_path: Path) -> None:
     found = catalog(image(tmp_path / "i", [
         ("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status.d/python3", b"Package: python3.11\nVersion: 3.11.2-6\n"),
         ("var/lib/dpkg/status.d/python3.11.md5sums", b"0123456789abcdef0123456789abcdef  usr/bin/python3.11\n"),
-        ("usr/bin/python3.11", b"x")]))
-    assert [str(unknown) for unknown in found.unknowns] == [
-        "program without a package: 1, installed by pkg:deb/debian/python3.11@3.11.2-6?distro=debian-12"]
+        ("usr/bin/python3.11", elf({".rodata": b"\0" + b"3.11.2\0"}))]))
+    assert ([package.name for package in found.packages], found.unknowns) == (["python3.11"], ())
+    assert found.coverage and (found.coverage.programs, found.coverage.identified) == (1, 1)
 
 
 def pe(address: int, magic: int = 0x20B, count: int = 16) -> bytes:

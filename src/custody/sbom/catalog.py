@@ -19,15 +19,15 @@ from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import dependencies, links
+from custody.sbom import coverage, dependencies, links
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
+from custody.sbom.catalogers.fact import LICENSES, MARKERS, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts, read_layer
 from custody.sbom.limits import FullError, Limits
-from custody.sbom.ownership import owners
+from custody.sbom.ownership import installed, owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
@@ -199,8 +199,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         for fact in seen.facts:
             if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
-            if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
-                continue
+            if fact.type in MARKERS or (fact.type == "generic" and fact.evidence and path in owned):
+                continue  # a version string says nothing that the distribution's package does not say better
             if beyond is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
                 unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                 continue
@@ -229,6 +229,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         edges = {}
         unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
     _bundle(placed, by_purl, edges)
+    covered, nobodys = coverage.judge(files, installed(files), placed)
+    unknowns.update({(kind, ""): paths for kind, paths in nobodys.items()})
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}
     return Catalog(
@@ -238,7 +240,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         layers=subject.blobs,
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
-                       for (kind, owner), paths in sorted(unknowns.items())))
+                       for (kind, owner), paths in sorted(unknowns.items())), coverage=covered)
 
 
 def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:

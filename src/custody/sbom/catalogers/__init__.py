@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python
+from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python, record
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
@@ -20,7 +20,7 @@ __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "
            "table", "unknown", "versions", "weight"]
 
 CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER)
+              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER, record.CATALOGER)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
@@ -36,7 +36,7 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
 
 
 _TABLE, _FOLDERS = table(), table(declared=True)
-LARGEST = max(row.largest for row in _FOLDERS.rows.values() if row.stream is None)
+LARGEST = max(row.largest for row in _FOLDERS.rows.values() if row.stream is row.program is None)
 """Bytes of a file that several catalogers read."""
 
 

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from custody.kit import strictjson
 from custody.sbom.catalogers.cataloger import Cataloger
-from custody.sbom.catalogers.fact import Fact, unknown
+from custody.sbom.catalogers.classes import CLASSES
+from custody.sbom.catalogers.fact import PROGRAM, Fact, unknown
 
 _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
@@ -27,6 +28,7 @@ _LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 ELF = b"\x7fELF"
 _FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
                       b"\xca\xfe\xba\xbe"))
+_LIBRARY = re.compile(r"\.(?:so[.0-9]*|node|dylib)\Z")
 _NO_BITS = 8
 _HEAD = 64 << 10
 _PIECE = 1 << 20
@@ -174,5 +176,20 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
     return section[place:place + length], place + length
 
 
-CATALOGER = Cataloger(name="program", version=1, types=("golang", "cargo"), stream=read,
-                      listed=r"/s?bin/[^/]+\Z|/[^/]+\.so\Z")
+def read_program(path: str, file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
+    """As `read`, with what the file says itself to be; each executable and library is one fact more."""
+    yield from _kind(path, file)
+    yield from CLASSES.read(path, file, spend)
+    yield from read(file, spend)
+
+
+def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
+    """ELF files of type EXEC and DYN (System V ABI, "ELF Header"): no object files, no modules of the kernel."""
+    head = _at(file, 0, 18)
+    if head[:4] == ELF and head[16:18] in (b"\2\0", b"\3\0", b"\0\2", b"\0\3"):
+        library = _LIBRARY.search(path.rpartition("/")[2]) is not None
+        yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
+
+
+CATALOGER = Cataloger(name="program", version=2, types=("golang", "cargo", "generic"), program=read_program,
+                      listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")

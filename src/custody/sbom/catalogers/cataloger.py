@@ -72,6 +72,8 @@ class Cataloger(Wanted):
     stream: Callable[[BinaryIO, _Spend], Iterator[Fact]] | None = None
     """In place of `read`: of a file that can be sought in, and may be large; it says what `work` it is about to do.
     Without `paths` what is made of programs, which are known by their first bytes."""
+    program: Callable[[str, BinaryIO, _Spend], Iterator[Fact]] | None = None
+    """As `stream`, for a cataloger that needs the path too."""
     declares: bool = False
     """It reads what is asked for, not what is there: lock files and manifests. Images are not looked through for them,
     folders of sources are; its facts are `declared`."""
@@ -97,6 +99,8 @@ class Cataloger(Wanted):
         """Raises TypeError for a fact of a type that the cataloger does not declare: its package URL would be wrong."""
         if isinstance(content, bytes):
             source = self.read(path, content) if self.read else ()
+        elif self.program is not None:
+            source = self.program(path, content, spend)
         else:
             source = self.stream(content, spend) if self.stream else ()
         for fact in source:

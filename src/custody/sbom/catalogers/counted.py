@@ -62,15 +62,6 @@ COUNTED = (
     Counted(kind="Bitnami component", paths=(ending("spdx", pattern=r"opt/bitnami/(?:.*/)?\.spdx-[^/]+"),)),
     Counted(kind="machine learning model", paths=(ending("gguf"),)),
     Counted(kind="Homebrew formula", paths=(ending("rb", pattern=r"(?:.*/)?Cellar/[^/]+/[^/]+/\.brew/[^/]+"),)),
-    # Programs that images install by hand; those of Go and Rust are read, those of a distribution are its own.
-    Counted(kind="program without a package", paths=(
-        named("node", "php", "php-fpm", "ruby", "perl", "nginx", "httpd", "redis-server", "valkey-server", "postgres",
-              "mysqld", "mariadbd", "mongod", "haproxy", "memcached", "envoy", "erl", "julia", "python2.7",
-              *(f"python3.{minor}" for minor in range(4, 21)),
-              pattern=r"(?:.*/)?s?bin/[^/]+", examples=("bin/node", "sbin/node")),
-        named("busybox", "bash", "curl", "wget", "openssl", "sqlite3", "jq", "xz", "zstd", "lighttpd", "proftpd",
-              "fluent-bit", "ffmpeg", "deno", "bun", "dart", "swipl", "gcc", "mysql", "psql",
-              pattern=r"(?!nix/store/)(?:.*/)?s?bin/[^/]+"))),
     Counted(kind=STORE))
 _BY_KIND = {row.kind: row for row in COUNTED}
 _NONE = Counted(kind="")
