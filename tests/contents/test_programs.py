@@ -77,16 +77,17 @@ def test_programs_and_libraries_of_nobody_are_counted(tmp_path: Path) -> None:
     found = _catalog(tmp_path / "i", ("opt/a", elf({".text": b"x" * 100})), ("opt/libb.so.1", elf({".text": b"x"})),
                      ("opt/node", elf({".rodata": b"no version"})), ("usr/bin/node", NODE))
     assert _said(found) == {"program without a package": 2, "library without a package": 1}
-    assert found.coverage and (found.coverage.programs, found.coverage.identified) == (4, 1)
+    assert found.coverage is not None
+    assert (found.coverage.programs, found.coverage.identified) == (4, 1)
     assert 0 < found.coverage.share < 1
     assert found.coverage.identified_size == len(NODE)
 
 
 def test_what_a_package_brought_is_its_own(tmp_path: Path) -> None:
     library = elf({".text": b"x"})
+    record = b'f/_c.cpython-311-x86_64-linux-gnu.so,sha256=a,1\n"f/b,c.so",,\n../bin/f,,\nf/a.py,,\n'
     found = _catalog(
-        tmp_path / "i", ("s/f.dist-info/METADATA", METADATA),
-        ("s/f.dist-info/RECORD", b'f/_c.cpython-311-x86_64-linux-gnu.so,sha256=a,1\n"f/b,c.so",,\n../bin/f,,\nf/a.py,,\n'),
+        tmp_path / "i", ("s/f.dist-info/METADATA", METADATA), ("s/f.dist-info/RECORD", record),
         ("s/f/_c.cpython-311-x86_64-linux-gnu.so", library), ("s/f/b,c.so", library), ("bin/f", library),
         ("s/g/other.so", library), ("m/node_modules/p/package.json", b'{"name": "p", "version": "1.0.0"}'),
         ("m/node_modules/p/build/Release/p.node", library), ("m/build/q.node", library))

@@ -18,7 +18,7 @@ _SHARED = frozenset(("", "usr", "usr/local", "opt", "home", "root", "srv"))
 """Prefixes that many programs are installed below, so that none of them answers for the rest."""
 _FOLDERS = {"python": "python{}", "ruby": "ruby", "perl": "perl5", "php": "php", "php-cli": "php", "php-fpm": "php",
             "erlang": "erlang", "postgresql": "postgresql", "julia": "julia", "nginx": "nginx"}
-"""Below `lib` of such a prefix, the folder of a program's own libraries; `{}` is the first two numbers of its version."""
+"""Below `lib` of such a prefix, the folder of a program's own libraries; `{}`: the first two numbers of its version."""
 _GEM = re.compile(r"(?s)(.*)/specifications/(?:default/)?([^/]+)\.gemspec")
 
 

@@ -1,7 +1,7 @@
 """Programs and libraries that say themselves which they are: a version among the strings of their bytes.
 
-A class is known by the name of its files. One of them is read once, in pieces; near each place of a literal of the class
-its pattern is tried, and nowhere else, so that the time is that of a search for bytes.
+A class is known by the name of its files. One of them is read once, in pieces; near each place of a literal of the
+class its pattern is tried, and nowhere else, so that the time is that of a search for bytes.
 """
 
 from __future__ import annotations
