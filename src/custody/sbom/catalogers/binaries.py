@@ -25,6 +25,9 @@ _WORK, _LINE = 4, 128
 _MAX_SECTIONS = 65_535
 _LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
+_VARIABLE = re.compile(r"""-X[ =\\"']{1,4}([A-Za-z0-9_./~-]{1,200})\.(?:[a-z]{0,12}[vV]ersion|VERSION)="""
+                       r"""["']?(v?[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,80})""")
+"""A linker flag that sets a variable of a package (cmd/link, `-X importpath.name=value`)."""
 ELF = b"\x7fELF"
 _FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
                       b"\xca\xfe\xba\xbe"))
@@ -150,10 +153,33 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
             else:
                 stated[-1] = [stated[-1][0], *words[1:], ""]  # by another module
     main = next((words for words in stated if words[0] == "mod"), None)  # the linker writes one
+    if "path\tcmd/go" in lines:
+        yield Fact(type="generic", name="go", version=spoken, evidence="build information",
+                   cpes=(f"cpe:2.3:a:golang:go:{spoken}:*:*:*:*:*:*:*",))
+    linked = _stated_by_linker(lines, main[1]) if main is not None and main[2] in ("", "(devel)") else ""
     needed = tuple(words[1] for words in stated if words[0] == "dep")
     for words in stated:
         version = "" if words[2] == "(devel)" else words[2]
-        yield Fact(type="golang", name=words[1], version=version, requires=(*needed, "stdlib") if words is main else ())
+        if words is main:
+            yield Fact(type="golang", name=words[1], version=version or linked, requires=(*needed, "stdlib"),
+                       evidence="-ldflags -X" if linked else "")
+        else:
+            yield Fact(type="golang", name=words[1], version=version)
+
+
+def _stated_by_linker(lines: list[str], module: str) -> str:
+    """The version that whoever built the main module gave one of its own variables, `-X main.version=1.2.3`; else that
+    of its commit, as Go spells it (Go Modules Reference, "Pseudo-versions"). Empty where neither is there.
+    """
+    settings = dict(line.removeprefix("build\t").partition("=")[::2] for line in lines if line.startswith("build\t"))
+    of = "/".join(module.split("/")[:2])
+    for match in _VARIABLE.finditer(settings.get("-ldflags", "")):
+        if match[1] == "main" or match[1].startswith((module, of)):
+            return "v" + match[2].removeprefix("v")
+    revision, time = settings.get("vcs.revision", ""), re.sub(r"[^0-9]", "", settings.get("vcs.time", ""))
+    if re.fullmatch(r"[0-9a-f]{40}", revision) and len(time) == 14:
+        return f"v0.0.0-{time}-{revision[:12]}" + ("+dirty" if settings.get("vcs.modified") == "true" else "")
+    return ""
 
 
 _READERS: dict[bytes, Callable[[bytes, Callable[[int], None]], Iterator[Fact]]] = {

@@ -29,9 +29,9 @@ _ERLANG = (say("/erts/", rb"/(?:otp_src_|otp-|erlang-)(<W>(?:-rc[0-9])?)(?:\+dfs
            say("[async-threads:", rb"\[async-threads:[^\x00]{0,80}\x00{1,16}(<W>)\x00"))
 _ID = rb"(?<![0-9.])([0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2})"
 _BUILD_ID = (
-    say("000000000\0", _ID + rb"(?:(?:[0-9a-z]{12}|[A-Za-z][0-9A-Za-z_.-]{0,63})-)?1[0-9]{9}000000000\x00"),
-    say("-builtin\0", rb"\x00(<V>)\x00(?:[0-9.]{5,8}\x00)?(?:c11|atomic|sync)-builtin\x00"))
-"""Redis and its fork: version, name of the machine, time; in reproducible builds the last alone."""
+    say("-builtin\0", rb"\x00(<V>)\x00(?:[0-9.]{5,8}\x00)?(?:c11|atomic|sync)-builtin\x00"),
+    say("000000000\0", _ID + rb"(?:(?:[0-9a-z]{12}|[A-Za-z][0-9A-Za-z_.-]{0,63})-)?1[0-9]{9}000000000\x00"))
+"""Redis and its fork: what it was compiled with, else version, name of the machine and time in one."""
 _CLUSTER = (say("/mysql-cluster-gpl-", rb"/mysql-cluster-gpl-(<V>)"),)
 
 CLASSES = Classes((
@@ -53,6 +53,7 @@ CLASSES = Classes((
     Class("php-fpm", r"php-fpm[0-9.]*", _PHP, ("php:php",)),
     Class("php-cgi", r"php-cgi[0-9.]*", _PHP, ("php:php",)),
     Class("php", rf"libphp[0-9.]*{_SO}", _PHP, ("php:php",)),
+    Class("php-{}", r"([a-z0-9_]+)\.so", (say("API20", rb"\x00(<V>)<0>API20[0-9]{6},N?TS"),), folder=r"php[^/]*(?:/.*)?"),
     Class("julia", rf"libjulia(?:-internal)?{_SO}", (
         say("julia version", rb"\x00(<V>(?:-(?:alpha|beta|rc)[0-9]{1,2})?)\x00julia version"),
         say("\0branch\0", rb"\x00(<V>(?:-(?:alpha|beta|rc)[0-9]{1,2})?)\x00branch\x00"),
