@@ -25,7 +25,7 @@ _WORK, _LINE = 4, 128
 _MAX_SECTIONS = 65_535
 _LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
-_VARIABLE = re.compile(r"""-X[ =\\"']{1,4}([A-Za-z0-9_./~-]{1,200})\.(?:[a-z]{0,12}[vV]ersion|VERSION)="""
+_VARIABLE = re.compile(r"""-X[ =\\"']{1,4}([A-Za-z0-9_./~-]{1,200})\.(?:[A-Za-z]{0,16}[vV]ersion|VERSION)="""
                        r"""["']?(v?[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,80})""")
 """A linker flag that sets a variable of a package (cmd/link, `-X importpath.name=value`)."""
 ELF = b"\x7fELF"
