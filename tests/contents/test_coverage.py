@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from custody.cli.run import run
 from custody.sbom.catalog import catalog
-from custody.sbom.catalogers import dotnet
+from custody.sbom.catalogers import read
 from tests.contents.images import METADATA, OS_RELEASE, STATUS, Member, elf, image, layout, tar
 from tests.contents.test_scan import CRITICAL, record
 
@@ -123,7 +124,6 @@ SILENT = {
     "Ruby gem": ["usr/lib/ruby/gems/3.0/specifications/rake.gemspec", "g/specifications/default/json.gemspec"],
     "Composer packages": ["app/vendor/composer/installed.json", "app/lib/composer/installed.json",
                           "app/composer.lock"],
-    ".NET dependencies": ["app/App.deps.json"],
     ".NET assembly": ["app/Newtonsoft.Json.dll", "app/web.exe", "app/OLD.DLL"],
     "unreadable rpm file": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages",
                             "rootfs/usr/share/rpm/rpmdb.sqlite", "mnt/rpm/Packages"],
@@ -199,7 +199,7 @@ def pe(address: int, magic: int = 0x20B, count: int = 16) -> bytes:
     (pe(0x2000), True), (pe(0x2000, 0x10B), True), (pe(0), False), (pe(0x2000, count=10), False), (b"MZ", True),
     (b"MZ" + bytes(100), True), (b"", True)])
 def test_assemblies_are_told_from_other_programs_for_windows(content: bytes, counted: bool) -> None:
-    assert bool(dotnet.read("a.exe", content)) == counted
+    assert bool(read(".NET assembly", "a.exe", io.BytesIO(content))) == counted
 
 
 UNRATED = record("PYSEC-1", [{"introduced": "0"}], package="pyyaml", aliases=["CVE-2026-0001"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,8 @@ from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.fact import LICENSES, MARKERS, OS_RELEASE, UNKNOWN
+from custody.sbom.catalogers.dotnet import ASSEMBLY
+from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
 from custody.sbom.layerfacts import LayerFacts
@@ -191,16 +192,21 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     """By kind, and the distribution's package that installed them."""
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
+    held = {place for fact in _facts(files, HOLDS) for place in fact.requires}
+    better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys()}
+    """The files of which a package's own list says better what they are than a string in them does."""
     bare: set[tuple[str, str]] = set()
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
     """Once there is room for no further package, those that are there."""
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
+            if fact == ASSEMBLY and path in better["nuget"]:
+                continue
             if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
-            if fact.type in MARKERS or (fact.type == "generic" and fact.evidence and path in owned):
-                continue  # a version string says nothing that the distribution's package does not say better
+            if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
+                continue
             if beyond is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
                 unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                 continue

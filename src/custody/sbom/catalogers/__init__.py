@@ -41,6 +41,8 @@ CATALOGERS = (
     osrelease.CATALOGER,
     embedded.CATALOGER,
     dotnet.CATALOGER,
+    dotnet.DEPENDENCIES,
+    dotnet.LOCK,
     binaries.CATALOGER,
     rpm.MANIFEST,
     rpm.JOURNAL,

@@ -53,7 +53,8 @@ CLASSES = Classes((
     Class("php-fpm", r"php-fpm[0-9.]*", _PHP, ("php:php",)),
     Class("php-cgi", r"php-cgi[0-9.]*", _PHP, ("php:php",)),
     Class("php", rf"libphp[0-9.]*{_SO}", _PHP, ("php:php",)),
-    Class("php-{}", r"([a-z0-9_]+)\.so", (say("API20", rb"\x00(<V>)<0>API20[0-9]{6},N?TS"),), folder=r"php[^/]*(?:/.*)?"),
+    Class("php-{}", r"([a-z0-9_]+)\.so", (say("API20", rb"\x00(<V>)<0>API20[0-9]{6},N?TS"),),
+          folder=r"php[^/]*(?:/.*)?"),
     Class("julia", rf"libjulia(?:-internal)?{_SO}", (
         say("julia version", rb"\x00(<V>(?:-(?:alpha|beta|rc)[0-9]{1,2})?)\x00julia version"),
         say("\0branch\0", rb"\x00(<V>(?:-(?:alpha|beta|rc)[0-9]{1,2})?)\x00branch\x00"),

@@ -21,7 +21,6 @@ COUNTED = (
     Counted(kind="PEAR package", listed=r"\.reg\Z", paths=(ending("reg", pattern=r"(?:.*/)?php/\.registry/.*"),)),
     Counted(kind="R package", listed=r"/library/[^/]+/DESCRIPTION\Z", paths=(
         named("DESCRIPTION", pattern=r".*library/(?:[^/]+/){1,3}DESCRIPTION"),)),
-    Counted(kind=".NET dependencies", listed=r"\.deps\.json\Z", paths=(ending("json", pattern=r".*\.deps\.json"),)),
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
     Counted(kind="Python egg", paths=(ending("egg", pattern=r".*[^/]\.egg"),)),
