@@ -3,10 +3,11 @@
 By default 2,000 pods, all by both; Kyverno takes minutes for CEL: with fewer its time is that of those and of one,
 and what it would be for all follows from the two.
 
-Two sets of the oracle's policies: those of Pod Security as patterns (kyverno.io), and the sixteen of policies.kyverno.io
-(CEL) by which `serving.py` serves. The same files, the same generated pods, `-p --output-format json` by both, whole processes. Prints CPU and wall time, the
-ratio of CPU, and how many results (policy, rule, pod, outcome, message) are the same; exit 1 where one differs. The
-order of the reasons in a message of podSecurity with exclusions is Kyverno's at random, and not compared.
+Two sets of the oracle's policies: those of Pod Security as patterns (kyverno.io), and the sixteen of
+policies.kyverno.io (CEL) by which `serving.py` serves. The same files, the same generated pods, `-p --output-format
+json` by both, whole processes. Prints CPU and wall time, the ratio of CPU, and how many results (policy, rule, pod,
+outcome, message) are the same; exit 1 where one differs. The order of the reasons in a message of podSecurity with
+exclusions is Kyverno's at random, and not compared.
 """
 
 from __future__ import annotations

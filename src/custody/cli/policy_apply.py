@@ -215,7 +215,7 @@ async def _run(inputs: Inputs, options: dict[str, Any], now: datetime, runs: lis
 
 @contextmanager
 def _rarely_collected() -> Iterator[None]:
-    """Resources, and what is said of them, stay until the end; looking for circles in them takes a sixth of the time."""
+    """Resources and what is said of them stay until the end: looking for circles in them takes a sixth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(200_000, 50, 100)
     try:
