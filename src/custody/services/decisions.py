@@ -171,27 +171,34 @@ def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet |
              ask: Ask | None = None) -> Iterator[Replayed]:
     """Each kept decision of a search again, oldest first: by its own policies, or by others.
 
-    `ask` is asked what nobody asked then; without it that is not known.
+    `ask` is asked what nobody asked then; without it that is not known. The decisions have no inputs' digest.
     """
-    own: dict[str, PolicySet | CustodyError] = {}
-    known: OrderedDict[str, bytes | None] = OrderedDict()
+    return map(Again(store, policies, ask), store.search(search, newest_first=False))
 
-    def part(digest: str) -> bytes | None:
-        if digest not in known:
-            known[digest] = store.part(digest)
-            if len(known) > _EVIDENCE:
-                known.popitem(last=False)
-        return known[digest]
 
-    for kept in store.search(search, newest_first=False):
+class Again:
+    """Makes kept decisions again, one after the other: what they share is read and compiled once."""
+
+    def __init__(self, store: DecisionStore, policies: PolicySet | None = None, ask: Ask | None = None) -> None:
+        self._store, self._policies, self._ask = store, policies, ask
+        self._own: dict[str, PolicySet | CustodyError] = {}
+        self._parts: OrderedDict[str, bytes | None] = OrderedDict()
+
+    def __call__(self, kept: KeptDecision) -> Replayed:
         try:
-            known_then = inputs(kept.body, part)
-            judging = policies or _own(kept.policies_digest, part, own)
-            decision, live = _again(known_then, judging, ask)
+            known_then = inputs(kept.body, self._part)
+            judging = self._policies or _own(kept.policies_digest, self._part, self._own)
+            decision, live = _again(known_then, judging, self._ask)
         except CustodyError as error:
-            yield Replayed(kept, None, error.message)
-            continue
-        yield Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+            return Replayed(kept, None, error.message)
+        return Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+
+    def _part(self, digest: str) -> bytes | None:
+        if digest not in self._parts:
+            self._parts[digest] = self._store.part(digest)
+            if len(self._parts) > _EVIDENCE:
+                self._parts.popitem(last=False)
+        return self._parts[digest]
 
 
 def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision, tuple[str, ...]]:
@@ -201,7 +208,8 @@ def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision
     rounds = 0
     while True:
         rounds += 1
-        decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers)
+        decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers,
+                          digested=False)
         if ask is None or rounds == ROUNDS or not decision.asks.questions:
             break
         known = {question: answer for question, answer in ask(

@@ -29,6 +29,7 @@ _MAX_BODY = 256 << 20
 _NAMED = 100
 _PRUNED = 1000  # decisions of one transaction
 _COLUMNS = "at, uid, course, operation, kind, namespace, name, username, verdict, inputs, policies, reason, body"
+_READ = f"SELECT (SELECT group_concat(digest) FROM uses WHERE decision = id), {_COLUMNS} FROM decision"  # noqa: S608
 _INSERT = f"INSERT INTO decision (id, {_COLUMNS}) VALUES ({', '.join('?' * (1 + len(_COLUMNS.split(','))))})"  # noqa: S608 - constants
 _SEARCHED = {"verdict": "verdict", "kind": "kind", "namespace": "namespace", "name": "name", "username": "username",
              "course": "course"}
@@ -59,9 +60,10 @@ class SqliteDecisions:
                 (digest, number) for number, kept in enumerate(decisions, first) for digest in {*kept.parts}))
 
     def named(self, name: str) -> Sequence[KeptDecision]:
-        query = (f"SELECT id, {_COLUMNS} FROM decision WHERE uid = ? OR (inputs >= ? AND inputs < ?) "  # noqa: S608
-                 f"ORDER BY id DESC LIMIT {_NAMED}")
-        return [self._kept(row) for row in self._database.read(query, name, name, name + "\U0010ffff").fetchall()]
+        query = f"{_READ} WHERE uid = ? OR (inputs >= ? AND inputs < ?) ORDER BY id DESC LIMIT {_NAMED}"
+        decompressor = zstandard.ZstdDecompressor()
+        rows = self._database.read(query, name, name, name + "\U0010ffff").fetchall()
+        return [self._kept(row, decompressor) for row in rows]
 
     def search(self, search: DecisionSearch, *, newest_first: bool = True, limit: int | None = None
                ) -> Iterator[KeptDecision]:
@@ -75,13 +77,14 @@ class SqliteDecisions:
                 tests.append(f"{column} = ?")
                 values.append(value)
         order = "DESC" if newest_first else "ASC"
-        query = f"SELECT id, {_COLUMNS} FROM decision WHERE {' AND '.join(tests)} ORDER BY id {order} LIMIT ?"  # noqa: S608
+        query = f"{_READ} WHERE {' AND '.join(tests)} ORDER BY id {order} LIMIT ?"
+        decompressor = zstandard.ZstdDecompressor()  # for one thread at a time
         for row in self._database.read(query, *values, -1 if limit is None else limit):
-            yield self._kept(row)
+            yield self._kept(row, decompressor)
 
     def part(self, digest: str) -> bytes | None:
         row = self._database.read("SELECT data FROM part WHERE digest = ?", digest).fetchone()
-        return None if row is None else self._decompressed(row[0], digest)
+        return None if row is None else self._decompressed(row[0], digest, zstandard.ZstdDecompressor())
 
     def prune(self, before: datetime, most: int) -> int:
         gone = 0
@@ -107,18 +110,18 @@ class SqliteDecisions:
                              for name in ("page_count", "freelist_count", "page_size"))
         return cast(int, (pages - free) * size)
 
-    def _kept(self, row: Sequence[Any]) -> KeptDecision:
-        (number, at, uid, course, operation, kind, namespace, name, username, verdict, inputs, policies, reason,
+    def _kept(self, row: Sequence[Any], decompressor: zstandard.ZstdDecompressor) -> KeptDecision:
+        (parts, at, uid, course, operation, kind, namespace, name, username, verdict, inputs, policies, reason,
          body) = row
-        parts = tuple(digest for digest, in self._database.read("SELECT digest FROM uses WHERE decision = ?", number))
         return KeptDecision(at=_EPOCH + at * _MICROSECOND, uid=uid, course=course, operation=operation, kind=kind,
                             namespace=namespace, name=name, username=username, verdict=verdict, inputs_digest=inputs,
-                            policies_digest=policies, reason=reason, body=self._decompressed(body, uid), parts=parts)
+                            policies_digest=policies, reason=reason, body=self._decompressed(body, uid, decompressor),
+                            parts=tuple(parts.split(",")) if parts else ())
 
     @staticmethod
-    def _decompressed(data: bytes, where: str) -> bytes:
+    def _decompressed(data: bytes, where: str, decompressor: zstandard.ZstdDecompressor) -> bytes:
         try:
-            return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_BODY)
+            return decompressor.decompress(data, max_output_size=_MAX_BODY)
         except zstandard.ZstdError as error:
             raise MalformedError(f"kept decision {where}", got=str(error), expected="zstd") from None
 
