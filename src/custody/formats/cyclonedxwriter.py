@@ -83,9 +83,10 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
         "components": [{"type": "application", **tool} for tool in listed]}
     if said.authors:
         result["authors"] = [_contact(author) for author in said.authors]
-    result["component"] = component = {
+    component: dict[str, Any] = {
         "bom-ref": subject, "type": _KINDS.get(catalog.kind, "application"), "name": catalog.name,
         "version": said.version or catalog.digest}
+    result["component"] = component
     if said.supplier:
         component["supplier"] = result["supplier"] = {"name": said.supplier}
     algorithm, _, value = catalog.digest.partition(":")

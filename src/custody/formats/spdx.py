@@ -178,7 +178,7 @@ def _without(entry: dict[str, Any], extracted: dict[str, str]) -> Package:
 def _detailed(package: Package, entry: dict[str, Any], extracted: dict[str, str]) -> Package:
     """What is said of a package beside its package URL."""
     license_ = entry.get("licenseDeclared")
-    licenses = ()
+    licenses: tuple[str, ...] = ()
     if isinstance(license_, str) and license_ not in ("", "NONE", NOTHING):
         licenses = (_named(license_, extracted),)
     hashes = tuple((str(entry.get("algorithm")).lower().replace("-", ""), str(entry.get("checksumValue")))
