@@ -134,8 +134,12 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     digest: str
-    """Of the image's manifest; of the SBOM's bytes where there is no image."""
+    """Of the image's manifest; of a folder, over its files that tell of packages (`sbom.folder`); of a file; of the
+    SBOM's bytes where only that is there."""
     kind: str = "container"
+    """`container`, `rootfs`, `directory`, `file`, `sbom`; `lock files`."""
+    origin: str = ""
+    """Where a git checkout is from, `git+https://example.org/app.git@COMMIT`; empty where that is not known."""
     distribution: Distribution | None = None
     packages: tuple[Package, ...] = ()
     layers: tuple[Layer, ...] = ()

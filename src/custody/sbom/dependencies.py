@@ -22,12 +22,13 @@ def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, 
     Raises FullError where they take more than may be `kept`, and
     TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
     """
-    by_type: dict[str, list[Placed]] = {}
+    by_type: dict[tuple[str, bool], list[Placed]] = {}
     for package in placed:
-        by_type.setdefault(package[0].type, []).append(package)
+        by_type.setdefault((package[0].type, package[0].declared), []).append(package)
     edges: dict[str, set[str]] = {}
-    for kind, packages in by_type.items():
-        for purl, needed in RESOLVERS[of_type(kind).resolver](packages):
+    for (kind, declared), packages in by_type.items():
+        # A lock file says itself which of its entries another needs, whatever the ecosystem.
+        for purl, needed in (_by_file if declared else RESOLVERS[of_type(kind).resolver])(packages):
             if not needed.startswith("pkg:"):
                 raise TypeError(f"dependencies of {kind}: got {needed!r} for {purl}, expected a package URL")
             if purl != needed:
@@ -96,7 +97,7 @@ def _npm(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 
 def _by_file(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
-    """cargo and Go: what one program was linked from."""
+    """cargo and Go: what one program was linked from; what is in one lock file, by `name` or `name@version`."""
     names: dict[tuple[str, str], str] = {}
     for fact, path, purl in packages:
         names[path, fact.name] = names[path, f"{fact.name}@{fact.version}"] = purl

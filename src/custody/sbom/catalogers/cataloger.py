@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+import msgspec
+
 from custody.ecosystems import ECOSYSTEMS
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import MARKERS, Fact
@@ -70,6 +72,9 @@ class Cataloger(Wanted):
     stream: Callable[[BinaryIO, _Spend], Iterator[Fact]] | None = None
     """In place of `read`: of a file that can be sought in, and may be large; it says what `work` it is about to do.
     Without `paths` what is made of programs, which are known by their first bytes."""
+    declares: bool = False
+    """It reads what is asked for, not what is there: lock files and manifests. Images are not looked through for them,
+    folders of sources are; its facts are `declared`."""
     largest: int = 4 << 20
     """Bytes that a file may have; larger ones are an `unknown`."""
     head: bool = False
@@ -99,7 +104,7 @@ class Cataloger(Wanted):
                     fact.type in self.types if self.types is not None else fact.purl.startswith(f"pkg:{fact.type}/")):
                 raise TypeError(f"cataloger {self.name}: got a fact of type {fact.type!r} and package URL "
                                 f"{fact.purl!r}, expected one of {self.types or 'any type, with its package URL'}")
-            yield fact
+            yield msgspec.structs.replace(fact, declared=True) if self.declares and fact.type not in MARKERS else fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
