@@ -33,7 +33,7 @@ def values(line: str, current: str | None = None) -> list[str]:
     ("sign --key ", ["file"]), ("sign --tlog-upload ", ["true", "false"]),
     ("sign --tlog-upload=t", ["--tlog-upload=true"]),
     ("sign -r --key k --oidc-provider g", ["github-actions", "gitlab", "google"]), ("scan --fail-on c", ["critical"]),
-    ("sbom -o c", ["cyclonedx-json"]), ("sbom -o cyclonedx-json=", ["file"]), ("sbom --output=pu", ["--output=purls"]),
+    ("sbom -o cyclonedx-j", ["cyclonedx-json"]), ("sbom -o cyclonedx-json=", ["file"]), ("sbom --output=pu", ["--output=purls"]),
     ("sbom o", ["oci:", "file"]), ("sbom oci:im", ["file"]), ("build ", ["dir"]), ("build . -o ", ["oci:"]),
     ("check p", ["file"]), ("nonsense ", []), ("trust nonsense ", []), ("trust --x ", []), ("completion f", ["fish"]),
     ("sign --annotations ", []), ("sign 'an open quotation", []), ('attest --predicate "', ["file"]),

@@ -125,6 +125,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Of what the SBOM is about."""
     phase: str = ""
     """When in its life it was looked at, in CycloneDX's words: `build`, `post-build`, `operations`."""
+    complete: str = ""
+    """How complete the SBOM calls its relationships, in the format's words: `incomplete`, `unknown`, `noAssertion`."""
+    layers: tuple[str, ...] = ()
+    """Digests of the image's layers from the base up, where an SBOM lists them."""
     unread: tuple[tuple[str, int], ...] = ()
     """What the document has that a catalog does not keep: fields by their names in the format, and how often."""
 

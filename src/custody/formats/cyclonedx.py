@@ -24,7 +24,7 @@ _TOP = frozenset(("$schema", "bomFormat", "specVersion", "serialNumber", "versio
 _METADATA = frozenset(("timestamp", "tools", "authors", "component", "supplier", "lifecycles"))
 _COMPONENT = frozenset(("bom-ref", "type", "name", "group", "version", "supplier", "author", "authors", "description",
                         "scope", "hashes", "licenses", "copyright", "cpe", "purl", "externalReferences", "properties",
-                        "evidence", "components", "publisher"))
+                        "evidence", "components", "publisher", "manufacturer"))
 """What is read of each; anything else is counted as unread."""
 _REFERENCES = {"website": "homepage", "distribution": "download"}
 _PROPERTIES = (PREFIX, "syft:", "aquasecurity:trivy:")
@@ -108,12 +108,21 @@ def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[
                       and (name := _person(author))),
         tools=tuple(f"{_text(tool, 'name')} {_text(tool, 'version')}".strip() for tool in tools
                     if isinstance(tool, dict) and _text(tool, "name")),
+        layers=tuple(_text(entry, "value") for entry in _list(subject, "properties")
+                     if isinstance(entry, dict) and entry.get("name") == PREFIX + "layer"),
+        complete=", ".join(dict.fromkeys(_text(entry, "aggregate") for entry in _list(document, "compositions")
+                                         if isinstance(entry, dict) and entry.get("aggregate"))),
         phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
 
 
 def _person(entry: dict[str, Any]) -> str:
     name, mail = _text(entry, "name"), _text(entry, "email")
     return f"{name} <{mail}>" if name and mail else name or mail
+
+
+def _organization(entry: dict[str, Any]) -> str:
+    contacts = [_text(contact, "email") for contact in _list(entry, "contact") if isinstance(contact, dict)]
+    return _person({"name": entry.get("name"), "email": next(filter(None, contacts), None)})
 
 
 def _count(component: dict[str, Any], unread: Counter[str]) -> None:
@@ -179,7 +188,7 @@ def _described(package: Package, component: dict[str, Any], properties: dict[str
         if isinstance(entry, dict):
             license_ = _object(entry, "license")
             licenses.append(entry.get("expression") or license_.get("id") or license_.get("name") or "")
-    supplier = _object(component, "supplier")
+    supplier = _organization(_object(component, "supplier")) or _organization(_object(component, "manufacturer"))
     hashes = tuple((kind, _text(entry, "content")) for entry in _list(component, "hashes") if isinstance(entry, dict)
                    for kind, spelling in ALGORITHMS.items() if spelling == entry.get("alg"))
     addresses = {_REFERENCES[kind]: _text(entry, "url") for entry in _list(component, "externalReferences")
@@ -188,7 +197,7 @@ def _described(package: Package, component: dict[str, Any], properties: dict[str
     cpes = [_text(component, "cpe"), *(_text(entry, "value") for entry in _list(component, "properties")
                                        if isinstance(entry, dict) and entry.get("name") == "syft:cpe23")]
     return msgspec.structs.replace(
-        package, supplier=_text(supplier, "name") or _text(component, "publisher"), hashes=hashes,
+        package, supplier=supplier or _text(component, "publisher"), hashes=hashes,
         locations=_places(component, properties),
         licenses=tuple(text for text in licenses if isinstance(text, str) and text),
         author=", ".join(filter(None, authors)) or _text(component, "author"), cpes=tuple(filter(None, cpes)),

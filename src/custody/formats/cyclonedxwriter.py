@@ -20,7 +20,7 @@ VERSIONS = ("1.4", "1.5", "1.6", "1.7")
 DEFAULT = "1.6"
 PREFIX = "custody:"
 ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
-LOSES = {"1.4": frozenset(("within", "evidence")), "1.5": frozenset(("within", "evidence"))}
+LOSES = {"1.4": frozenset(("within", "evidence", "phase")), "1.5": frozenset(("within", "evidence"))}
 """Fields of places that a version has no words for."""
 _EXCLUDED = frozenset(("dev", "test", "build"))
 _KINDS = {"container": "container", "directory": "file", "file": "file"}
@@ -31,6 +31,7 @@ class _Shared:
     """What many packages have in common, made once: they are most of a document."""
 
     licenses: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict)
+    suppliers: dict[str, dict[str, Any]] = field(default_factory=dict)
     evidence: dict[tuple[Location, ...], dict[str, Any]] = field(default_factory=dict)
 
 
@@ -57,9 +58,13 @@ def write(catalog: Catalog, now: datetime, tool_version: str, version: str = DEF
                 {"name": "syft:distro:id", "value": system.id},
                 {"name": "syft:distro:prettyName", "value": system.name},
                 {"name": "syft:distro:versionID", "value": system.version}]})
-    dependencies = [{"ref": subject, "dependsOn": sorted(component["bom-ref"] for component in components)}]
-    dependencies += [{"ref": package.purl, "dependsOn": sorted(known)} for package in packages
-                     if package.requires and (known := by_purl.keys() & package.requires)]
+    dependencies: list[dict[str, Any]] = [
+        {"ref": subject, "dependsOn": sorted(component["bom-ref"] for component in components)}]
+    for package in packages:
+        if package.requires and (needed := by_purl.keys() & package.requires):
+            dependencies.append({"ref": package.purl, "dependsOn": sorted(needed)})
+        elif catalog.kind != "sbom" and of_type(package.type).resolver != "stated":
+            dependencies.append({"ref": package.purl})  # that it needs nothing here is known
     document: dict[str, Any] = {
         "$schema": f"http://cyclonedx.org/schema/bom-{version}.schema.json", "bomFormat": "CycloneDX",
         "specVersion": version, "serialNumber": "", "version": 1,
@@ -93,7 +98,8 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
     if algorithm in ALGORITHMS and catalog.kind != "sbom":
         component["hashes"] = [{"alg": ALGORITHMS[algorithm], "content": value}]
     component["properties"] = [
-        *({"name": PREFIX + "layer", "value": layer.digest} for layer in catalog.layers),
+        *({"name": PREFIX + "layer", "value": digest}
+          for digest in [layer.digest for layer in catalog.layers] or said.layers),
         *({"name": PREFIX + "unknown", "value": str(unknown)} for unknown in catalog.unknowns)]
     return result
 
@@ -105,12 +111,24 @@ def _contact(author: str) -> dict[str, str]:
     return {key: text for key, text in (("name", name.strip()), ("email", mail.strip())) if text}
 
 
+def _organization(text: str) -> dict[str, Any]:
+    contact = _contact(text)
+    if contact.keys() == {"name", "email"} and f"{contact['name']} <{contact['email']}>" == text:
+        return {"name": contact["name"], "contact": [{"email": contact["email"]}]}
+    return {"name": text}
+
+
 def _component(package: Package, ref: str, version: str, shared: _Shared) -> dict[str, Any]:
     row = of_type(package.type)
     group, name = row.split(package.name) if row.grouped else ("", package.name)
     result: dict[str, Any] = {"bom-ref": ref, "type": "library"}
     if package.supplier:
-        result["supplier"] = {"name": package.supplier}
+        supplier = shared.suppliers.get(package.supplier)
+        if supplier is None:
+            supplier = shared.suppliers[package.supplier] = _organization(package.supplier)
+        result["supplier"] = supplier
+        if version >= "1.6" and not package.author:  # who a package manager says maintains it, made it
+            result["manufacturer"] = supplier
     if package.author:
         if version >= "1.6":
             result["authors"] = [_contact(package.author)]

@@ -29,7 +29,7 @@ def write(document: dict[str, Any]) -> bytes:
     lines += ["  </components>", "  <dependencies>"]
     for edge in document["dependencies"]:
         lines.append(f"    <dependency ref={_quoted(edge['ref'])}>")
-        lines += [f"      <dependency ref={_quoted(ref)}/>" for ref in edge["dependsOn"]]
+        lines += [f"      <dependency ref={_quoted(ref)}/>" for ref in edge.get("dependsOn", ())]
         lines.append("    </dependency>")
     lines += ["  </dependencies>", "  <compositions>"]
     for composition in document["compositions"]:
@@ -62,7 +62,7 @@ def _metadata(metadata: dict[str, Any]) -> Iterator[str]:
         yield f"    <authors>{_people(metadata['authors'])}</authors>"
     yield from _component(metadata["component"], "    ")
     if "supplier" in metadata:
-        yield f"    <supplier>{_elements(metadata['supplier'], 'name')}</supplier>"
+        yield f"    <supplier>{_organization(metadata['supplier'])}</supplier>"
     yield "  </metadata>"
 
 
@@ -71,8 +71,9 @@ def _component(component: dict[str, Any], indent: str) -> Iterator[str]:
     ref = f" bom-ref={_quoted(component['bom-ref'])}" if "bom-ref" in component else ""
     yield f'{indent}<component type="{component["type"]}"{ref}>'
     inner = indent + "  "
-    if "supplier" in component:
-        yield f"{inner}<supplier>{_elements(component['supplier'], 'name')}</supplier>"
+    for name in ("supplier", "manufacturer"):
+        if name in component:
+            yield f"{inner}<{name}>{_organization(component[name])}</{name}>"
     if "authors" in component:
         yield f"{inner}<authors>{_people(component['authors'])}</authors>"
     for name in ("author", "group", "name", "version", "description", "scope"):
@@ -128,6 +129,12 @@ def _license(entry: dict[str, Any]) -> str:
     return f"<license{declared}>{_elements(license_, 'id', 'name')}</license>"
 
 
+def _organization(entry: dict[str, Any]) -> str:
+    contacts = "".join(f"<contact>{_elements(contact, 'name', 'email')}</contact>"
+                       for contact in entry.get("contact", ()))
+    return _elements(entry, "name") + contacts
+
+
 def _people(people: list[dict[str, str]]) -> str:
     return "".join(f"<author>{_elements(person, 'name', 'email')}</author>" for person in people)
 
@@ -177,7 +184,7 @@ def _read_metadata(element: Element) -> dict[str, Any]:
         elif child.name in ("authors", "lifecycles"):
             result[child.name] = [_texts(entry) for entry in child.children]
         elif child.name == "supplier":
-            result["supplier"] = _texts(child)
+            result["supplier"] = _read_organization(child)
         else:
             result[child.name] = _anything(child)
     return result
@@ -192,6 +199,11 @@ def _read_component(element: Element) -> dict[str, Any]:
     for child in element.children:
         result[child.name] = _IN_COMPONENT.get(child.name, _anything)(child)
     return result
+
+
+def _read_organization(element: Element) -> dict[str, Any]:
+    return {"name": element.value("name"),
+            "contact": [_texts(child) for child in element.children if child.name == "contact"]}
 
 
 def _texts(element: Element) -> dict[str, str]:
@@ -219,7 +231,8 @@ def _read_compositions(element: Element) -> list[dict[str, Any]]:
 
 
 _IN_COMPONENT: dict[str, Callable[[Element], Any]] = {
-    "supplier": _texts, "authors": lambda element: [_texts(child) for child in element.children],
+    "supplier": _read_organization, "manufacturer": _read_organization,
+    "authors": lambda element: [_texts(child) for child in element.children],
     "hashes": lambda element: [{"alg": child.attributes.get("alg", ""), "content": child.text}
                                for child in element.children],
     "licenses": _read_licenses, "components": _read_components, "evidence": _read_evidence,

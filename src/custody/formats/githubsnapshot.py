@@ -9,7 +9,9 @@ from custody.formats.bom import Catalog, Document, Package
 from custody.kit.clock import format_rfc3339
 
 LOSES = frozenset(("licenses", "supplier", "hashes", "cpes", "author", "description", "homepage", "download",
-                   "copyright", "owner", "bundled_in", "source", "within", "evidence", "declared", "unknowns"))
+                   "copyright", "owner", "bundled_in", "source", "within", "evidence", "declared", "unknowns",
+                   "unidentified", "authors", "tools",
+                   "phase"))
 
 
 def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _WRAPPED = 2 * 64 * 1024 * 1024
 def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog | None:
     """None where it is of no format that is read. `excluded`: as for `cyclonedx.read`.
 
-    The predicate of a statement is read without a look at who signed it: its `document.format` begins with `unverified`.
+    The predicate of a statement is read, whoever signed it: its `document.format` begins with `unverified`.
     Raises MalformedError, UnsupportedError.
     """
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -49,6 +49,12 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog 
             return msgspec.structs.replace(catalog, digest=sha256(data), document=document)
     reader = next((reader for mark, reader in _READERS if mark in data), None)
     return None if reader is None else reader(data, where, excluded)
+
+
+def recognised(data: bytes) -> bool:
+    """Whether the beginning of a file looks like a format that is read."""
+    return any(mark in data for mark, _ in _READERS) or b'"payload"' in data or b'"predicate"' in data or bool(
+        cyclonedxxml.MARK.search(data) or spdxtagvalue.MARK.search(data))
 
 
 def _predicate(document: Any, where: str) -> bytes | None:

@@ -38,6 +38,8 @@ _PACKAGE = frozenset(("SPDXID", "name", "downloadLocation", "filesAnalyzed", "pr
                       "sourceInfo", "comment", "checksums", "homepage", "description", "summary"))
 """What is read of each; anything else is counted as unread."""
 _PLAIN_RELATIONS = frozenset(("DESCRIBES", "DESCRIBED_BY", "CONTAINS", "CONTAINED_BY"))
+_SYSTEM = ("OPERATING_SYSTEM", "OPERATING-SYSTEM")
+"""In JSON, and in tag-value and in what tools before 2.3's schema wrote."""
 _WITHOUT = "package without a package URL"
 
 
@@ -57,7 +59,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     entries = document.get("packages") or []
     if not isinstance(entries, list) or len(entries) > _MAX_PACKAGES or not all(isinstance(e, dict) for e in entries):
         raise MalformedError(f"{where}: packages", got=entries, expected=f"a list of at most {_MAX_PACKAGES} packages")
-    system = next((e for e in entries if e.get("primaryPackagePurpose") == "OPERATING-SYSTEM"), None)
+    system = next((e for e in entries if e.get("primaryPackagePurpose") in _SYSTEM), None)
     distribution = system and Distribution(id=str(system.get("name", "")), version=str(system.get("versionInfo", "")),
                                            name=str(system.get("summary") or system.get("name", "")))
     extracted = {str(entry.get("licenseId")): str(entry.get("name") or entry.get("extractedText") or "")

@@ -39,6 +39,8 @@ from custody.kit.visible import visible
 
 MARK = b"spdx.org/rdf/3."
 LOSES = frozenset(("declared",))
+_PHASES = {"analyzed": "post-build", "build": "build", "source": "pre-build", "design": "design",
+           "deployed": "operations", "runtime": "operations"}
 _CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 _INFO = "_:creationInfo"
 _MAX_ELEMENTS = 2_000_000
@@ -54,8 +56,8 @@ _KNOWN = frozenset(("SpdxDocument", "software_Sbom", "software_Package", "Relati
                     "simplelicensing_LicenseExpression", "simplelicensing_SimpleLicensingText"))
 _PACKAGE = frozenset(("type", "spdxId", "creationInfo", "name", "software_packageVersion", "software_packageUrl",
                       "software_primaryPurpose", "software_downloadLocation", "software_homePage", "suppliedBy",
-                      "software_copyrightText", "originatedBy", "description", "comment", "software_sourceInfo", "summary",
-                      "verifiedUsing", "externalIdentifier"))
+                      "software_copyrightText", "originatedBy", "description", "comment", "software_sourceInfo",
+                      "summary", "verifiedUsing", "externalIdentifier"))
 
 
 class _Graph:
@@ -132,10 +134,11 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
                         software_primaryPurpose=_PURPOSES.get(catalog.kind, "container"), **fields)
     ids = _packages(catalog, graph, subject)
     comment = "; ".join(f"{NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns)
-    sbom = graph.add("software_Sbom", "sbom", rootElement=[subject], element=ids, software_sbomType=["analyzed"])
+    kind = next((kind for kind, phase in _PHASES.items() if phase == said.phase), "analyzed")
+    sbom = graph.add("software_Sbom", "sbom", rootElement=[subject], element=ids, software_sbomType=[kind])
     graph.add("SpdxDocument", "document", name=catalog.name, rootElement=[sbom],
               profileConformance=["core", "software", "simpleLicensing"],
-              dataLicense="https://spdx.org/licenses/CC0-1.0", **({"comment": comment} if comment else {}))
+              dataLicense=graph.license(("CC0-1.0",)), **({"comment": comment} if comment else {}))
     info = {"type": "CreationInfo", "@id": _INFO, "specVersion": "3.0.1", "created": created, "createdBy": authors,
             "createdUsing": tools}
     return {"@context": _CONTEXT, "@graph": [info, *graph.elements]}
@@ -151,10 +154,9 @@ def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
         listed.append(graph.add("software_Package", "os", name=system.id, software_packageVersion=system.version,
                                 summary=system.name, software_primaryPurpose="operatingSystem"))
     start = len(graph.namespace)
-    for package in in_order:
-        listed.append(_package(package, graph, ids[package.purl][start:]))
-    for number, package in enumerate(catalog.unidentified, 1):
-        listed.append(_package(package, graph, f"unidentified-{number}"))
+    listed += [_package(package, graph, ids[package.purl][start:]) for package in in_order]
+    listed += [_package(package, graph, f"unidentified-{number}")
+               for number, package in enumerate(catalog.unidentified, 1)]
     by_scope: dict[str, list[str]] = {}
     for package in in_order:
         by_scope.setdefault(package.scope, []).append(ids[package.purl])
@@ -175,6 +177,10 @@ def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
 
 def _package(package: Package, graph: _Graph, local: str) -> str:
     fields: dict[str, Any] = {"name": package.name, "software_primaryPurpose": "library"}
+    stated = (("software_downloadLocation", package.download), ("software_homePage", package.homepage),
+              ("software_copyrightText", package.copyright), ("description", package.description),
+              ("comment", _comment(package)))
+    fields |= {key: value for key, value in stated if value}
     system = of_type(package.type).system
     if package.version:
         fields["software_packageVersion"] = package.version
@@ -182,11 +188,6 @@ def _package(package: Package, graph: _Graph, local: str) -> str:
         fields["software_packageUrl"] = upstream.purl(package) if system else package.purl
     if system and upstream.differs(package) and " " not in package.source:
         fields["software_sourceInfo"] = f"built package from: {package.source} {package.source_version}".strip()
-    for key, value in (("software_downloadLocation", package.download), ("software_homePage", package.homepage),
-                       ("software_copyrightText", package.copyright), ("description", package.description),
-                       ("comment", _comment(package))):
-        if value:
-            fields[key] = value
     if package.supplier:
         fields["suppliedBy"] = graph.agent(package.supplier, organization=system)
     if package.author:
@@ -205,10 +206,9 @@ def _package(package: Package, graph: _Graph, local: str) -> str:
 
 def _comment(package: Package) -> str:
     info = [f"bundled in {package.bundled_in}"] if package.bundled_in else []
-    for place in package.locations[:10]:
-        info.append(f"found in {_shown(place.path)}" + (f" of layer {place.layer}" if place.layer else "")
-                    + (f" within {_shown(place.within)}" if place.within else "")
-                    + (f" by {_shown(place.evidence)}" if place.evidence else ""))
+    info += [f"found in {_shown(place.path)}" + (f" of layer {place.layer}" if place.layer else "")
+             + (f" within {_shown(place.within)}" if place.within else "")
+             + (f" by {_shown(place.evidence)}" if place.evidence else "") for place in package.locations[:10]]
     return "; ".join(info)
 
 
@@ -283,9 +283,18 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
             supplier=_who(subject.get("suppliedBy"), elements),
             authors=tuple(f"{_text(element, 'type')}: {_who(_text(element, 'spdxId'), elements)}" for element in authors
                           if element.get("type") in ("Person", "Organization")),
+            phase=_phase(elements), complete=", ".join(dict.fromkeys(
+                _text(element, "completeness") for element in elements.values() if element.get("completeness"))),
             tools=tuple(" ".join(_text(elements[ref], "name").rpartition("-")[::2]).strip()
                         for ref in _names(info.get("createdUsing")) if ref in elements),
             unread=tuple(sorted(unread.items()))))
+
+
+def _phase(elements: dict[str, dict[str, Any]]) -> str:
+    """CycloneDX's word for the kind of the SBOM."""
+    kinds = [kind for element in elements.values() if element.get("type") == "software_Sbom"
+             for kind in _names(element.get("software_sbomType"))]
+    return next((_PHASES[kind] for kind in kinds if kind in _PHASES), "")
 
 
 _WITHOUT = "package without a package URL"

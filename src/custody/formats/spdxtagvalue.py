@@ -54,7 +54,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         yield ""
         for tag, key in _PACKAGE:
             if key in package:
-                yield f"{tag}: {_plain(package[key])}"
+                value = _plain(package[key])
+                yield f"{tag}: {value.replace('_', '-') if key == 'primaryPackagePurpose' else value}"
             if tag == "PrimaryPackagePurpose":
                 yield "FilesAnalyzed: false"
                 for checksum in package.get("checksums", ()):

@@ -24,7 +24,7 @@ OWNERSHIP = "ownership-by-file-overlap: the distribution's package installed the
 """How syft begins this comment, by which grype leaves the owned package to the distribution's advisories."""
 SCOPES = {"dev": "DEV_DEPENDENCY_OF", "test": "TEST_DEPENDENCY_OF", "build": "BUILD_DEPENDENCY_OF",
           "optional": "OPTIONAL_DEPENDENCY_OF"}
-LOSES = {"2.3": frozenset(("evidence", "within", "declared"))}
+LOSES = frozenset(("evidence", "within", "declared", "phase"))
 _SUBJECT, _SYSTEM = "SPDXRef-Image", "SPDXRef-OperatingSystem"
 _PURPOSES = {"container": "CONTAINER", "directory": "SOURCE", "file": "FILE"}
 _PLAIN = re.compile(r"[^\s;]+\Z")
@@ -52,7 +52,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     if system := catalog.distribution:
         packages.append({
             "SPDXID": _SYSTEM, "name": system.id, "versionInfo": system.version, "summary": system.name,
-            "downloadLocation": NOTHING, "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING-SYSTEM",
+            "downloadLocation": NOTHING, "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING_SYSTEM",
             "licenseConcluded": NOTHING, "licenseDeclared": NOTHING, "copyrightText": NOTHING})
         relations.append((_SUBJECT, "CONTAINS", _SYSTEM))
     in_order = sorted(catalog.packages, key=lambda package: package.purl)

@@ -42,7 +42,8 @@ _MAKERS = {"deb": ("dpkg-db-entry", "maintainer"), "apk": ("apk-db-entry", "main
            "rpm": ("rpm-db-entry", "vendor"), "pypi": ("python-package", "author"),
            "npm": ("javascript-npm-package", "author")}
 """By type: what syft calls its record, and the field of that for whom it is from."""
-LOSES = frozenset(("hashes", "scope", "declared", "evidence", "within", "copyright", "download", "bundled_in"))
+LOSES = frozenset(("hashes", "scope", "declared", "evidence", "within", "copyright", "download", "bundled_in", "author",
+                   "created", "authors", "tools", "phase", "unknowns"))
 _MAX_PACKAGES = 500_000
 _TOP = frozenset(("artifacts", "artifactRelationships", "source", "distro", "descriptor", "schema"))
 
@@ -193,7 +194,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
             unread[f"artifactRelationships[] {kind}"] += 1
     digest = digests.sha256(data)
     descriptor, schema = _object(document, "descriptor"), _object(document, "schema")
-    unknowns = ()
+    unknowns: tuple[Unknown, ...] = ()
     if unidentified:
         unknowns = (Unknown(kind="artifact without a package URL", count=len(unidentified),
                             examples=tuple(package.name for package in unidentified[:3])),)
