@@ -103,8 +103,8 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
                   help="Leave out files and folders below a folder: ./GLOB, */GLOB or **/GLOB; repeatable.")
     @click.option("--all-file-systems", is_flag=True, help="Go into other file systems that are mounted in a folder.")
     @functools.wraps(command)
-    def wrapped(*arguments: Any, exclude: tuple[str, ...], all_file_systems: bool, **others: Any) -> Any:
-        return command(*arguments, folders=Folders(exclude, all_file_systems), **others)
+    def wrapped(*arguments: Any, exclude: tuple[str, ...], all_file_systems: bool, **rest: Any) -> Any:
+        return command(*arguments, folders=Folders(exclude, all_file_systems), **rest)
 
     return wrapped
 

@@ -51,7 +51,7 @@ _NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
 _CONTENTS = {
     **_all("-o FORMAT or -o FORMAT=FILE, several times", "--format", "-f", "--file", "--json"),
     **_all("every cataloger reads every layer; what was not read is counted and named", "--scope", "--catalogers",
-           "--select-catalogers", "--exclude", "--skip-dirs", "--skip-files", "--scanners", "--security-checks",
+           "--select-catalogers", "--skip-dirs", "--skip-files", "--scanners", "--security-checks",
            "--pkg-types", "--vuln-type", "--list-all-pkgs"),
     **_all(_LOGIN, "--username", "--password"), **_all(_AUTHORITIES, "--insecure"),
     **_all("the advisories are those of `custody db import`; nothing is downloaded", "--skip-db-update",
@@ -65,7 +65,7 @@ _CONTENTS = {
 }
 _SBOM = {
     **_all("Go templates are not rendered; -o syft-json has every field by the names that they use",
-           "--template", "-t"),
+           "--template"),
     "--base-path": "rootfs:PATH is an unpacked image", "--from": "oci:DIR, archive:FILE, dir:PATH: the target says it",
     "--name": "--source-name NAME", "--version": "--source-version VERSION", "--supplier": "--source-supplier NAME",
     "--enrich": "nothing is asked on line while an image is read",

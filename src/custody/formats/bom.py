@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import msgspec
 
-from custody.ecosystems import of_release, of_type
+from custody import ecosystems
+from custody.ecosystems import namespace, of_osv, of_release, of_type
 from custody.formats import purl as purls
+from custody.formats import rpmheader
 from custody.formats.purl import PackageUrl
 
 
@@ -37,7 +39,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     ecosystem: str | None = None
     """The OSV ecosystem whose advisories speak of it, `Debian:12`; None where OSV has none."""
     source: str = ""
-    """What those advisories call it: a distribution's source package, a normalised name."""
+    """What it was built from: a distribution's source package; else its name as advisories have it."""
     source_version: str = ""
     licenses: tuple[str, ...] = ()
     supplier: str = ""
@@ -68,6 +70,14 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     def copied(self) -> bool:
         """A distribution's package that is a copy inside another: not installed, and no sign of which OS it is."""
         return bool(self.bundled_in) and of_type(self.type).system
+
+    @property
+    def advised(self) -> tuple[str, str]:
+        """The name and the version that the advisories of its ecosystem speak of."""
+        row = of_osv(self.ecosystem) if self.ecosystem else None
+        if isinstance(row, ecosystems.Distribution) and not row.by_source:
+            return self.name, self.version
+        return self.source, self.source_version or self.version
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,11 +172,13 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
     if not row.system:
         return row.osv or None, f"{purl.namespace}{row.joint}{purl.name}" if purl.namespace else purl.name
     distro = purl.qualifiers.get("distro", "")
-    stated, _, release = distro.partition("-")
-    release = _CODENAMES.get(release or distro, release)
+    stated, dash, release = distro.rpartition("-")
+    stated, release = (stated, _CODENAMES.get(release, release)) if dash else (distro, _CODENAMES.get(distro, ""))
     who = purl.namespace or stated
-    if distribution and distribution.id == who:
-        release = distribution.version
+    if stated and namespace(stated) == who:
+        who = stated
+    if distribution and who in (distribution.id, namespace(distribution.id)):
+        who, release = distribution.id, distribution.version
     return of_release(who, release), purl.name
 
 
@@ -181,10 +193,11 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     ecosystem, name = identify(purl, distribution)
     upstream, _, upstream_version = purl.qualifiers.get("upstream", "").partition("@")
     version = purl.version or version
-    if row.epochs and purl.qualifiers.get("epoch") and ":" not in version:
-        version = f"{purl.qualifiers['epoch']}:{version}"
-    if row.system and not row.by_source:
-        source, upstream, source_version, upstream_version = name, "", version, ""
+    epoch = f"{purl.qualifiers['epoch']}:" if row.epochs and purl.qualifiers.get("epoch") else ""
+    if ":" not in version:
+        version = epoch + version
+    if row.epoch_apart and (built := rpmheader.source(upstream)):
+        upstream, upstream_version = built.name, epoch + built.version
     if row.system and "upstream" in purl.qualifiers:  # syft's; purl-spec knows none, and it names the same package
         purl = replace(purl, qualifiers={key: value for key, value in purl.qualifiers.items() if key != "upstream"})
     return Package(type=purl.type, name=row.full(purl.namespace, purl.name), version=version, purl=str(purl),

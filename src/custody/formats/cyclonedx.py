@@ -86,7 +86,10 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
                      for composition in _list(document, "compositions"))
     if incomplete and not unknowns:  # another tool's: it does not say of what there is more
         unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=incomplete))
-    return Catalog(name=_text(subject, "name") or where, digest=digest, kind="sbom", distribution=distribution,
+    origin = next((_text(entry, "url") for entry in _list(subject, "externalReferences")
+                   if isinstance(entry, dict) and entry.get("type") == "vcs"), "")
+    return Catalog(name=_text(subject, "name") or where, origin=origin,
+                   digest=digest, kind="sbom", distribution=distribution,
                    packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
                    document=_document(document, metadata, subject, unread))
 

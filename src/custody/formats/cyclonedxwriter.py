@@ -23,7 +23,7 @@ ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA
 LOSES = {"1.4": frozenset(("within", "evidence", "phase")), "1.5": frozenset(("within", "evidence"))}
 """Fields of places that a version has no words for."""
 _EXCLUDED = frozenset(("dev", "test", "build"))
-_KINDS = {"container": "container", "directory": "file", "file": "file"}
+_KINDS = {"container": "container", "directory": "file", "file": "file", "rootfs": "file"}
 
 
 @dataclass(slots=True)
@@ -94,6 +94,8 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
     result["component"] = component
     if said.supplier:
         component["supplier"] = result["supplier"] = {"name": said.supplier}
+    if catalog.origin:
+        component["externalReferences"] = [{"type": "vcs", "url": catalog.origin}]
     algorithm, _, value = catalog.digest.partition(":")
     if algorithm in ALGORITHMS and catalog.kind != "sbom":
         component["hashes"] = [{"alg": ALGORITHMS[algorithm], "content": value}]
@@ -178,6 +180,8 @@ def _properties(package: Package, system: bool, version: str) -> list[dict[str, 
         properties.append(("syft:package:metadataType", kind))
         properties += [(f"syft:metadata:{name}", value) for name, value in fields]
         properties += upstream.trivy_properties(package)
+    if system and (module := upstream.module(package)):
+        properties.append(("aquasecurity:trivy:Modularitylabel", module))
     if package.owner:
         properties.append((PREFIX + "owner", package.owner))
     if package.bundled_in:

@@ -95,7 +95,8 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
         unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),
                                 examples=tuple(package.name for package in unidentified[:3])))
     return Catalog(
-        name=str(document.get("name") or where), digest=digest, kind="sbom", distribution=distribution,
+        name=str(document.get("name") or where), origin=_said(subject.get("downloadLocation")),
+        digest=digest, kind="sbom", distribution=distribution,
         packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
         document=_document(document, subject, unread))
 
@@ -198,6 +199,10 @@ def _detailed(package: Package, entry: dict[str, Any], extracted: dict[str, str]
 def _named(license_: str, extracted: dict[str, str]) -> str:
     """A single LicenseRef by the name that the document has for it; a longer expression stands as it is."""
     return extracted.get(license_, license_)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) and value not in ("NONE", NOTHING) else ""
 
 
 def _agent(text: object) -> str:

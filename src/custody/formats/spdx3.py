@@ -44,7 +44,7 @@ _PHASES = {"analyzed": "post-build", "build": "build", "source": "pre-build", "d
 _CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 _INFO = "_:creationInfo"
 _MAX_ELEMENTS = 2_000_000
-_PURPOSES = {"container": "container", "directory": "source", "file": "file"}
+_PURPOSES = {"container": "container", "directory": "source", "file": "file", "rootfs": "archive"}
 _SCOPES = {"dev": "development", "test": "test", "build": "build"}
 _ALGORITHMS = frozenset(("md5", "sha1", "sha224", "sha256", "sha384", "sha512"))
 _MAIL = re.compile(r"(.*?)(?: ?[<(]([^<>()\s]+@[^<>()\s]+)[>)])?\Z", re.DOTALL)
@@ -129,6 +129,8 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
         fields["verifiedUsing"] = [{"type": "Hash", "algorithm": algorithm, "hashValue": value}]
     if said.supplier:
         fields["suppliedBy"] = graph.agent(said.supplier, organization=True)
+    if catalog.origin:
+        fields["software_downloadLocation"] = catalog.origin
     subject = graph.add("software_Package", "image", name=catalog.name,
                         software_packageVersion=said.version or catalog.digest,
                         software_primaryPurpose=_PURPOSES.get(catalog.kind, "container"), **fields)
@@ -277,6 +279,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     return Catalog(
         name=_text(subject, "name") or _text(described, "name") or where, digest=digest, kind="sbom",
         distribution=distribution, packages=tuple(packages.values()), unknowns=tuple(unknowns),
+        origin=_text(subject, "software_downloadLocation"),
         unidentified=tuple(unidentified), document=Document(
             format=f"SPDX-{_text(info, 'specVersion')}", identifier=_text(described, "spdxId"),
             created=_text(info, "created"), version=_text(subject, "software_packageVersion"),

@@ -26,7 +26,7 @@ SCOPES = {"dev": "DEV_DEPENDENCY_OF", "test": "TEST_DEPENDENCY_OF", "build": "BU
           "optional": "OPTIONAL_DEPENDENCY_OF"}
 LOSES = frozenset(("evidence", "within", "declared", "phase"))
 _SUBJECT, _SYSTEM = "SPDXRef-Image", "SPDXRef-OperatingSystem"
-_PURPOSES = {"container": "CONTAINER", "directory": "SOURCE", "file": "FILE"}
+_PURPOSES = {"container": "CONTAINER", "directory": "SOURCE", "file": "FILE", "rootfs": "ARCHIVE"}
 _PLAIN = re.compile(r"[^\s;]+\Z")
 _HIDDEN = re.compile(r"[;\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _DOWNLOAD = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|git|ssh|ftp|sftp|svn|file)(?:\+[a-z]+)?://[^\s]+\Z|"
@@ -41,7 +41,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     algorithm, _, value = catalog.digest.partition(":")
     subject: dict[str, Any] = {
         "SPDXID": _SUBJECT, "name": catalog.name, "versionInfo": said.version or catalog.digest,
-        "downloadLocation": NOTHING, "filesAnalyzed": False,
+        "downloadLocation": catalog.origin if _DOWNLOAD.match(catalog.origin) else NOTHING, "filesAnalyzed": False,
         "primaryPackagePurpose": _PURPOSES.get(catalog.kind, "CONTAINER"),
         "supplier": agent(said.supplier, organization=True), "licenseConcluded": NOTHING, "licenseDeclared": NOTHING,
         "copyrightText": NOTHING}

@@ -5,7 +5,7 @@ Package URLs have no place for it: purl-spec lists no `upstream`, which syft wri
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from custody.ecosystems import of_type
 from custody.formats.bom import Package
@@ -33,6 +33,12 @@ def purl(package: Package) -> str:
         name += f"@{package.source_version}"
     joint = "&" if "?" in package.purl else "?"
     return f"{package.purl}{joint}upstream={quote(name, safe='')}"
+
+
+def module(package: Package) -> str:
+    """The module stream of an RPM, `nodejs:18:…`, which syft's qualifier `rpmmod` states."""
+    _, qualifier, value = package.purl.partition("rpmmod=")
+    return unquote(value.partition("&")[0]) if qualifier and package.type == "rpm" else ""
 
 
 def source_rpm(package: Package) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
@@ -278,7 +278,7 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
     owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
     return Package(
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
-        source=(fact.source if of_type(fact.type).by_source else "") or name,
+        source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
         licenses=fact.licenses or licenses.get((fact.type, fact.name), ()), supplier=fact.supplier,
         hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
@@ -300,10 +300,13 @@ def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
         return purls.parse(fact.purl)
     row = of_type(fact.type)
     if row.system:
-        vendor = distribution.id if distribution else row.vendor
+        vendor = namespace(distribution.id) if distribution else row.vendor
         qualifiers = {"arch": fact.arch, **dict(fact.qualifiers)}
+        version = fact.version
+        if row.epoch_apart and ":" in version:
+            qualifiers["epoch"], _, version = version.partition(":")
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
-        return purls.build(fact.type, fact.name, namespace=vendor, version=fact.version, qualifiers=qualifiers)
-    namespace, name = row.split(fact.name)
-    return purls.build(fact.type, name, namespace=namespace, version=fact.version, qualifiers=dict(fact.qualifiers))
+        return purls.build(fact.type, fact.name, namespace=vendor, version=version, qualifiers=qualifiers)
+    space, name = row.split(fact.name)
+    return purls.build(fact.type, name, namespace=space, version=fact.version, qualifiers=dict(fact.qualifiers))

@@ -120,7 +120,7 @@ class Spokesmen:
             package = self._system.get(owner)
             ecosystem = package.ecosystem if package else None
             self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.find(
-                ecosystem, normalise(ecosystem, package.source)))
+                ecosystem, normalise(ecosystem, package.advised[0])))
         return self._named[owner]
 
 
