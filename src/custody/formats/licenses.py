@@ -7,7 +7,7 @@ where they mean one licence; `BSD` alone means none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import lru_cache
 
 from custody.formats.licenselist import EXCEPTIONS, LICENSES, REPLACED
@@ -172,9 +172,11 @@ def expression(stated: str) -> str | None:
     return joined if len(words) > 1 and is_expression(joined) else None
 
 
-def stated(names: Iterable[str]) -> tuple[str, ...]:
+def stated(names: Collection[str]) -> tuple[str, ...]:
     """What a package states, each as the expression that it means, or in its own words; the same once."""
-    kept = (expression(name) or name.strip() for name in names)
+    if not names:
+        return ()
+    kept = (expression(name) or " ".join(name.split()) for name in names)
     return tuple(dict.fromkeys(name for name in kept if name and name.lower() not in ("unknown", "noassertion")))
 
 
