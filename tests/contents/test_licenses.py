@@ -65,7 +65,8 @@ def test_what_is_not_on_the_list_keeps_its_words() -> None:
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(
-    ["MIT", "GPL-2+", "and", "OR", "with", "(", ")", "Expat", ",", "/", "BSD", "LLVM-exception"]), max_size=9).map(" ".join))
+    ["MIT", "GPL-2+", "and", "OR", "with", "(", ")", "Expat", ",", "/", "BSD", "LLVM-exception"]),
+    max_size=9).map(" ".join))
 def test_nothing_but_expressions_comes_out(words: str) -> None:
     means = expression(words)
     assert means is None or is_expression(means)

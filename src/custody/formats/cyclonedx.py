@@ -115,6 +115,10 @@ def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[
                      if isinstance(entry, dict) and entry.get("name") == PREFIX + "layer"),
         complete=", ".join(dict.fromkeys(_text(entry, "aggregate") for entry in _list(document, "compositions")
                                          if isinstance(entry, dict) and entry.get("aggregate"))),
+        about={"container": "container", "file": "directory"}.get(_text(subject, "type"), ""),
+        digest=next((f"{kind}:{_text(entry, 'content')}" for entry in _list(subject, "hashes")
+                     if isinstance(entry, dict) for kind, spelling in ALGORITHMS.items()
+                     if spelling == entry.get("alg")), ""),
         phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
 
 
@@ -133,7 +137,7 @@ def _count(component: dict[str, Any], unread: Counter[str]) -> None:
     for key in component.keys() - _COMPONENT:
         unread[f"components[].{key}"] += 1
     for entry in _list(component, "externalReferences"):
-        if isinstance(entry, dict) and entry.get("type") not in _REFERENCES:
+        if isinstance(entry, dict) and _text(entry, "type") not in _REFERENCES:
             unread[f"components[].externalReferences of type {_text(entry, 'type')}"] += 1
     for entry in _list(component, "properties"):
         if isinstance(entry, dict) and not _text(entry, "name").startswith(_PROPERTIES):

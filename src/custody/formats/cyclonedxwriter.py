@@ -38,7 +38,7 @@ class _Shared:
 def write(catalog: Catalog, now: datetime, tool_version: str, version: str = DEFAULT) -> dict[str, Any]:
     """The document as plain data; the same catalog and time give the same document, serial number included."""
     said = catalog.document or Document()
-    subject = f"{catalog.kind}:{catalog.digest}"
+    subject = f"{said.about or catalog.kind}:{said.digest or catalog.digest}"
     packages = sorted(catalog.packages, key=lambda package: package.purl)
     shared = _Shared()
     by_purl = {package.purl: _component(package, package.purl, version, shared) for package in packages}
@@ -89,15 +89,15 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
     if said.authors:
         result["authors"] = [_contact(author) for author in said.authors]
     component: dict[str, Any] = {
-        "bom-ref": subject, "type": _KINDS.get(catalog.kind, "application"), "name": catalog.name,
+        "bom-ref": subject, "type": _KINDS.get(said.about or catalog.kind, "application"), "name": catalog.name,
         "version": said.version or catalog.digest}
     result["component"] = component
     if said.supplier:
         component["supplier"] = result["supplier"] = {"name": said.supplier}
     if catalog.origin:
         component["externalReferences"] = [{"type": "vcs", "url": catalog.origin}]
-    algorithm, _, value = catalog.digest.partition(":")
-    if algorithm in ALGORITHMS and catalog.kind != "sbom":
+    algorithm, _, value = (said.digest if catalog.kind == "sbom" else catalog.digest).partition(":")
+    if algorithm in ALGORITHMS:
         component["hashes"] = [{"alg": ALGORITHMS[algorithm], "content": value}]
     component["properties"] = [
         *({"name": PREFIX + "layer", "value": digest}

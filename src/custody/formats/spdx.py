@@ -40,6 +40,7 @@ _PACKAGE = frozenset(("SPDXID", "name", "downloadLocation", "filesAnalyzed", "pr
 _PLAIN_RELATIONS = frozenset(("DESCRIBES", "DESCRIBED_BY", "CONTAINS", "CONTAINED_BY"))
 _SYSTEM = ("OPERATING_SYSTEM", "OPERATING-SYSTEM")
 """In JSON, and in tag-value and in what tools before 2.3's schema wrote."""
+_ABOUT = {"CONTAINER": "container", "SOURCE": "directory", "FILE": "file", "ARCHIVE": "rootfs"}
 _WITHOUT = "package without a package URL"
 
 
@@ -150,6 +151,9 @@ def _document(document: dict[str, Any], subject: dict[str, Any], unread: Counter
         created=str(info.get("created", "")), tools=tuple(
             " ".join(match[2].rpartition("-")[::2]).strip() for match in made if match[1] == "Tool"),
         authors=tuple(match[0] for match in made if match[1] != "Tool"), version=str(subject.get("versionInfo", "")),
+        about=_ABOUT.get(str(subject.get("primaryPackagePurpose")), ""), digest=next((
+            f"{str(entry.get('algorithm')).lower().replace('-', '')}:{entry.get('checksumValue')}"
+            for entry in _list(subject, "checksums") if isinstance(entry, dict)), ""),
         supplier=_agent(subject.get("supplier")), unread=tuple(sorted(unread.items())))
 
 

@@ -116,7 +116,11 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     said = catalog.document or Document()
     created = said.created or format_rfc3339(now.replace(microsecond=0))
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", catalog.name).strip("-") or "image"
-    unique = uuid.UUID(hex=sha256(msgspec.json.encode([catalog, created, tool_version])).hexdigest()[:32], version=5)
+    catalog = msgspec.structs.replace(catalog, packages=tuple(
+        sorted(catalog.packages, key=lambda package: package.purl)))
+    content = msgspec.structs.replace(catalog, digest=said.digest or catalog.digest, kind=said.about or catalog.kind,
+                                      document=msgspec.structs.replace(said, identifier="", unread=(), format=""))
+    unique = uuid.UUID(hex=sha256(msgspec.json.encode([content, created, tool_version])).hexdigest()[:32], version=5)
     graph = _Graph(f"https://spdx.org/spdxdocs/custody/{name}-{unique}#")
     tools = [graph.add("Tool", f"tool-{number}", name=tool) for number, tool in enumerate(
         (f"custody-{tool_version}", *(tool for tool in said.tools if not tool.startswith("custody "))), 1)]
@@ -124,8 +128,8 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     if not authors:  # the standard requires an agent, and nobody has said who that is
         authors = [graph.add("SoftwareAgent", "agent-custody", name="custody")]
     fields: dict[str, Any] = {}
-    algorithm, _, value = catalog.digest.partition(":")
-    if catalog.kind != "sbom":
+    algorithm, _, value = (said.digest if catalog.kind == "sbom" else catalog.digest).partition(":")
+    if value:
         fields["verifiedUsing"] = [{"type": "Hash", "algorithm": algorithm, "hashValue": value}]
     if said.supplier:
         fields["suppliedBy"] = graph.agent(said.supplier, organization=True)
@@ -133,7 +137,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
         fields["software_downloadLocation"] = catalog.origin
     subject = graph.add("software_Package", "image", name=catalog.name,
                         software_packageVersion=said.version or catalog.digest,
-                        software_primaryPurpose=_PURPOSES.get(catalog.kind, "container"), **fields)
+                        software_primaryPurpose=_PURPOSES.get(said.about or catalog.kind, "container"), **fields)
     ids = _packages(catalog, graph, subject)
     comment = "; ".join(f"{NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns)
     kind = next((kind for kind, phase in _PHASES.items() if phase == said.phase), "analyzed")
@@ -148,7 +152,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
 
 def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
     """The packages and what relates them; their identifiers."""
-    in_order = sorted(catalog.packages, key=lambda package: package.purl)
+    in_order = catalog.packages
     ids = {package.purl: f"{graph.namespace}package-{sha256(package.purl.encode()).hexdigest()[:24]}"
            for package in in_order}
     listed = []
@@ -236,7 +240,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     if not str(info.get("specVersion", "")).startswith("3.0"):
         raise UnsupportedError(f"{where}: specVersion", f"{info.get('specVersion')!r} is not 3.0")
     unread = Counter(f"elements of type {_text(element, 'type')}" for element in elements.values()
-                     if element.get("type") not in _KNOWN)
+                     if _text(element, "type") not in _KNOWN)
     entries = [element for element in elements.values() if element.get("type") == "software_Package"]
     system = next((entry for entry in entries if entry.get("software_primaryPurpose") == "operatingSystem"), None)
     distribution = None
@@ -286,6 +290,10 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
             supplier=_who(subject.get("suppliedBy"), elements),
             authors=tuple(f"{_text(element, 'type')}: {_who(_text(element, 'spdxId'), elements)}" for element in authors
                           if element.get("type") in ("Person", "Organization")),
+            about=next((kind for kind, purpose in _PURPOSES.items()
+                        if purpose == subject.get("software_primaryPurpose")), ""),
+            digest=next((f"{_text(entry, 'algorithm')}:{_text(entry, 'hashValue')}"
+                         for entry in _objects(subject, "verifiedUsing")), ""),
             phase=_phase(elements), complete=", ".join(dict.fromkeys(
                 _text(element, "completeness") for element in elements.values() if element.get("completeness"))),
             tools=tuple(" ".join(_text(elements[ref], "name").rpartition("-")[::2]).strip()

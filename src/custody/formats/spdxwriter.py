@@ -38,14 +38,14 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     """The document as plain data; the same catalog and time give the same document, namespace included."""
     said = catalog.document or Document()
     extracted: dict[str, str] = {}
-    algorithm, _, value = catalog.digest.partition(":")
+    algorithm, _, value = (said.digest if catalog.kind == "sbom" else catalog.digest).partition(":")
     subject: dict[str, Any] = {
         "SPDXID": _SUBJECT, "name": catalog.name, "versionInfo": said.version or catalog.digest,
         "downloadLocation": catalog.origin if _DOWNLOAD.match(catalog.origin) else NOTHING, "filesAnalyzed": False,
-        "primaryPackagePurpose": _PURPOSES.get(catalog.kind, "CONTAINER"),
+        "primaryPackagePurpose": _PURPOSES.get(said.about or catalog.kind, "CONTAINER"),
         "supplier": agent(said.supplier, organization=True), "licenseConcluded": NOTHING, "licenseDeclared": NOTHING,
         "copyrightText": NOTHING}
-    if catalog.kind != "sbom":
+    if value:
         subject["checksums"] = [{"algorithm": algorithm.upper(), "checksumValue": value}]
     packages = [subject]
     relations = [("SPDXRef-DOCUMENT", "DESCRIBES", _SUBJECT)]

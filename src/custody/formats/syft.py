@@ -60,13 +60,14 @@ def write(catalog: Catalog, tool_version: str) -> dict[str, Any]:
           if package.owner in ids)])
     system = catalog.distribution
     said = catalog.document or Document()
-    value = catalog.digest.partition(":")[2]
-    source: dict[str, Any] = {"id": value, "name": catalog.name, "version": said.version or catalog.digest}
+    digest = said.digest or catalog.digest
+    value = digest.partition(":")[2]
+    source: dict[str, Any] = {"id": value, "name": catalog.name, "version": said.version or digest}
     if said.supplier:
         source["supplier"] = said.supplier
-    if catalog.kind == "container":
+    if (said.about or catalog.kind) == "container":
         source |= {"type": "image", "metadata": {
-            "userInput": catalog.name, "imageID": "", "manifestDigest": catalog.digest, "mediaType": "", "tags": [],
+            "userInput": catalog.name, "imageID": "", "manifestDigest": digest, "mediaType": "", "tags": [],
             "imageSize": sum(layer.size for layer in catalog.layers),
             "layers": [{"mediaType": "", "digest": layer.diff_id, "size": layer.size} for layer in catalog.layers],
             "manifest": "", "config": "", "repoDigests": [], "architecture": "", "os": "linux"}}
@@ -205,6 +206,8 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
                                                owner=owners.get(purl, "")) for purl, package in packages.items()),
         document=Document(format=f"syft {_text(schema, 'version')}", version=_text(source, "version"),
                           tools=(f"{_text(descriptor, 'name')} {_text(descriptor, 'version')}".strip(),),
+                          about={"image": "container", "directory": "directory"}.get(_text(source, "type"), ""),
+                          digest=_text(_object(source, "metadata"), "manifestDigest"),
                           supplier=_text(source, "supplier"), unread=tuple(sorted(unread.items()))))
 
 
