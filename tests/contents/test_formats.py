@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -131,11 +132,30 @@ def _schema(name: str) -> Any:
 
 @pytest.mark.parametrize("version", cyclonedxwriter.VERSIONS)
 def test_cyclonedx_is_valid(version: str) -> None:
+    document = cyclonedxwriter.write(CATALOG, NOW, "1", version)
+    assert [str(error) for error in _validator(version).iter_errors(document)] == []
+
+
+def _validator(version: str) -> Any:
     parts = [(f"http://cyclonedx.org/schema/{spelling}.schema.json", _schema(name))
              for name in ("spdx", "jsf-0.82", "cryptography-defs") for spelling in (name, f"{name}.SNAPSHOT")]
-    validator = jsonschema_rs.validator_for(_schema(f"bom-{version}"), registry=jsonschema_rs.Registry(parts))
-    document = cyclonedxwriter.write(CATALOG, NOW, "1", version)
-    assert [str(error) for error in validator.iter_errors(document)] == []
+    return jsonschema_rs.validator_for(_schema(f"bom-{version}"), registry=jsonschema_rs.Registry(parts),
+                                       validate_formats=True)
+
+
+@pytest.mark.parametrize("version", cyclonedxwriter.VERSIONS)
+@pytest.mark.parametrize("supplier", [
+    "A <a@example.org>, B <b@example.org>", "A <a at example.org>", "<a@example.org>", "A <a..b@example.org>", "A <>",
+    "A (a@example.org)", "a@example.org", "Ä <ä@example.org>", "x\n<y@z>"])
+def test_who_made_it_is_valid_and_read_back(supplier: str, version: str) -> None:
+    """As real packages write it: jsonschema holds addresses of mail to RFC 5321."""
+    package = msgspec.structs.replace(CATALOG.packages[3], supplier=supplier, author=supplier, homepage="see there",
+                                      download="git://x y")
+    catalog = msgspec.structs.replace(CATALOG, packages=(package,))
+    assert [str(error) for error in _validator(version).iter_errors(cyclonedxwriter.write(catalog, NOW, "1", version))
+            ] == []
+    found = again(f"cyclonedx-json@{version}", catalog).packages[0]
+    assert re.sub("[<>]", "", found.supplier).strip() == re.sub("[<>]", "", supplier).strip()
 
 
 def test_components_without_a_package_url_are_converted_and_counted() -> None:

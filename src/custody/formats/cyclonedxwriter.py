@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,10 @@ PREFIX = "custody:"
 ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 LOSES = {"1.4": frozenset(("within", "evidence", "phase")), "1.5": frozenset(("within", "evidence"))}
 """Fields of places that a version has no words for."""
+_MAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+                   r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+\Z")
+"""RFC 5321 and RFC 3986, as far as the schemas hold documents to them."""
 _EXCLUDED = frozenset(("dev", "test", "build"))
 _KINDS = {"container": "container", "directory": "file", "file": "file", "rootfs": "file"}
 
@@ -110,6 +115,8 @@ def _contact(author: str) -> dict[str, str]:
     """`Organization: Name (mail)` of SPDX, or `Name <mail>`."""
     author = author.removeprefix("Organization: ").removeprefix("Person: ")
     name, _, mail = author.rstrip(">)").partition("<" if "<" in author else "(")
+    if not _MAIL.match(mail.strip()):  # several people in one field, or no address at all: the schema takes one
+        return {"name": author}
     return {key: text for key, text in (("name", name.strip()), ("email", mail.strip())) if text}
 
 
@@ -159,9 +166,9 @@ def _component(package: Package, ref: str, version: str, shared: _Shared) -> dic
         result["cpe"] = package.cpes[0]
     if package.purl:
         result["purl"] = package.purl
-    if package.homepage or package.download:
-        result["externalReferences"] = [{"type": kind, "url": url} for kind, url in (
-            ("website", package.homepage), ("distribution", package.download)) if url]
+    if (package.homepage or package.download) and (references := [{"type": kind, "url": url} for kind, url in (
+            ("website", package.homepage), ("distribution", package.download)) if _ADDRESS.match(url)]):
+        result["externalReferences"] = references
     if properties := _properties(package, row.system, version):
         result["properties"] = properties
     if package.locations and version >= "1.5":
