@@ -124,7 +124,7 @@ def test_compare_says_who_lists_what(capsys: pytest.CaptureFixture[str]) -> None
     assert rows == [["PACKAGE", "custody", "publisher"], ["npm/a", "-", "1.0.0"],
                     ["pypi/flask-login", "0.6.2", "0.6.3"]]
     assert "note: custody lists no package of type npm" in err
-    assert "3 packages agreed on by 2 sources, 2 not" in err
+    assert "3 names agreed on by 2 sources, 2 not" in err
     said(capsys, "compare", "oci:one", "published.json", "--exit-code", "-o", "json", code=3)
 
 

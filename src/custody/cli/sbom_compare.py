@@ -46,7 +46,7 @@ def command(target: str, files: tuple[str, ...], output: str, exit_code: bool, f
             for row in agreement.rows)]))
     for source, types in agreement.silent.items():
         print(visible(f"note: {source} lists no package of type {', '.join(types)}"), file=sys.stderr)
-    said = f"{agreement.agreed} packages agreed on by {len(catalogs)} sources, {len(agreement.rows)} not"
+    said = f"{agreement.agreed} names agreed on by {len(catalogs)} sources, {len(agreement.rows)} not"
     print(said, file=sys.stderr)
     if exit_code and agreement.rows:
         raise DeniedError(said)

@@ -28,7 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...]
     agreed: int
-    """Packages of which all list the same versions."""
+    """Names of packages of which all list the same versions."""
     rows: tuple[Row, ...]
     silent: dict[str, tuple[str, ...]]
     """By source the types of which it lists no package, while another does: it may not look for them."""
