@@ -41,18 +41,22 @@ def command() -> None:
               help=f"One of {', '.join(_SHOWN)}; repeatable, one of them without a FILE. CycloneDX is 1.6, or "
                    "cyclonedx-json@1.4, @1.5, @1.7. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
+@click.option("--keep", is_flag=True, help="Keep what is in the image, for `custody affected`, as `scan` does.")
 @click.option("--source-name", metavar="NAME", help="What documents call the target.")
 @click.option("--source-version", metavar="VERSION", help="Its version, in place of its digest.")
 @click.option("--source-supplier", metavar="NAME", help="Who supplies it.")
 @click.option("--author", "authors", multiple=True, metavar="'NAME <MAIL>'", help="Who makes the SBOM; repeatable.")
 @contents.folder_options
 def _list(target: str, chosen: tuple[str, ...], platform: str | None, folders: contents.Folders,
-          authors: tuple[str, ...], **said: str | None) -> None:
+          authors: tuple[str, ...], keep: bool, **said: str | None) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
     files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file; sbom:FILE,
     an SBOM."""
     plan = contents.outputs(chosen, _FORMATS, "table", shown=_SHOWN)
-    catalog = described(contents.open_catalog(settings(), target, platform, folders), authors, **said)
+    catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep:
+        contents.keep(settings(), catalog, target)
+    catalog = described(catalog, authors, **said)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())
     print(f"{visible(contents.title(catalog))}: {len(catalog.packages)} packages", file=sys.stderr)
     if not catalog.packages:

@@ -11,7 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, java, npm, osrelease, python, rpm
+from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
+    apk,
+    binaries,
+    dotnet,
+    dpkg,
+    embedded,
+    java,
+    languages,
+    npm,
+    osrelease,
+    python,
+    rpm,
+)
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
@@ -20,10 +32,21 @@ from custody.sbom.catalogers.listed import Telling
 __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "linked", "places", "read", "store_path",
            "table", "unknown", "versions", "weight"]
 
-CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER,
-              rpm.MANIFEST, rpm.JOURNAL,
-              java.CATALOGER)
+CATALOGERS = (
+    apk.CATALOGER,
+    dpkg.PACKAGES,
+    dpkg.COPYRIGHT,
+    python.CATALOGER,
+    npm.CATALOGER,
+    osrelease.CATALOGER,
+    embedded.CATALOGER,
+    dotnet.CATALOGER,
+    binaries.CATALOGER,
+    rpm.MANIFEST,
+    rpm.JOURNAL,
+    java.CATALOGER,
+    *languages.CATALOGERS,
+)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
