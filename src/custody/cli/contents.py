@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from custody.cli.bars import progress
 from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError
-from custody.formats.bom import Catalog
+from custody.formats.bom import Catalog, Document
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.near import near
@@ -187,6 +189,21 @@ def keep(settings: Settings, catalog: Catalog, target: str) -> None:
         store.see([Sighting(catalog.digest, "name", target.partition("@")[0], now)])
     except StorageError as error:
         print(visible(f"warning: not kept for `custody affected`: {error.message}"), file=sys.stderr)
+
+
+def described(catalog: Catalog, authors: tuple[str, ...], source_name: str | None = None,
+              source_version: str | None = None, source_supplier: str | None = None) -> Catalog:
+    """With what the caller says of the document and its subject."""
+    document = catalog.document or Document(phase="" if catalog.kind == "sbom" else "post-build")
+    changes: dict[str, Any] = {}
+    if authors:
+        changes["authors"] = authors
+    if source_version is not None:
+        changes["version"] = source_version
+    if source_supplier is not None:
+        changes["supplier"] = source_supplier
+    return msgspec.structs.replace(catalog, name=source_name or catalog.name,
+                                   document=msgspec.structs.replace(document, **changes))
 
 
 def title(catalog: Catalog) -> str:

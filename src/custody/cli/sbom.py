@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import Any
 
 import click
-import msgspec
 
 from custody.cli import contents, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
 from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
-from custody.formats.bom import Catalog, Document
+from custody.formats.bom import Catalog
 from custody.kit.visible import visible
 from custody.services.documents import SBOMS, SPELLINGS, Format, encode
 
@@ -47,8 +45,8 @@ def command() -> None:
 @click.option("--source-supplier", metavar="NAME", help="Who supplies it.")
 @click.option("--author", "authors", multiple=True, metavar="'NAME <MAIL>'", help="Who makes the SBOM; repeatable.")
 @contents.folder_options
-def _list(target: str, chosen: tuple[str, ...], platform: str | None, folders: contents.Folders,
-          authors: tuple[str, ...], keep: bool, **said: str | None) -> None:
+def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, folders: contents.Folders,
+                  authors: tuple[str, ...], keep: bool, **said: str | None) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
     files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file; sbom:FILE,
     an SBOM."""
@@ -56,7 +54,7 @@ def _list(target: str, chosen: tuple[str, ...], platform: str | None, folders: c
     catalog = contents.open_catalog(settings(), target, platform, folders)
     if keep:
         contents.keep(settings(), catalog, target)
-    catalog = described(catalog, authors, **said)
+    catalog = contents.described(catalog, authors, **said)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())
     print(f"{visible(contents.title(catalog))}: {len(catalog.packages)} packages", file=sys.stderr)
     if not catalog.packages:
@@ -64,21 +62,6 @@ def _list(target: str, chosen: tuple[str, ...], platform: str | None, folders: c
     for unknown in catalog.unknowns:
         example = f", such as {unknown.examples[0]}" if unknown.examples else ""
         print(visible(f"not catalogued: {unknown}{example}"), file=sys.stderr)
-
-
-def described(catalog: Catalog, authors: tuple[str, ...], source_name: str | None = None,
-              source_version: str | None = None, source_supplier: str | None = None) -> Catalog:
-    """With what the caller says of the document and its subject."""
-    document = catalog.document or Document(phase="" if catalog.kind == "sbom" else "post-build")
-    changes: dict[str, Any] = {}
-    if authors:
-        changes["authors"] = authors
-    if source_version is not None:
-        changes["version"] = source_version
-    if source_supplier is not None:
-        changes["supplier"] = source_supplier
-    return msgspec.structs.replace(catalog, name=source_name or catalog.name,
-                                   document=msgspec.structs.replace(document, **changes))
 
 
 for below in (sbom_convert.command, sbom_score.command, sbom_diff.command, sbom_merge.command, sbom_compare.command):

@@ -33,7 +33,7 @@ def command(files: tuple[Path, ...], name: str, chosen: tuple[str, ...]) -> None
     catalogs = [read_sbom(file) for file in files]
     merged = merge(catalogs, name)
     contents.deliver(plan, SPELLINGS, merged, contents.moment())
-    print(visible(f"{name}: {len(merged.packages)} packages of {sum(len(one.packages) for one in catalogs)} in "
+    print(visible(f"{name}: {len(merged.packages)} packages of {sum(len(catalog.packages) for catalog in catalogs)} in "
                   f"{len(files)} SBOMs"), file=sys.stderr)
     systems = {catalog.distribution.name for catalog in catalogs if catalog.distribution}
     if len(systems) > 1:

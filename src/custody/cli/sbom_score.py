@@ -33,13 +33,11 @@ def command(target: str, guidelines: tuple[str, ...], output: str, fail_under: i
 
     TARGET is sbom:FILE, the path of an SBOM, or what `custody sbom` takes: then the CycloneDX that it would write.
     """
-    from custody.cli.sbom import described
-
     if contents.names_an_sbom(target):
         target = f"sbom:{target.removeprefix('sbom:')}"
     catalog = contents.open_catalog(settings(), target, None, folders)
     if catalog.kind != "sbom":
-        catalog = _written(described(catalog, authors))
+        catalog = _written(contents.described(catalog, authors))
     scores = score(catalog, guidelines)
     if output == "json":
         click.echo(json.dumps({"subject": catalog.name, "components": len(catalog.packages) + len(catalog.unidentified),

@@ -365,7 +365,7 @@ def _read_package(entry: dict[str, Any], distribution: Distribution | None,
     package = from_purl(
         entry.get("software_packageUrl"), distribution, version=_text(entry, "software_packageVersion"),
         source=source[1] if source else "", source_version=(source[2] or "") if source else "",
-        locations=tuple(Location(*found) for found in _PLACE.findall(comment)))
+        locations=tuple(Location(*place) for place in _PLACE.findall(comment)))
     return _detailed(msgspec.structs.replace(package, bundled_in=bundle[1] if bundle else ""), entry, elements)
 
 
