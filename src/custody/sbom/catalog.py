@@ -20,7 +20,7 @@ from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import dependencies, links
+from custody.sbom import dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.fact import LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
@@ -184,7 +184,7 @@ class _Gathered:
 
 
 def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
-    files = tree.files()
+    files = repositories.placed(tree.files(), tree)
     distribution = _distribution(files, tree)
     by_purl: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []
@@ -312,6 +312,7 @@ def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
             qualifiers["epoch"], _, version = version.partition(":")
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
-        return purls.build(fact.type, fact.name, namespace=vendor, version=version, qualifiers=qualifiers)
+        space, name = row.split(fact.name) if row.grouped else (vendor, fact.name)
+        return purls.build(fact.type, name, namespace=space, version=version, qualifiers=qualifiers)
     space, name = row.split(fact.name)
     return purls.build(fact.type, name, namespace=space, version=fact.version, qualifiers=dict(fact.qualifiers))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from custody.kit import strictjson
+from custody.sbom.catalogers import nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.fact import Fact, unknown
 
@@ -48,6 +49,8 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
         sections = _sections(file, spend) if head[:4] == ELF else []
         for name, offset, size in sections:
             yield from _READERS[name](_at(file, offset, size), spend)
+        if head[:4] == ELF:
+            yield from nativeimages.read(file, spend)
         if head[:4] != ELF and b".dep-v0" in head:
             yield unknown("Rust program of another format than ELF")
         if not any(name == b".go.buildinfo" for name, _, _ in sections) and (place := _search(file)) is not None:
@@ -174,5 +177,5 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
     return section[place:place + length], place + length
 
 
-CATALOGER = Cataloger(name="program", version=1, types=("golang", "cargo"), stream=read,
+CATALOGER = Cataloger(name="program", version=2, types=("golang", "cargo", "maven"), stream=read,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so\Z")
