@@ -133,6 +133,18 @@ class Index(Protocol):
         """All, in the order of their numbers, so many at a time."""
         ...
 
+    def components(self, numbers: Collection[int]) -> Sequence[Numbered]:
+        """Those of these numbers that are there."""
+        ...
+
+    def images(self, after: int, most: int) -> Sequence[tuple[int, str]]:
+        """Number and digest of all, in the order in which they were kept; one that was replaced has a new number."""
+        ...
+
+    def contents(self, image: str) -> Sequence[int]:
+        """The numbers of its components."""
+        ...
+
     def places(self, components: Collection[int]) -> Sequence[Place]:
         """Every place of each of them."""
         ...

@@ -12,12 +12,12 @@ from custody.settings import Settings
 
 if TYPE_CHECKING:
     from custody.adapters.git import GitRepository
+    from custody.adapters.relational.store import RelationalStore
     from custody.adapters.sqlite.advisories import SqliteAdvisories
     from custody.adapters.sqlite.decisions import SqliteDecisions
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
-    from custody.ports.inventory import InventoryStore
     from custody.ports.tiles import TileReader
 
 
@@ -45,7 +45,7 @@ def advisories_in(file: Path) -> SqliteAdvisories:
     return SqliteAdvisories(file)
 
 
-def inventory(settings: Settings) -> InventoryStore:
+def inventory(settings: Settings) -> RelationalStore:
     """What images are known to hold. Raises UsageError for an address of no database that is known."""
     address = settings.inventory
     if address is None:

@@ -1,0 +1,80 @@
+"""`custody watch`: what is wrong with every kept image, kept up to date; changes are told as they come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+
+import click
+import msgspec
+
+from custody.cli.bars import progress
+from custody.cli.run import settings
+from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import visible
+from custody.ports.findings import Event, Findings
+from custody.services.rematch import refresh
+from custody.wiring.local import advisories, inventory
+
+_AT_ONCE = 1000
+
+
+@click.command("watch")
+@click.option("--once", is_flag=True, help="Look once, and end.")
+@click.option("--interval", default=60.0, show_default=True, type=click.FloatRange(1, 86400), metavar="SECONDS",
+              help="Time between two looks at images and advisories.")
+@click.option("-o", "--output", "chosen", type=click.Choice(("table", "json")), default="table", show_default=True,
+              help="How each change is written: a line for people, or a JSON object a line.")
+@click.option("--since", type=click.IntRange(0), metavar="NUMBER",
+              help="Tell the changes after this one again, by the number that each has. Default: only new ones.")
+@click.option("--keep-events", default=90, show_default=True, type=click.IntRange(1, 3650), metavar="DAYS",
+              help="For how long changes are kept.")
+def command(once: bool, interval: float, chosen: str, since: int | None, keep_events: int) -> None:
+    """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
+    and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
+    """
+    store, records = inventory(settings()), advisories(settings())
+    last = _newest(store) if since is None else since
+    while True:
+        now = system_clock()
+        with progress("Matching packages") as advance:
+            done = refresh(store, records, now, advance)
+        last = _tell(store, last, chosen)
+        if once or done.images or done.appeared or done.changed or done.disappeared:
+            print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
+                  f"{done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
+        store.prune(now - timedelta(days=keep_events))
+        if once:
+            return
+        time.sleep(interval)
+
+
+def _newest(store: Findings) -> int:
+    last = 0
+    while events := store.events(last, _AT_ONCE):
+        last = events[-1].number
+    return last
+
+
+def _tell(store: Findings, last: int, chosen: str) -> int:
+    """Those after the last one; the number of the last now."""
+    while events := store.events(last, _AT_ONCE):
+        for number, event in events:
+            last = number
+            if chosen == "json":
+                sys.stdout.write(msgspec.json.encode({"number": number, **msgspec.to_builtins(event)}).decode() + "\n")
+            else:
+                print(_line(event))
+        sys.stdout.flush()
+    return last
+
+
+def _line(event: Event) -> str:
+    finding = event.finding
+    where = f"{event.affected} image{'s' * (event.affected != 1)}"
+    more = f" (was {event.before.severity})" if event.before and event.before.severity != finding.severity else ""
+    fixed = f", fixed in {', '.join(finding.fixed)}" if finding.fixed else ""
+    severity = finding.severity if finding.decided else "undecided"
+    return visible(f"{format_rfc3339(event.at)} {event.change} {severity}{more} {finding.vulnerability} in "
+                   f"{event.purl} ({event.cause}; {where}{fixed})")
