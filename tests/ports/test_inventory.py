@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+
 from custody.formats.bom import Catalog, Layer, Location, Package
 from custody.kit.digest import sha256
 from custody.ports.inventory import Numbered, Sighting
