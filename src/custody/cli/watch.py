@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from datetime import timedelta
@@ -9,13 +10,18 @@ from datetime import timedelta
 import click
 import msgspec
 
+from custody.cli import contents
 from custody.cli.bars import progress
 from custody.cli.run import settings
+from custody.errors import UsageError
+from custody.formats import webhook
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.ports.findings import Event, Findings
+from custody.services.notify import Notifier
 from custody.services.rematch import refresh
-from custody.wiring.local import advisories, inventory
+from custody.wiring import command_http
+from custody.wiring.local import advisories, inventory, queue
 
 _AT_ONCE = 1000
 
@@ -30,12 +36,25 @@ _AT_ONCE = 1000
               help="Tell the changes after this one again, by the number that each has. Default: only new ones.")
 @click.option("--keep-events", default=90, show_default=True, type=click.IntRange(1, 3650), metavar="DAYS",
               help="For how long changes are kept.")
-def command(once: bool, interval: float, chosen: str, since: int | None, keep_events: int) -> None:
+@click.option("--notify", "urls", multiple=True, metavar="URL",
+              help="Who is told, by POST of a CloudEvent; repeatable. Default: custody.toml's `notify`. What is not "
+                   "taken is sent again for two days. Needs CUSTODY_NOTIFY_SECRET.")
+@click.option("--dead", is_flag=True, help="List the messages that were given up, and end.")
+@click.option("--revive", type=int, metavar="NUMBER", help="Send one of those again from now on, and end.")
+def command(once: bool, interval: float, chosen: str, since: int | None, keep_events: int, urls: tuple[str, ...],
+            dead: bool, revive: int | None) -> None:
     """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
     and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
     """
+    if dead or revive is not None:
+        _buried(revive)
+        return
     store, records = inventory(settings()), advisories(settings())
-    last = _newest(store) if since is None else since
+    told = _notified(urls or tuple(settings().notify))
+    last = _newest(store)
+    for notifier in told:
+        notifier.begin(store, last)
+    last = last if since is None else since
     while True:
         now = system_clock()
         with progress("Matching packages") as advance:
@@ -44,10 +63,38 @@ def command(once: bool, interval: float, chosen: str, since: int | None, keep_ev
         if once or done.images or done.appeared or done.changed or done.disappeared:
             print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
                   f"{done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
+        for notifier in told:
+            notifier.gather(store)
+            _, reason = asyncio.run(notifier.send())
+            if reason:
+                print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
         if once:
             return
         time.sleep(interval)
+
+
+def _notified(urls: tuple[str, ...]) -> list[Notifier]:
+    if not urls:
+        return []
+    configured = settings()
+    if configured.notify_secret is None:
+        raise UsageError("--notify: got no secret to sign messages with, expected CUSTODY_NOTIFY_SECRET",
+                         hint="export CUSTODY_NOTIFY_SECRET=whsec_$(openssl rand -base64 32)")
+    key = webhook.secret(configured.notify_secret)
+    waiting = queue(configured)
+    return [Notifier(url, key, waiting, command_http(configured), system_clock, "/custody/watch")
+            for url in dict.fromkeys(urls)]
+
+
+def _buried(revive: int | None) -> None:
+    waiting = queue(settings())
+    if revive is not None and not waiting.revive(revive, system_clock()):
+        raise UsageError(f"--revive {revive}: no message with this number was given up", hint="custody watch --dead")
+    if revive is None:
+        rows = [(str(job.number), job.key, str(job.attempts), job.reason) for job in waiting.buried()]
+        sys.stdout.write(contents.columns([("NUMBER", "EVENT", "ATTEMPTS", "REASON"), *rows]) if rows else
+                         "none was given up\n")
 
 
 def _newest(store: Findings) -> int:
