@@ -14,7 +14,7 @@ from typing import Literal
 
 Order = Literal["apk", "deb", "dotted", "maven", "nuget", "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
 """How versions are put in order: a key of `versions.ORDERS`."""
-Resolver = Literal["names", "site", "node_modules", "file", "stated"]
+Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
 
 
@@ -71,10 +71,10 @@ class Ecosystem(Spoken):
     """What Trivy calls packages of this type, where that is not the type."""
     epochs: bool = False
     """Whether versions have an epoch in front, `1:2.0`, which some package URLs have in a qualifier."""
+    epoch_apart: bool = False
+    """Whether the package URL of such a version has the epoch in that qualifier."""
     system: bool = False
     """Whether these are a distribution's packages: which advisories speak of them depends on whose they are."""
-    by_source: bool = False
-    """Whether those advisories name what it was built from, and not the package itself."""
     vendor: str = ""
     """Of a distribution's package in an image without os-release: the ID that it would have."""
 
@@ -93,9 +93,16 @@ class Distribution(Spoken):
     """One whose advisories OSV has."""
 
     ids: tuple[str, ...] = ()
-    """Its IDs of os-release(5), which are the namespaces of package URLs too; without one it is not recognised yet."""
+    """Its IDs of os-release(5), and what other tools have as namespaces of its package URLs; without one it is not
+    recognised yet."""
+    namespace: str = ""
+    """Of its package URLs, where that is not the ID (purl-spec, and the vendor's own advisories)."""
     release: Callable[[str], str] | None = None
     """What stands behind the colon for a version; None where there are no releases."""
+    by_source: bool = True
+    """Whether its advisories name what a package was built from, and not the package itself."""
+    vendors: tuple[str, ...] = ()
+    """How the vendor of its packages begins, in small letters, where that has not the ID in it."""
 
 
 def _major(version: str) -> str:
@@ -106,6 +113,17 @@ def _alpine(version: str) -> str:
     return "v" + ".".join(version.split(".")[:2])
 
 
+def _suse(version: str) -> str:
+    """`15.5` is service pack 5 of 15; from 16 on there are none."""
+    major, _, pack = version.partition(".")
+    return "Linux Enterprise Server " + (version if not pack or int(major or 0) > 15 else f"{major} SP{pack}")
+
+
+def _opensuse(version: str) -> str:
+    """Tumbleweed's versions are dates."""
+    return "Tumbleweed" if version.isdigit() and len(version) == 8 else f"Leap {version}"
+
+
 def _ubuntu(version: str) -> str:
     parts = version.split(".")
     long_term = len(parts) > 1 and parts[1] == "04" and parts[0].isdigit() and int(parts[0]) % 2 == 0
@@ -113,16 +131,16 @@ def _ubuntu(version: str) -> str:
 
 
 ECOSYSTEMS = {row.type: row for row in (
-    Ecosystem(type="deb", system=True, by_source=True, epochs=True, vendor="debian", resolver="names"),
-    Ecosystem(type="apk", system=True, by_source=True, vendor="alpine", resolver="names"),
-    Ecosystem(type="rpm", system=True, epochs=True),
+    Ecosystem(type="deb", system=True, epochs=True, vendor="debian", resolver="names"),
+    Ecosystem(type="apk", system=True, vendor="alpine", resolver="names"),
+    Ecosystem(type="rpm", system=True, epochs=True, epoch_apart=True, resolver="names"),
     Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
     Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
               trivy="node-pkg"),
     Ecosystem(type="cargo", osv="crates.io", order="semver", compared=_crates, resolver="file", trivy="rustbinary"),
     Ecosystem(type="golang", osv="Go", order="semver", compared=_folded, grouped=True, resolver="file",
               trivy="gobinary"),
-    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":"),
+    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":", resolver="archive", trivy="jar"),
     Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
     Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded),
     Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True),
@@ -132,6 +150,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
     Ecosystem(type="julia", osv="Julia", order="semver"),
+    Ecosystem(type="generic"),
     Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
 """By the type of package URLs."""
 
@@ -143,12 +162,29 @@ _DISTRIBUTIONS = (
     Distribution(osv="Wolfi", order="apk", compared=_folded, ids=("wolfi",)),
     Distribution(osv="Chainguard", order="apk", compared=_folded, ids=("chainguard",)),
     Distribution(osv="MinimOS", order="apk", compared=_folded, ids=("minimos",)),
-    Distribution(osv="AlmaLinux", order="rpm", ids=("almalinux", "alma"), release=_major),
-    Distribution(osv="Rocky Linux", order="rpm", ids=("rocky",), release=_major),
-    Distribution(osv="Red Hat", order="rpm"), Distribution(osv="openSUSE", order="rpm"),
-    Distribution(osv="SUSE", order="rpm"), Distribution(osv="openEuler", order="rpm"),
-    Distribution(osv="Mageia", order="rpm"), Distribution(osv="Azure Linux", order="rpm"),
-    Distribution(osv="Alpaquita"), Distribution(osv="BellSoft Hardened Containers"), Distribution(osv="Photon OS"))
+    Distribution(osv="AlmaLinux", order="rpm", ids=("almalinux", "alma"), release=_major, by_source=False),
+    Distribution(osv="Rocky Linux", order="rpm", ids=("rocky", "rocky-linux"), release=_major),
+    # Of these OSV's names are of repositories or products, which no image states.
+    Distribution(osv="Red Hat", order="rpm", ids=("rhel", "redhat"), namespace="redhat", by_source=False,
+                 vendors=("red hat",)),
+    Distribution(osv="SUSE", order="rpm", ids=("sles", "sled", "suse"), namespace="suse", release=_suse,
+                 vendors=("suse",)),
+    Distribution(osv="openSUSE", order="rpm", ids=("opensuse-leap", "opensuse-tumbleweed", "opensuse"),
+                 namespace="opensuse", release=_opensuse, vendors=("opensuse", "suse")),
+    Distribution(osv="openEuler", order="rpm", ids=("openeuler",)),
+    Distribution(osv="Mageia", order="rpm", ids=("mageia",), release=_major),
+    Distribution(osv="Azure Linux", order="rpm", ids=("azurelinux", "mariner", "cbl-mariner"), release=_major,
+                 vendors=("microsoft",)),
+    Distribution(osv="Photon OS", order="rpm", ids=("photon",), by_source=False, release=as_written,
+                 vendors=("vmware", "broadcom")),
+    # Of these OSV has no advisories: what is imported from their publishers goes by these names.
+    Distribution(osv="Oracle Linux", order="rpm", ids=("ol", "oracle"), by_source=False, release=_major,
+                 vendors=("oracle",)),
+    Distribution(osv="Amazon Linux", order="rpm", ids=("amzn", "amazon"), by_source=False, release=_major,
+                 vendors=("amazon",)),
+    Distribution(osv="Fedora", order="rpm", ids=("fedora",), by_source=False, release=_major),
+    Distribution(osv="CentOS", order="rpm", ids=("centos",), by_source=False, release=_major),
+    Distribution(osv="Alpaquita"), Distribution(osv="BellSoft Hardened Containers"))
 
 BY_OSV: dict[str, Spoken] = {row.osv: row for row in (
     *ECOSYSTEMS.values(), *_DISTRIBUTIONS, Spoken(osv="GHC", order="dotted"),
@@ -166,6 +202,17 @@ def of_type(kind: str) -> Ecosystem:
 def of_osv(ecosystem: str) -> Spoken | None:
     """The row of an ecosystem as advisories name it, `Debian:12`; None where custody has none."""
     return BY_OSV.get(ecosystem.partition(":")[0])
+
+
+def distribution(identifier: str) -> Distribution | None:
+    """The row of a distribution by its ID of os-release(5); None where custody has none."""
+    return _BY_ID.get(identifier)
+
+
+def namespace(identifier: str) -> str:
+    """What the package URLs of a distribution's packages have in front of the name, by its ID of os-release(5)."""
+    row = _BY_ID.get(identifier)
+    return (row.namespace if row else "") or identifier
 
 
 def of_release(identifier: str, version: str) -> str | None:

@@ -20,6 +20,7 @@ from custody.sbom.catalogers import CATALOGERS, binaries, dpkg, python, read
 from custody.sbom.catalogers.cataloger import Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import UNKNOWN, Fact
+from custody.sbom.catalogers.listed import Telling
 from custody.sbom.catalogers.stanza import stanzas
 from custody.sbom.limits import Account, Limits
 from tests.contents.images import ZSTD, elf, go_program, image, layout, tar
@@ -219,10 +220,10 @@ def test_lists_are_read_line_by_line_or_at_once_alike() -> None:
              "/usr/lib/a.dist-info/METADATA", "/x/METADATA/y", "/x/specifications/y/specifications/z",
              "/lib/libc.so", ""]
     rows: tuple[Wanted, ...] = (*CATALOGERS, *COUNTED)
-    lists = dpkg.Lists("|".join(row.listed for row in rows if row.listed))
+    lists = dpkg.Lists(Telling("|".join(row.listed for row in rows if row.listed)))
     for ending in ("", "\n"):
         [fact] = lists.read("var/lib/dpkg/info/a.list", ("\n".join(lines) + ending).encode())
-        telling = [line for line in lines if lists.telling.search(line)]
+        telling = [line for line in lines if lists.telling.expression.search(line)]
         assert [name.rpartition("/")[2] for name in fact.requires] == [line.rpartition("/")[2] for line in telling]
         assert len(telling) == 6
 

@@ -37,7 +37,7 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
     assert run(["sbom", target, "-o", "cyclonedx-json=a.json", "-o", "spdx-json=b.json", "-o", "purls"]) == 0
     out, err = capsys.readouterr()
     assert "pkg:pypi/flask-login@0.6.2" in out.splitlines()
-    assert "not catalogued: Java archive: 1" in err
+    assert "not catalogued: unreadable Java archive file: 1" in err
     assert json.loads(Path("a.json").read_text())["metadata"]["timestamp"] == "2026-01-01T00:00:00Z"
     assert json.loads(Path("b.json").read_text())["spdxVersion"] == "SPDX-2.3"
     before = Path("a.json").read_bytes()
@@ -54,7 +54,16 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
         (["sbom", "oci:image", "-o", "purls", "-o", "table"], "two formats for standard output"),
         (["sbom", "oci:image", "-o", "purls="], "no file after"),
         (["sbom", "oci:image", "-o", "purls=none/such"], "none/such"),
-        (["sbom", "dir:image"], "targets beginning with dir:"),
+        (["sbom", "dir:"], "target: got 'dir:', expected dir:PATH"),
+        (["sbom", "dir:nowhere"], "nowhere: no such folder"),
+        (["sbom", "rootfs:text"], "text: expected a folder"),
+        (["sbom", "git:records"], "records: not a git repository"),
+        (["sbom", "file:nowhere"], "nowhere: No such file or directory"),
+        (["sbom", "docker:shop"], "targets beginning with docker:"),
+        (["sbom", "oci:image", "--exclude", "./a"], "--exclude: this is for folders"),
+        (["sbom", "file:text", "--all-file-systems"], "--all-file-systems: this is for folders"),
+        (["sbom", "dir:records", "--exclude", "a"], "--exclude: got 'a', expected a glob that begins with './'"),
+        (["sbom", "dir:records", "--platform", "linux/amd64"], "--platform: a directory is of one platform already"),
         (["sbom", "sbom:a.json"], "is an SBOM already"),
         (["scan", "oci:image", "-o", "sarif"], "-o sarif: this format is not written"),
         (["scan", "oci:image", "--fail-on", "terrible"], "terrible"),

@@ -114,3 +114,17 @@ def test_every_order_and_every_resolver_has_a_row() -> None:
     assert set(versions.ORDERS) == set(get_args(ecosystems.Order)) == {row.order for row in BY_OSV.values()} - {None}
     assert set(dependencies.RESOLVERS) == set(get_args(ecosystems.Resolver)) == {
         row.resolver for row in ECOSYSTEMS.values()}
+
+
+def test_what_is_only_asked_for_is_not_looked_for_in_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock file beside the packages says what somebody wanted there, and folders of sources are read for that."""
+    lock = replace(toy.CATALOGER, declares=True)
+    for name, declared in (("_TABLE", False), ("_FOLDERS", True)):
+        monkeypatch.setattr(catalogers, name, catalogers.table((*catalogers.CATALOGERS, lock), (), declared=declared))
+    assert catalogers.choose(_PATH) is None
+    assert catalogers.choose(_PATH, declared=True) == "composer"
+    assert catalog(image(tmp_path / "i", [(_PATH, _INSTALLED)])).packages == ()
+    facts = catalogers.read("composer", _PATH, _INSTALLED)
+    assert [fact.declared for fact in facts] == [True, True]
+    placed = [(fact, _PATH, f"pkg:composer/{fact.name}") for fact in facts]
+    assert dependencies.resolve(placed) == {"pkg:composer/monolog/monolog": {"pkg:composer/psr/log"}}

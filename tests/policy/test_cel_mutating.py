@@ -76,6 +76,15 @@ def test_a_json_patch_is_applied_and_each_mutation_sees_what_those_before_it_cha
     assert mutated["spec"]["containers"] == [{"name": "b"}]
 
 
+def test_all_mutations_of_a_review_may_copy_as_much_as_one_may() -> None:
+    policy = _policy('[JSONPatch{op: "add", path: "/metadata/annotations", value: {"a": "x"}}]', *(
+        f'[JSONPatch{{op: "copy", from: "/metadata/annotations", path: "/metadata/annotations/{at}"}}]'
+        for at in range(40)), json=True)
+    decision = _decide([policy], _pod())
+    assert decision.verdict is Verdict.DENIED
+    assert "copies of more than 100000 values" in decision.results[0].message
+
+
 def test_where_a_test_does_not_hold_the_object_stays_as_it_is() -> None:
     assert _mutated(_policy('[JSONPatch{op: "test", path: "/metadata/name", value: "other"}, '
                             'JSONPatch{op: "remove", path: "/spec"}]', json=True), _pod()) == _pod()

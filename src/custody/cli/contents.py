@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from custody.cli.bars import progress
 from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError
@@ -84,17 +87,61 @@ def moment() -> datetime:
     return datetime.fromtimestamp(int(epoch), UTC)
 
 
-def open_catalog(settings: Settings, target: str, platform: str | None) -> Catalog:
-    """The catalog of an image, or of the SBOM that `sbom:FILE` names."""
-    if target.startswith("sbom:"):
-        if platform is not None:
-            raise UnsupportedError("--platform", "an SBOM is of one platform already")
-        if target == "sbom:":
-            raise UsageError("target: got 'sbom:', expected sbom:FILE")
-        return contents.read_sbom(Path(target[5:]))
-    if platform is not None and not _PLATFORM.fullmatch(platform):
-        raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
-    return asyncio.run(_catalog_image(settings, target, platform))
+def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What may be said of a folder, as syft spells it: given to the command as `folders`."""
+    import click
+
+    @click.option("--exclude", "exclude", multiple=True, metavar="GLOB",
+                  help="Leave out files and folders below a folder: ./GLOB, */GLOB or **/GLOB; repeatable.")
+    @click.option("--all-file-systems", is_flag=True, help="Go into other file systems that are mounted in a folder.")
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, exclude: tuple[str, ...], all_file_systems: bool, **rest: Any) -> Any:
+        return command(*arguments, folders=Folders(exclude, all_file_systems), **rest)
+
+    return wrapped
+
+
+def open_catalog(settings: Settings, target: str, platform: str | None, folders: Folders) -> Catalog:
+    """The catalog of an image, a folder or a file, or of the SBOM that `sbom:FILE` names."""
+    local = contents.local(target)
+    if local is None or local.kind == "sbom":
+        folders.refuse()
+    if local is None:
+        if platform is not None and not _PLATFORM.fullmatch(platform):
+            raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
+        return asyncio.run(_catalog_image(settings, target, platform))
+    if platform is not None:
+        raise UnsupportedError("--platform", f"{local.kind_with_article} is of one platform already")
+    if local.kind == "sbom":
+        return contents.read_sbom(local.path)
+    if local.kind == "file":
+        folders.refuse()
+        return contents.catalog_one(local.path)
+    origin = ""
+    if local.checkout:
+        from custody.wiring.local import git_repository
+
+        with contextlib.closing(git_repository(local.path)) as repository:
+            origin = repository.origin()
+    catalog, excluded = contents.catalog_folder(local, progress, exclude=folders.exclude, mounted=folders.mounted,
+                                                origin=origin)
+    if folders.exclude:
+        print(f"left out by --exclude: {excluded} files and folders", file=sys.stderr)
+    return catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """What was said of a folder."""
+
+    exclude: tuple[str, ...] = ()
+    mounted: bool = False
+
+    def refuse(self) -> None:
+        """Raises UnsupportedError where the target is none, and something was said."""
+        for flag, said in (("--exclude", bool(self.exclude)), ("--all-file-systems", self.mounted)):
+            if said:
+                raise UnsupportedError(flag, "this is for folders: dir:PATH, git:PATH, rootfs:PATH")
 
 
 async def _catalog_image(settings: Settings, target: str, platform: str | None) -> Catalog:
@@ -122,7 +169,9 @@ def keep(settings: Settings, catalog: Catalog, target: str) -> None:
 
 
 def title(catalog: Catalog) -> str:
-    """The image with its digest, once; an SBOM by the name that it gives its subject."""
+    """The image with its digest, once; a folder or file with its path; an SBOM by the name that it says."""
+    if catalog.kind in ("directory", "rootfs", "file"):
+        return f"{catalog.kind} {visible(catalog.name)}"
     if not catalog.layers:
         return f"SBOM of {visible(catalog.name)}"
     return catalog.name if catalog.digest in catalog.name else f"{catalog.name}@{catalog.digest}"

@@ -1,4 +1,4 @@
-"""`custody sbom TARGET`: what is in an image."""
+"""`custody sbom TARGET`: what is in an image or a folder."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ _FORMATS = {"table": Format(_table), **SBOMS}
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 @click.option("--keep", is_flag=True, help="Keep what is in the image, for `custody affected`, as `scan` does.")
-def command(target: str, chosen: tuple[str, ...], platform: str | None, keep: bool) -> None:
-    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE[:NAME]."""
+@contents.folder_options
+def command(target: str, chosen: tuple[str, ...], platform: str | None, keep: bool, folders: contents.Folders) -> None:
+    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
+    files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file."""
     plan = contents.outputs(chosen, _FORMATS, "table")
     if target.startswith("sbom:"):
         raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
-    catalog = contents.open_catalog(settings(), target, platform)
+    catalog = contents.open_catalog(settings(), target, platform, folders)
     if keep:
         contents.keep(settings(), catalog, target)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())

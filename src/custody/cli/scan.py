@@ -1,4 +1,4 @@
-"""`custody scan TARGET`: known vulnerabilities of what is in an image."""
+"""`custody scan TARGET`: known vulnerabilities of what is in an image or a folder."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Keep what is in the image, for `custody affected` and `custody watch`; of an SBOM nothing is kept.")
+@contents.folder_options
 def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknown: bool, fail_on_exploited: bool,
             ignore_unfixed: bool, severities: frozenset[Severity] | None, allow_gaps: bool, max_age: int | None,
-            allow_empty_db: bool, platform: str | None, keep: bool) -> None:
+            allow_empty_db: bool, platform: str | None, keep: bool, folders: contents.Folders) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
@@ -89,7 +90,7 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
     started = system_clock()
     store = advisories(settings())
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
-    catalog = contents.open_catalog(settings(), target, platform)
+    catalog = contents.open_catalog(settings(), target, platform, folders)
     if keep and catalog.layers:
         contents.keep(settings(), catalog, target)
     report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,

@@ -6,8 +6,10 @@ import re
 
 import msgspec
 
-from custody.ecosystems import of_release, of_type
+from custody import ecosystems
+from custody.ecosystems import namespace, of_osv, of_release, of_type
 from custody.formats import purl as purls
+from custody.formats import rpmheader
 from custody.formats.purl import PackageUrl
 
 
@@ -36,7 +38,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     ecosystem: str | None = None
     """The OSV ecosystem whose advisories speak of it, `Debian:12`; None where OSV has none."""
     source: str = ""
-    """What those advisories call it: a distribution's source package, a normalised name."""
+    """What it was built from: a distribution's source package; else its name as advisories have it."""
     source_version: str = ""
     licenses: tuple[str, ...] = ()
     supplier: str = ""
@@ -60,6 +62,14 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     def copied(self) -> bool:
         """A distribution's package that is a copy inside another: not installed, and no sign of which OS it is."""
         return bool(self.bundled_in) and of_type(self.type).system
+
+    @property
+    def advised(self) -> tuple[str, str]:
+        """The name and the version that the advisories of its ecosystem speak of."""
+        row = of_osv(self.ecosystem) if self.ecosystem else None
+        if isinstance(row, ecosystems.Distribution) and not row.by_source:
+            return self.name, self.version
+        return self.source, self.source_version or self.version
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +113,12 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     digest: str
-    """Of the image's manifest; of the SBOM's bytes where there is no image."""
+    """Of the image's manifest; of a folder, over its files that tell of packages (`sbom.folder`); of a file; of the
+    SBOM's bytes where only that is there."""
     kind: str = "container"
+    """`container`, `rootfs`, `directory`, `file`, `sbom`; `lock files`."""
+    origin: str = ""
+    """Where a git checkout is from, `git+https://example.org/app.git@COMMIT`; empty where that is not known."""
     distribution: Distribution | None = None
     packages: tuple[Package, ...] = ()
     layers: tuple[Layer, ...] = ()
@@ -120,11 +134,13 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
     if not row.system:
         return row.osv or None, f"{purl.namespace}{row.joint}{purl.name}" if purl.namespace else purl.name
     distro = purl.qualifiers.get("distro", "")
-    stated, _, release = distro.partition("-")
-    release = _CODENAMES.get(release or distro, release)
+    stated, dash, release = distro.rpartition("-")
+    stated, release = (stated, _CODENAMES.get(release, release)) if dash else (distro, _CODENAMES.get(distro, ""))
     who = purl.namespace or stated
-    if distribution and distribution.id == who:
-        release = distribution.version
+    if stated and namespace(stated) == who:
+        who = stated
+    if distribution and who in (distribution.id, namespace(distribution.id)):
+        who, release = distribution.id, distribution.version
     return of_release(who, release), purl.name
 
 
@@ -139,10 +155,11 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     ecosystem, name = identify(purl, distribution)
     upstream, _, upstream_version = purl.qualifiers.get("upstream", "").partition("@")
     version = purl.version or version
-    if row.epochs and purl.qualifiers.get("epoch") and ":" not in version:
-        version = f"{purl.qualifiers['epoch']}:{version}"
-    if row.system and not row.by_source:
-        source, upstream, source_version, upstream_version = name, "", version, ""
+    epoch = f"{purl.qualifiers['epoch']}:" if row.epochs and purl.qualifiers.get("epoch") else ""
+    if ":" not in version:
+        version = epoch + version
+    if row.epoch_apart and (built := rpmheader.source(upstream)):
+        upstream, upstream_version = built.name, epoch + built.version
     return Package(type=purl.type, name=row.full(purl.namespace, purl.name), version=version, purl=str(purl),
                    ecosystem=ecosystem, source=source or upstream or name,
                    source_version=source_version or upstream_version or version, locations=locations)

@@ -1,4 +1,4 @@
-"""What is in an image: its layers read (or remembered), laid over each other, and named by package URL."""
+"""What is in an image or a folder: its layers read (or remembered), laid over each other, named by package URL."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
@@ -22,6 +23,7 @@ from custody.sbom import dependencies, links
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
+from custody.sbom.folder import Folder, read_file, read_folder
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts, read_layer
 from custody.sbom.limits import FullError, Limits
@@ -91,7 +93,40 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             layers[place] = links.count(facts, counted_only[place])
     if again or any(counted_only):
         tree = squash(layers, bounds)
-    return _assemble(image, layers, tree, accounts)
+    return _assemble(Subject(
+        name=image.name, digest=image.descriptor.digest, kind="container", blobs=tuple(
+            Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
+            for blob, facts in zip(image.manifest.layers, layers, strict=True))), layers, tree, accounts)
+
+
+def catalog_folder(folder: Folder, kind: str, progress: Callable[[int], None] | None = None,
+                   limits: Limits | None = None, origin: str = "") -> tuple[Catalog, int]:
+    """What is in a folder, and how many files and folders were excluded. `progress` gets numbers of files.
+
+    Raises UsageError, MalformedError.
+    """
+    bounds = limits or Limits()
+    accounts = Accounts(bounds)
+    found = read_folder(folder, bounds, accounts, {}, progress)
+    tree = squash([found.layer], bounds, folder.declared)
+    [wanted], [counted_only] = links.telling(tree, [found.layer], folder.declared)
+    if wanted:
+        accounts = Accounts(bounds)
+        found = read_folder(folder, bounds, accounts, wanted)
+    layer = links.count(found.layer, counted_only)
+    if wanted or counted_only:
+        tree = squash([layer], bounds, folder.declared)
+    subject = Subject(name=str(folder.path), digest=found.digest, kind=kind, origin=origin)
+    return _assemble(subject, [layer], tree, accounts), found.excluded
+
+
+def catalog_file(path: Path, limits: Limits | None = None) -> Catalog:
+    """What one file says. Raises UsageError, MalformedError."""
+    bounds = limits or Limits()
+    accounts = Accounts(bounds)
+    found = read_file(path, bounds, accounts)
+    subject = Subject(name=str(path), digest=found.digest, kind="file")
+    return _assemble(subject, [found.layer], squash([found.layer], bounds, True), accounts)
 
 
 def _encode(facts: LayerFacts) -> bytes:
@@ -112,6 +147,18 @@ def _decode(kept: bytes | None) -> LayerFacts | None:
 def _check(data: bytes) -> bytes:
     """A disk that changes a byte takes no package out of an image. Whoever writes to the cache may."""
     return hashlib.blake2b(data, digest_size=_CHECK).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is catalogued: the fields of a `Catalog` that its files do not say."""
+
+    name: str
+    digest: str
+    kind: str
+    blobs: tuple[Layer, ...] = ()
+    """The layers; a folder has none."""
+    origin: str = ""
 
 
 @dataclass(slots=True)
@@ -135,7 +182,7 @@ class _Gathered:
         self.cpes.update(dict.fromkeys(fact.cpes))
 
 
-def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
+def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
     files = tree.files()
     distribution = _distribution(files, tree)
     by_purl: dict[str, _Gathered] = {}
@@ -174,7 +221,7 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                     unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                     continue
                 gathered = by_purl[spelled] = _Gathered(fact, purl)
-            gathered.add(fact, path, image.manifest.layers[seen.layer].digest, owned.get(path, ""))
+            gathered.add(fact, path, subject.blobs[seen.layer].digest if subject.blobs else "", owned.get(path, ""))
             placed.append((fact, path, spelled))
     try:
         edges = dependencies.resolve(placed, accounts.kept)
@@ -185,11 +232,10 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}
     return Catalog(
-        name=image.name, digest=image.descriptor.digest, distribution=distribution,
+        name=subject.name, digest=subject.digest, kind=subject.kind, origin=subject.origin, distribution=distribution,
         packages=tuple(_package(text, by_purl[text], distribution, licenses, system, edges)
                        for text in sorted(by_purl)),
-        layers=tuple(Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
-                     for blob, facts in zip(image.manifest.layers, layers, strict=True)),
+        layers=subject.blobs,
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
                        for (kind, owner), paths in sorted(unknowns.items())))
@@ -232,7 +278,7 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
     owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
     return Package(
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
-        source=(fact.source if of_type(fact.type).by_source else "") or name,
+        source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
         licenses=fact.licenses or licenses.get((fact.type, fact.name), ()), supplier=fact.supplier,
         hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
@@ -254,10 +300,13 @@ def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
         return purls.parse(fact.purl)
     row = of_type(fact.type)
     if row.system:
-        vendor = distribution.id if distribution else row.vendor
+        vendor = namespace(distribution.id) if distribution else row.vendor
         qualifiers = {"arch": fact.arch, **dict(fact.qualifiers)}
+        version = fact.version
+        if row.epoch_apart and ":" in version:
+            qualifiers["epoch"], _, version = version.partition(":")
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
-        return purls.build(fact.type, fact.name, namespace=vendor, version=fact.version, qualifiers=qualifiers)
-    namespace, name = row.split(fact.name)
-    return purls.build(fact.type, name, namespace=namespace, version=fact.version, qualifiers=dict(fact.qualifiers))
+        return purls.build(fact.type, fact.name, namespace=vendor, version=version, qualifiers=qualifiers)
+    space, name = row.split(fact.name)
+    return purls.build(fact.type, name, namespace=space, version=fact.version, qualifiers=dict(fact.qualifiers))

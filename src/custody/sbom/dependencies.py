@@ -22,12 +22,13 @@ def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, 
     Raises FullError where they take more than may be `kept`, and
     TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
     """
-    by_type: dict[str, list[Placed]] = {}
+    by_type: dict[tuple[str, bool], list[Placed]] = {}
     for package in placed:
-        by_type.setdefault(package[0].type, []).append(package)
+        by_type.setdefault((package[0].type, package[0].declared), []).append(package)
     edges: dict[str, set[str]] = {}
-    for kind, packages in by_type.items():
-        for purl, needed in RESOLVERS[of_type(kind).resolver](packages):
+    for (kind, declared), packages in by_type.items():
+        # A lock file says itself which of its entries another needs, whatever the ecosystem.
+        for purl, needed in (_by_file if declared else RESOLVERS[of_type(kind).resolver])(packages):
             if not needed.startswith("pkg:"):
                 raise TypeError(f"dependencies of {kind}: got {needed!r} for {purl}, expected a package URL")
             if purl != needed:
@@ -96,7 +97,7 @@ def _npm(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 
 def _by_file(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
-    """cargo and Go: what one program was linked from."""
+    """cargo and Go: what one program was linked from; what is in one lock file, by `name` or `name@version`."""
     names: dict[tuple[str, str], str] = {}
     for fact, path, purl in packages:
         names[path, fact.name] = names[path, f"{fact.name}@{fact.version}"] = purl
@@ -106,6 +107,26 @@ def _by_file(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
                 yield purl, chosen
             elif name.startswith("pkg:"):
                 yield purl, name
+
+
+def _archive(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """maven: in the same file, else in the same folder, else the one version that the image has; what an archive has in
+    it is stated with its version."""
+    names: dict[tuple[str, str], str] = {}
+    anywhere: dict[str, set[str]] = {}
+    for fact, path, purl in packages:
+        names[path, f"{fact.name}@{fact.version}"] = purl
+        for place in (path, path.rpartition("/")[0] + "/"):
+            names.setdefault((place, fact.name), purl)
+        anywhere.setdefault(fact.name, set()).add(purl)
+    for fact, path, purl in packages:
+        folder = path.rpartition("/")[0] + "/"
+        for name in fact.requires:
+            chosen = names.get((path, name)) or names.get((folder, name))
+            if chosen:
+                yield purl, chosen
+            elif len(known := anywhere.get(name, ())) == 1:
+                yield purl, next(iter(known))
 
 
 def _stated(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
@@ -120,5 +141,5 @@ def _stated(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 
 RESOLVERS: dict[Resolver, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {
-    "names": _by_name, "site": _python, "node_modules": _npm, "file": _by_file, "stated": _stated}
+    "names": _by_name, "site": _python, "node_modules": _npm, "file": _by_file, "archive": _archive, "stated": _stated}
 """By what the rows of `custody.ecosystems` name; each gives the package URL that needs, and the one that is needed."""

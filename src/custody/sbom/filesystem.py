@@ -54,8 +54,10 @@ class Filesystem:
     link's place and hides nothing else. What either of them has is here.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, declared: bool = False) -> None:
+        """`declared`: of a folder of sources, in which lock files and manifests are read too."""
         bounds = limits or Limits()
+        self._declared = declared
         self._root = _Node()
         self._memory = Account(bounds.tree, "bytes of folders and symbolic links", bounds.tree // 4)
         self._unread = bounds.unread
@@ -95,7 +97,7 @@ class Filesystem:
             seen = None
             if kind in ("file", "link"):
                 name = f"{real}/{base}" if real else base
-                if name != path and choose(name) not in (None, choose(path)):
+                if name != path and choose(name, self._declared) not in (None, choose(path, self._declared)):
                     telling.setdefault(path, []).append(name)
                 facts = layer.found.get(path, ())
                 if facts and facts[0].type == UNKNOWN and facts[0].source:
@@ -119,7 +121,9 @@ class Filesystem:
         folder, _, base = target.rpartition("/")
         _, parent = self._locate(folder)
         node = parent.children.get(base) if parent is not None and parent.children else None
-        return node.seen.facts if node is not None and node.seen is not None and choose(target) == choose(path) else ()
+        if node is None or node.seen is None or choose(target, self._declared) != choose(path, self._declared):
+            return ()
+        return node.seen.facts
 
     def files(self) -> dict[str, Visible]:
         """All files that say something, by path."""
@@ -305,9 +309,9 @@ def _taken(name: str, node: _Node) -> int:
     return _NODE + len(name) + (_FOLDER if node.children is not None else 0)
 
 
-def squash(layers: Sequence[LayerFacts], limits: Limits | None = None) -> Filesystem:
-    """The whole image."""
-    tree = Filesystem(limits)
+def squash(layers: Sequence[LayerFacts], limits: Limits | None = None, declared: bool = False) -> Filesystem:
+    """The whole image, or folder."""
+    tree = Filesystem(limits, declared)
     for place, layer in enumerate(layers):
         tree.apply(layer, place)
     return tree

@@ -7,14 +7,14 @@ import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
 
 from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
 from custody.formats.tar.source import Source
-from custody.formats.tar.walk import Entry, walk
+from custody.formats.tar.walk import walk
 from custody.registry.image import Image
 from custody.sbom.catalogers import (
     LARGEST,
@@ -39,6 +39,34 @@ _SPOOL = 8 << 20
 _LARGE = 1 << 20
 _Ways = dict[tuple[str, ...], Sequence[str]]
 """By the catalogers that a file has a telling name for, the first names that hard links give it."""
+
+
+class Content(Protocol):
+    """A file of a layer or folder, which is read once at most; `stored`: without its holes."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def stored(self) -> int: ...
+
+    def peek(self, count: int) -> bytes:
+        """What it begins with: `count` bytes, or fewer where no more are at hand or in it."""
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+
+class Member(Content, Protocol):
+    """What a layer or folder has under one name; `target` is what a link says."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
 
 
 class Accounts:
@@ -78,17 +106,17 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
     bounds = limits or Limits()
     shared = accounts or Accounts(bounds)
     known = None if known is None or known.relinked else known
-    collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
+    collected = Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
         collected.forget()
-        collected = _Collected(collected.where, bounds, shared, wanted or {}, missing, known)
+        collected = Collected(collected.where, bounds, shared, wanted or {}, missing, known)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
     return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, versions=versions(),
                       parts=collected.parts(), silent=collected.silent(), names=collected.names())
 
 
-def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
+def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: Collected,
           progress: Callable[[int], None] | None) -> int:
     """The size of the tar, when all of it is read and is what the image says."""
     with Decompressed(image.open_blob(descriptor), descriptor, limits, collected.accounts.window, progress) as chunks:
@@ -103,14 +131,15 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, co
     return size
 
 
-class _Collected:
+class Collected:
     """What one pass over a layer found.
 
     `linked` says which files the layer's hard links give telling names, `wanted` which ones symbolic links do.
     """
 
     def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],
-                 linked: Mapping[str, _Ways], known: LayerFacts | None) -> None:
+                 linked: Mapping[str, _Ways], known: LayerFacts | None, *, declared: bool = False) -> None:
+        """`declared`: lock files and manifests are read too."""
         self.where = where
         self.accounts = accounts
         self.entries = 0
@@ -118,6 +147,7 @@ class _Collected:
         self.missing: dict[str, _Ways] = {}
         """The files whose content hard links need, by path, and the links' names."""
         self._limits, self._wanted, self._wanted_by_links, self._known = limits, wanted, linked, known
+        self._declared = declared
         self._readers: dict[str, str] = {}
         self._linked: dict[str, dict[tuple[str, ...], tuple[Fact, ...]]] = {}
         self._facts = self._kept = self._named = self._unread_files = 0
@@ -127,7 +157,7 @@ class _Collected:
         self._packed: list[bytes] = []
         self._packer = zstandard.ZstdCompressor(level=1).compressobj()
 
-    def take(self, entry: Entry) -> None:
+    def take(self, entry: Member) -> None:
         self.entries += 1
         path = entry.path
         if not path or entry.kind == "global":
@@ -166,6 +196,15 @@ class _Collected:
             raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
                                  expected="fewer")
 
+    def count(self, path: str, kind: str) -> None:
+        """A file or folder that is not read, but counted."""
+        self._unread_files += 1
+        if self._unread_files <= self._limits.unread:
+            self._line(path)
+            self.found[path] = (unknown(kind),)
+            self._readers[path] = COUNTED
+            self._keep(len(path) + 100)
+
     def parts(self) -> dict[str, dict[str, tuple[Fact, ...]]]:
         parts: dict[str, dict[str, tuple[Fact, ...]]] = {}
         for path, facts in self.found.items():
@@ -190,11 +229,14 @@ class _Collected:
         self.accounts.kept.charge(-self._kept, self.where)
         self.accounts.names.charge(-self._named, self.where)
 
-    def _name(self, entry: Entry) -> None:
+    def _name(self, entry: Member) -> None:
         ending = ("/" if entry.kind == "directory" else f"//{entry.target}" if entry.kind == "symlink" else
                   f"/./{entry.target}" if entry.kind == "link" else "")
-        self._lines.append(entry.path + ending)
-        self._waiting += len(entry.path) + len(ending)
+        self._line(entry.path + ending)
+
+    def _line(self, name: str) -> None:
+        self._lines.append(name)
+        self._waiting += len(name)
         if len(self._lines) == 4096 or self._waiting > _IN:
             self._pack()
 
@@ -206,10 +248,10 @@ class _Collected:
         self._lines.clear()
         self._waiting = 0
 
-    def _file(self, entry: Entry | _Whole) -> tuple[Fact, ...] | None:
+    def _file(self, entry: Content) -> tuple[Fact, ...] | None:
         path = entry.path
         names = self._names_of(path) if self._wanted else (path,)
-        kinds = [choose(name) for name in names]
+        kinds = [choose(name, self._declared) for name in names]
         store = store_path(path) if path.startswith("nix/") else None
         first = store is not None and store not in self._stores
         if store is not None:
@@ -240,13 +282,13 @@ class _Collected:
     def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
         """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
         names = self._names_of(path)
-        kinds = tuple(kind for kind in map(choose, names) if kind is not None)
+        kinds = tuple(kind for kind in (choose(name, self._declared) for name in names) if kind is not None)
         readers = readers_of(kinds) if kinds else self._readers.get(target, PROGRAM)
         if kinds and self._known is not None and (
                 facts := self._kept_before(path, readers, self._known)) is not None:
             self._readers[path] = readers
             return facts
-        shared = self.found.get(target) if not kinds or kinds == (choose(target),) else None
+        shared = self.found.get(target) if not kinds or kinds == (choose(target, self._declared),) else None
         if shared is None and kinds:
             shared = self._linked.get(target, {}).get(kinds)
         if kinds or shared is not None:
@@ -262,21 +304,21 @@ class _Collected:
 
     def _names_of(self, path: str) -> Sequence[str]:
         names = self._wanted.get(path)
-        return [path] if names is None else names if choose(path) is None else [path, *names]
+        return [path] if names is None else names if choose(path, self._declared) is None else [path, *names]
 
-    def _read_as(self, entry: Entry | _Whole, names: Sequence[str]) -> tuple[Fact, ...] | None:
+    def _read_as(self, entry: Content, names: Sequence[str]) -> tuple[Fact, ...] | None:
         """The facts in a file that has all these names: what is written in several ways at once says all of it."""
         if len(names) == 1:
-            return self._read(entry, names[0], choose(names[0]))
+            return self._read(entry, names[0], choose(names[0], self._declared))
         if entry.size > LARGEST:
             return (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
         with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
             whole = _Whole(entry)
-            facts = [self._read(whole, name, choose(name)) for name in dict.fromkeys(names)]
+            facts = [self._read(whole, name, choose(name, self._declared)) for name in dict.fromkeys(names)]
         told = [told for told in facts if told is not None]
         return tuple(dict.fromkeys(fact for facts in told for fact in facts)) if told else None
 
-    def _read(self, entry: Entry | _Whole, path: str, name: str | None) -> tuple[Fact, ...] | None:
+    def _read(self, entry: Content, path: str, name: str | None) -> tuple[Fact, ...] | None:
         """The facts in a file, read by this cataloger as if it were called `path`; None where none cares for it."""
         if name is None:
             return self._program(entry)
@@ -292,7 +334,8 @@ class _Collected:
                 pieces = entry.pieces()
                 head = _head(pieces, most)
                 return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
-            if row.stream is not None:
+            if row.seeks:
+                self.accounts.holes.take(entry.size - entry.stored)
                 return self._streamed(name, path, entry.pieces())
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 content = b"".join(entry.pieces())
@@ -308,7 +351,7 @@ class _Collected:
         self._unread_files += 1
         return (unknown(f"{name} file {limit}"),) if self._unread_files <= self._limits.unread else None
 
-    def _program(self, entry: Entry | _Whole, first: bytes = b"",
+    def _program(self, entry: Content, first: bytes = b"",
                  pieces: Iterator[bytes] | None = None) -> tuple[Fact, ...] | None:
         """`first`: its bytes in front of `pieces`."""
         if entry.size < 64:
@@ -358,7 +401,7 @@ class _Collected:
 class _Whole:
     """A file in memory, to be read more than once."""
 
-    def __init__(self, entry: Entry | _Whole) -> None:
+    def __init__(self, entry: Content) -> None:
         self.path: str = entry.path
         self.size: int = entry.size
         self.stored: int = entry.stored

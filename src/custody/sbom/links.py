@@ -17,27 +17,29 @@ Kinds = dict[str, str]
 """For files of a layer by path the kind of what is only counted, by a name that links give them."""
 
 
-def telling(tree: Filesystem, layers: Sequence[LayerFacts]) -> tuple[list[Names], list[Kinds]]:
-    """For each layer what links give a telling name; mostly nothing."""
+def telling(tree: Filesystem, layers: Sequence[LayerFacts],
+            declared: bool = False) -> tuple[list[Names], list[Kinds]]:
+    """For each layer what links give a telling name; mostly nothing. `declared`: lock files and manifests tell too."""
+    kind_of = partial(choose, declared=declared)
     files: dict[str, dict[object, str]] = {}
     folders: dict[str, dict[object, str]] = {}
     for name in places():
-        if choose(name) is not None:
-            _add(files, tree.find(name), name, choose)
+        if kind_of(name) is not None:
+            _add(files, tree.find(name), name, kind_of)
         else:
             _add(folders, tree.find(name), name, partial(_probe, bases=_inside(name)))
     for name in tree.links():
-        if choose(name) is not None:
-            _add(files, tree.find(name), name, choose)
+        if kind_of(name) is not None:
+            _add(files, tree.find(name), name, kind_of)
         if _inside(name):
             _add(folders, tree.find(name), name, partial(_probe, bases=_inside(name)))
     result = []
     for unpacked, layer in zip(tree.unpacked, layers, strict=True):
         names: Names = {path: list(ways) for path, ways in unpacked.items()}
         if files or folders:
-            _in_layer(tree, layer, folders, files, names)
+            _in_layer(tree, layer, folders, files, names, kind_of)
         result.append(names)
-    kinds = [_counted(names) for names in result]
+    kinds = [_counted(names, kind_of) for names in result]
     return [{path: ways for path, ways in names.items() if ways} for names in result], kinds
 
 
@@ -65,7 +67,8 @@ def _add(names: dict[str, dict[object, str]], real: str | None, name: str, kind_
 
 
 def _in_layer(tree: Filesystem, layer: LayerFacts, folders: Mapping[str, Mapping[object, str]],
-              files: Mapping[str, Mapping[object, str]], names: Names) -> None:
+              files: Mapping[str, Mapping[object, str]], names: Names,
+              kind_of: Callable[[str], str | None]) -> None:
     last, real = "", tree.find("")
     for line in layer.lines():
         path, kind, _ = member(line)
@@ -80,19 +83,19 @@ def _in_layer(tree: Filesystem, layer: LayerFacts, folders: Mapping[str, Mapping
                 *(f"{way}/{base}" for way in folders.get(real, {}).values())]
         known = names.get(path, [])
         for way in ways:
-            if choose(way) not in (None, choose(path)) and way not in known:
+            if kind_of(way) not in (None, kind_of(path)) and way not in known:
                 known.append(way)
         if known:
             names[path] = known
 
 
-def _counted(names: Names) -> Kinds:
+def _counted(names: Names, kind_of: Callable[[str], str | None]) -> Kinds:
     """Takes out of `names` those by which a file is only counted: it need not be read for that."""
     kinds: Kinds = {}
     for path, ways in names.items():
         for way in ways:
-            kind = choose(way) or ""
+            kind = kind_of(way) or ""
             if kind.startswith("?") and not counted.beside(kind[1:]):
                 kinds.setdefault(path, kind[1:])
-        ways[:] = [way for way in ways if not (choose(way) or "?").startswith("?")]
+        ways[:] = [way for way in ways if not (kind_of(way) or "?").startswith("?")]
     return kinds

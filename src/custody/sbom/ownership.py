@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from custody.ecosystems import of_type
+from custody.ecosystems import distribution, of_type
 from custody.formats.bom import Distribution
 from custody.sbom.catalogers import Fact
 from custody.sbom.catalogers.fact import OWNS
@@ -20,7 +20,7 @@ _UBUNTU = re.compile(r"[@.](?:ubuntu|canonical)\.com>?\s*\Z")
 
 
 def owners(files: Mapping[str, Visible], layers: Sequence[LayerFacts],
-           distribution: Distribution | None) -> dict[str, str]:
+           system: Distribution | None) -> dict[str, str]:
     """The name of the package that installed each file, by path; of packages that are the distribution's, only.
 
     Not where a layer put another file in its place without that package: it was there below, and the layer that has it
@@ -28,7 +28,7 @@ def owners(files: Mapping[str, Visible], layers: Sequence[LayerFacts],
     """
     facts = {path: seen.facts for path, seen in files.items()}
     foreign = {fact.name for told in facts.values() for fact in told
-               if fact.installed and _foreign(fact, distribution)}
+               if fact.installed and _foreign(fact, system)}
     foreign |= {name for path, name in _listed(facts) if _NOT_A_DISTRIBUTIONS.match(path)}
     owned = {path: name for path, name in _listed(facts) if name not in foreign}
     by_layer: dict[int, set[tuple[str, str]]] = {}
@@ -55,14 +55,19 @@ def _listed(facts: Mapping[str, Sequence[Fact]]) -> Iterator[tuple[str, str]]:
                 yield from ((path, name) for path in fact.requires)
 
 
-def _foreign(fact: Fact, distribution: Distribution | None) -> bool:
+def _foreign(fact: Fact, system: Distribution | None) -> bool:
     """Whether a package says of itself that it is not the distribution's.
 
     Ubuntu's archive puts its own address into every package. Debian's does not: a maintainer there says nothing.
+    Every distribution of RPM packages has a vendor in them, but for Amazon's, whose releases say so.
     """
-    system = distribution.id if distribution else of_type(fact.type).vendor
-    if fact.vendor and system not in fact.vendor.lower():
+    identifier = system.id if system else of_type(fact.type).vendor
+    row = distribution(identifier)
+    vendor = fact.vendor.lower()
+    if vendor and identifier not in vendor and not (row and row.vendors and vendor.startswith(row.vendors)):
         return True
-    if system == "ubuntu" and not _UBUNTU.search(fact.supplier[-320:]):
+    if fact.type == "rpm" and not vendor and not (identifier == "amzn" and ".amzn" in fact.version):
         return True
-    return bool(_OTHERS.search(fact.version)) or (system == "debian" and "ubuntu" in fact.version)
+    if identifier == "ubuntu" and not _UBUNTU.search(fact.supplier[-320:]):
+        return True
+    return bool(_OTHERS.search(fact.version)) or (identifier == "debian" and "ubuntu" in fact.version)

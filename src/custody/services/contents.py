@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 _LARGEST_SBOM, _HEAVIEST_SBOM = 64 << 20, 192 << 20
 _Said = TypeVar("_Said")
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
-"""Tells a person how far it is: a title and the bytes in all; gives what is called with those that are done."""
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
+"""Tells a person how far it is: a title and the bytes in all, or None for files of which nobody knows how many; gives
+what is called with those that are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,69 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
     image = await open_target(target, client, cache, platform)
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
         return await asyncio.to_thread(catalog, image, layers, advance)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A target on this machine's disk that is no image."""
+
+    kind: Literal["directory", "rootfs", "file", "sbom"]
+    path: Path
+    checkout: bool = False
+    """A git repository's: `.git` is left out, and the commit stated."""
+
+    @property
+    def kind_with_article(self) -> str:
+        return {"sbom": "an SBOM", "rootfs": "a root file system"}.get(self.kind, f"a {self.kind}")
+
+
+_SCHEMES: Mapping[str, Local] = {
+    "dir": Local("directory", Path()), "git": Local("directory", Path(), checkout=True),
+    "rootfs": Local("rootfs", Path()), "file": Local("file", Path()), "sbom": Local("sbom", Path())}
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
+
+
+def local(target: str) -> Local | None:
+    """`dir:PATH`, `git:PATH`, `rootfs:PATH`, `file:PATH`, `sbom:FILE`, or the path of a folder that is no OCI layout or
+    of a file that is no archive; None for what may be an image. Raises UsageError.
+    """
+    scheme, colon, place = target.partition(":")
+    if colon and scheme in _SCHEMES:
+        if not place:
+            raise UsageError(f"target: got {target!r}, expected {scheme}:{'FILE' if scheme == 'sbom' else 'PATH'}")
+        chosen = replace(_SCHEMES[scheme], path=Path(place))
+    elif (path := Path(target)).is_dir() and not (path / "oci-layout").exists():
+        chosen = Local("directory", path)
+    elif path.is_file() and not target.endswith(_ARCHIVES):
+        chosen = Local("file", path)
+    else:
+        return None
+    if chosen.kind in ("directory", "rootfs") and not chosen.path.is_dir():
+        state = "expected a folder" if chosen.path.exists() else "no such folder"
+        raise UsageError(f"{chosen.path}: {state}")
+    return chosen
+
+
+def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] = (), mounted: bool = False,
+                   origin: str = "") -> tuple[Catalog, int]:
+    """The catalog of a folder, and how many files and folders in it `exclude` left out. Raises as
+    `sbom.catalog.catalog_folder` does.
+    """
+    from custody.sbom.catalog import catalog_folder as catalogued
+    from custody.sbom.folder import Folder
+
+    installed = target.kind == "rootfs"
+    folder = Folder(path=target.path, declared=not installed, rooted=installed, exclude=tuple(exclude),
+                    without_git=target.checkout, mounted=mounted)
+    with progress(f"Cataloguing {target.path}", None) as advance:
+        return catalogued(folder, target.kind, advance, origin=origin)
+
+
+def catalog_one(path: Path) -> Catalog:
+    """What one file says: a lock file, an archive, a program. Raises UsageError, MalformedError."""
+    from custody.sbom.catalog import catalog_file
+
+    return catalog_file(path)
 
 
 def read_sbom(path: Path) -> Catalog:

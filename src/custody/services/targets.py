@@ -22,6 +22,9 @@ from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader, ope
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
 _ALIKE = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:", "registry:": ""}
+_INSTEAD = {"docker:": "docker save -o FILE.tar NAME, then archive:FILE.tar",
+            "podman:": "podman save --format oci-archive -o FILE.tar NAME, then archive:FILE.tar",
+            "containerd:": "ctr images export FILE.tar NAME, then archive:FILE.tar"}
 
 
 class PulledImage:
@@ -58,7 +61,7 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
             same = _ALIKE.get(prefix)
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
                                    hint=f"it is spelled {same}{location} here" if same is not None else
-                                   "use oci:DIR, archive:FILE.tar or a registry reference")
+                                   _INSTEAD.get(prefix, "use oci:DIR, archive:FILE.tar or a registry reference"))
     if location == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
     if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant

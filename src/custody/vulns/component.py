@@ -39,7 +39,7 @@ def components(catalog: Catalog) -> Iterator[tuple[Package, Component]]:
     owners: dict[str, tuple[str, str]] = {}
     for package in catalog.packages:
         if of_type(package.type).system and package.ecosystem:
-            owners[package.purl] = (package.ecosystem, normalise(package.ecosystem, package.source))
+            owners[package.purl] = (package.ecosystem, normalise(package.ecosystem, package.advised[0]))
     for package in catalog.packages:
         bare = msgspec.structs.replace(package, locations=(), requires=())
         yield package, Component(package=bare, owner=owners.get(package.owner) if package.owner else None)
@@ -50,7 +50,8 @@ def advised(component: Component) -> tuple[str, str, str] | None:
     package = component.package
     if package.ecosystem is None:
         return None
-    return package.ecosystem, normalise(package.ecosystem, package.source), package.source_version or package.version
+    name, version = package.advised
+    return package.ecosystem, normalise(package.ecosystem, name), version
 
 
 def known(component: Component) -> list[Name]:

@@ -36,7 +36,8 @@ _PACKAGED = frozenset((
     "ubuntu", "wolfi"))
 """The os-release IDs of distributions whose images have a package database; others may mean anything, or nothing."""
 
-_WHOLE = {"container": "the image", "sbom": "the SBOM", "lock files": "the lock files"}
+_WHOLE = {"container": "the image", "rootfs": "the root file system", "directory": "the folder", "file": "the file",
+          "sbom": "the SBOM", "lock files": "the lock files"}
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +120,7 @@ class Spokesmen:
             package = self._system.get(owner)
             ecosystem = package.ecosystem if package else None
             self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.find(
-                ecosystem, normalise(ecosystem, package.source)))
+                ecosystem, normalise(ecosystem, package.advised[0])))
         return self._named[owner]
 
 
@@ -168,7 +169,7 @@ def _uncatalogued(catalog: Catalog, spokesmen: Spokesmen) -> list[Gap]:
     if not catalog.packages and not (catalog.layers and not any(layer.entries for layer in catalog.layers)):
         gaps.append(Gap(kind="nothing-catalogued", what=_WHOLE.get(catalog.kind, catalog.kind), count=0,
                         reason="no package was found in it"))
-    elif system and system.id in _PACKAGED and catalog.kind == "container" and not any(
+    elif system and system.id in _PACKAGED and catalog.kind in ("container", "rootfs") and not any(
             of_type(package.type).system and not package.copied for package in catalog.packages):
         gaps.append(Gap(kind="distribution-not-catalogued", what=f"{system.id} {system.version}".strip(), count=0,
                         reason="none of its packages was found"))

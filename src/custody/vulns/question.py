@@ -200,7 +200,7 @@ def _same(asked: PackageUrl, package: Package) -> bool:
         purl = purls.parse(package.purl)
     except CustodyError:
         return False
-    built_from = of_type(purl.type).by_source and package.source == asked.name
+    built_from = of_type(purl.type).system and package.source == asked.name
     return (purl.type == asked.type and asked.namespace in (None, purl.namespace)
             and (purl.name == asked.name or built_from)
             and all(purl.qualifiers.get(key) == value for key, value in asked.qualifiers.items()))

@@ -178,16 +178,17 @@ def match_package(package: Package, ecosystem: str,
     hits: list[Hit] = []
     silent: list[Advisory] = []
     undecided: list[Undecided] = []
-    name = normalise(ecosystem, package.source)
+    spoken, version = package.advised
+    name = normalise(ecosystem, spoken)
     for advisory in store.find(ecosystem, name):
         unsure = False
         for affected in advisory.affected:
             if affected.ecosystem != ecosystem or affected.name != name:
                 continue
             try:
-                match = affected_by(affected, _version(package))
+                match = affected_by(affected, version)
             except CustodyError as error:
-                reason = error.message if _version(package) else "nobody knows the package's version"
+                reason = error.message if version else "nobody knows the package's version"
                 undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
                 unsure = True
                 continue
@@ -218,7 +219,3 @@ def usable(store: AdvisoryReader, *, allow_empty: bool = False) -> AdvisoryStatu
         raise MissingEvidenceError("the advisory database is empty: a scan would say nothing",
                                    hint="custody db import PATH (OSV records), or --allow-empty-db")
     return status
-
-
-def _version(package: Package) -> str:
-    return package.source_version or package.version

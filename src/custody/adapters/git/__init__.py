@@ -69,8 +69,9 @@ class GitRepository:
         object_id = name.encode()
         if not _ID.match(object_id):
             for ref in ("HEAD", f"refs/heads/{name}", f"refs/tags/{name}", name):
-                if (ref == "HEAD") == (name == "HEAD") and Ref(ref.encode()) in self._repo.refs:
-                    object_id = bytes(self._repo.refs[Ref(ref.encode())])
+                if (ref == "HEAD") == (name == "HEAD") and (
+                        known := self._repo.refs.follow(Ref(ref.encode()))[1]) is not None:  # None: no commit yet
+                    object_id = bytes(known)
                     break
             else:
                 raise NotFoundError(f"{self.place}: no branch, tag or commit {name!r}",
@@ -84,6 +85,25 @@ class GitRepository:
             object_id = data[7:47]
             kind, data = self._read(object_id, _MAX_COMMIT)
         raise MalformedError(f"{self.place}: {name}", got=kind.decode(), expected="a commit")
+
+    def origin(self) -> str:
+        """The commit that is checked out, and the remote `origin` that it may be had from, without a password:
+        `git+https://example.org/app.git@COMMIT`. Empty where there is no commit yet, `git+@COMMIT` without a remote.
+        """
+        try:
+            commit = self.resolve("HEAD")
+        except NotFoundError:
+            return ""
+        try:
+            url = self._repo.get_config().get((b"remote", b"origin"), b"url").decode()
+        except (KeyError, ValueError):
+            return f"git+@{commit}"
+        scheme, slashes, rest = url.partition("://")
+        if not slashes:
+            host, colon, path = url.partition(":")  # git@example.org:app.git, or a folder
+            return f"git+ssh://{host}/{path.lstrip('/')}@{commit}" if colon and "/" not in host else f"git+@{commit}"
+        host, slash, path = rest.partition("/")
+        return f"git+{scheme}://{host.rpartition('@')[2]}{slash}{path}@{commit}"
 
     def commit(self, commit_id: str) -> Commit:
         kind, data = self._read(commit_id.encode(), _MAX_COMMIT)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from custody.formats.jsonpatch import MAX_COPIED, MAX_OPERATIONS, equal
+from custody.formats.jsonpatch import MAX_OPERATIONS, equal
 from custody.formats.kubernetes.apply import MergeError
 
 _MISSING = "missing value"
@@ -28,11 +28,30 @@ class TestFailedError(MergeError):
     __test__ = False  # for pytest, which takes the name for its own
 
 
-def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
+class Copies:
+    """How many values `copy` may still make: one for all patches of a review, since copies of copies double."""
+
+    MOST = 100_000
+
+    def __init__(self) -> None:
+        self._left = self.MOST
+
+    def take(self, value: Any) -> None:
+        """Raises MergeError where a copy of the value makes too many."""
+        left = [value]
+        while left:
+            part = left.pop()
+            self._left -= 1
+            if self._left < 0:
+                raise MergeError(f"copies of more than {self.MOST} values")
+            left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+
+
+def apply(document: Any, operations: Sequence[Mapping[str, Any]], copies: Copies | None = None) -> Any:
     """The document after all operations. Raises MergeError, TestFailedError."""
     if len(operations) > MAX_OPERATIONS:
         raise MergeError(f"got {len(operations)} operations, expected at most {MAX_OPERATIONS}")
-    copied = 0
+    copies = copies or Copies()
     for operation in operations:
         name, path = operation.get("op"), str(operation.get("path"))
         value = operation.get("value", _NOTHING)
@@ -50,9 +69,7 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
             source = str(operation.get("from", ""))
             value = _source(document, name, source)
             if name == "copy":
-                copied += _size(value)
-                if copied > MAX_COPIED:
-                    raise MergeError(f"copies of more than {MAX_COPIED} values")
+                copies.take(value)
             else:
                 document = _at(document, source, _removing(f"error in move for path: '{_last(source)}': "), "")
             words = f"error in move for path: '{path}': " if name == "move" else (
@@ -203,12 +220,3 @@ def _index(part: list[Any], key: str) -> int:
     if at >= len(part) or at < -len(part):
         raise MergeError(f"Unable to access invalid index: {at}: {_INDEX}")
     return at
-
-
-def _size(value: Any) -> int:
-    count, left = 0, [value]
-    while left and count <= MAX_COPIED:
-        part = left.pop()
-        count += 1
-        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    return count

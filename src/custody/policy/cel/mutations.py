@@ -100,10 +100,10 @@ class JsonPatch:
         """`strict`: whether what it leaves must have no fields but those that are known."""
         self._program, self._strict = program, strict
 
-    def __call__(self, values: Mapping[str, Any], document: Document, given: Given) -> Document:  # noqa: ARG002
+    def __call__(self, values: Mapping[str, Any], document: Document, given: Given) -> Document:
         operations = [_operation(said) for said in self._program(values)]
         try:
-            patched = patches.apply(document, operations)
+            patched = patches.apply(document, operations, given.memo.setdefault("copies", patches.Copies()))
         except patches.TestFailedError:
             return document
         except MergeError as error:

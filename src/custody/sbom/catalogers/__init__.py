@@ -11,38 +11,69 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python
+from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
+    apk,
+    binaries,
+    dotnet,
+    dpkg,
+    embedded,
+    java,
+    npm,
+    osrelease,
+    python,
+    rpm,
+)
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
+from custody.sbom.catalogers.listed import Telling
 
 __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "linked", "places", "read", "store_path",
            "table", "unknown", "versions", "weight"]
 
-CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER)
+CATALOGERS = (
+    apk.CATALOGER,
+    dpkg.PACKAGES,
+    dpkg.COPYRIGHT,
+    python.CATALOGER,
+    npm.CATALOGER,
+    osrelease.CATALOGER,
+    embedded.CATALOGER,
+    dotnet.CATALOGER,
+    binaries.CATALOGER,
+    rpm.MANIFEST,
+    rpm.JOURNAL,
+    java.CATALOGER,
+)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
-def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counted] = COUNTED) -> Table:
-    """These catalogers, and those of dpkg's lists, in which they say what to look for. Raises ValueError."""
+def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counted] = COUNTED, *,
+          declared: bool = False) -> Table:
+    """These catalogers, and those of the lists of dpkg and rpm, in which they say what to look for; without
+    `declared` only those that read what is installed. Raises ValueError.
+    """
+    catalogers = [row for row in catalogers if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
-    lists = dpkg.Lists("|".join(row.listed for row in rows if row.listed))
-    return Table((*catalogers, *lists.catalogers), counted)
+    telling = Telling("|".join(row.listed for row in rows if row.listed))
+    return Table((*catalogers, *dpkg.Lists(telling).catalogers, *rpm.Database(telling).catalogers), counted)
 
 
-_TABLE = table()
-LARGEST = max(row.largest for row in _TABLE.rows.values() if row.stream is None)
+_TABLE, _FOLDERS = table(), table(declared=True)
+LARGEST = max(row.largest for row in _FOLDERS.rows.values() if not row.seeks)
 """Bytes of a file that several catalogers read."""
 
 
-def choose(path: str) -> str | None:
-    """Which cataloger reads a file of this name; `?` and a kind for what is only counted; None for all the rest."""
-    return _TABLE.choose(path)
+def choose(path: str, declared: bool = False) -> str | None:
+    """Which cataloger reads a file of this name; `?` and a kind for what is only counted; None for all the rest.
+
+    `declared`: in a folder of sources, where lock files and manifests are read too.
+    """
+    return (_FOLDERS if declared else _TABLE).choose(path)
 
 
 def cataloger(name: str) -> Cataloger:
-    return _TABLE.rows[name]
+    return _TABLE.rows.get(name) or _FOLDERS.rows[name]
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+import msgspec
+
 from custody.ecosystems import ECOSYSTEMS
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import MARKERS, Fact
@@ -70,6 +72,11 @@ class Cataloger(Wanted):
     stream: Callable[[BinaryIO, _Spend], Iterator[Fact]] | None = None
     """In place of `read`: of a file that can be sought in, and may be large; it says what `work` it is about to do.
     Without `paths` what is made of programs, which are known by their first bytes."""
+    search: Callable[[str, BinaryIO, _Spend], Iterator[Fact]] | None = None
+    """As `stream`, with the path: of files whose names say something too."""
+    declares: bool = False
+    """It reads what is asked for, not what is there: lock files and manifests. Images are not looked through for them,
+    folders of sources are; its facts are `declared`."""
     largest: int = 4 << 20
     """Bytes that a file may have; larger ones are an `unknown`."""
     head: bool = False
@@ -78,6 +85,11 @@ class Cataloger(Wanted):
     """Bytes that a file counts for beyond its own (`work`)."""
     parsed: float = 0
     """For JSON: what of the memory that it takes is charged."""
+
+    @property
+    def seeks(self) -> bool:
+        """Whether it gets files that can be sought in, and no bytes."""
+        return self.stream is not None or self.search is not None
 
     def work(self, content: bytes) -> int:
         """What it takes to read a file, in bytes, before it is read: some ten nanoseconds each at most.
@@ -92,6 +104,8 @@ class Cataloger(Wanted):
         """Raises TypeError for a fact of a type that the cataloger does not declare: its package URL would be wrong."""
         if isinstance(content, bytes):
             source = self.read(path, content) if self.read else ()
+        elif self.search:
+            source = self.search(path, content, spend)
         else:
             source = self.stream(content, spend) if self.stream else ()
         for fact in source:
@@ -99,7 +113,7 @@ class Cataloger(Wanted):
                     fact.type in self.types if self.types is not None else fact.purl.startswith(f"pkg:{fact.type}/")):
                 raise TypeError(f"cataloger {self.name}: got a fact of type {fact.type!r} and package URL "
                                 f"{fact.purl!r}, expected one of {self.types or 'any type, with its package URL'}")
-            yield fact
+            yield msgspec.structs.replace(fact, declared=True) if self.declares and fact.type not in MARKERS else fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,6 @@ STORE = "Nix store path"
 """Each once a layer: no single file stands for it, so that nobody looks for a name."""
 
 COUNTED = (
-    Counted(kind="rpm database", places=("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"), paths=(
-        named("Packages", pattern=r"(?:.*/)?rpm/Packages", examples=("rpm/Packages",)),
-        named("Packages.db", pattern=r"(?:.*/)?rpm/Packages\.db", examples=("rpm/Packages.db",)),
-        named("rpmdb.sqlite", examples=("rpm/rpmdb.sqlite",)),
-        named("container-manifest-2", examples=("rpmmanifest/container-manifest-2",)))),
-    Counted(kind="Java archive", listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(
-        ending("jar", "war", "ear", "par", "sar", "nar", "kar", "hpi", "jpi", "aar", "lpkg"),)),
     Counted(kind="Java runtime", listed=r"/release\Z", paths=(
         named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
     Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(

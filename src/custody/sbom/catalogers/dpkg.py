@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import re
-import zlib
-from collections.abc import Iterable, Iterator
-from typing import cast
+from collections.abc import Iterator
 
 from custody.sbom.catalogers.cataloger import Cataloger, ending, inside, named
-from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact, unknown
+from custody.sbom.catalogers.fact import LICENSES, Fact, unknown
+from custody.sbom.catalogers.listed import Telling
 from custody.sbom.catalogers.stanza import stanzas
 
 _NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]+)")
 _SOURCE = re.compile(r"(\S+)(?:\s+\(([^)]+)\))?\Z")
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 _STANZA = 1 << 20
-_OWNED = 100_000
 _GONE = ("not-installed", "config-files")
 _IN_PLACE = frozenset(("installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"))
 """The states in which a package's files are all there (dpkg(1), "Package states"); `config-files` keeps only those."""
-_MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 
 def read(path: str, content: bytes) -> Iterator[Fact]:
@@ -78,12 +74,11 @@ def _stanzas(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
 
 
 class Lists:
-    """The lists of what packages installed. Of millions of names only those are kept that tell of packages."""
+    """The lists of what packages installed."""
 
-    def __init__(self, telling: str) -> None:
-        """`telling`: what other catalogers' files are called in them, a regular expression."""
-        self.telling = re.compile(telling)
-        version = f"1 {zlib.crc32(telling.encode()):08x}"  # a new cataloger has the lists read again
+    def __init__(self, telling: Telling) -> None:
+        self.telling = telling
+        version = f"2 {telling.version}"
         self.catalogers = (
             Cataloger(name="dpkg files", version=version, read=self.read, largest=16 << 20, paths=(
                 ending("list", pattern=r"var/lib/dpkg/info/[^/]+\.list", examples=("info/a.list",)),),
@@ -93,43 +88,16 @@ class Lists:
 
     def read(self, path: str, content: bytes) -> tuple[Fact, ...]:
         """`info/NAME[:ARCH].list`: what the package installed."""
-        return self._owned(path, ".list", self._telling(content))
+        return self.telling.owned(_package(path, ".list"), self.telling.lines(content))
 
     def read_sums(self, path: str, content: bytes) -> tuple[Fact, ...]:
         """`status.d/NAME.md5sums` of distroless images: a digest and a path in each line."""
-        return self._owned(path, ".md5sums", ("/" + line.partition(" ")[2].lstrip().removeprefix("./")
-                                              for line in _lines(content)))
+        return self.telling.owned(_package(path, ".md5sums"), (
+            "/" + line.partition(" ")[2].lstrip().removeprefix("./") for line in _lines(content)))
 
-    @functools.cached_property
-    def _telling_line(self) -> re.Pattern[bytes]:
-        """`telling` for a whole list at once, which may have millions of lines: RE2 takes the same time for each byte.
-        """
-        import re2  # it takes 10 ms, which images without lists need not
 
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1
-        pattern = self.telling.pattern.replace(r"\Z", "$").replace("[^/]", r"[^/\n]")
-        return cast("re.Pattern[bytes]", re2.compile(f"(?m){pattern}".encode(), options))
-
-    def _telling(self, content: bytes) -> Iterator[str]:
-        """Its lines that tell something."""
-        end = -1
-        for match in self._telling_line.finditer(content):
-            if match.start() > end:
-                end = content.find(b"\n", match.start())
-                end = len(content) if end < 0 else end
-                yield content[content.rfind(b"\n", 0, match.start()) + 1:end].decode("utf-8", "replace")
-
-    def _owned(self, path: str, suffix: str, lines: Iterable[str]) -> tuple[Fact, ...]:
-        name = path.rpartition("/")[2].removesuffix(suffix).partition(":")[0]
-        owned: list[str] = []
-        for line in lines:
-            if self.telling.search(line):
-                if len(owned) == _OWNED:
-                    raise ValueError(f"more than {_OWNED} programs and files of packages in one package")
-                file = line.lstrip("/")
-                owned.append("usr/" + file if file.startswith(_MERGED) else file)
-        return (Fact(type=OWNS, name=name, requires=tuple(owned)),) if owned else ()
+def _package(path: str, suffix: str) -> str:
+    return path.rpartition("/")[2].removesuffix(suffix).partition(":")[0]
 
 
 def _lines(content: bytes) -> Iterator[str]:

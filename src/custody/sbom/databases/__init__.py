@@ -1,0 +1,1 @@
+"""Databases of package managers, read page by page from a file of which no byte is to be trusted."""
