@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 import msgspec
@@ -13,14 +13,17 @@ import msgspec
 from custody.cli import contents
 from custody.cli.bars import progress
 from custody.cli.run import settings
-from custody.errors import UsageError
+from custody.errors import NetworkError, UsageError
 from custody.formats import webhook
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
+from custody.ports.cluster import ApiError
 from custody.ports.findings import Event, Findings
+from custody.ports.inventory import Sightings
 from custody.services.notify import Notifier
 from custody.services.rematch import refresh
-from custody.wiring import command_http
+from custody.services.running import see_pods
+from custody.wiring import cluster_client, command_http
 from custody.wiring.local import advisories, inventory, queue
 
 _AT_ONCE = 1000
@@ -39,10 +42,12 @@ _AT_ONCE = 1000
 @click.option("--notify", "urls", multiple=True, metavar="URL",
               help="Who is told, by POST of a CloudEvent; repeatable. Default: custody.toml's `notify`. What is not "
                    "taken is sent again for two days. Needs CUSTODY_NOTIFY_SECRET.")
+@click.option("--kubeconfig", metavar="FILE", help="Note at each look which images the pods of this cluster run, for "
+                                                   "`affected`.")
 @click.option("--dead", is_flag=True, help="List the messages that were given up, and end.")
 @click.option("--revive", type=int, metavar="NUMBER", help="Send one of those again from now on, and end.")
 def command(once: bool, interval: float, chosen: str, since: int | None, keep_events: int, urls: tuple[str, ...],
-            dead: bool, revive: int | None) -> None:
+            kubeconfig: str | None, dead: bool, revive: int | None) -> None:
     """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
     and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
     """
@@ -57,6 +62,8 @@ def command(once: bool, interval: float, chosen: str, since: int | None, keep_ev
     last = last if since is None else since
     while True:
         now = system_clock()
+        if kubeconfig is not None:
+            _look_at_pods(kubeconfig, store, now, fatal=once)
         with progress("Matching packages") as advance:
             done = refresh(store, records, now, advance)
         last = _tell(store, last, chosen)
@@ -72,6 +79,23 @@ def command(once: bool, interval: float, chosen: str, since: int | None, keep_ev
         if once:
             return
         time.sleep(interval)
+
+
+def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bool) -> None:
+    """A cluster that does not answer now is asked again at the next look."""
+    async def look() -> None:
+        cluster = cluster_client(settings().replace(kubeconfig=kubeconfig))
+        try:
+            await see_pods(cluster, store, now)
+        finally:
+            await cluster.cluster.close()
+
+    try:
+        asyncio.run(look())
+    except (NetworkError, ApiError) as error:
+        if fatal:
+            raise
+        print(visible(f"warning: {error.message}; which pods run is as it was"), file=sys.stderr)
 
 
 def _notified(urls: tuple[str, ...]) -> list[Notifier]:
