@@ -41,6 +41,7 @@ def test_what_was_kept_comes_back_after_a_restart(make: Make) -> None:
     store = make()
     assert store.catalog(SHOP.digest) == SHOP
     assert store.catalog("sha256:none") is None
+    assert store.kept([SHOP.digest, "sha256:none"]) == {SHOP.digest}
     assert store.status() == (1, 2, NOW)
 
 

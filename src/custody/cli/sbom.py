@@ -38,6 +38,8 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None, keep: bo
     if target.startswith("sbom:"):
         raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
     catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep and not catalog.layers:
+        raise UnsupportedError("--keep", "only images are kept")
     if keep:
         contents.keep(settings(), catalog, target)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())

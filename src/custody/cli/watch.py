@@ -15,21 +15,25 @@ from custody.cli.bars import progress
 from custody.cli.run import settings
 from custody.errors import NetworkError, UsageError
 from custody.formats import webhook
+from custody.formats.bom import Catalog
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.ports.cluster import ApiError
 from custody.ports.findings import Event, Findings
-from custody.ports.inventory import Sightings
+from custody.ports.inventory import InventoryStore, Sightings
+from custody.services.arrivals import Arrivals, Arrived
+from custody.services.contents import catalog_image
 from custody.services.notify import Notifier
 from custody.services.rematch import refresh
 from custody.services.running import see_pods
-from custody.wiring import cluster_client, command_http
-from custody.wiring.local import advisories, inventory, queue
+from custody.wiring import cluster_client, command_http, registry_client
+from custody.wiring.local import advisories, inventory, layer_cache, queue
 
 _AT_ONCE = 1000
 
 
 @click.command("watch")
+@click.argument("repositories", nargs=-1, metavar="[REPOSITORY]…")
 @click.option("--once", is_flag=True, help="Look once, and end.")
 @click.option("--interval", default=60.0, show_default=True, type=click.FloatRange(1, 86400), metavar="SECONDS",
               help="Time between two looks at images and advisories.")
@@ -46,10 +50,12 @@ _AT_ONCE = 1000
                                                    "`affected`.")
 @click.option("--dead", is_flag=True, help="List the messages that were given up, and end.")
 @click.option("--revive", type=int, metavar="NUMBER", help="Send one of those again from now on, and end.")
-def command(once: bool, interval: float, chosen: str, since: int | None, keep_events: int, urls: tuple[str, ...],
-            kubeconfig: str | None, dead: bool, revive: int | None) -> None:
+def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: str, since: int | None,
+            keep_events: int, urls: tuple[str, ...], kubeconfig: str | None, dead: bool, revive: int | None) -> None:
     """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
     and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
+
+    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet.
     """
     if dead or revive is not None:
         _buried(revive)
@@ -64,6 +70,8 @@ def command(once: bool, interval: float, chosen: str, since: int | None, keep_ev
         now = system_clock()
         if kubeconfig is not None:
             _look_at_pods(kubeconfig, store, now, fatal=once)
+        if repositories:
+            _look_at_tags(repositories, store)
         with progress("Matching packages") as advance:
             done = refresh(store, records, now, advance)
         last = _tell(store, last, chosen)
@@ -79,6 +87,24 @@ def command(once: bool, interval: float, chosen: str, since: int | None, keep_ev
         if once:
             return
         time.sleep(interval)
+
+
+def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
+    configured = settings()
+    cache = configured.state() / "cache"
+
+    async def look() -> Arrived:
+        async with registry_client(configured) as client:
+            async def catalog(target: str) -> Catalog:
+                return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress)
+
+            return await Arrivals(client, store, queue(configured), system_clock, catalog).look(repositories)
+
+    done = asyncio.run(look())
+    for failure in done.failures:
+        print(visible(f"warning: {failure}; it is tried again"), file=sys.stderr)
+    if done.kept:
+        print(f"{done.kept} of {done.tags} tags brought an image that was read and kept", file=sys.stderr)
 
 
 def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bool) -> None:

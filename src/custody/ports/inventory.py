@@ -14,8 +14,9 @@ import msgspec
 
 from custody.formats.bom import Catalog, Package
 
-Kind = Literal["name", "admission", "pod"]
-"""How an image was seen: under a name (`registry/shop:1.2`), let in by the webhook, running in a pod."""
+Kind = Literal["name", "admission", "pod", "index"]
+"""How an image was seen: under a name (`registry/shop:1.2`), let in by the webhook, running in a pod; or in an index
+with this digest, whose sightings are its own too."""
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,10 @@ class Inventory(Protocol):
 
     def catalog(self, image: str) -> Catalog | None:
         """What was kept, its packages in the order of their package URLs."""
+        ...
+
+    def kept(self, images: Collection[str]) -> set[str]:
+        """Those of these that are kept."""
         ...
 
     def forget(self, image: str) -> bool:

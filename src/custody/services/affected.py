@@ -171,7 +171,12 @@ def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits:
 
 def _images(inventory: InventoryStore, digests: Iterable[str]) -> dict[str, Image]:
     ordered = sorted(digests)
-    seen = inventory.seen(ordered)
+    seen = dict(inventory.seen(ordered))
+    within = {digest: [row.where for row in rows if row.kind == "index"] for digest, rows in seen.items()}
+    if indexes := {index for rows in within.values() for index in rows}:
+        of_index = inventory.seen(indexes)
+        seen = {digest: [*rows, *(row for index in within[digest] for row in of_index.get(index, ()))]
+                for digest, rows in seen.items()}
     return {digest: Image(digest=digest, **{field: _places(seen.get(digest, ()), kind) for field, kind in (
         ("names", "name"), ("admissions", "admission"), ("pods", "pod"))}) for digest in ordered}
 

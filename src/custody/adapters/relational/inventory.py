@@ -100,6 +100,10 @@ class RelationalInventory:
                 places, key=lambda place: (order.get(place.layer, -1), place.path, place.within, place.evidence))))
             for package, places in sorted(packages.items(), key=lambda entry: (entry[0].purl, entry[0].version))))
 
+    def kept(self, images: Collection[str]) -> set[str]:
+        return {row[0] for marks, part in sql.parts(images) for row in self._engine.read(
+            f"SELECT digest FROM image WHERE digest IN ({marks})", *part)}  # noqa: S608 - question marks
+
     def forget(self, image: str) -> bool:
         with self._engine.write() as session:
             rows = session.execute("SELECT id FROM image WHERE digest = ?", image)
