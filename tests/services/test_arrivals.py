@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,21 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.adapters.sqlite.inventory import SqliteInventory
 from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.adapters.sqlite.queue import SqliteQueue
+from custody.formats import osv
 from custody.formats.bom import Catalog
 from custody.kit.digest import sha256
+from custody.policy.load import PolicySet
 from custody.ports.inventory import Sighting
 from custody.registry.client import RegistryClient
+from custody.server.platform import running
 from custody.services.affected import ask
 from custody.services.arrivals import Arrivals, Arrived
 from custody.services.contents import catalog_image
+from custody.settings import Settings
+from custody.wiring.local import advisories, inventory
 from tests.cli.commands import custody
 from tests.contents import images
+from tests.contents.test_scan import record
 from tests.registry.api import Api
 from tests.serving import registry_on
 
@@ -149,3 +156,26 @@ def test_command(world: World, tmp_path: Path) -> None:
     assert (done.returncode, "1 of 1 tags brought an image" in done.stderr) == (0, True)
     done = custody("affected", "flask", cwd=tmp_path)
     assert (done.returncode, f"{world.host}/shop:1@sha256:" in done.stdout) == (0, True)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 50
+    while not holds():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_services_watch_their_own_registry(tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(tmp_path / "state"), watch_interval=0.05)
+
+    async def main() -> None:
+        async with running(settings, ("registry",), policies=PolicySet([])) as services:
+            world = World(tmp_path, services.url.removeprefix("http://"))
+            digest = await asyncio.to_thread(world.push, "1", "1.0")
+            kept = inventory(settings)
+            await asyncio.to_thread(until, lambda: bool(kept.findings(kept.contents(digest))))
+            assert kept.seen([digest])[digest][0].where == f"{world.host}/shop:1"
+
+    known = record("X-1", [{"introduced": "0"}], package="flask")
+    advisories(settings).add([osv.read(json.dumps(known).encode())], NOW)
+    asyncio.run(asyncio.wait_for(main(), 60))

@@ -14,7 +14,6 @@ from custody.cli import contents
 from custody.cli.bars import progress
 from custody.cli.run import settings
 from custody.errors import NetworkError, UsageError
-from custody.formats import webhook
 from custody.formats.bom import Catalog
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
@@ -26,7 +25,7 @@ from custody.services.contents import catalog_image
 from custody.services.notify import Notifier
 from custody.services.rematch import refresh
 from custody.services.running import see_pods
-from custody.wiring import cluster_client, command_http, registry_client
+from custody.wiring import cluster_client, command_http, notify_key, registry_client
 from custody.wiring.local import advisories, inventory, layer_cache, queue
 
 _AT_ONCE = 1000
@@ -127,11 +126,9 @@ def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bo
 def _notified(urls: tuple[str, ...]) -> list[Notifier]:
     if not urls:
         return []
-    configured = settings()
-    if configured.notify_secret is None:
-        raise UsageError("--notify: got no secret to sign messages with, expected CUSTODY_NOTIFY_SECRET",
-                         hint="export CUSTODY_NOTIFY_SECRET=whsec_$(openssl rand -base64 32)")
-    key = webhook.secret(configured.notify_secret)
+    configured = settings().replace(notify=list(urls))
+    key = notify_key(configured)
+    assert key is not None
     waiting = queue(configured)
     return [Notifier(url, key, waiting, command_http(configured), system_clock, "/custody/watch")
             for url in dict.fromkeys(urls)]

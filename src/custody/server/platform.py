@@ -133,7 +133,13 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             if before is not None:
                 gauges.of_evidence(metrics, before)
                 working.append(asyncio.create_task(before.watch()))
+        if settings.watch_interval and "registry" in chosen:
+            watching = platform.watching(http, url.partition("://")[2])
+        else:
+            watching = None
         async with serving(*listeners.all):
+            if watching is not None:
+                working.append(asyncio.create_task(watching.run(settings.watch_interval)))
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")
     finally:

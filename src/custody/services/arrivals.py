@@ -6,6 +6,7 @@ up, which `Queue.buried` lists. What is no image (a signature, an attestation, a
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -72,21 +73,24 @@ class Arrivals:
         sightings = [Sighting(descriptor.digest, "name", str(ref), now)]
         if (pulled := (await self._client.resolve(ref)).digest) != descriptor.digest:
             sightings.append(Sighting(descriptor.digest, "index", pulled, now))
-        self._store.see(sightings)
-        if not self._store.kept([descriptor.digest]):
-            self._queue.put(_KIND, descriptor.digest, str(ref.at(descriptor.digest)).encode(), now)
+        await asyncio.to_thread(self._store.see, sightings)
+        if not await asyncio.to_thread(self._store.kept, [descriptor.digest]):
+            await asyncio.to_thread(self._queue.put, _KIND, descriptor.digest,
+                                    str(ref.at(descriptor.digest)).encode(), now)
 
     async def _work(self, done: Arrived) -> None:
-        while (job := self._queue.take(_KIND, self._clock(), self._clock() + _LEASE)) is not None:
+        while (job := await asyncio.to_thread(self._queue.take, _KIND, self._clock(),
+                                              self._clock() + _LEASE)) is not None:
             target = job.body.decode()
             try:
-                self._store.keep(await self._catalog(target), self._clock())
+                await asyncio.to_thread(self._store.keep, await self._catalog(target), self._clock())
             except CustodyError as error:
                 done.failures.append(f"{target}: {error.message}")
                 if job.attempts > len(_PAUSES):
-                    self._queue.bury(job, error.message)
+                    await asyncio.to_thread(self._queue.bury, job, error.message)
                 else:
-                    self._queue.again(job, self._clock() + _PAUSES[job.attempts - 1], error.message)
+                    await asyncio.to_thread(self._queue.again, job, self._clock() + _PAUSES[job.attempts - 1],
+                                            error.message)
                 continue
             done.kept += 1
-            self._queue.done(job)
+            await asyncio.to_thread(self._queue.done, job)

@@ -6,6 +6,7 @@ the event is tried again later and later; after the last time it is given up, wh
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -60,16 +61,17 @@ class Notifier:
     async def send(self) -> tuple[int, str]:
         """What is due; how many were taken, and why the first that was not was not."""
         sent = 0
-        while (job := self._queue.take(self._kind, self._clock(), self._clock() + _LEASE)) is not None:
+        while (job := await asyncio.to_thread(self._queue.take, self._kind, self._clock(),
+                                              self._clock() + _LEASE)) is not None:
             reason = await self._post(job)
             if not reason:
-                self._queue.done(job)
+                await asyncio.to_thread(self._queue.done, job)
                 sent += 1
                 continue
             if job.attempts > len(_PAUSES):
-                self._queue.bury(job, reason)
+                await asyncio.to_thread(self._queue.bury, job, reason)
             else:
-                self._queue.again(job, self._clock() + _PAUSES[job.attempts - 1], reason)
+                await asyncio.to_thread(self._queue.again, job, self._clock() + _PAUSES[job.attempts - 1], reason)
             return sent, f"{place_of(self._url)}: {reason}"
         return sent, ""
 
