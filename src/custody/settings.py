@@ -113,8 +113,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     (`postgresql://…`, needs the extra `postgres`). Without it: inventory.db in the data directory."""
     watch_interval: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Seconds between two looks of `up`, and of `serve` with the registry role, at the images of their own registry and
-    at the advisories, as `custody watch` does; 0: none. With `auth`, the registry must let everybody pull what is to be
-    read (`public`)."""
+    at the advisories, as `custody watch` does; 0: none. The webhook then notes which images it lets in, too. With
+    `auth`, the registry must let everybody pull what is to be read (`public`)."""
     notify: list[str] = []
     """URLs that `watch` tells what appeared, changed and disappeared, as CloudEvents.
     `CUSTODY_NOTIFY=https://one.example/hook,https://two.example/hook`."""

@@ -123,6 +123,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                 judge.observer = both(judge.observer, summaries)
                 working.append(asyncio.create_task(summaries.run()))
                 gauges.of_summaries(metrics, summaries)
+            if settings.watch_interval:
+                admitted = platform.admitted()
+                judge.observer = both(judge.observer, admitted)
+                working.append(asyncio.create_task(admitted.run()))
             if "registry" in chosen:
                 platform.registry.observer = early.pushed
             working.append(asyncio.create_task(early.run()))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from custody.ports.lookup import Lookup
     from custody.registry.scrub import Archive
     from custody.registry.store import Registry
+    from custody.services.admitted import Admitted
     from custody.services.gather import Gatherer
     from custody.services.watching import Watching
     from custody.trust.ca import SigningAuthority
@@ -156,6 +157,15 @@ class Platform:
                   lookup: Lookup | None = None) -> Admission:
         return admission.admission(policies, gatherer, self.clock, observer, self.lookup(lookup),
                                    admission.summary_terms(self.settings))
+
+    def admitted(self) -> Admitted:
+        """Notes in the inventory which images are let in."""
+        from custody.services.admitted import Admitted
+        from custody.wiring import local
+
+        store = local.inventory(self.settings)
+        self.closes(store)
+        return Admitted(store, self.clock)
 
     def watching(self, http: Http, host: str) -> Watching:
         """Looks at the images of this registry, which is served at `host`. Raises UsageError, MalformedError."""
