@@ -117,6 +117,8 @@ def test_pods_that_name_an_index_run_the_image_in_it(world: World) -> None:
     answer = ask("flask", world.store, SqliteAdvisories(world.folder / "a.db"))
     assert [row.image for row in answer.affected] == [digest]
     assert answer.where[digest].pods == ("c/shop/web",)
+    (row,) = ask(sha256(index), world.store, SqliteAdvisories(world.folder / "a.db")).affected
+    assert (row.image, row.why) == (digest, "is the image of this index")
 
 
 def test_what_is_no_image_is_passed_over(world: World) -> None:
