@@ -52,6 +52,8 @@ def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, fo
     an SBOM."""
     plan = contents.outputs(chosen, _FORMATS, "table", shown=_SHOWN)
     catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep and not catalog.layers:
+        raise UnsupportedError("--keep", "only images are kept")
     if keep:
         contents.keep(settings(), catalog, target)
     catalog = contents.described(catalog, authors, **said)

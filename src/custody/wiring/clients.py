@@ -138,6 +138,18 @@ def _vault_token() -> str:
         return ""
 
 
+def notify_key(settings: Settings) -> bytes | None:
+    """What messages to `notify` are signed with; None where nobody is told. Raises UsageError, MalformedError."""
+    from custody.formats import webhook
+
+    if not settings.notify:
+        return None
+    if settings.notify_secret is None:
+        raise UsageError("notify: got no secret to sign messages with, expected CUSTODY_NOTIFY_SECRET",
+                         hint="export CUSTODY_NOTIFY_SECRET=whsec_$(openssl rand -base64 32)")
+    return webhook.secret(settings.notify_secret)
+
+
 def cluster_client(settings: Settings) -> ClusterClient:
     """The objects of the cluster that the settings' kubeconfig names, else of the one that this is a pod of.
 
