@@ -54,6 +54,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     exploited: Exploited | None = None
     """What CISA's catalogue says of it; None where it does not, or was not imported."""
+    status: str = "affected"
+    """`fixed` where a fixed version is known; else `affected`, or what its publisher says will become of it:
+    `will_not_fix`, `fix_deferred`, `end_of_life`, `under_investigation`."""
 
     @property
     def malicious(self) -> bool:
@@ -137,13 +140,13 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
     cve = next((cve for name in (advisory.id, *advisory.aliases, *advisory.upstream)
                 if (cve := cve_of(name)) and cve in cves), cves[0] if cves else advisory.id)
     known = store.exploited(dict.fromkeys(cves))
+    fixed = tuple(dict.fromkeys(hit.match.fixed for hit in (*vulnerability.hits, *vulnerability.bundles)
+                                if hit.match.fixed))
     return Finding(
         id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
         purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
-        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by,
-        fixed=tuple(dict.fromkeys(hit.match.fixed for hit in (*vulnerability.hits, *vulnerability.bundles)
-                                  if hit.match.fixed)),
-        matched=match.event, ecosystem=ecosystem, summary=advisory.summary,
+        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by, fixed=fixed,
+        matched=match.event, ecosystem=ecosystem, status="fixed" if fixed else "affected", summary=advisory.summary,
         exploited=known.get(cve) or next(iter(known.values()), None))
 
 
