@@ -97,7 +97,8 @@ def test_all_or_none(make: Make, tmp_path: Path) -> None:
 
 def test_bodies_of_any_size_come_back(make: Make, tmp_path: Path) -> None:
     store = make(tmp_path / "decisions.db")
-    bodies = [bytes([number]) * size for number, size in enumerate([0, 1, 300_000, 200_000, 60_000, 0, 7, *[9_000] * 99])]
+    sizes = [0, 1, 300_000, 200_000, 60_000, 0, 7, *[9_000] * 99]
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
     store.keep([kept(number, body=body) for number, body in enumerate(bodies)], {})
     store.keep([], {})
     store.keep([kept(200, body=b"last")], {})
