@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -69,7 +70,7 @@ class AdmissionApp:
 
     async def _policy(self, guard: PolicyReview, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await respond(send, 200, await guard(await _body(receive), seconds=_timeout(scope)))
+            await respond(send, 200, await guard(await _body(receive), seconds=_timeout(scope.get("query_string") or b"")))
         except DisconnectedError:
             return
         except MalformedError as error:
@@ -80,7 +81,7 @@ class AdmissionApp:
         begun = time.monotonic()
         try:
             body = await _body(receive)
-            seconds = _timeout(scope) - (time.monotonic() - begun)
+            seconds = _timeout(scope.get("query_string") or b"") - (time.monotonic() - begun)
             answer = await admission.review(body, endpoint=endpoint, seconds=max(seconds, 0.1))
         except DisconnectedError:
             return
@@ -112,9 +113,8 @@ async def _body(receive: Receive) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _timeout(scope: Scope) -> float:
+@lru_cache(64)
+def _timeout(query: bytes) -> float:
     """Seconds of `?timeout=10s`, which the API server adds to every call."""
-    query = scope.get("query_string") or b""
-    given = parse_qs(query.decode("latin-1")).get("timeout", [""])[0] if query else ""
-    nanoseconds = duration(given)
+    nanoseconds = duration(parse_qs(query.decode("latin-1")).get("timeout", [""])[0])
     return min(nanoseconds / 1e9, _LONGEST) if nanoseconds and nanoseconds > 0 else DEFAULT_TIMEOUT

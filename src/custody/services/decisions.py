@@ -36,7 +36,7 @@ from custody.ports.lookup import Answered as Known
 _LOG = logging.getLogger(__name__)
 _WAITING = 8 * 1024 * 1024  # bytes of decisions that are not written yet
 _LARGE = 64 * 1024  # bytes of a review that is not encoded on the event loop
-_BATCH = 400
+_BATCH = 200
 _MOMENT = 0.25  # seconds between two looks: many decisions of one transaction change few pages more than one does
 _PRUNE = 1200  # looks between two prunings
 _EVIDENCE = 64  # images whose evidence is known to be kept
