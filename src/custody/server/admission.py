@@ -70,7 +70,7 @@ class AdmissionApp:
 
     async def _policy(self, guard: PolicyReview, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await respond(send, 200, await guard(await _body(receive), seconds=_timeout(scope.get("query_string") or b"")))
+            await respond(send, 200, await guard(await _body(receive), seconds=_timeout(scope)))
         except DisconnectedError:
             return
         except MalformedError as error:
@@ -81,7 +81,7 @@ class AdmissionApp:
         begun = time.monotonic()
         try:
             body = await _body(receive)
-            seconds = _timeout(scope.get("query_string") or b"") - (time.monotonic() - begun)
+            seconds = _timeout(scope) - (time.monotonic() - begun)
             answer = await admission.review(body, endpoint=endpoint, seconds=max(seconds, 0.1))
         except DisconnectedError:
             return
@@ -113,8 +113,12 @@ async def _body(receive: Receive) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-@lru_cache(64)
-def _timeout(query: bytes) -> float:
+def _timeout(scope: Scope) -> float:
     """Seconds of `?timeout=10s`, which the API server adds to every call."""
+    return _asked(scope.get("query_string") or b"")
+
+
+@lru_cache(64)
+def _asked(query: bytes) -> float:
     nanoseconds = duration(parse_qs(query.decode("latin-1")).get("timeout", [""])[0])
     return min(nanoseconds / 1e9, _LONGEST) if nanoseconds and nanoseconds > 0 else DEFAULT_TIMEOUT

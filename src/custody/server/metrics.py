@@ -2,7 +2,7 @@
 
 Labels hold nothing that a client can choose but a method and a status: a stranger cannot make series. Policies and
 rules are named as they are loaded. What is counted with each request is plain numbers that a scrape reads:
-prometheus_client's have a lock each, and took longer than the HTTP of a review.
+prometheus_client's have a lock each, and take twice as long.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from bisect import bisect_left
 from collections import Counter as Numbers
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,

@@ -63,7 +63,7 @@ class Observed:
         elapsed = stopwatch()
         status = received = sent = announced = 0
         complete = False
-        identifier = f"{random.getrandbits(64):016x}"  # noqa: S311 - nobody is let in by it
+        identifier = f"{random.getrandbits(64):016x}"
         scope["custody.request"] = identifier
 
         async def counted_receive() -> Any:
