@@ -26,7 +26,6 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from custody.admission.answered import Answered
 from custody.errors import CustodyError
@@ -36,6 +35,7 @@ from custody.server.worker import told
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each series, which nobody of ours asks for
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BOUNDS = (*map(str, _SECONDS), "+Inf")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 Reading = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 """Label values and value, asked for at each scrape."""
@@ -57,9 +57,9 @@ class _Durations:
         """How many took at most so long, by that; and how long all did."""
         counts, total = [*self._counts], 0
         buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*_SECONDS, float("inf")), counts, strict=True):
+        for bound, count in zip(_BOUNDS, counts, strict=True):
             total += count
-            buckets.append((floatToGoString(bound), total))
+            buckets.append((bound, total))
         return buckets, self._sum
 
 
