@@ -14,7 +14,7 @@ from typing import Literal
 
 Order = Literal["apk", "deb", "dotted", "maven", "nuget", "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
 """How versions are put in order: a key of `versions.ORDERS`."""
-Resolver = Literal["names", "site", "node_modules", "file", "stated"]
+Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
 
 
@@ -137,14 +137,14 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="alpm", system=True, vendor="arch", resolver="names"),
     Ecosystem(type="ebuild", system=True, grouped=True, vendor="gentoo"),
     Ecosystem(type="opkg", system=True, vendor="openwrt", resolver="names"),
-    Ecosystem(type="brew"), Ecosystem(type="nix"), Ecosystem(type="snap"), Ecosystem(type="generic"),
+    Ecosystem(type="brew"), Ecosystem(type="nix"), Ecosystem(type="snap"),
     Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
     Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
               trivy="node-pkg"),
     Ecosystem(type="cargo", osv="crates.io", order="semver", compared=_crates, resolver="file", trivy="rustbinary"),
     Ecosystem(type="golang", osv="Go", order="semver", compared=_folded, grouped=True, resolver="file",
               trivy="gobinary"),
-    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":"),
+    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":", resolver="archive", trivy="jar"),
     Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
     Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded),
     Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True),
@@ -154,6 +154,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
     Ecosystem(type="julia", osv="Julia", order="semver"),
+    Ecosystem(type="generic"),
     Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
 """By the type of package URLs."""
 

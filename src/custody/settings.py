@@ -107,6 +107,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     data_dir: str = ".custody"
     """Where services, caches and the advisory database keep their state."""
+    inventory: str | None = None
+    """Where the contents of images are kept for `affected` and `watch`: the address of a PostgreSQL database
+    (`postgresql://…`, needs the extra `postgres`). Without it: inventory.db in the data directory."""
     offline: bool = False
     """Open no socket; what is not on this machine is an error that names it. Services listen, and ask nobody."""
     mirrors: dict[str, str] = {}

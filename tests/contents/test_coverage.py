@@ -60,8 +60,8 @@ def test_vendor_jar_silent(capsys: pytest.CaptureFixture[str]) -> None:
                    ("var/lib/dpkg/info/searchd.list", f"/.\n/{JAR}\n/{GEM}\n".encode())], DEBIAN)
     assert run(["scan", target, "--fail-on", "low"]) == 4
     err = capsys.readouterr().err
-    assert "warning: not catalogued: Java archive: 1, Ruby gem: 1\n" in err
-    assert f"Java archive: 1 not catalogued, such as {JAR}; Ruby gem: 1 not catalogued" in err
+    assert "warning: not catalogued: Ruby gem: 1, unreadable Java archive file: 1\n" in err
+    assert f"unreadable Java archive file: 1 not catalogued, such as {JAR}" in err
 
 
 def test_what_the_distribution_speaks_of_is_no_gap(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixtu
         assert run(["sbom", target, "-o", f"{form}=sbom.json"]) == 0
         capsys.readouterr()
         assert run(["scan", "sbom:sbom.json", "--fail-on", "critical"]) == 4
-        assert "error: not everything was scanned: Java archive: 1 not catalogued\n" in capsys.readouterr().err
+        assert "not everything was scanned: unreadable Java archive file: 1 not catalogued\n" in capsys.readouterr().err
     Path("theirs.json").write_text(json.dumps({
         "bomFormat": "CycloneDX", "specVersion": "1.5", "compositions": [{"aggregate": "incomplete_first_party_only"}],
         "components": [{"type": "library", "name": "pyyaml", "purl": "pkg:pypi/pyyaml@6.1"}]}))
@@ -117,7 +117,8 @@ def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixtu
 
 
 SILENT = {
-    "Java archive": ["app/a.jar", "APP/LOG4J.JAR", "b.war", "c.ear", "d.par", "e.hpi", "e.jpi", "f.nar"],
+    "unreadable Java archive file": ["app/a.jar", "APP/LOG4J.JAR", "b.war", "c.ear", "d.par", "e.hpi", "e.jpi",
+                                     "f.nar"],
     "Java runtime": ["usr/lib/jvm/release", "opt/java/openjdk/release"],
     "Ruby gem": ["usr/lib/ruby/gems/3.0/specifications/rake.gemspec", "g/specifications/default/json.gemspec"],
     "Composer packages": ["app/vendor/composer/installed.json", "app/lib/composer/installed.json",

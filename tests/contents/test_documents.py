@@ -87,12 +87,13 @@ def test_spdx_says_what_the_standard_requires(found: Catalog) -> None:
         assert stated == "NOASSERTION" or stated in extracted or is_expression(stated), stated
         assert package["filesAnalyzed"] is False
         assert package["downloadLocation"] == "NOASSERTION"
-    assert "not catalogued: Java archive: 1" in document["comment"]
+    assert "not catalogued: unreadable Java archive file: 1" in document["comment"]
 
 
 def test_unknowns_and_evidence_are_in_the_document(found: Catalog) -> None:
     document = cyclonedx.write(found, NOW, "1")
-    assert {"name": "custody:unknown", "value": "Java archive: 1"} in document["metadata"]["component"]["properties"]
+    assert {"name": "custody:unknown", "value": "unreadable Java archive file: 1"} in (
+        document["metadata"]["component"]["properties"])
     assert document["compositions"][0]["aggregate"] == "incomplete"
     flask = next(entry for entry in document["components"] if entry["name"] == "Flask_Login")
     assert [entry["name"] for entry in flask["components"]] == ["pcre"]

@@ -16,13 +16,18 @@ _LINE = re.compile(r"(.*) ([<=>]) (.*)\Z")
 
 
 def run(folder: Path) -> Iterator[tuple[str, str | None]]:
+    for name, ecosystem, left, expected, right in pairs(folder):
+        yield name, _reason(ecosystem, left, expected, right)
+
+
+def pairs(folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
+    """File and line, ecosystem, version, `<`, `=` or `>`, version."""
     for file in sorted(folder.rglob("*.txt")):
         ecosystem = _ECOSYSTEMS[file.stem.partition("-")[0]]
         for number, line in enumerate(file.read_text().splitlines(), 1):
             match = _LINE.match(line)
-            if match is None or line.startswith(("#", "//")):
-                continue
-            yield f"{file.name}:{number}", _reason(ecosystem, match[1].strip(), match[2], match[3].strip())
+            if match is not None and not line.startswith(("#", "//")):
+                yield f"{file.name}:{number}", ecosystem, match[1].strip(), match[2], match[3].strip()
 
 
 def _reason(ecosystem: str, left: str, expected: str, right: str) -> str | None:

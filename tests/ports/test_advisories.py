@@ -12,10 +12,10 @@ import pytest
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.formats.bom import Catalog, from_purl
 from custody.formats.kev import Exploited, ExploitedCatalogue
-from custody.formats.osv import Advisory, read
+from custody.formats.osv import Advisory, cve_of, read
 from custody.kit.clock import parse_rfc3339
 from custody.kit.digest import sha256
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+from custody.ports.advisories import AdvisoryStatus, AdvisoryStore, Changes
 from custody.vulns.report import scan
 from tests.contents.test_scan import record
 
@@ -53,6 +53,15 @@ class MemoryAdvisories:
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
         return [advisory for advisory in self._valid() if asked & {advisory.id, *advisory.aliases, *advisory.cves}]
+
+    def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
+        asked = set(names)
+        return [advisory for advisory in self._valid() if asked & {
+            advisory.id, *advisory.aliases, *advisory.cves, *advisory.upstream,
+            *(cve for name in advisory.upstream if (cve := cve_of(name)))}]
+
+    def changes(self, cursor: str) -> Changes:
+        return Changes("", (), complete=False)  # it remembers nothing of how it was
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
         entries = {entry.cve: entry for entry in self._catalogue.entries} if self._catalogue else {}
@@ -147,3 +156,41 @@ def test_a_scan_says_the_same_on_any(store: AdvisoryStore) -> None:
     assert [(finding.cve, finding.fixed, finding.exploited) for finding in report.findings] == [
         (EXPLOITED.cve, ("2",), EXPLOITED)]
     assert not report.coverage.gaps
+
+
+def test_records_that_are_of_a_vulnerability_speak_of_it(store: AdvisoryStore) -> None:
+    store.add([_advisory("GHSA-1", aliases=["CVE-2026-0002"]), _advisory("DEBIAN-CVE-2026-0002"),
+               _advisory("DSA-1", upstream=["CVE-2026-0002", "CVE-2026-0003"]),
+               _advisory("X-1", upstream=["UBUNTU-CVE-2026-0002"]), _advisory("CVE-2026-0004")], NOW)
+    assert [advisory.id for advisory in store.speaking(["CVE-2026-0002"])] == [
+        "DEBIAN-CVE-2026-0002", "DSA-1", "GHSA-1", "X-1"]
+    store.add([_advisory("DSA-1", "2026-03-01T00:00:00Z", upstream=["CVE-2026-0003"])], NOW)
+    assert [advisory.id for advisory in store.speaking(["CVE-2026-0003", "CVE-2026-0004"])] == [
+        "CVE-2026-0004", "DSA-1"]
+
+
+def test_who_was_never_here_is_told_that_all_may_have_changed(store: AdvisoryStore) -> None:
+    store.add([_advisory("A")], NOW)
+    for cursor in ("", "someone 1", "x"):
+        assert not store.changes(cursor).complete
+
+
+def test_changes_name_what_a_record_speaks_of_now_and_spoke_of_before(tmp_path: Path) -> None:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([_advisory("A"), _advisory("B")], NOW)
+    cursor = store.changes("").cursor
+    assert store.changes(cursor) == Changes(cursor, ())
+    moved = read(msgspec.json.encode({**record("A", [{"introduced": "0"}], package="django"),
+                                      "modified": "2026-02-01T00:00:00Z"}))
+    store.add([moved], NOW)
+    assert store.changes(cursor).names == (("PyPI", "django"), ("PyPI", "flask"))
+    cursor = store.changes(cursor).cursor
+    store.add([_advisory("B", "2026-02-01T00:00:00Z", withdrawn="2026-02-01T00:00:00Z")], NOW)
+    assert store.changes(cursor).names == (("PyPI", "flask"),)
+    cursor = store.changes(cursor).cursor
+    store.add_exploited(_catalogue("2", "2026-02-01T00:00:00Z"), NOW)
+    assert store.changes(cursor).names == (("", EXPLOITED.cve),)
+    second = SqliteAdvisories(tmp_path / "b.db")
+    for number in range(9):
+        second.add([_advisory(f"N{number}")], NOW)
+    assert not second.changes(cursor).complete

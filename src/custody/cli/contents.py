@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from custody.cli.bars import progress
-from custody.errors import MalformedError, UnsupportedError, UsageError
+from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError
 from custody.formats.bom import Catalog
 from custody.kit import destination
 from custody.kit.clock import system_clock
@@ -152,6 +152,20 @@ async def _catalog_image(settings: Settings, target: str, platform: str | None) 
     async with registry_client(settings) as client:
         return await contents.catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
                                             platform)
+
+
+def keep(settings: Settings, catalog: Catalog, target: str) -> None:
+    """In the inventory, for `custody affected`; a warning where that fails, since the work itself was done."""
+    from custody.ports.inventory import Sighting
+    from custody.wiring.local import inventory
+
+    now = system_clock()
+    try:
+        store = inventory(settings)
+        store.keep(catalog, now)
+        store.see([Sighting(catalog.digest, "name", target.partition("@")[0], now)])
+    except StorageError as error:
+        print(visible(f"warning: not kept for `custody affected`: {error.message}"), file=sys.stderr)
 
 
 def title(catalog: Catalog) -> str:

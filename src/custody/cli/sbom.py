@@ -29,14 +29,17 @@ _FORMATS = {"table": Format(_table), **SBOMS}
               shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
+@click.option("--keep", is_flag=True, help="Keep what is in the image, for `custody affected`, as `scan` does.")
 @contents.folder_options
-def command(target: str, chosen: tuple[str, ...], platform: str | None, folders: contents.Folders) -> None:
+def command(target: str, chosen: tuple[str, ...], platform: str | None, keep: bool, folders: contents.Folders) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
     files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file."""
     plan = contents.outputs(chosen, _FORMATS, "table")
     if target.startswith("sbom:"):
         raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
     catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep:
+        contents.keep(settings(), catalog, target)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())
     print(f"{visible(contents.title(catalog))}: {len(catalog.packages)} packages", file=sys.stderr)
     if not catalog.packages:

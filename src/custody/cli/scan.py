@@ -75,11 +75,12 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
 @click.option("--allow-empty-db", is_flag=True,
               help="Report on an empty advisory database too, instead of exit 4; --fail-on asks for --allow-gaps too.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
+@click.option("--keep/--no-keep", default=True, show_default=True,
+              help="Keep what is in the image, for `custody affected` and `custody watch`; of an SBOM nothing is kept.")
 @contents.folder_options
 def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknown: bool, fail_on_exploited: bool,
             ignore_unfixed: bool, severities: frozenset[Severity] | None, allow_gaps: bool, max_age: int | None,
-            allow_empty_db: bool, platform: str | None,
-            folders: contents.Folders) -> None:
+            allow_empty_db: bool, platform: str | None, keep: bool, folders: contents.Folders) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
@@ -90,6 +91,8 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
     store = advisories(settings())
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep and catalog.layers:
+        contents.keep(settings(), catalog, target)
     report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,
                   max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
                   severities=severities)

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
+    "affected": ("custody.cli.affected", "Contents", "which images have a package, a CVE, a hash or a licence"),
     "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: import, status"),
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry"),
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),

@@ -29,6 +29,17 @@ class AdvisoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     exploited_version: str = ""
 
 
+class Changes(msgspec.Struct, frozen=True):
+    """For which names advisories came, changed or went."""
+
+    cursor: str
+    """What to ask with the next time."""
+    names: tuple[tuple[str, str], ...]
+    """Ecosystem and normalised name; ('', a CVE) where the catalogue of exploited vulnerabilities changed."""
+    complete: bool = True
+    """False where nobody knows any more: anything may have changed."""
+
+
 class AdvisoryReader(Protocol):
     """What a scan asks. Records by identifier; withdrawn ones are never found."""
 
@@ -38,6 +49,10 @@ class AdvisoryReader(Protocol):
 
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         """Those with one of these identifiers, or with one of them as an alias."""
+        ...
+
+    def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
+        """Those `named`, and those whose `upstream` has one of these vulnerabilities, alone or with others."""
         ...
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
@@ -63,5 +78,13 @@ class AdvisoryWriter(Protocol):
         ...
 
 
-class AdvisoryStore(AdvisoryReader, AdvisoryWriter, Protocol):
-    """Both."""
+class AdvisoryChanges(Protocol):
+    """What somebody asks who judged everything before."""
+
+    def changes(self, cursor: str) -> Changes:
+        """Since the answer that had this cursor; '' for one who was never here: everything."""
+        ...
+
+
+class AdvisoryStore(AdvisoryReader, AdvisoryWriter, AdvisoryChanges, Protocol):
+    """All."""

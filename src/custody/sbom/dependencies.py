@@ -109,6 +109,26 @@ def _by_file(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
                 yield purl, name
 
 
+def _archive(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """maven: in the same file, else in the same folder, else the one version that the image has; what an archive has in
+    it is stated with its version."""
+    names: dict[tuple[str, str], str] = {}
+    anywhere: dict[str, set[str]] = {}
+    for fact, path, purl in packages:
+        names[path, f"{fact.name}@{fact.version}"] = purl
+        for place in (path, path.rpartition("/")[0] + "/"):
+            names.setdefault((place, fact.name), purl)
+        anywhere.setdefault(fact.name, set()).add(purl)
+    for fact, path, purl in packages:
+        folder = path.rpartition("/")[0] + "/"
+        for name in fact.requires:
+            chosen = names.get((path, name)) or names.get((folder, name))
+            if chosen:
+                yield purl, chosen
+            elif len(known := anywhere.get(name, ())) == 1:
+                yield purl, next(iter(known))
+
+
 def _stated(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """Any other ecosystem: by the package URL where one is stated, else by the name anywhere in the image."""
     names = {fact.name: purl for fact, _, purl in packages}
@@ -121,5 +141,5 @@ def _stated(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 
 RESOLVERS: dict[Resolver, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {
-    "names": _by_name, "site": _python, "node_modules": _npm, "file": _by_file, "stated": _stated}
+    "names": _by_name, "site": _python, "node_modules": _npm, "file": _by_file, "archive": _archive, "stated": _stated}
 """By what the rows of `custody.ecosystems` name; each gives the package URL that needs, and the one that is needed."""

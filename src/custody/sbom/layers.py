@@ -336,7 +336,7 @@ class Collected:
                 pieces = entry.pieces()
                 head = _head(pieces, most)
                 return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
-            if row.stream is not None:
+            if row.seeks:
                 self.accounts.holes.take(entry.size - entry.stored)
                 return self._streamed(name, path, entry.pieces())
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():

@@ -12,13 +12,15 @@ from typing import Any
 
 from custody.ecosystems import Order, of_osv
 from custody.errors import MalformedError, UnsupportedError
-from custody.versions import apk, deb, dotted, maven, packagist, pep440, rpm, rubygems, semver
+from custody.versions import apk, deb, dotted, maven, packagist, pep440, rpm, rubygems, semver, sorting
 
 _LONGEST = 1024
 ORDERS: dict[Order, Callable[[str], Any]] = {
     "apk": apk.key, "deb": deb.key, "dotted": dotted.key, "maven": maven.key, "nuget": semver.nuget_key,
     "packagist": packagist.key, "pep440": pep440.key, "pub": semver.key_with_build, "rpm": rpm.key,
     "rubygems": rubygems.key, "semver": semver.key}
+_SORTABLE = ORDERS | {"maven": maven.sortable}
+_LONGEST_KEY = 1024
 
 
 @lru_cache(maxsize=65536)
@@ -39,3 +41,20 @@ def compare(ecosystem: str, left: str, right: str) -> int:
     """-1, 0 or 1: whether `left` is older than, equal to or newer than `right`. Raises as `key` does."""
     older, newer = key(ecosystem, left), key(ecosystem, right)
     return -1 if older < newer else 1 if newer < older else 0
+
+
+@lru_cache(maxsize=65536)
+def sortable(ecosystem: str, version: str) -> bytes | None:
+    """Bytes of which the smaller are the older version, and the same bytes the same: at most 1,024.
+
+    None for what has no place in a row of all versions: no version there, an ecosystem whose order is not known, a
+    key too long. Such a version may be older or newer than any, which `compare` may still say.
+    """
+    row = of_osv(ecosystem)
+    if row is None or row.order is None or len(version) > _LONGEST:
+        return None
+    try:
+        encoded = sorting.encode(_SORTABLE[row.order](version))
+    except ValueError:
+        return None
+    return encoded if len(encoded) <= _LONGEST_KEY else None

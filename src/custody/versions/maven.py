@@ -11,10 +11,30 @@ _ORDER = {"alpha": 0, "beta": 1, "milestone": 2, "rc": 3, "cr": 3, "snapshot": 4
           "release": 5, "sp": 6}
 _SHORT = {"a": "alpha", "b": "beta", "m": "milestone"}
 _Token = tuple[str, int | str]
+_END = (1, 4, "\U0010ffff")
+"""Behind the qualifiers that make a version older, before the nulls, behind which something newer stands always."""
 
 
 def key(version: str) -> Any:
     return functools.cmp_to_key(_compare)(tuple(_tokens(version.strip().lower())))
+
+
+def sortable(version: str) -> tuple[Any, ...]:
+    """A tuple that sorts as `key` does. Raises ValueError where there is none.
+
+    Maven compares a version that ends with whatever the other has there, so that its order goes in a circle for
+    qualifiers behind a dot: 1.foo < 1-alpha < 1 < 1.foo, and 1.0.rc < 1 < 1-foo < 1.0.rc. Those have no place in a
+    row, but for the ones that make a version older and stand behind no null: `4.1.2.RC1`.
+    """
+    ranks: list[Any] = []
+    before = False
+    for token in _tokens(version.strip().lower()):
+        rank = _rank(token)
+        if rank[0] == 0 and (rank[1] >= 5 or before):
+            raise ValueError("its place depends on what it is compared with")
+        before = _null(token)
+        ranks.append(rank)
+    return (*ranks, _END)
 
 
 def _tokens(text: str) -> list[_Token]:

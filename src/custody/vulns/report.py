@@ -156,7 +156,7 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         if ecosystem is None or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue
-        hits, silent, unsure = _match(package, ecosystem, store)
+        hits, silent, unsure = match_package(package, ecosystem, store)
         undecided += unsure
         matched += findings(package, ecosystem, hits, silent, store)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
@@ -173,8 +173,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
 
 
-def _match(package: Package, ecosystem: str,
-           store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
+def match_package(package: Package, ecosystem: str,
+                  store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
     """The records that affect a package, those that do not, and those of which that cannot be said."""
     hits: list[Hit] = []
     silent: list[Advisory] = []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
+    from custody.ports.inventory import InventoryStore
     from custody.ports.tiles import TileReader
 
 
@@ -42,6 +43,22 @@ def advisories_in(file: Path) -> SqliteAdvisories:
     from custody.adapters.sqlite.advisories import SqliteAdvisories
 
     return SqliteAdvisories(file)
+
+
+def inventory(settings: Settings) -> InventoryStore:
+    """What images are known to hold. Raises UsageError for an address of no database that is known."""
+    address = settings.inventory
+    if address is None:
+        from custody.adapters.sqlite.inventory import SqliteInventory
+
+        return SqliteInventory(settings.state() / "inventory.db")
+    if not address.startswith(("postgresql://", "postgres://", "host=", "service=")):
+        raise UsageError("inventory: got an address of no database that is known, expected postgresql://…")
+    try:
+        from custody.adapters.postgres.inventory import PostgresInventory
+    except ImportError:
+        raise UsageError("inventory: PostgreSQL needs psycopg", hint="pip install 'custody-chain[postgres]'") from None
+    return PostgresInventory(address)
 
 
 def layer_cache(file: Path) -> SqliteLayerCache:

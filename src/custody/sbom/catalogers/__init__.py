@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import (
+from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
     apk,
     binaries,
     bitnami,
@@ -20,6 +20,7 @@ from custody.sbom.catalogers import (
     dpkg,
     embedded,
     homebrew,
+    java,
     kernel,
     npm,
     opkg,
@@ -38,17 +39,36 @@ from custody.sbom.catalogers.listed import Telling
 __all__ = ["CATALOGERS", "LARGEST", "Fact", "cataloger", "choose", "examples", "linked", "places", "read", "store_path",
            "table", "unknown", "versions", "weight"]
 
-CATALOGERS = (apk.CATALOGER, dpkg.PACKAGES, dpkg.COPYRIGHT, python.CATALOGER, npm.CATALOGER, osrelease.CATALOGER,
-              embedded.CATALOGER, dotnet.CATALOGER, binaries.CATALOGER, rpm.MANIFEST, rpm.JOURNAL,
-              pacman.CATALOGER, portage.LICENSE, opkg.CATALOGER, snap.CATALOGER, homebrew.CATALOGER, bitnami.CATALOGER,
-              kernel.CATALOGER, kernel.FOLDER, kernel.MODULE)
+CATALOGERS = (
+    apk.CATALOGER,
+    dpkg.PACKAGES,
+    dpkg.COPYRIGHT,
+    python.CATALOGER,
+    npm.CATALOGER,
+    osrelease.CATALOGER,
+    embedded.CATALOGER,
+    dotnet.CATALOGER,
+    binaries.CATALOGER,
+    rpm.MANIFEST,
+    rpm.JOURNAL,
+    java.CATALOGER,
+    pacman.CATALOGER,
+    portage.LICENSE,
+    opkg.CATALOGER,
+    snap.CATALOGER,
+    homebrew.CATALOGER,
+    bitnami.CATALOGER,
+    kernel.CATALOGER,
+    kernel.FOLDER,
+    kernel.MODULE,
+)
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
 def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counted] = COUNTED, *,
           declared: bool = False) -> Table:
-    """These catalogers, and those of dpkg's and RPM's lists, in which they say what to look for; without `declared`
-    only those that read what is installed. Raises ValueError.
+    """These catalogers, and those of the lists of dpkg and rpm, in which they say what to look for; without
+    `declared` only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
@@ -58,7 +78,7 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
 
 
 _TABLE, _FOLDERS = table(), table(declared=True)
-LARGEST = max(row.largest for row in _FOLDERS.rows.values() if row.stream is None)
+LARGEST = max(row.largest for row in _FOLDERS.rows.values() if not row.seeks)
 """Bytes of a file that several catalogers read."""
 
 

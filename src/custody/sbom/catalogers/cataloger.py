@@ -72,6 +72,8 @@ class Cataloger(Wanted):
     stream: Callable[[BinaryIO, _Spend], Iterator[Fact]] | None = None
     """In place of `read`: of a file that can be sought in, and may be large; it says what `work` it is about to do.
     Without `paths` what is made of programs, which are known by their first bytes."""
+    search: Callable[[str, BinaryIO, _Spend], Iterator[Fact]] | None = None
+    """As `stream`, with the path: of files whose names say something too."""
     declares: bool = False
     """It reads what is asked for, not what is there: lock files and manifests. Images are not looked through for them,
     folders of sources are; its facts are `declared`."""
@@ -83,6 +85,11 @@ class Cataloger(Wanted):
     """Bytes that a file counts for beyond its own (`work`)."""
     parsed: float = 0
     """For JSON: what of the memory that it takes is charged."""
+
+    @property
+    def seeks(self) -> bool:
+        """Whether it gets files that can be sought in, and no bytes."""
+        return self.stream is not None or self.search is not None
 
     def work(self, content: bytes) -> int:
         """What it takes to read a file, in bytes, before it is read: some ten nanoseconds each at most.
@@ -97,6 +104,8 @@ class Cataloger(Wanted):
         """Raises TypeError for a fact of a type that the cataloger does not declare: its package URL would be wrong."""
         if isinstance(content, bytes):
             source = self.read(path, content) if self.read else ()
+        elif self.search:
+            source = self.search(path, content, spend)
         else:
             source = self.stream(content, spend) if self.stream else ()
         for fact in source:

@@ -9,8 +9,6 @@ from custody.sbom.catalogers.chisel import NO_SOURCE
 from custody.sbom.catalogers.nix import STORE
 
 COUNTED = (
-    Counted(kind="Java archive", listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(
-        ending("jar", "war", "ear", "par", "sar", "nar", "kar", "hpi", "jpi", "aar", "lpkg"),)),
     Counted(kind="Java runtime", listed=r"/release\Z", paths=(
         named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
     Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(

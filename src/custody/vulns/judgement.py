@@ -1,0 +1,67 @@
+"""One package judged by advisories as a scan would, whatever image it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from custody.formats.kev import Exploited
+from custody.formats.osv import Advisory
+from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
+from custody.ports.inventory import Component
+from custody.vulns.coverage import Undecided
+from custody.vulns.findings import Finding, findings
+from custody.vulns.report import match_package
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    findings: tuple[Finding, ...] = ()
+    undecided: tuple[Undecided, ...] = ()
+
+
+_NOTHING = Judgement()
+
+
+def judge(component: Component, store: AdvisoryReader) -> Judgement:
+    """As `report.scan` judges it: what a distribution's package installed is left to that one's advisories, where there
+    are any that name it.
+    """
+    package = component.package
+    if package.ecosystem is None or (component.owner is not None and store.find(*component.owner)):
+        return _NOTHING
+    hits, silent, undecided = match_package(package, package.ecosystem, store)
+    if not hits and not undecided:
+        return _NOTHING
+    return Judgement(tuple(findings(package, package.ecosystem, hits, silent, store)), tuple(undecided))
+
+
+class Remembering:
+    """AdvisoryReader that asks for what it was asked before only once; for as long as the advisories stay the same."""
+
+    def __init__(self, store: AdvisoryReader) -> None:
+        self._store = store
+        self._by_name: dict[tuple[str, str], Sequence[Advisory]] = {}
+
+    def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
+        key = ecosystem, name
+        if key not in self._by_name:
+            if len(self._by_name) >= 4096:
+                self._by_name.clear()
+            self._by_name[key] = self._store.find(ecosystem, name)
+        return self._by_name[key]
+
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+        return self._store.named(names)
+
+    def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
+        return self._store.speaking(names)
+
+    def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
+        return self._store.exploited(cves)
+
+    def count(self, ecosystem: str) -> int:
+        return self._store.count(ecosystem)
+
+    def status(self) -> AdvisoryStatus:
+        return self._store.status()
