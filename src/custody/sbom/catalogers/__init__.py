@@ -25,6 +25,7 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     npm,
     opkg,
     osrelease,
+    packed,
     pacman,
     portage,
     python,
@@ -61,6 +62,7 @@ CATALOGERS = (
     kernel.CATALOGER,
     kernel.FOLDER,
     kernel.MODULE,
+    packed.CATALOGER,
 )
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
