@@ -21,7 +21,10 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     embedded,
     homebrew,
     java,
+    javaprojects,
+    jvm,
     kernel,
+    languages,
     npm,
     opkg,
     osrelease,
@@ -53,6 +56,7 @@ CATALOGERS = (
     rpm.MANIFEST,
     rpm.JOURNAL,
     java.CATALOGER,
+    *languages.CATALOGERS,
     pacman.CATALOGER,
     portage.LICENSE,
     opkg.CATALOGER,
@@ -63,14 +67,19 @@ CATALOGERS = (
     kernel.FOLDER,
     kernel.MODULE,
     packed.CATALOGER,
+    jvm.CATALOGER,
+    javaprojects.MAVEN,
+    javaprojects.GRADLE,
+    javaprojects.SBT,
+    javaprojects.IVY,
 )
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
 def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counted] = COUNTED, *,
           declared: bool = False) -> Table:
-    """These catalogers, and those of the lists of dpkg and rpm, in which they say what to look for; without
-    `declared` only those that read what is installed. Raises ValueError.
+    """These catalogers, and those of dpkg's and RPM's lists, in which they say what to look for; without `declared`
+    only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)

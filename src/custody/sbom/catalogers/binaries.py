@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from custody.kit import strictjson
+from custody.sbom.catalogers import nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.fact import Fact, unknown
 
@@ -22,7 +23,7 @@ _MAX_LIST = 16 << 20
 _WORK, _LINE = 4, 128
 """What a byte of a list counts for, and a line more: each module or crate is a fact."""
 _MAX_SECTIONS = 65_535
-_LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
+LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
 ELF = b"\x7fELF"
 _FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
@@ -48,6 +49,8 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
         sections = _sections(file, spend) if head[:4] == ELF else []
         for name, offset, size in sections:
             yield from _READERS[name](_at(file, offset, size), spend)
+        if head[:4] == ELF:
+            yield from nativeimages.read(file, spend)
         if head[:4] != ELF and b".dep-v0" in head:
             yield unknown("Rust program of another format than ELF")
         if not any(name == b".go.buildinfo" for name, _, _ in sections) and (place := _search(file)) is not None:
@@ -142,7 +145,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
         if words[0] in ("mod", "dep") and len(words) >= 3:
             stated.append(words)
         elif words[0] == "=>" and len(words) >= 2 and stated:
-            if _LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
+            if LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
                 stated[-1] = [*stated[-1][:2], "(devel)"]
                 yield unknown("Go module replaced by a local folder")
             else:
@@ -174,5 +177,5 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
     return section[place:place + length], place + length
 
 
-CATALOGER = Cataloger(name="program", version=1, types=("golang", "cargo"), stream=read,
+CATALOGER = Cataloger(name="program", version=2, types=("golang", "cargo", "maven"), stream=read,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so\Z")

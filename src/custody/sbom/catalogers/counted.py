@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from custody.sbom.catalogers.cataloger import Counted, ending, inside, named
+from custody.sbom.catalogers.cataloger import Counted, ending, named
 from custody.sbom.catalogers.chisel import NO_SOURCE
 from custody.sbom.catalogers.nix import STORE
 
 COUNTED = (
-    Counted(kind="Java runtime", listed=r"/release\Z", paths=(
-        named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
-    Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
-        ending("gemspec", pattern=r"(?:.*/)?specifications/.*", examples=("specifications/a.gemspec",)),)),
-    Counted(kind="Composer packages", listed=r"/composer/installed\.json\Z", paths=(
-        named("installed.json", pattern=r"(?:.*/)?composer/installed\.json",
-              examples=("composer/installed.json",)),
-        named("composer.lock"))),
-    Counted(kind="PEAR package", listed=r"\.reg\Z", paths=(ending("reg", pattern=r"(?:.*/)?php/\.registry/.*"),)),
-    Counted(kind="R package", listed=r"/library/[^/]+/DESCRIPTION\Z", paths=(
-        named("DESCRIPTION", pattern=r".*library/(?:[^/]+/){1,3}DESCRIPTION"),)),
     Counted(kind=".NET dependencies", listed=r"\.deps\.json\Z", paths=(ending("json", pattern=r".*\.deps\.json"),)),
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
-    Counted(kind="Python egg", paths=(ending("egg", pattern=r".*[^/]\.egg"),)),
     Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
     Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
         named("index.js", "index.cjs", "index.mjs",
@@ -31,13 +19,6 @@ COUNTED = (
     Counted(kind="apk packages without a database",
             unless=("../../lib/apk/db/installed", "../../usr/lib/apk/db/installed"),
             paths=(named("world", pattern=r"(?:.*/)?etc/apk/world"),)),
-    Counted(kind="conda package", paths=(
-        inside("conda-meta", pattern=r".*\.json", examples=("conda-meta/a.json",)),)),
-    Counted(kind="Erlang application", listed=r"/ebin/[^/]+\.app\Z", paths=(
-        ending("app", pattern=r"(?:.*/)?ebin/[^/]+\.app", examples=("ebin/a.app",)),)),
-    Counted(kind="Lua rocks", listed=r"\.rockspec\Z", paths=(
-        named("manifest", pattern=r".*/rocks[^/]*/manifest", examples=("rocks/manifest",)), ending("rockspec"))),
-    Counted(kind="Conan package", paths=(named("conaninfo.txt"),)),
     Counted(kind="WordPress", paths=(named("version.php", pattern=r"(?:.*/)?wp-includes/version\.php"),)),
     Counted(kind="WordPress plugin", paths=(
         ending("php", pattern=r"(?:.*/)?wp-content/plugins/(?P<name>[^/]+)/(?P=name)\.php"),)),
