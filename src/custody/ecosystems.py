@@ -143,7 +143,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":", resolver="archive", trivy="jar"),
     Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
     Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded),
-    Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True),
+    Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True, resolver="file"),
     Ecosystem(type="hex", osv="Hex", order="semver", compared=_folded),
     Ecosystem(type="pub", osv="Pub", order="pub", compared=_folded),
     Ecosystem(type="cran", osv="CRAN", order="dotted", compared=_folded),
@@ -151,7 +151,12 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
     Ecosystem(type="julia", osv="Julia", order="semver"),
     Ecosystem(type="generic"),
-    Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
+    Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository, grouped=True),
+    Ecosystem(type="github", osv="GitHub Actions", compared=_folded, grouped=True),
+    Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True), Ecosystem(type="conda"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam"),
+    Ecosystem(type="conan"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
+    Ecosystem(type="cpan", grouped=True))}
 """By the type of package URLs."""
 
 _DISTRIBUTIONS = (
@@ -188,7 +193,7 @@ _DISTRIBUTIONS = (
 
 BY_OSV: dict[str, Spoken] = {row.osv: row for row in (
     *ECOSYSTEMS.values(), *_DISTRIBUTIONS, Spoken(osv="GHC", order="dotted"),
-    Spoken(osv="GitHub Actions", compared=_folded), Spoken(osv="VSCode", compared=_folded)) if row.osv}
+    Spoken(osv="VSCode", compared=_folded)) if row.osv}
 """By OSV's name, without a release."""
 _BY_ID = {name: row for row in _DISTRIBUTIONS for name in row.ids}
 _OTHER = Ecosystem(type="")

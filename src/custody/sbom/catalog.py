@@ -21,7 +21,7 @@ from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
+from custody.sbom.catalogers.fact import LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
 from custody.sbom.layerfacts import LayerFacts
@@ -191,6 +191,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     """By kind, and the distribution's package that installed them."""
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
+    origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
+               for fact in seen.facts if fact.type == ORIGIN}
     bare: set[tuple[str, str]] = set()
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
@@ -199,8 +201,10 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         for fact in seen.facts:
             if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
-            if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
+            if fact.type in MARKERS:
                 continue
+            if fact.type == "pypi" and (told := origins.get(path.rpartition("/")[0])):
+                fact = msgspec.structs.replace(fact, qualifiers=told)
             if beyond is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
                 unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                 continue

@@ -20,6 +20,7 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     java,
     javaprojects,
     jvm,
+    languages,
     npm,
     osrelease,
     python,
@@ -51,6 +52,7 @@ CATALOGERS = (
     javaprojects.GRADLE,
     javaprojects.SBT,
     javaprojects.IVY,
+    *languages.CATALOGERS,
 )
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 

@@ -23,7 +23,7 @@ _MAX_LIST = 16 << 20
 _WORK, _LINE = 4, 128
 """What a byte of a list counts for, and a line more: each module or crate is a fact."""
 _MAX_SECTIONS = 65_535
-_LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
+LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
 ELF = b"\x7fELF"
 _FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
@@ -145,7 +145,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
         if words[0] in ("mod", "dep") and len(words) >= 3:
             stated.append(words)
         elif words[0] == "=>" and len(words) >= 2 and stated:
-            if _LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
+            if LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
                 stated[-1] = [*stated[-1][:2], "(devel)"]
                 yield unknown("Go module replaced by a local folder")
             else:

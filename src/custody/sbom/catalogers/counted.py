@@ -10,19 +10,9 @@ STORE = "Nix store path"
 """Each once a layer: no single file stands for it, so that nobody looks for a name."""
 
 COUNTED = (
-    Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
-        ending("gemspec", pattern=r"(?:.*/)?specifications/.*", examples=("specifications/a.gemspec",)),)),
-    Counted(kind="Composer packages", listed=r"/composer/installed\.json\Z", paths=(
-        named("installed.json", pattern=r"(?:.*/)?composer/installed\.json",
-              examples=("composer/installed.json",)),
-        named("composer.lock"))),
-    Counted(kind="PEAR package", listed=r"\.reg\Z", paths=(ending("reg", pattern=r"(?:.*/)?php/\.registry/.*"),)),
-    Counted(kind="R package", listed=r"/library/[^/]+/DESCRIPTION\Z", paths=(
-        named("DESCRIPTION", pattern=r".*library/(?:[^/]+/){1,3}DESCRIPTION"),)),
     Counted(kind=".NET dependencies", listed=r"\.deps\.json\Z", paths=(ending("json", pattern=r".*\.deps\.json"),)),
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
-    Counted(kind="Python egg", paths=(ending("egg", pattern=r".*[^/]\.egg"),)),
     Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
     Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
         named("index.js", "index.cjs", "index.mjs",
@@ -37,15 +27,8 @@ COUNTED = (
         inside("opkg", pattern=r"(?:.*/)?(?:var|usr)/lib/opkg/status", examples=("opkg/status",)),)),
     Counted(kind="opkg package", paths=(
         ending("control", pattern=r".*lib/opkg/info/[^/]*\.control", examples=("info/a.control",)),)),
-    Counted(kind="conda package", paths=(
-        inside("conda-meta", pattern=r".*\.json", examples=("conda-meta/a.json",)),)),
-    Counted(kind="Erlang application", listed=r"/ebin/[^/]+\.app\Z", paths=(
-        ending("app", pattern=r"(?:.*/)?ebin/[^/]+\.app", examples=("ebin/a.app",)),)),
-    Counted(kind="Lua rocks", listed=r"\.rockspec\Z", paths=(
-        named("manifest", pattern=r".*/rocks[^/]*/manifest", examples=("rocks/manifest",)), ending("rockspec"))),
     Counted(kind="Linux kernel module", listed=r"\.ko(?:\.[a-z]+)?\Z", paths=(
         ending("ko", pattern=r".*[^/]\.ko"), ending("gz", "xz", "zst", pattern=r".*\.ko\.(?:gz|xz|zst)"))),
-    Counted(kind="Conan package", paths=(named("conaninfo.txt"),)),
     Counted(kind="snap", paths=(named("snap.yaml", pattern=r"(?:.*/)?meta/snap\.yaml"),)),
     Counted(kind="WordPress", paths=(named("version.php", pattern=r"(?:.*/)?wp-includes/version\.php"),)),
     Counted(kind="WordPress plugin", paths=(

@@ -48,7 +48,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
         return of_type(self.type).system and not self.purl
 
 
-MARKERS = OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
+MARKERS = OS_RELEASE, OWNS, LICENSES, ORIGIN, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "ORIGIN", "UNKNOWN"
+"""`ORIGIN`: where the packages are from whose metadata is in the same folder; `name` is a qualifier of package URLs,
+`source` its value."""
 
 
 @functools.cache
