@@ -220,5 +220,5 @@ def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
         yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
 
 
-CATALOGER = Cataloger(name="program", version=3, types=("golang", "cargo", "maven", "generic"), search=read_program,
+CATALOGER = Cataloger(name="program", version=4, types=("golang", "cargo", "maven", "generic"), search=read_program,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")
