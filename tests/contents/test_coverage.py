@@ -136,7 +136,7 @@ SILENT = {
     "Erlang application": ["usr/lib/erlang/lib/ssl-10.0/ebin/ssl.app"],
     "opkg database": ["var/lib/opkg/status", "usr/lib/opkg/status"],
     "Lua rocks": ["usr/local/lib/lua/rocks-5.1/manifest", "x/y-1.rockspec"],
-    "WordPress plugin": ["app/wp-content/plugins/akismet/akismet.php"], "WordPress": ["app/wp-includes/version.php"],
+    "WordPress": ["app/wp-includes/version.php"],
     "PEAR package": ["usr/share/php/.registry/x.reg"], "snap": ["snap/core/meta/snap.yaml"],
     "Bitnami component": ["opt/bitnami/redis/.spdx-redis.spdx"], "Conan package": ["x/conaninfo.txt"],
     "Chisel manifest": ["var/lib/chisel/manifest.wall"], "opkg package": ["usr/lib/opkg/info/curl.control"],
@@ -145,7 +145,7 @@ SILENT = {
     "npm package without package.json": ["app/node_modules/left-pad/index.js", "app/node_modules/@s/x/index.mjs"],
     "apk packages without a database": ["etc/apk/world"],
     "Linux kernel module": ["lib/modules/6/x.ko", "m/y.ko.xz"],
-    "machine learning model": ["models/x.gguf"], "Homebrew formula": ["home/Cellar/jq/1.7/.brew/jq.rb"],
+    "unreadable machine learning model file": ["models/x.gguf"], "Homebrew formula": ["home/Cellar/jq/1.7/.brew/jq.rb"],
 }
 
 

@@ -18,10 +18,12 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     dpkg,
     embedded,
     java,
+    models,
     npm,
     osrelease,
     python,
     rpm,
+    wordpress,
 )
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
@@ -44,6 +46,8 @@ CATALOGERS = (
     dotnet.DEPENDENCIES,
     dotnet.LOCK,
     binaries.CATALOGER,
+    wordpress.CATALOGER,
+    models.CATALOGER,
     rpm.MANIFEST,
     rpm.JOURNAL,
     java.CATALOGER,

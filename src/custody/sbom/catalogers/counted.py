@@ -48,11 +48,7 @@ COUNTED = (
         ending("ko", pattern=r".*[^/]\.ko"), ending("gz", "xz", "zst", pattern=r".*\.ko\.(?:gz|xz|zst)"))),
     Counted(kind="Conan package", paths=(named("conaninfo.txt"),)),
     Counted(kind="snap", paths=(named("snap.yaml", pattern=r"(?:.*/)?meta/snap\.yaml"),)),
-    Counted(kind="WordPress", paths=(named("version.php", pattern=r"(?:.*/)?wp-includes/version\.php"),)),
-    Counted(kind="WordPress plugin", paths=(
-        ending("php", pattern=r"(?:.*/)?wp-content/plugins/(?P<name>[^/]+)/(?P=name)\.php"),)),
     Counted(kind="Bitnami component", paths=(ending("spdx", pattern=r"opt/bitnami/(?:.*/)?\.spdx-[^/]+"),)),
-    Counted(kind="machine learning model", paths=(ending("gguf"),)),
     Counted(kind="Homebrew formula", paths=(ending("rb", pattern=r"(?:.*/)?Cellar/[^/]+/[^/]+/\.brew/[^/]+"),)),
     Counted(kind=STORE))
 _BY_KIND = {row.kind: row for row in COUNTED}
