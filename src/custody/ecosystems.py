@@ -134,6 +134,10 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="deb", system=True, epochs=True, vendor="debian", resolver="names"),
     Ecosystem(type="apk", system=True, vendor="alpine", resolver="names"),
     Ecosystem(type="rpm", system=True, epochs=True, epoch_apart=True, resolver="names"),
+    Ecosystem(type="alpm", system=True, vendor="arch", resolver="names"),
+    Ecosystem(type="ebuild", system=True, grouped=True, vendor="gentoo"),
+    Ecosystem(type="opkg", system=True, vendor="openwrt", resolver="names"),
+    Ecosystem(type="brew"), Ecosystem(type="nix"), Ecosystem(type="snap"),
     Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
     Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
               trivy="node-pkg"),
@@ -143,16 +147,20 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":", resolver="archive", trivy="jar"),
     Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
     Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded, resolver="file"),
-    Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True),
+    Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True, resolver="file"),
     Ecosystem(type="hex", osv="Hex", order="semver", compared=_folded),
     Ecosystem(type="pub", osv="Pub", order="pub", compared=_folded),
     Ecosystem(type="cran", osv="CRAN", order="dotted", compared=_folded),
     Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
-    Ecosystem(type="generic"),
     Ecosystem(type="julia", osv="Julia", order="semver"),
     Ecosystem(type="generic"),
-    Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
+    Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository, grouped=True),
+    Ecosystem(type="github", osv="GitHub Actions", compared=_folded, grouped=True),
+    Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True), Ecosystem(type="conda"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam"),
+    Ecosystem(type="conan"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
+    Ecosystem(type="cpan", grouped=True))}
 """By the type of package URLs."""
 
 _DISTRIBUTIONS = (
@@ -185,11 +193,13 @@ _DISTRIBUTIONS = (
                  vendors=("amazon",)),
     Distribution(osv="Fedora", order="rpm", ids=("fedora",), by_source=False, release=_major),
     Distribution(osv="CentOS", order="rpm", ids=("centos",), by_source=False, release=_major),
+    Distribution(osv="Arch Linux", order="rpm", ids=("arch", "archarm"), namespace="arch", by_source=False),
+    Distribution(osv="Gentoo", ids=("gentoo",), by_source=False),
     Distribution(osv="Alpaquita"), Distribution(osv="BellSoft Hardened Containers"))
 
 BY_OSV: dict[str, Spoken] = {row.osv: row for row in (
     *ECOSYSTEMS.values(), *_DISTRIBUTIONS, Spoken(osv="GHC", order="dotted"),
-    Spoken(osv="GitHub Actions", compared=_folded), Spoken(osv="VSCode", compared=_folded)) if row.osv}
+    Spoken(osv="VSCode", compared=_folded)) if row.osv}
 """By OSV's name, without a release."""
 _BY_ID = {name: row for row in _DISTRIBUTIONS for name in row.ids}
 _OTHER = Ecosystem(type="")

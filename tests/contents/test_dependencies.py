@@ -16,7 +16,7 @@ PLACED = [
 
 
 def test_cataloger_edges() -> None:
-    """An ecosystem without a resolver of its own: names are looked up, and what is not in the image is left out."""
+    """Names are looked up in the file that says them, and what is not in it is left out."""
     assert dependencies.resolve(PLACED) == {
         "pkg:composer/monolog/monolog@2": {"pkg:composer/psr/log@1", "pkg:composer/a/b@1"}}
 
@@ -27,6 +27,6 @@ def test_a_resolver_that_gives_bare_names_is_refused(monkeypatch: pytest.MonkeyP
             for wanted in fact.requires:
                 yield purl, wanted
 
-    monkeypatch.setitem(dependencies.RESOLVERS, "stated", bare)
+    monkeypatch.setitem(dependencies.RESOLVERS, "file", bare)
     with pytest.raises(TypeError, match="dependencies of composer: got 'php' for pkg:composer/monolog/monolog@2"):
         dependencies.resolve(PLACED)

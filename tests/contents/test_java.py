@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from custody.cli.run import run
 from custody.formats.bom import Catalog, Package
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers.coordinates import file_name, of_place
-from tests.contents.images import Member, image
+from tests.contents.images import Member, go_program, image, layout, tar
 from tests.contents.jars import jar, library, project, properties
+from tests.contents.test_scan import CRITICAL, record
 
 _CORE = library("org.apache.logging.log4j", "log4j-core", "2.14.1")
 
@@ -156,7 +160,8 @@ def test_an_application_without_coordinates_is_no_gap(tmp_path: Path) -> None:
     bom = found(tmp_path, ("shop.war", jar({"WEB-INF/lib/log4j-core-2.14.1.jar": _CORE}, classes="WEB-INF/classes/a/")))
     assert purls(bom) == {"pkg:generic/shop", "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1"}
     assert kinds(bom) == {}
-    assert next(package for package in bom.packages if package.type == "generic").requires == ()
+    assert next(package for package in bom.packages if package.type == "generic").requires == (
+        "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1",)
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -170,6 +175,8 @@ def test_an_application_without_coordinates_is_no_gap(tmp_path: Path) -> None:
     ("org.eclipse.core.runtime_3.7.0.v2011.jar", ("org.eclipse.core.runtime", "3.7.0.v2011", "")),
     ("app.jar", ("app", "", "")), ("json4s-core_2.12.jar", ("json4s-core_2.12", "", "")),
     ("a-1.0-SNAPSHOT-sources.jar", ("a", "1.0-SNAPSHOT", "sources")),
+    ("netty-transport-native-epoll.jar", ("netty-transport-native-epoll", "", "")),
+    ("a-2.0-all.jar", ("a", "2.0", "all")), ("netty-all.jar", ("netty-all", "", "")),
     ("-1.jar", ("-1", "", "")), (".jar", (".jar", "", ""))])
 def test_names_of_files(name: str, expected: tuple[str, str, str]) -> None:
     told = file_name(f"some/folder-1.0/{name}")
@@ -220,6 +227,13 @@ def test_zip_files_that_are_not_java_say_nothing(tmp_path: Path) -> None:
     assert purls(bom) == {"pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1"}
 
 
+def test_programs_that_are_called_like_an_ending(tmp_path: Path) -> None:
+    bom = found(tmp_path, *((f"usr/bin/{name}", go_program("mod\ta\tv1\n")) for name in ("jar", "zip", "rar", "far")))
+    assert {place.path for package in bom.packages for place in package.locations} == {
+        "usr/bin/jar", "usr/bin/zip", "usr/bin/rar", "usr/bin/far"}
+    assert bom.unknowns == ()
+
+
 def test_licences_and_makers_of_a_manifest(tmp_path: Path) -> None:
     manifest = {"Bundle-License": '"https://x/a,b";description="A, B", MIT', "Bundle-Vendor": "%vendor",
                 "Implementation-Vendor": "Acme"}
@@ -246,10 +260,45 @@ def test_what_new_relic_weaves_is_not_there(tmp_path: Path) -> None:
 
 
 def test_latin_names_and_members_twice(tmp_path: Path) -> None:
-    import zipfile
     out = io.BytesIO(jar({"caf\u00e9.jar": _CORE, **properties("g", "a", "1")}))
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(out, "a") as archive:
         archive.writestr("META-INF/maven/g/a/pom.properties", "groupId=g\nartifactId=b\nversion=2\n")
     content = out.getvalue().replace("caf\u00e9".encode(), b"caf\xe9\xff")
     bom = found(tmp_path, ("a-1.jar", content))
     assert {"pkg:maven/g/a@1", "pkg:maven/g/b@2"} < purls(bom)
+
+
+def test_links_in_a_repository_say_what_an_archive_is(tmp_path: Path) -> None:
+    """As Debian has them; one of them calls the version by Debian's name for any."""
+    repository = "usr/share/maven-repo/org/springframework/spring-core"
+    links: list[Member] = [(f"{repository}/{version}/spring-core-{version}.jar", ("symlink", "/usr/share/java/s3.jar"))
+                           for version in ("debian", "4.x", "4.3.30.RELEASE")]
+    bom = found(tmp_path, ("usr/share/java/s3.jar", jar({}, manifest={})), *links)
+    package = only(bom)
+    assert package.purl == "pkg:maven/org.springframework/spring-core@4.3.30.RELEASE"
+    assert [(place.path, place.evidence) for place in package.locations] == [
+        ("usr/share/java/s3.jar", "link in a repository")]
+    assert kinds(bom) == {}
+
+
+def test_no_link_says_what_an_archive_with_project_files_is(tmp_path: Path) -> None:
+    bom = found(tmp_path, ("usr/a-1.jar", library("org.a", "a", "1")),
+                ("m2/repository/org/b/b/2/b-2.jar", ("symlink", "/usr/a-1.jar")))
+    assert purls(bom) == {"pkg:maven/org.a/a@1"}
+
+
+def test_a_vulnerable_library_three_deep_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = jar({"BOOT-INF/lib/log4j-core-2.14.1.jar": _CORE})
+    layout(Path("image"), [tar([("srv/app.ear", jar({"app.war": jar({"WEB-INF/lib/boot.jar": inner})}))])])
+    Path("records").mkdir()
+    Path("records/a.json").write_text(json.dumps(record(
+        "GHSA-jfh8-c2jp-5v3q", [{"introduced": "2.13.0"}, {"fixed": "2.15.0"}], ecosystem="Maven",
+        package="org.apache.logging.log4j:log4j-core", severity=[CRITICAL])))
+    assert run(["db", "import", "records"]) == 0
+    capsys.readouterr()
+    assert run(["scan", "oci:image", "-o", "json"]) == 0
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["id"], finding["purl"]) == (
+        "GHSA-jfh8-c2jp-5v3q", "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1")

@@ -21,7 +21,7 @@ from tests.contents import toy
 from tests.contents.images import image, layout, tar
 from tests.contents.test_scan import CRITICAL, record
 
-_PATH = "app/vendor/composer/installed.json"
+_PATH = "app/vendor/composer/toys.json"
 _INSTALLED = json.dumps({"packages": [
     {"name": "monolog/monolog", "version": "v2.9.1", "license": ["MIT"],
      "require": {"php": ">=7.2", "psr/log": "^1.0"}},

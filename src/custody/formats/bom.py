@@ -152,12 +152,12 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
     distro = purl.qualifiers.get("distro", "")
     stated, dash, release = distro.rpartition("-")
     stated, release = (stated, _CODENAMES.get(release, release)) if dash else (distro, _CODENAMES.get(distro, ""))
-    who = purl.namespace or stated
+    who = stated if row.grouped else purl.namespace or stated
     if stated and namespace(stated) == who:
         who = stated
     if distribution and who in (distribution.id, namespace(distribution.id)):
         who, release = distribution.id, distribution.version
-    return of_release(who, release), purl.name
+    return of_release(who, release), row.full(purl.namespace, purl.name)
 
 
 def from_purl(text: object, distribution: Distribution | None, *, version: str = "", source: str = "",

@@ -43,7 +43,6 @@ class Pom:
     dependencies: tuple[Dependency, ...] = ()
     managed: tuple[Dependency, ...] = ()
     """Versions for dependencies that do not say one; with scope `import` the projects that have more of them."""
-    plugins: tuple[Dependency, ...] = ()
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class _Reading:
 
 
 _LISTS = {"licenses/license": "licenses", "dependencies/dependency": "dependencies",
-          "dependencyManagement/dependencies/dependency": "managed", "build/plugins/plugin": "plugins"}
+          "dependencyManagement/dependencies/dependency": "managed"}
 _VALUES = frozenset(("groupId", "artifactId", "version", "packaging", "parent/groupId", "parent/artifactId",
                      "parent/version", "organization/name"))
 
@@ -124,15 +123,17 @@ def _pom(reading: _Reading) -> Pom:
 
     def told(text: str) -> str:
         for _ in range(_ROUNDS):
-            said = _VARIABLE.sub(lambda match: values.get(match[1]) or match[0], text, _VARIABLES)[:_COORDINATE]
+            if len(text) > _COORDINATE:
+                return ""
+            said = _VARIABLE.sub(lambda match: values.get(match[1]) or match[0], text, _VARIABLES)
             if said == text:
                 break
             text = said
         return text
 
-    def rows(name: str, group: str = "") -> tuple[Dependency, ...]:
+    def rows(name: str) -> tuple[Dependency, ...]:
         return tuple(Dependency(
-            group=told(row.get("groupId", group)), name=told(row.get("artifactId", "")),
+            group=told(row.get("groupId", "")), name=told(row.get("artifactId", "")),
             version=told(row.get("version", "")), scope=told(row.get("scope", "")) or "compile",
             optional=told(row.get("optional", "")) == "true", kind=told(row.get("type", "")) or "jar",
             classifier=told(row.get("classifier", ""))) for row in reading.rows.get(name, ()))
@@ -144,4 +145,4 @@ def _pom(reading: _Reading) -> Pom:
         parent=(told(stated["parent.groupId"]), told(above), told(stated["parent.version"])) if above else None,
         licenses=tuple(dict.fromkeys(text for text in licenses if text)),
         organization=told(texts.get("organization/name", "")), dependencies=rows("dependencies"),
-        managed=rows("managed"), plugins=rows("plugins", "org.apache.maven.plugins"))
+        managed=rows("managed"))

@@ -19,10 +19,10 @@ from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import coverage, dependencies, links
+from custody.sbom import coverage, dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.dotnet import ASSEMBLY
-from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, OS_RELEASE, UNKNOWN
+from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
 from custody.sbom.layerfacts import LayerFacts
@@ -184,7 +184,7 @@ class _Gathered:
 
 
 def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
-    files = tree.files()
+    files = repositories.placed(tree.files(), tree)
     distribution = _distribution(files, tree)
     by_purl: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []
@@ -197,6 +197,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys(),
                                          "rpm": listed, "deb": listed, "apk": listed}
     """The files of which a package's own list says better what they are than a string in them does."""
+    origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
+               for fact in seen.facts if fact.type == ORIGIN}
     bare: set[tuple[str, str]] = set()
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
@@ -209,6 +211,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
                 continue
+            if fact.type == "pypi" and (told := origins.get(path.rpartition("/")[0])):
+                fact = msgspec.structs.replace(fact, qualifiers=told)
             if beyond is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
                 unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                 continue
@@ -317,6 +321,7 @@ def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
             qualifiers["epoch"], _, version = version.partition(":")
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
-        return purls.build(fact.type, fact.name, namespace=vendor, version=version, qualifiers=qualifiers)
+        space, name = row.split(fact.name) if row.grouped else (vendor, fact.name)
+        return purls.build(fact.type, name, namespace=space, version=version, qualifiers=qualifiers)
     space, name = row.split(fact.name)
     return purls.build(fact.type, name, namespace=space, version=fact.version, qualifiers=dict(fact.qualifiers))

@@ -111,18 +111,17 @@ def _by_file(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 def _archive(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """maven: in the same file, else in the same folder, else the one version that the image has; what an archive has in
-    it is stated with its version."""
+    it is stated by its package URL."""
     names: dict[tuple[str, str], str] = {}
     anywhere: dict[str, set[str]] = {}
     for fact, path, purl in packages:
-        names[path, f"{fact.name}@{fact.version}"] = purl
         for place in (path, path.rpartition("/")[0] + "/"):
             names.setdefault((place, fact.name), purl)
         anywhere.setdefault(fact.name, set()).add(purl)
     for fact, path, purl in packages:
         folder = path.rpartition("/")[0] + "/"
         for name in fact.requires:
-            chosen = names.get((path, name)) or names.get((folder, name))
+            chosen = name if name.startswith("pkg:") else names.get((path, name)) or names.get((folder, name))
             if chosen:
                 yield purl, chosen
             elif len(known := anywhere.get(name, ())) == 1:

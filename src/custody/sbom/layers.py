@@ -22,6 +22,7 @@ from custody.sbom.catalogers import (
     cataloger,
     choose,
     linked,
+    nix,
     read,
     store_path,
     unknown,
@@ -29,7 +30,6 @@ from custody.sbom.catalogers import (
     weight,
 )
 from custody.sbom.catalogers.binaries import is_program
-from custody.sbom.catalogers.counted import STORE
 from custody.sbom.decompression import Decompressed
 from custody.sbom.layerfacts import COUNTED, PROGRAM, LayerFacts, readers_of
 from custody.sbom.limits import Account, FullError, Limits
@@ -262,7 +262,9 @@ class Collected:
             facts = facts or (None if readers == PROGRAM else ())
         else:
             facts = self._read(entry, names[0], kinds[0]) if len(names) == 1 else self._read_as(entry, names)
-            facts = (*(facts or ()), unknown(STORE)) if first else facts
+            if first and store is not None and (packaged := nix.package(store)) is not None:
+                self._keep(weight(packaged))
+                facts = (*(facts or ()), packaged)
         if facts is not None:  # most files say nothing
             self._readers[path] = readers
         return facts

@@ -18,6 +18,7 @@ from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
+from custody.vulns import modules
 from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
 from custody.vulns.findings import Finding, Hit, findings
 from custody.vulns.match import affected_by
@@ -183,7 +184,8 @@ def match_package(package: Package, ecosystem: str,
     for advisory in store.find(ecosystem, name):
         unsure = False
         for affected in advisory.affected:
-            if affected.ecosystem != ecosystem or affected.name != name:
+            if affected.ecosystem != ecosystem or affected.name != name or modules.of_another(
+                    package, affected, advisory.summary):
                 continue
             try:
                 match = affected_by(affected, version)

@@ -14,15 +14,26 @@ from custody.errors import CustodyError
 from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
     apk,
     binaries,
+    bitnami,
+    chisel,
     dotnet,
     dpkg,
     embedded,
+    homebrew,
     java,
+    javaprojects,
+    jvm,
+    kernel,
+    languages,
     models,
     npm,
+    opkg,
     osrelease,
+    pacman,
+    portage,
     python,
     rpm,
+    snap,
     wordpress,
 )
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
@@ -51,19 +62,35 @@ CATALOGERS = (
     rpm.MANIFEST,
     rpm.JOURNAL,
     java.CATALOGER,
+    *languages.CATALOGERS,
+    pacman.CATALOGER,
+    portage.LICENSE,
+    opkg.CATALOGER,
+    snap.CATALOGER,
+    homebrew.CATALOGER,
+    bitnami.CATALOGER,
+    kernel.CATALOGER,
+    kernel.FOLDER,
+    kernel.MODULE,
+    jvm.CATALOGER,
+    javaprojects.MAVEN,
+    javaprojects.GRADLE,
+    javaprojects.SBT,
+    javaprojects.IVY,
 )
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
 def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counted] = COUNTED, *,
           declared: bool = False) -> Table:
-    """These catalogers, and those of the lists of dpkg and rpm, in which they say what to look for; without
-    `declared` only those that read what is installed. Raises ValueError.
+    """These catalogers, and those of dpkg's and RPM's lists, in which they say what to look for; without `declared`
+    only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
     telling = Telling("|".join(row.listed for row in rows if row.listed))
-    return Table((*catalogers, *dpkg.Lists(telling).catalogers, *rpm.Database(telling).catalogers), counted)
+    lists = (dpkg.Lists, rpm.Database, pacman.Lists, portage.Packages, opkg.Lists, chisel.Manifest)
+    return Table((*catalogers, *(row for make in lists for row in make(telling).catalogers)), counted)
 
 
 _TABLE, _FOLDERS = table(), table(declared=True)

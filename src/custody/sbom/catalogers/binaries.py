@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from custody.formats import executable, purl
 from custody.kit import strictjson
+from custody.sbom.catalogers import nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.classes import CLASSES
 from custody.sbom.catalogers.fact import PROGRAM, Fact, unknown
@@ -24,7 +25,7 @@ _MAX_LIST = 16 << 20
 _WORK, _LINE = 4, 128
 """What a byte of a list counts for, and a line more: each module or crate is a fact."""
 _MAX_SECTIONS = 65_535
-_LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
+LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
 _VARIABLE = re.compile(r"""-X[ =\\"']{1,4}([A-Za-z0-9_./~-]{1,200})\.(?:[A-Za-z]{0,16}[vV]ersion|VERSION)="""
                        r"""["']?(v?[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,80})""")
@@ -56,7 +57,9 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
         sections = _sections(file, spend) if head[:4] == ELF else []
         for name, offset, size in sections:
             yield from _READERS[name](_current(file, _at(file, offset, size)), spend)
-        if head[:4] != ELF:
+        if head[:4] == ELF:
+            yield from nativeimages.read(file, spend)
+        else:
             for offset, size in executable.sections(head, b".dep-v0"):
                 yield from _rust(_at(file, offset, size), spend)
         if head[:4] == ELF and b"UPX!" in head[:1024]:
@@ -174,7 +177,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
         if words[0] in ("mod", "dep") and len(words) >= 3:
             stated.append(words)
         elif words[0] == "=>" and len(words) >= 2 and stated:
-            if _LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
+            if LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
                 stated[-1] = [*stated[-1][:2], "(devel)"]
                 yield unknown("Go module replaced by a local folder")
             else:
@@ -266,5 +269,6 @@ def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
         yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
 
 
-CATALOGER = Cataloger(name="program", version=2, types=("golang", "cargo", "generic", *_SYSTEMS), search=read_program,
+CATALOGER = Cataloger(name="program", version=3, types=("golang", "cargo", "maven", "generic", *_SYSTEMS),
+                      search=read_program,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")

@@ -83,6 +83,8 @@ class Cataloger(Wanted):
     """Only as many bytes as `largest` are read, however large the file is; may be a program too if it says nothing."""
     cost: int = 512
     """Bytes that a file counts for beyond its own (`work`)."""
+    effort: int = 1
+    """How many times as long a byte takes to read as it takes others; some 50 for TOML."""
     parsed: float = 0
     """For JSON: what of the memory that it takes is charged."""
 
@@ -98,7 +100,7 @@ class Cataloger(Wanted):
         """
         if self.parsed:
             return self.cost + int(strictjson.weight(content) * self.parsed)
-        return self.cost + len(content) + _LINE * content.count(b"\n")
+        return self.cost + self.effort * (len(content) + _LINE * content.count(b"\n"))
 
     def facts(self, path: str, content: bytes | BinaryIO, spend: _Spend) -> Iterator[Fact]:
         """Raises TypeError for a fact of a type that the cataloger does not declare: its package URL would be wrong."""

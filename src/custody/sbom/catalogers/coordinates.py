@@ -31,7 +31,12 @@ _REPOSITORY = re.compile(
 _GRADLE = re.compile(r"(?:.*/)?files-2\.1/(?P<group>[^/]+)/(?P<name>[^/]+)/(?P<version>[^/]+)/[0-9a-f]{30,40}/[^/]+\Z")
 _IVY = re.compile(r"(?:.*/)?(?:\.ivy2|ivy)/cache/(?P<group>[^/]+)/(?P<name>[^/]+)/(?:jars|bundles|wars|eclipse-plugins)"
                   r"/(?P=name)-(?P<version>[^/]+)\.jar\Z")
-_UNRESOLVED = ("${", "@")
+_VENDOR_ID, _SYMBOLIC, _CLASSES = "Implementation-Vendor-Id", "Bundle-SymbolicName", "file name and classes"
+NAME_ONLY = "file name"
+WEAK = frozenset((_VENDOR_ID, _SYMBOLIC, _CLASSES, NAME_ONLY))
+"""Evidence that the name of the file is a part of, which whoever packaged it may have changed."""
+_LONGEST = 255
+"""Characters of a name: no file system has longer ones."""
 _NO_GROUPS = frozenset(("org.apache", "com.sun", "com.oracle", "org.jboss", "org.codehaus", "com.ibm", "org.eclipse",
                         "com.google", "com.sun.xml", "net.java", "net.java.dev", "org.glassfish"))
 """Who made it, and no group of any artifact: many projects write so into the manifest."""
@@ -66,18 +71,22 @@ def valid(group: str, name: str, version: str) -> bool:
 def file_name(path: str) -> FileName:
     """Name and version are parted at the first `-` after which all is of a version: digits, and the words that are."""
     base = path.rpartition("/")[2]
-    stem = base.rpartition(".")[0] or base
+    stem = (base.rpartition(".")[0] or base)[-_LONGEST:]
     match = _CLASSIFIER.search(stem)
-    rest, classifier = (stem[:match.start()], match["classifier"]) if match else (stem, "")
-    places = [(match.start(), match.end()) for match in _DIGIT.finditer(rest) if match.start()]
+    if match and (parted := _parted(stem[:match.start()])):
+        return FileName(stem, *parted, match["classifier"])
+    return FileName(stem, *(_parted(stem) or (stem, "")))
+
+
+def _parted(stem: str) -> tuple[str, str] | None:
+    places = [(match.start(), match.end()) for match in _DIGIT.finditer(stem) if match.start()]
     for start, end in places:
-        if all(_SUFFIX.match(word) for word in rest[end:].split("-")):
-            return FileName(stem, rest[:start], rest[start + 1:], classifier)
-    if len(places) == 1 and (start := places[0][0]):
-        return FileName(stem, rest[:start], rest[start + 1:], classifier)
-    if match := _UNDERSCORE.match(rest):
-        return FileName(stem, match["name"], match["version"], classifier)
-    return FileName(stem, rest, "", classifier)
+        if all(_SUFFIX.match(word) for word in stem[end:].split("-")):
+            return stem[:start], stem[start + 1:]
+    if len(places) == 1:
+        return stem[:places[0][0]], stem[places[0][0] + 1:]
+    match = _UNDERSCORE.match(stem)
+    return (match["name"], match["version"]) if match else None
 
 
 def of_place(path: str) -> Coordinates | None:
@@ -133,9 +142,9 @@ def of_manifest(manifest: Mapping[str, str], file: FileName) -> Coordinates | No
     group = _of_symbolic(stated, name)
     if not group and _GROUP.match(vendor) and vendor not in _NO_GROUPS and (
             not stated or stated == vendor or stated.startswith(f"{vendor}.")) and _agrees(manifest, file):
-        return _checked(vendor, name, version, "Implementation-Vendor-Id")
+        return _checked(vendor, name, version, _VENDOR_ID)
     if group and group not in _NO_GROUPS:
-        return _checked(group, name, version, "Bundle-SymbolicName")
+        return _checked(group, name, version, _SYMBOLIC)
     return None
 
 
@@ -144,7 +153,7 @@ def of_known(file: FileName, manifest: Mapping[str, str], has: Callable[[str], b
     known = KNOWN.get(file.name)
     if known is None or not has(known[1]):
         return None
-    return _checked(known[0], file.name, version_of(manifest, file), "file name and classes")
+    return _checked(known[0], file.name, version_of(manifest, file), _CLASSES)
 
 
 def version_of(manifest: Mapping[str, str], file: FileName) -> str:
@@ -160,7 +169,7 @@ def symbolic_name(manifest: Mapping[str, str]) -> str:
 
 
 def _agrees(manifest: Mapping[str, str], file: FileName) -> bool:
-    """Whether the title and version of a manifest are those of the file: it may be that of something that was put in."""
+    """Whether title or version of a manifest are those of the file: it may be that of something that was put in."""
     words = set(re.split(r"[^a-z0-9]+", manifest.get("implementation-title", "").lower()))
     return manifest.get("implementation-version", "") == file.version or set(
         re.split(r"[^a-z0-9]+", file.name.lower())) <= words

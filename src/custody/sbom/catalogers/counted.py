@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from custody.sbom.catalogers.cataloger import Counted, ending, inside, named
-
-STORE = "Nix store path"
-"""Each once a layer: no single file stands for it, so that nobody looks for a name."""
+from custody.sbom.catalogers.cataloger import Counted, ending, named
+from custody.sbom.catalogers.chisel import NO_SOURCE
+from custody.sbom.catalogers.nix import STORE
 
 COUNTED = (
-    Counted(kind="Java runtime", listed=r"/release\Z", paths=(
-        named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
-    Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
-        ending("gemspec", pattern=r"(?:.*/)?specifications/.*", examples=("specifications/a.gemspec",)),)),
-    Counted(kind="Composer packages", listed=r"/composer/installed\.json\Z", paths=(
-        named("installed.json", pattern=r"(?:.*/)?composer/installed\.json",
-              examples=("composer/installed.json",)),
-        named("composer.lock"))),
-    Counted(kind="PEAR package", listed=r"\.reg\Z", paths=(ending("reg", pattern=r"(?:.*/)?php/\.registry/.*"),)),
-    Counted(kind="R package", listed=r"/library/[^/]+/DESCRIPTION\Z", paths=(
-        named("DESCRIPTION", pattern=r".*library/(?:[^/]+/){1,3}DESCRIPTION"),)),
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
-    Counted(kind="Python egg", paths=(ending("egg", pattern=r".*[^/]\.egg"),)),
     Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
     Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
         named("index.js", "index.cjs", "index.mjs",
@@ -31,25 +18,7 @@ COUNTED = (
     Counted(kind="apk packages without a database",
             unless=("../../lib/apk/db/installed", "../../usr/lib/apk/db/installed"),
             paths=(named("world", pattern=r"(?:.*/)?etc/apk/world"),)),
-    Counted(kind="Chisel manifest", paths=(named("manifest.wall", pattern=r"(?:.*/)?chisel/manifest\.wall"),)),
-    Counted(kind="pacman package", paths=(named("desc", pattern=r"var/lib/pacman/local/[^/]+/desc"),)),
-    Counted(kind="Portage package", paths=(named("CONTENTS", pattern=r"var/db/pkg/.*/CONTENTS"),)),
-    Counted(kind="opkg database", paths=(
-        inside("opkg", pattern=r"(?:.*/)?(?:var|usr)/lib/opkg/status", examples=("opkg/status",)),)),
-    Counted(kind="opkg package", paths=(
-        ending("control", pattern=r".*lib/opkg/info/[^/]*\.control", examples=("info/a.control",)),)),
-    Counted(kind="conda package", paths=(
-        inside("conda-meta", pattern=r".*\.json", examples=("conda-meta/a.json",)),)),
-    Counted(kind="Erlang application", listed=r"/ebin/[^/]+\.app\Z", paths=(
-        ending("app", pattern=r"(?:.*/)?ebin/[^/]+\.app", examples=("ebin/a.app",)),)),
-    Counted(kind="Lua rocks", listed=r"\.rockspec\Z", paths=(
-        named("manifest", pattern=r".*/rocks[^/]*/manifest", examples=("rocks/manifest",)), ending("rockspec"))),
-    Counted(kind="Linux kernel module", listed=r"\.ko(?:\.[a-z]+)?\Z", paths=(
-        ending("ko", pattern=r".*[^/]\.ko"), ending("gz", "xz", "zst", pattern=r".*\.ko\.(?:gz|xz|zst)"))),
-    Counted(kind="Conan package", paths=(named("conaninfo.txt"),)),
-    Counted(kind="snap", paths=(named("snap.yaml", pattern=r"(?:.*/)?meta/snap\.yaml"),)),
-    Counted(kind="Bitnami component", paths=(ending("spdx", pattern=r"opt/bitnami/(?:.*/)?\.spdx-[^/]+"),)),
-    Counted(kind="Homebrew formula", paths=(ending("rb", pattern=r"(?:.*/)?Cellar/[^/]+/[^/]+/\.brew/[^/]+"),)),
+    Counted(kind=NO_SOURCE, unless=("../dpkg/status",)),
     Counted(kind=STORE))
 _BY_KIND = {row.kind: row for row in COUNTED}
 _NONE = Counted(kind="")

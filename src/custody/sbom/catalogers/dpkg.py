@@ -22,7 +22,7 @@ _IN_PLACE = frozenset(("installed", "unpacked", "half-configured", "triggers-awa
 
 def read(path: str, content: bytes) -> Iterator[Fact]:
     installed_by_place = "/status.d/" in f"/{path}"
-    for stanza, whole in _stanzas(content):
+    for stanza, whole in paragraphs(content):
         status = stanza.get("status", "").lower().split()
         name, version = stanza.get("package"), stanza.get("version")
         state = status[-1] if status else "installed" if installed_by_place else ""
@@ -42,8 +42,8 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
             type="deb", name=name, version=version, arch=stanza.get("architecture", ""),
             source=source[1] if source else name, source_version=(source[2] if source else None) or version,
             supplier=stanza.get("maintainer", ""), vendor=stanza.get("origin") or stanza.get("vendor", ""),
-            requires=tuple(_alternatives(", ".join(depends))),
-            provides=tuple(_alternatives(stanza.get("provides", ""))))
+            requires=tuple(alternatives(", ".join(depends))),
+            provides=tuple(alternatives(stanza.get("provides", ""))))
 
 
 def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
@@ -55,7 +55,7 @@ def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
     return (Fact(type=LICENSES, source="deb", name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
 
 
-def _stanzas(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
+def paragraphs(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
     """Fields by their names in small letters, as dpkg compares them, and whether each was there once."""
     for block in stanzas(content, _STANZA):
         fields: dict[str, str] = {}
@@ -105,7 +105,7 @@ def _lines(content: bytes) -> Iterator[str]:
         yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-def _alternatives(text: str) -> Iterator[str]:
+def alternatives(text: str) -> Iterator[str]:
     """`a (>= 1) | b, c` as `a|b` and `c`."""
     for group in text.split(","):
         names = [match[1] for choice in group.split("|") if (match := _NAME.match(choice))]

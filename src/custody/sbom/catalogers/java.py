@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from custody.formats import jar, pom
+from custody.ecosystems import of_type
+from custody.formats import jar, pom, purl
 from custody.formats.zip import Archive, Member
 from custody.sbom.catalogers import coordinates
 from custody.sbom.catalogers.cataloger import Cataloger, ending
@@ -24,6 +25,8 @@ _ARCHIVES = ("jar", "war", "ear", "par", "sar", "nar", "kar", "far", "hpi", "jpi
 _NESTED = tuple(f".{ending}".encode() for ending in _ARCHIVES)
 _TOLD = re.compile(rb"(?i:(?:.*/)?pom\.(?:properties|xml)|META-INF/MANIFEST\.MF)\Z", re.DOTALL)
 _PROJECT = re.compile(r"(?:.*/)?META-INF/maven/(?P<group>[^/]+)/(?P<name>[^/]+)/pom\.xml\Z", re.DOTALL)
+ALONE = "Java archive without coordinates"
+"""The kind of what is listed by the name of its file, and that no advisory can speak of."""
 _MANIFEST = "meta-inf/manifest.mf"
 _SPOOL = 8 << 20
 _PIECE = 1 << 20
@@ -34,7 +37,7 @@ _DEEPEST = 10
 _RATIO, _RATIO_FROM = 200, 32 << 20
 _UNPACKED = 2 << 30
 """Bytes of packed archives within one file of an image, altogether."""
-_NESTED_MOST, _PROJECTS, _NEEDS = 20_000, 5_000, 2_000
+_NESTED_MOST, _PROJECTS, _NEEDS = 5_000, 5_000, 2_000
 _ENTRY, _XML, _INFLATED = 60, 6, 8
 """Work: of a member of a directory, of a byte of XML; and how many bytes are hashed or inflated in that of one."""
 
@@ -143,14 +146,14 @@ def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, pla
     needs = tuple(dict.fromkeys(inner[:_NEEDS]))
     if chosen is not None:
         yield _fact(chosen, contents, (chosen.group, chosen.name), place, "", needs, hashes, name.classifier)
-    elif contents.classes or not inner:
+        return
+    if not contents.nested and (contents.classes or not inner):
+        yield unknown(ALONE)  # what has others in it is an application, of which no advisory speaks
+    if name.name and not place.path.lower().endswith(".zip"):
         version = coordinates.version_of(contents.manifest, name)
-        if not contents.nested:  # what has others in it is an application, of which no advisory speaks
-            yield unknown("Java archive without coordinates")
-        if name.name:
-            yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
-                       licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
-                       evidence="file name")
+        yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
+                   licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
+                   evidence=coordinates.NAME_ONLY)
 
 
 def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inner: list[str]) -> Iterator[Fact]:
@@ -161,7 +164,8 @@ def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inne
         return
     try:
         if part := archive.stored(member):
-            yield from _kept(_archive(_Place(place.file, *part, member.name, within, place.depth + 1), spent), within, inner)
+            facts = _archive(_Place(place.file, *part, member.name, within, place.depth + 1), spent)
+            yield from _kept(facts, within, inner)
             return
         if member.size > _RATIO_FROM and member.size > _RATIO * member.packed:
             raise ValueError("an archive that is packed beyond all reason")
@@ -269,8 +273,9 @@ def _maker(contents: _Contents | None, project: pom.Pom | None) -> str:
 
 
 def _url(fact: Fact) -> str:
-    """What a fact is found by among those that others need."""
-    return f"{fact.name}@{fact.version}"
+    namespace, name = of_type(fact.type).split(fact.name)
+    return str(purl.build(fact.type, name, namespace=namespace, version=fact.version,
+                          qualifiers=dict(fact.qualifiers)))
 
 
 def _has(contents: _Contents, start: str) -> bool:
@@ -290,4 +295,4 @@ def _sha1(place: _Place) -> str:
 
 CATALOGER = Cataloger(
     name="Java archive", version=1, types=("maven", "generic"), search=read, largest=2 << 30,
-    listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(ending(*_ARCHIVES, "zip"),))
+    listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(ending(*_ARCHIVES, "zip", pattern=r".*\.[^/]+"),))

@@ -1,16 +1,22 @@
-"""Python packages as they are installed: core metadata in `*.dist-info/METADATA`, `*.egg-info[/PKG-INFO]`."""
+"""Python packages as they are installed: core metadata in `*.dist-info/METADATA`, `*.egg-info[/PKG-INFO]` and eggs;
+where they are from (PEP 610, `direct_url.json`)."""
 
 from __future__ import annotations
 
 import csv
 import posixpath
 import re
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from custody.ecosystems import python as spelled
+from custody.formats.zip import Archive
+from custody.kit import strictjson
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
-from custody.sbom.catalogers.fact import HOLDS, Fact, unknown
+from custody.sbom.catalogers.fact import HOLDS, ORIGIN, Fact, unknown
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_LARGEST = 4 << 20
 _PROGRAM = re.compile(r"\.(?:so[.0-9]*|pyd|dylib|node)(?=[\",])|/s?bin/[^\n,]+,|^[^\n.,]+,", re.MULTILINE)
 _MOST = 100_000
 _EXTRA = re.compile(r"\bextra\s*==")
@@ -61,6 +67,38 @@ def recorded(path: str, content: bytes) -> tuple[Fact, ...]:
     return (*facts, unknown("Python package without metadata"))
 
 
+def read_egg(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[Fact]:
+    """An egg is an archive with metadata in it (setuptools, "The Internal Structure of Python Eggs")."""
+    archive = Archive(file)
+    spend(archive.size)
+    member = next(archive.members(lambda name: name == b"EGG-INFO/PKG-INFO"), None)
+    if member is None:
+        yield unknown("Python egg without metadata")
+        return
+    spend(member.size)
+    yield from read(member.name, archive.content(member, _LARGEST))
+
+
+def read_origin(path: str, content: bytes) -> Iterator[Fact]:
+    """PEP 610. A folder of the machine that installed it says nothing to anybody else."""
+    document = strictjson.loads(content, path)
+    url = document.get("url") if isinstance(document, dict) else None
+    if not isinstance(url, str):
+        raise ValueError("direct_url.json without a URL")
+    scheme, slashes, rest = url.partition("://")
+    host, slash, place = rest.partition("/")
+    bare = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{place}"
+    vcs = document.get("vcs_info")
+    if isinstance(vcs, dict) and isinstance(vcs.get("commit_id"), str):
+        yield Fact(type=ORIGIN, name="vcs_url", source=f"{vcs.get('vcs', 'git')}+{bare}@{vcs['commit_id']}")
+    elif scheme in ("https", "http"):
+        yield Fact(type=ORIGIN, name="download_url", source=bare)
+
+
+EGG = Cataloger(name="Python egg", version=1, types=("pypi",), stream=read_egg, largest=256 << 20,
+                paths=(ending("egg", pattern=r".*[^/]\.egg"),))
+DIRECT_URL = Cataloger(name="direct_url.json", version=1, read=read_origin, largest=64 << 10, paths=(
+    named("direct_url.json", pattern=r".*dist-info/direct_url\.json"),))
 CATALOGER = Cataloger(
     name="python", version=1, types=("pypi",), read=read, listed=r"/(?:METADATA|PKG-INFO|[^/]+\.egg-info)\Z",
     paths=(named("METADATA", pattern=r"(?i:.*dist-info/metadata)", examples=("dist-info/METADATA",)),
