@@ -33,7 +33,7 @@ def test_wordpress_and_what_is_in_it(tmp_path: Path) -> None:
     assert [package.purl for package in found.packages] == [
         "pkg:generic/wordpress-plugin-akismet@5.3.1", "pkg:generic/wordpress-theme-twenty@1.2",
         "pkg:generic/wordpress@6.4.2"]
-    assert found.packages[0].licenses == ("GPLv2 or later",)
+    assert found.packages[0].licenses == ("GPL-2.0-or-later",)
     assert found.packages[2].cpes == ("cpe:2.3:a:wordpress:wordpress:6.4.2:*:*:*:*:*:*:*",)
     assert [unknown.kind for unknown in found.unknowns] == ["WordPress plugin without a version"]
 

@@ -86,14 +86,14 @@ def _strings(file: BinaryIO, rows: list[tuple[int, int, int, int]], resources: i
     return {} if place is None else _parse(_at(file, place, min(size, _LARGEST)))
 
 
-def _entry(file: BinaryIO, base: int, offset: int, number: int | None) -> int | None:
+def _entry(file: BinaryIO, base: int, offset: int, identifier: int | None) -> int | None:
     """Where the entry of this number leads in a resource directory; with None the first one."""
     named, numbered = struct.unpack_from("<HH", _at(file, base + offset, 16), 12)
     count = min(named + numbered, _ENTRIES)
     table = _at(file, base + offset + 16, 8 * count)
     for place in range(count):
-        stated, target = struct.unpack_from("<II", table, 8 * place)
-        if number is None or stated == number:
+        number, target = struct.unpack_from("<II", table, 8 * place)
+        if identifier is None or number == identifier:
             return int(target)
     return None
 

@@ -15,6 +15,7 @@ from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
+from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
@@ -294,7 +295,7 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
         source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
-        licenses=fact.licenses or licenses.get((fact.type, fact.name), ()), supplier=fact.supplier,
+        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=fact.supplier,
         hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""), cpes=tuple(gathered.cpes),
         scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared)
