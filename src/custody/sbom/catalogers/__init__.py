@@ -25,6 +25,7 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     jvm,
     kernel,
     languages,
+    models,
     npm,
     opkg,
     osrelease,
@@ -34,6 +35,7 @@ from custody.sbom.catalogers import (  # one a line, so that two who add one do 
     python,
     rpm,
     snap,
+    wordpress,
 )
 from custody.sbom.catalogers.cataloger import Cataloger, Counted, Table, Wanted
 from custody.sbom.catalogers.counted import COUNTED
@@ -56,6 +58,8 @@ CATALOGERS = (
     dotnet.DEPENDENCIES,
     dotnet.LOCK,
     binaries.CATALOGER,
+    wordpress.CATALOGER,
+    models.CATALOGER,
     rpm.MANIFEST,
     rpm.JOURNAL,
     java.CATALOGER,
