@@ -10,6 +10,7 @@ import click
 from custody.cli import contents, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
 from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
+from custody.errors import UnsupportedError
 from custody.formats.bom import Catalog
 from custody.kit.visible import visible
 from custody.services.documents import SBOMS, SPELLINGS, Format, encode
@@ -52,6 +53,8 @@ def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, fo
     an SBOM."""
     plan = contents.outputs(chosen, _FORMATS, "table", shown=_SHOWN)
     catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep and not catalog.layers:
+        raise UnsupportedError("--keep", "only images are kept")
     if keep:
         contents.keep(settings(), catalog, target)
     catalog = contents.described(catalog, authors, **said)

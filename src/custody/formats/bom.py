@@ -116,6 +116,20 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the uncompressed tar."""
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of the executables and shared libraries, and how many of their bytes, a package answers for."""
+
+    programs: int
+    identified: int
+    size: int
+    identified_size: int
+
+    @property
+    def share(self) -> float:
+        """Of the bytes, from 0 to 1; 1 where there is no program."""
+        return self.identified_size / self.size if self.size else 1.0
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What an SBOM says of itself; of a catalog that no SBOM was written from yet, what is to be said there."""
 
@@ -162,6 +176,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = ()
     layers: tuple[Layer, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
+    coverage: Coverage | None = None
+    """None where only an SBOM was read that does not say."""
     unidentified: tuple[Package, ...] = ()
     """Components of an SBOM that have no package URL: nothing can be looked up for them, and `unknowns` counts them."""
     document: Document | None = None
