@@ -255,4 +255,9 @@ def test_commands(tmp_path: Path) -> None:
     document = json.loads(custody("affected", "license:MIT", "-o", "json", cwd=tmp_path).stdout)
     assert (document["affectedImages"], document["affected"][0]["names"]) == (1, ["oci:image"])
     assert custody("affected", "flask@^2", cwd=tmp_path).returncode == 2
+    for address, code, reason in (("postgresql://127.0.0.1:1/x", 6, "--offline opens no socket"),
+                                  ("mysql://x", 2, "expected postgresql://")):
+        done = custody(*(["--offline"] if code == 6 else []), "affected", "flask", cwd=tmp_path,
+                       CUSTODY_INVENTORY=address)
+        assert (done.returncode, reason in done.stderr) == (code, True)
     assert custody("sbom", "oci:image", "--keep", cwd=tmp_path).returncode == 0
