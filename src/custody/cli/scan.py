@@ -13,7 +13,8 @@ from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
-from custody.services.contents import SCANS, Format, encode
+from custody.services.contents import SCANS
+from custody.services.documents import Format, encode
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity

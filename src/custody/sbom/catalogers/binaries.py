@@ -15,7 +15,8 @@ from typing import BinaryIO
 from custody.kit import strictjson
 from custody.sbom.catalogers import nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
-from custody.sbom.catalogers.fact import Fact, unknown
+from custody.sbom.catalogers.classes import CLASSES
+from custody.sbom.catalogers.fact import PROGRAM, Fact, unknown
 
 _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
@@ -25,9 +26,13 @@ _WORK, _LINE = 4, 128
 _MAX_SECTIONS = 65_535
 LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
+_VARIABLE = re.compile(r"""-X[ =\\"']{1,4}([A-Za-z0-9_./~-]{1,200})\.(?:[A-Za-z]{0,16}[vV]ersion|VERSION)="""
+                       r"""["']?(v?[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,80})""")
+"""A linker flag that sets a variable of a package (cmd/link, `-X importpath.name=value`)."""
 ELF = b"\x7fELF"
 _FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
                       b"\xca\xfe\xba\xbe"))
+_LIBRARY = re.compile(r"\.(?:so[.0-9]*|node|dylib)\Z")
 _NO_BITS = 8
 _HEAD = 64 << 10
 _PIECE = 1 << 20
@@ -151,10 +156,33 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
             else:
                 stated[-1] = [stated[-1][0], *words[1:], ""]  # by another module
     main = next((words for words in stated if words[0] == "mod"), None)  # the linker writes one
+    if "path\tcmd/go" in lines:
+        yield Fact(type="generic", name="go", version=spoken, evidence="build information",
+                   cpes=(f"cpe:2.3:a:golang:go:{spoken}:*:*:*:*:*:*:*",))
+    linked = _stated_by_linker(lines, main[1]) if main is not None and main[2] in ("", "(devel)") else ""
     needed = tuple(words[1] for words in stated if words[0] == "dep")
     for words in stated:
         version = "" if words[2] == "(devel)" else words[2]
-        yield Fact(type="golang", name=words[1], version=version, requires=(*needed, "stdlib") if words is main else ())
+        if words is main:
+            yield Fact(type="golang", name=words[1], version=version or linked, requires=(*needed, "stdlib"),
+                       evidence="-ldflags -X" if linked else "")
+        else:
+            yield Fact(type="golang", name=words[1], version=version)
+
+
+def _stated_by_linker(lines: list[str], module: str) -> str:
+    """The version that whoever built the main module gave one of its own variables, `-X main.version=1.2.3`; else that
+    of its commit, as Go spells it (Go Modules Reference, "Pseudo-versions"). Empty where neither is there.
+    """
+    settings = dict(line.removeprefix("build\t").partition("=")[::2] for line in lines if line.startswith("build\t"))
+    of = "/".join(module.split("/")[:2])
+    for match in _VARIABLE.finditer(settings.get("-ldflags", "")):
+        if match[1] == "main" or match[1].startswith((module, of)):
+            return "v" + match[2].removeprefix("v")
+    revision, time = settings.get("vcs.revision", ""), re.sub(r"[^0-9]", "", settings.get("vcs.time", ""))
+    if re.fullmatch(r"[0-9a-f]{40}", revision) and len(time) == 14:
+        return f"v0.0.0-{time}-{revision[:12]}" + ("+dirty" if settings.get("vcs.modified") == "true" else "")
+    return ""
 
 
 _READERS: dict[bytes, Callable[[bytes, Callable[[int], None]], Iterator[Fact]]] = {
@@ -177,5 +205,20 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
     return section[place:place + length], place + length
 
 
-CATALOGER = Cataloger(name="program", version=2, types=("golang", "cargo", "maven"), stream=read,
-                      listed=r"/s?bin/[^/]+\Z|/[^/]+\.so\Z")
+def read_program(path: str, file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
+    """As `read`, with what the file says itself to be; each executable and library is one fact more."""
+    yield from _kind(path, file)
+    yield from CLASSES.read(path, file, spend)
+    yield from read(file, spend)
+
+
+def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
+    """ELF files of type EXEC and DYN (System V ABI, "ELF Header"): no object files, no modules of the kernel."""
+    head = _at(file, 0, 18)
+    if head[:4] == ELF and head[16:18] in (b"\2\0", b"\3\0", b"\0\2", b"\0\3"):
+        library = _LIBRARY.search(path.rpartition("/")[2]) is not None
+        yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
+
+
+CATALOGER = Cataloger(name="program", version=3, types=("golang", "cargo", "maven", "generic"), search=read_program,
+                      listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")
