@@ -10,6 +10,7 @@ import click
 from custody.cli import contents, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
 from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
+from custody.errors import UnsupportedError
 from custody.formats.bom import Catalog
 from custody.kit.visible import visible
 from custody.services.documents import SBOMS, SPELLINGS, Format, encode
