@@ -48,9 +48,7 @@ def judged(tmp_path: Path, stated: dict[str, Any], *packages: Package, now: date
            **more: Any) -> ScanReport:
     store = SqliteAdvisories(tmp_path / "a.db")
     if not store.status().advisories:
-        store.add([osv.read(json.dumps(record("CVE-2026-0001", FIX, package=name)).encode()) if name != "c" else
-                   osv.read(json.dumps(record("GHSA-c", FIX, package=name, aliases=["CVE-2026-0003"])).encode())
-                   for name in ("a",)] + [osv.read(json.dumps(record("CVE-2026-0002", FIX, package="b")).encode())], NOW)
+        store.add([osv.read(json.dumps(record("CVE-2026-0001", FIX)).encode())], NOW)
     spoken = Spoken(document=vex.of_json(stated, "v.json"), source="v.json", by=by)
     return scan(catalog(*packages, **more), store, now, waivers=Waivers([spoken]))
 
@@ -172,7 +170,7 @@ def test_cyclonedx(tmp_path: Path) -> None:
     ranged = cyclonedx("r1", components=parts)
     ranged["vulnerabilities"][0]["affects"][0]["versions"] = [{"range": "vers:pypi/<2"}]
     assert "a range of versions" in judged(tmp_path, ranged).waivers[0].reason
-    with pytest.raises(MalformedError, match="analysis.state"):
+    with pytest.raises(MalformedError, match=r"analysis\.state"):
         vex.of_json(cyclonedx("r1", "fine"), "x")
 
 

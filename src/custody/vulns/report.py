@@ -10,19 +10,17 @@ from typing import Any
 import msgspec
 
 from custody import __version__
-from custody.ecosystems import normalise, of_type
-from custody.errors import CustodyError, MissingEvidenceError
+from custody.ecosystems import of_type
+from custody.errors import MissingEvidenceError
 from custody.formats import vulnattestation
-from custody.formats.bom import Catalog, Location, Package
-from custody.formats.osv import Advisory
+from custody.formats.bom import Catalog, Location
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
-from custody.vulns import modules
-from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
-from custody.vulns.findings import Finding, Hit, findings
-from custody.vulns.match import affected_by
-from custody.vulns.severity import Severity, rate
+from custody.vulns.coverage import Coverage, Spokesmen, measure
+from custody.vulns.findings import Finding, findings
+from custody.vulns.match import Undecided, match_package
+from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
 
 _SHOWN = 5
@@ -188,36 +186,6 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
                       catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
                       undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses, parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
-
-
-def match_package(package: Package, ecosystem: str,
-                  store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
-    """The records that affect a package, those that do not, and those of which that cannot be said."""
-    hits: list[Hit] = []
-    silent: list[Advisory] = []
-    undecided: list[Undecided] = []
-    spoken, version = package.advised
-    name = normalise(ecosystem, spoken)
-    for advisory in store.find(ecosystem, name):
-        unsure = False
-        for affected in advisory.affected:
-            if affected.ecosystem != ecosystem or affected.name != name or modules.of_another(
-                    package, affected, advisory.summary):
-                continue
-            try:
-                match = affected_by(affected, version)
-            except CustodyError as error:
-                reason = error.message if version else "nobody knows the package's version"
-                undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
-                unsure = True
-                continue
-            if match is not None:
-                hits.append(Hit(advisory, match, rate(advisory, affected)))
-                break
-        else:
-            if not unsure:
-                silent.append(advisory)
-    return hits, silent, undecided
 
 
 def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None) -> str:
