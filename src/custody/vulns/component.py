@@ -57,7 +57,7 @@ def advised(component: Component) -> tuple[str, str, str] | None:
 def known(component: Component) -> list[Name]:
     """Under what names people ask for it: whole, its last part, and what a distribution built it from."""
     package = component.package
-    ecosystem = package.ecosystem or _UNPLACED.get(package.type, "")
+    ecosystem = package.ecosystem or _UNPLACED.get(package.type, package.type)
     own = dict.fromkeys(_spellings(package.name))
     built_from = dict.fromkeys(spelling for spelling in _spellings(package.source) if spelling not in own)
     return [*(Name(name, ecosystem, package.version) for name in own),
