@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from custody.formats.epss import Epss
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
@@ -59,6 +60,9 @@ class Remembering:
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
         return self._store.exploited(cves)
+
+    def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
+        return self._store.scores(cves)
 
     def count(self, ecosystem: str) -> int:
         return self._store.count(ecosystem)
