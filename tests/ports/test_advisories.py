@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,15 @@ class MemoryAdvisories:
         self._sources: dict[str, tuple[datetime, str]] = {}
         self._imported: datetime | None = None
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.update(before)
+            raise
+
     def add(self, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
         records, count, sources = dict(self._records), 0, dict(self._sources)
         for advisory in advisories:
@@ -59,7 +69,7 @@ class MemoryAdvisories:
             new.setdefault(key, known if same and known is not None else stated)
         count = sum(new.get(key) != old.get(key) for key in {**old, **new})
         self._records = {**{key: value for key, value in self._records.items() if key not in old}, **new}
-        self._imported, self._sources[source] = now, (now, origin)
+        self._imported, self._sources = now, {**self._sources, source: (now, origin)}
         return count
 
     def remove(self, name: str) -> int:
@@ -313,3 +323,22 @@ def test_where_an_update_stands_is_kept(store: AdvisoryStore) -> None:
     store.keep(Feed(address="https://a", etag='"1"'))
     store.keep(Feed(address="https://a", etag='"2"', failure="refused"))
     assert store.feeds() == [Feed(address="https://a", etag='"2"', failure="refused")]
+
+
+def test_calls_together_happen_or_not(store: AdvisoryStore) -> None:
+    store.add([_advisory("A")], NOW)
+    before = store.status()
+
+    def both(end: bool) -> None:
+        with store.together():
+            store.replace("tracker", "a", [_unstated("T")], NOW)
+            store.add([_advisory("B")], NOW)
+            store.replace("tracker", "b", [_unstated("T")], NOW)
+            if end:
+                raise ValueError("cut off")
+
+    with pytest.raises(ValueError, match="cut off"):
+        both(end=True)
+    assert store.status() == before
+    both(end=False)
+    assert [source.records for source in store.status().sources] == [1, 1, 2]

@@ -55,9 +55,6 @@ class Affected(msgspec.Struct, frozen=True, array_like=True):
     """The stream that the package must be of, `nodejs:18` (rpm's modularity); empty: it is of none."""
     by: Literal["", "source", "binary"] = ""
     """Whose name it is, a built package's or that of what packages are built from; empty: as its ecosystem goes."""
-    arches: tuple[str, ...] = ()
-    """Of which architectures it speaks, as the distribution calls them; empty: of all."""
-
 
 class Advisory(msgspec.Struct, frozen=True, array_like=True):
     """One record. Times are RFC 3339 text as it was written."""
@@ -170,20 +167,32 @@ def _published(document: dict[str, Any], where: str) -> str:
 
 
 def _hashes(document: dict[str, Any]) -> tuple[str, ...]:
-    """Of malicious files, from the `iocs` of a record (ossf/malicious-packages); hashes elsewhere are of reports."""
-    specific = document.get("database_specific")
-    iocs = specific.get("iocs") if isinstance(specific, dict) else None
+    """Of malicious archives and files, from `indicators` and `iocs` (ossf/malicious-packages, `database_specific` of a
+    record and of its packages); hashes elsewhere, as of `malicious-packages-origins`, are of reports.
+    """
     hashes: list[str] = []
-    for kind, values in iocs.items() if isinstance(iocs, dict) else ():
-        rows = values.items() if isinstance(values, dict) else [(kind, values)]
-        for algorithm, texts in rows:
-            for text in texts if isinstance(texts, list) else [texts]:
-                named, _, digest = text.lower().rpartition(":") if isinstance(text, str) else ("", "", "")
-                algorithm = named or str(algorithm).lower().replace("-", "")
-                if algorithm not in _HASHES and algorithm in ("hash", "hashes"):
-                    algorithm = next((name for name, size in _HASHES.items() if size == len(digest)), "")
-                if len(digest) == _HASHES.get(algorithm) and all(c in "0123456789abcdef" for c in digest):
-                    hashes.append(f"{algorithm}:{digest}")
+
+    def take(value: Any, kind: str, depth: int) -> None:
+        if isinstance(value, str):
+            named, _, digest = value.lower().rpartition(":")
+            algorithm = (named or kind).replace("-", "")
+            if algorithm in ("hash", "hashes"):
+                algorithm = next((name for name, size in _HASHES.items() if size == len(digest)), "")
+            if len(digest) == _HASHES.get(algorithm) and re.fullmatch("[0-9a-f]+", digest):
+                hashes.append(f"{algorithm}:{digest}")
+        elif isinstance(value, list) and depth:
+            for item in value[:_MAX_LIST]:
+                take(item, kind, depth - 1)
+        elif isinstance(value, dict) and depth:
+            for key, item in value.items():
+                take(item, key.lower(), depth - 1)
+
+    affected = document.get("affected")
+    for place in (document, *(affected if isinstance(affected, list) else ())):
+        specific = place.get("database_specific") if isinstance(place, dict) else None
+        if isinstance(specific, dict):
+            for key in ("indicators", "iocs"):
+                take(specific.get(key), key, 6)
     return tuple(dict.fromkeys(hashes[:_MAX_LIST]))
 
 

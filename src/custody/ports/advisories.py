@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -109,6 +110,10 @@ class AdvisoryReader(Protocol):
 
 class AdvisoryWriter(Protocol):
     """What an import adds to. Each call happens whole or not at all. `origin` is where it came from, for people."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """All calls within it happen whole or not at all."""
+        ...
 
     def add(self, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
         """The number that were new or newer: of two of one publisher and identifier the later `modified` stays."""

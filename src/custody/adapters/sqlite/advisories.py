@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -72,13 +73,34 @@ class SqliteAdvisories:
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _MIGRATIONS, durable=False)
         self._ecosystems: dict[str, int] = {}
+        self._batch: _Batch | None = None
+        """Of the transaction that is under way: only whoever has the database's lock has one."""
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._writing():
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Batch]:
+        """The batch of the transaction that is under way, or a new one, which is summed up at its end."""
+        with self._database.write() as db:
+            if self._batch is not None:
+                yield self._batch
+                return
+            self._batch = _Batch(db)
+            try:
+                yield self._batch
+                self._batch.done()
+            finally:
+                self._batch = None
 
     def add(self, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
         count = 0
-        with self._database.write() as db:
-            batch = _Batch(db)
+        with self._writing() as batch:
+            db = batch.db
             for advisory in advisories:
-                batch.sources.add(advisory.source)
+                batch.sources[advisory.source] = now, origin
                 modified = format_rfc3339(parse_rfc3339(advisory.modified))
                 row = db.execute("SELECT number, modified FROM advisory WHERE source = ? AND part = ? AND id = ?",
                                  (advisory.source, advisory.part, advisory.id)).fetchone()
@@ -88,14 +110,14 @@ class SqliteAdvisories:
                     batch.drop(row[0])
                 batch.put(advisory, modified)
                 count += 1
-            batch.done(now, origin)
+            batch.now = now
         return count
 
     def replace(self, source: str, part: str, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
         count = 0
-        with self._database.write() as db:
-            batch = _Batch(db)
-            batch.sources.add(source)
+        with self._writing() as batch:
+            batch.sources[source], batch.now = (now, origin), now
+            db = batch.db
             left = {id_: (number, digest) for number, id_, digest in db.execute(
                 "SELECT number, id, digest FROM advisory WHERE source = ? AND part = ?", (source, part))}
             taken: set[str] = set()
@@ -115,15 +137,14 @@ class SqliteAdvisories:
             for number, _ in left.values():
                 batch.drop(number)
                 count += 1
-            batch.done(now, origin)
         return count
 
     def remove(self, name: str) -> int:
-        with self._database.write() as db:
-            batch = _Batch(db)
+        with self._writing() as batch:
+            db = batch.db
             rows = db.execute("SELECT number, source FROM advisory WHERE source = ? OR id = ?", (name, name)).fetchall()
             for number, source in rows:
-                batch.sources.add(source)
+                batch.sources.setdefault(source, None)
                 batch.drop(number)
             count = len(rows)
             if name == "kev":
@@ -133,7 +154,6 @@ class SqliteAdvisories:
             if name == "epss":
                 count += db.execute("DELETE FROM score").rowcount
                 db.execute("DELETE FROM scores")
-            batch.done(None, "")
         return count
 
     def records(self, source: str = "") -> Iterator[Advisory]:
@@ -146,11 +166,12 @@ class SqliteAdvisories:
             last = (str(rows[-1][2]), str(rows[-1][3]), str(rows[-1][4]))
 
     def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
-        with self._database.write() as db:
+        with self._writing() as batch:
+            db = batch.db
             row = db.execute("SELECT released FROM exploited_catalogue").fetchone()
             if row is not None and parse_rfc3339(row[0]) > parse_rfc3339(catalogue.released):
                 return False
-            batch = _Batch(db)
+            batch.now = now
             db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (batch.number,))
             db.execute("DELETE FROM exploited")
             db.execute("DELETE FROM exploited_catalogue")
@@ -158,11 +179,11 @@ class SqliteAdvisories:
             db.executemany("INSERT OR REPLACE INTO exploited VALUES (?, ?, ?, ?)",
                            [(entry.cve, entry.added, entry.due, entry.ransomware) for entry in catalogue.entries])
             db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (batch.number,))
-            batch.done(now, "")
         return True
 
     def add_scores(self, scores: EpssScores, now: datetime) -> bool:
-        with self._database.write() as db:
+        with self._writing() as batch:
+            db = batch.db
             row = db.execute("SELECT day FROM scores").fetchone()
             if row is not None and parse_rfc3339(row[0]) > parse_rfc3339(scores.day):
                 return False
@@ -171,7 +192,7 @@ class SqliteAdvisories:
             db.execute("INSERT INTO scores VALUES (?, ?)", (scores.version, scores.day))
             db.executemany("INSERT OR REPLACE INTO score VALUES (?, ?, ?)",
                            [(entry.cve, entry.score, entry.percentile) for entry in scores.entries])
-            _Batch(db).done(now, "")
+            batch.now = now
         return True
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
@@ -282,17 +303,20 @@ class _Batch:
     """What one transaction writes."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+        self.db = db
+        self.now: datetime | None = None
+        """When something was last read; None where only something was removed."""
         self.number = cast(int, db.execute("SELECT coalesce(max(number), 0) + 1 FROM change").fetchone()[0])
         """Of the next change."""
-        self.sources: set[str] = set()
+        self.sources: dict[str, tuple[datetime, str] | None] = {}
+        """When each was read, and from where; None where it only lost something."""
         self._ecosystems: dict[str, int] = dict(db.execute(
             "SELECT name, number FROM ecosystem").fetchall())
         self._touched: set[str] = set()
 
     def put(self, advisory: Advisory, modified: str) -> None:
         """`modified` is what is compared; of a record that states none, when it was first seen."""
-        db = self._db
+        db = self.db
         digest = _digest(advisory)
         head = msgspec.structs.replace(advisory, affected=(), modified=advisory.modified or modified)
         number = db.execute("INSERT INTO advisory (source, part, id, modified, withdrawn, digest, record) "
@@ -313,7 +337,7 @@ class _Batch:
                        [(package.ecosystem, package.name, self.number) for package in advisory.affected])
 
     def drop(self, number: int) -> None:
-        db = self._db
+        db = self.db
         for (ecosystem,) in db.execute("INSERT OR REPLACE INTO change SELECT ecosystem.name, affected.name, ? "
                                        "FROM affected JOIN ecosystem ON ecosystem.number = affected.ecosystem "
                                        "WHERE advisory = ? RETURNING ecosystem", (self.number, number)).fetchall():
@@ -322,20 +346,19 @@ class _Batch:
             db.execute(f"DELETE FROM {table} WHERE advisory = ?", (number,))  # noqa: S608 - constants
         db.execute("DELETE FROM advisory WHERE number = ?", (number,))
 
-    def done(self, now: datetime | None, origin: str) -> None:
-        """`now` is when the sources were read; None where they only lost something."""
-        db = self._db
-        for source in self.sources:
+    def done(self) -> None:
+        db = self.db
+        for source, reading in self.sources.items():
             ((records, newest, remains),) = db.execute(
                 "SELECT count(*) FILTER (WHERE NOT withdrawn), max(modified) FILTER (WHERE NOT withdrawn), count(*) "
                 "FROM advisory WHERE source = ?", (source,))
-            if now is None:
+            if reading is not None:
+                db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?)",
+                           (source, format_rfc3339(reading[0]), reading[1], records, newest))
+            else:
                 db.execute("UPDATE source SET records = ?, newest = ? WHERE name = ?", (records, newest, source))
                 if not remains:
                     db.execute("DELETE FROM source WHERE name = ?", (source,))
-            else:
-                db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?)",
-                           (source, format_rfc3339(now), origin, records, newest))
         bases = {name.partition(":")[0] for name in self._touched}
         for name in self._touched:
             self._count(name, "name = ?1", name)
@@ -348,25 +371,25 @@ class _Batch:
             digest.update(f"exploited {row[0]} {row[1]}\n".encode())
         for row in db.execute("SELECT version, day FROM scores"):
             digest.update(f"scores {row[0]} {row[1]}\n".encode())
-        at = format_rfc3339(now) if now else (db.execute("SELECT at FROM import ORDER BY rowid DESC").fetchone()
-                                              or ("",))[0]
+        before = db.execute("SELECT at FROM import ORDER BY rowid DESC LIMIT 1").fetchone()
+        at = format_rfc3339(self.now) if self.now else before[0] if before else ""
         if at:
             db.execute("DELETE FROM import")
             db.execute("INSERT INTO import VALUES (?, ?)", (at, "sha256:" + digest.hexdigest()))
 
     def _count(self, key: str, condition: str, name: str) -> None:
-        ((count,),) = self._db.execute(
+        ((count,),) = self.db.execute(
             f"SELECT count(DISTINCT advisory) FROM affected WHERE ecosystem IN "  # noqa: S608 - constants
             f"(SELECT number FROM ecosystem WHERE {condition})", (name,))
         if count:
-            self._db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?)", (key, count))
+            self.db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?)", (key, count))
         else:
-            self._db.execute("DELETE FROM counted WHERE ecosystem = ?", (key,))
+            self.db.execute("DELETE FROM counted WHERE ecosystem = ?", (key,))
 
     def _ecosystem(self, name: str) -> int:
         self._touched.add(name)
         if name not in self._ecosystems:
-            self._ecosystems[name] = cast(int, self._db.execute("INSERT INTO ecosystem (name) VALUES (?)",
+            self._ecosystems[name] = cast(int, self.db.execute("INSERT INTO ecosystem (name) VALUES (?)",
                                                                 (name,)).lastrowid)
         return self._ecosystems[name]
 
