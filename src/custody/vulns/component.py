@@ -12,6 +12,7 @@ from custody.ecosystems import normalise, of_type
 from custody.formats.bom import Catalog, Location, Package
 from custody.ports.inventory import Component
 from custody.versions import sortable
+from custody.vulns.match import names, place_of
 
 LONGEST = 500
 """Characters of a name in an index."""
@@ -48,10 +49,14 @@ def components(catalog: Catalog) -> Iterator[tuple[Package, Component]]:
 def advised(component: Component) -> tuple[str, str, str] | None:
     """Ecosystem, name and version as advisories have them; None where OSV has no ecosystem."""
     package = component.package
-    if package.ecosystem is None:
+    ecosystem = place_of(package)
+    if ecosystem is None:
         return None
+    if package.ecosystem is None:
+        name, _, version = next(iter(names(package)), ("", "", ""))
+        return (ecosystem, name, version) if name else None
     name, version = package.advised
-    return package.ecosystem, normalise(package.ecosystem, name), version
+    return ecosystem, normalise(ecosystem, name), version
 
 
 def known(component: Component) -> list[Name]:
