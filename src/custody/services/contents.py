@@ -14,6 +14,7 @@ from custody.formats import sbom
 from custody.formats.bom import Catalog
 from custody.kit import strictjson
 from custody.services.documents import Format, json_bytes
+from custody.services.reports import REPORTS
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
@@ -27,7 +28,7 @@ what is called with those that are done."""
 
 
 SCANS: Mapping[str, Format[ScanReport]] = {
-    "json": Format(lambda report, _: json_bytes(report.to_json())),
+    **REPORTS, "json": Format(lambda report, _: json_bytes(report.to_json())),
     "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln()))}
 """What a scan is written as, for programs."""
 
