@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import cyclonedxwriter, sbom, spdx3, spdxtagvalue, spdxwriter, syft
-from custody.formats.bom import Catalog, Distribution, Document, Layer, Location, Package, Unknown
+from custody.formats.bom import Catalog, Coverage, Distribution, Document, Layer, Location, Package, Unknown
 from custody.sbom.losses import lost
 from custody.services.documents import SBOMS, SPELLINGS
 
@@ -29,6 +29,7 @@ CATALOG = Catalog(
     name="example.org/shop:1", digest="sha256:" + "c" * 64,
     distribution=Distribution(id="debian", version="12", name="Debian GNU/Linux 12 (bookworm)"),
     layers=(Layer(digest=LAYER, diff_id="sha256:" + "d" * 64, entries=9, size=10),),
+    coverage=Coverage(programs=9, identified=7, size=1000, identified_size=900),
     unknowns=(Unknown(kind="Java archive", count=2), Unknown(kind="Ruby gem", count=1, owner=DPKG)),
     packages=(
         Package(type="deb", name="libssl3", version="1:3.0.11-1+b1", source="openssl", source_version="1:3.0.11-1",
@@ -104,6 +105,8 @@ def test_what_a_format_can_say_is_read_back(form: str) -> None:
         assert [author.replace("(", "<").replace(")", ">").partition(": ")[2] or author
                 for author in found.document.authors] == ["Sam <sam@example.org>", "ACME <sbom@acme.example>"] or (
             found.document.authors == ("Sam <sam@example.org>", "ACME <sbom@acme.example>"))
+    if form.startswith("cyclonedx"):
+        assert found.coverage == CATALOG.coverage
     if "phase" not in loses:
         assert found.document.phase == "post-build"
     assert found.document.unread == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,17 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import purl
-from custody.formats.bom import Catalog, Distribution, Document, Location, Package, Unknown, from_purl, parse_unknown
+from custody.formats.bom import (
+    Catalog,
+    Coverage,
+    Distribution,
+    Document,
+    Location,
+    Package,
+    Unknown,
+    from_purl,
+    parse_unknown,
+)
 from custody.formats.cyclonedxwriter import ALGORITHMS, PREFIX, write
 from custody.kit import strictjson
 from custody.kit.digest import sha256
@@ -28,6 +39,7 @@ _COMPONENT = frozenset(("bom-ref", "type", "name", "group", "version", "supplier
 """What is read of each; anything else is counted as unread."""
 _REFERENCES = {"website": "homepage", "distribution": "download"}
 _PROPERTIES = (PREFIX, "syft:", "aquasecurity:trivy:")
+_COVERAGE = re.compile(r"([0-9]{1,12}) of ([0-9]{1,12}) programs, ([0-9]{1,18}) of ([0-9]{1,18}) bytes\Z")
 _SCOPES = {"excluded": "dev", "optional": "optional"}
 
 
@@ -86,15 +98,24 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
                      for composition in _list(document, "compositions"))
     if incomplete and not unknowns:  # another tool's: it does not say of what there is more
         unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=incomplete))
+    stated = (_coverage(_text(entry, "value")) for entry in _list(subject, "properties")
+              if isinstance(entry, dict) and entry.get("name") == PREFIX + "coverage")
+    coverage = next(filter(None, stated), None)
     origin = next((_text(entry, "url") for entry in _list(subject, "externalReferences")
                    if isinstance(entry, dict) and entry.get("type") == "vcs"), "")
-    return Catalog(name=_text(subject, "name") or where, origin=origin,
+    return Catalog(name=_text(subject, "name") or where, origin=origin, coverage=coverage,
                    digest=digest, kind="sbom", distribution=distribution,
                    packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
                    document=_document(document, metadata, subject, unread))
 
 
 _WITHOUT = "component without a package URL"
+
+
+def _coverage(text: str) -> Coverage | None:
+    match = _COVERAGE.match(text)
+    return Coverage(identified=int(match[1]), programs=int(match[2]), identified_size=int(match[3]),
+                    size=int(match[4])) if match else None
 
 
 def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[str, Any],

@@ -108,6 +108,9 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
         *({"name": PREFIX + "layer", "value": digest}
           for digest in [layer.digest for layer in catalog.layers] or said.layers),
         *({"name": PREFIX + "unknown", "value": str(unknown)} for unknown in catalog.unknowns)]
+    if known := catalog.coverage:
+        component["properties"].append({"name": PREFIX + "coverage", "value": (
+            f"{known.identified} of {known.programs} programs, {known.identified_size} of {known.size} bytes")})
     return result
 
 

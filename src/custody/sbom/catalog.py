@@ -193,11 +193,13 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     """By kind, and the distribution's package that installed them."""
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
+    held = {place for fact in _facts(files, HOLDS) for place in fact.requires}
+    listed = installed(files)
+    better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys(),
+                                         "rpm": listed, "deb": listed, "apk": listed}
+    """The files of which a package's own list says better what they are than a string in them does."""
     origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
                for fact in seen.facts if fact.type == ORIGIN}
-    held = {place for fact in _facts(files, HOLDS) for place in fact.requires}
-    better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys()}
-    """The files of which a package's own list says better what they are than a string in them does."""
     bare: set[tuple[str, str]] = set()
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
@@ -240,7 +242,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         edges = {}
         unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
     _bundle(placed, by_purl, edges)
-    covered, nobodys = coverage.judge(files, installed(files), placed)
+    covered, nobodys = coverage.judge(files, listed, placed)
     unknowns.update({(kind, ""): paths for kind, paths in nobodys.items()})
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 from custody.errors import DeniedError, MissingEvidenceError
 from custody.formats.exposed import Exposure
+from custody.kit.clock import parse_rfc3339
 from custody.kit.visible import visible
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport
@@ -46,8 +48,13 @@ class Gate:
     """Whatever is listed."""
     unknown: bool = False
     exploited: bool = False
+    epss: float | None = None
+    """A probability of exploitation of at least this (FIRST's EPSS)."""
     fixable: bool = False
     malicious: bool = False
+    grace: int | None = None
+    """Days since its publication in which a vulnerability stops nothing by severity, nor because it is listed or
+    fixable; one that is exploited or malicious, or that says no time, always does."""
     coverage: int | None = None
     """Per cent of the bytes of programs for which a package answers; fewer stop."""
     allow_gaps: bool = False
@@ -55,7 +62,7 @@ class Gate:
     @property
     def asks(self) -> bool:
         return (self.anything or self.unknown or self.exploited or self.fixable or self.malicious
-                or self.severity is not None or self.coverage is not None)
+                or self.severity is not None or self.epss is not None or self.coverage is not None)
 
     def judge(self, report: ScanReport) -> None:
         """Raises DeniedError with every condition that is met; else MissingEvidenceError where a condition could not be
@@ -85,10 +92,10 @@ class Gate:
     def _conditions(self, report: ScanReport) -> Iterator[Met | MissingEvidenceError]:
         if self.severity is not None:
             floor = Severity.UNKNOWN if self.severity is Severity.LOW else self.severity
-            yield from _met(f"at or above {self.severity}", report.meets(self.severity), [
+            yield from _met(f"at or above {self.severity}", self._old(report, report.meets(self.severity)), [
                 exposure for exposure in report.exposures if Severity[exposure.severity.upper()] >= floor])
         if self.anything:
-            yield from _met("listed", report.findings, [exposure for exposure in report.exposures
+            yield from _met("listed", self._old(report, report.findings), [exposure for exposure in report.exposures
                                                         if exposure.severity != str(Severity.NONE)])
         if self.unknown:
             yield from _met("of unknown severity", report.unrated())
@@ -97,8 +104,17 @@ class Gate:
                 yield from _met("known to be exploited", report.exploited())
             except MissingEvidenceError as error:
                 yield error
+        if self.epss is not None:
+            if report.database.scored is None:
+                yield MissingEvidenceError("no EPSS scores were imported: nobody can say what is likely exploited",
+                                           hint="custody db import epss_scores-current.csv.gz (of FIRST)")
+            else:
+                likely = [finding for finding in report.findings if (finding.epss or 0) >= self.epss]
+                yield from _met(f"with an EPSS of {self.epss:g} or more",
+                                sorted(likely, key=lambda finding: -(finding.epss or 0)))
         if self.fixable:
-            yield from _met("with a fixed version", [finding for finding in report.findings if finding.fixed])
+            yield from _met("with a fixed version", [
+                finding for finding in self._old(report, report.findings) if finding.fixed])
         if self.malicious:
             yield from _met("of packages that are malicious",
                             [finding for finding in report.findings if finding.malicious])
@@ -110,6 +126,14 @@ class Gate:
             elif covered.share * 100 < self.coverage:
                 yield Met("", (), (), f"packages answer for {covered.share:.1%} of the bytes of programs, "
                                       f"fewer than {self.coverage}%")
+
+    def _old(self, report: ScanReport, findings: Sequence[Finding]) -> list[Finding]:
+        """Those whose days of grace are over."""
+        if self.grace is None:
+            return list(findings)
+        since = report.finished - timedelta(days=self.grace)
+        return [finding for finding in findings if finding.exploited is not None or finding.malicious
+                or not finding.published or parse_rfc3339(finding.published, "published") <= since]
 
 
 def _met(condition: str, findings: Sequence[Finding], exposures: Sequence[Exposure] = ()) -> Iterator[Met]:
