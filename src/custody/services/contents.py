@@ -16,6 +16,7 @@ from custody.formats.bom import Catalog
 from custody.formats.vex import openvex
 from custody.kit import strictjson
 from custody.services.documents import Format, json_bytes
+from custody.services.reports import REPORTS
 from custody.vulns.vex import stated
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ what is called with those that are done."""
 
 
 SCANS: Mapping[str, Format[ScanReport]] = {
-    "json": Format(lambda report, _: json_bytes(report.to_json())),
+    **REPORTS, "json": Format(lambda report, _: json_bytes(report.to_json())),
     "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln())),
     "openvex": Format(lambda report, now: json_bytes(openvex.write(
         stated.statements(report), author=f"custody {__version__}", now=now, tooling=f"custody {__version__}")))}
