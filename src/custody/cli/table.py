@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
     "affected": ("custody.cli.affected", "Contents", "which images have a package, a CVE, a hash or a licence"),
-    "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: import, status"),
+    "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: update, import, export, …"),
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry"),
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
-                     "sbom", "scan", "log"})
+                     "sbom", "scan", "log", "db"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve"})
 """Those that run until they are stopped."""
