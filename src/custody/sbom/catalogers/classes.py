@@ -73,7 +73,7 @@ CLASSES = Classes((
         say("$LuaVersion: Lua ", rb"\$LuaVersion: Lua (<W>)"),), ("lua:lua",)),
     Class("mono", r"mono|mono-sgen[0-9]*", (say("--version=number", rb"--version=number\x00(<W>)\x00"),),
           ("mono-project:mono",)),
-    Class("rust", r"libstd-[0-9a-f]{16}\.(?:so|dylib)", (
+    Class("rust", rf"libstd-[0-9a-f]{{16}}\.(?:so|dylib)", (
         say("rustc version ", rb"rustc version (<V>) \("), say("/rustc-", rb"/rustc-(<V>)[-/]"),
         say("c 1.", rb"c (1\.[0-9]{1,3}\.[0-9]{1,2}) \([0-9a-f]{9} ")), ("rust-lang:rust",)),
     Class("gcc", r"(?:[a-z0-9_]+-linux-(?:gnu|musl)[a-z0-9]*-)?(?:gcc|g\+\+|cc1)(?:-[0-9.]+)?", (
@@ -217,7 +217,7 @@ CLASSES = Classes((
     Class("libgcrypt", rf"libgcrypt{_SO}", (say("This is Libgcrypt ", rb"This is Libgcrypt (<V>)"),), ("gnupg:libgcrypt",)),
     Class("gnutls", rf"libgnutls{_SO}", (say("Enabled GnuTLS ", rb"Enabled GnuTLS (<V>)"),), ("gnu:gnutls",)),
     Class("mbedtls", rf"libmbed(?:crypto|tls){_SO}", (say("bed TLS ", rb"\x00[mM]bed TLS (<V>)\x00"),), ("arm:mbed_tls",)),
-    Class("glibc", r"libc\.so\.6|libc-[0-9.]+\.so", (say("GNU C Library ", rb"GNU C Library \([^\x00]{1,60}?(<W>)[-)+]"),
+    Class("glibc", rf"libc\.so\.6|libc-[0-9.]+\.so", (say("GNU C Library ", rb"GNU C Library \([^\x00]{1,60}?(<W>)[-)+]"),
                                                say("stable release version ", rb"stable release version (<W>)[,.]")),
           ("gnu:glibc",)),
     Class("musl", r"ld-musl-[a-z0-9_]+\.so\.1|libc\.so|libc\.musl.*", (
