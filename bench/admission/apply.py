@@ -1,12 +1,13 @@
-"""`policy apply` beside `kyverno apply`: `python bench/admission/apply.py [PODS [OF THEM BY KYVERNO FOR CEL]]`.
+"""`policy apply` beside `kyverno apply`: `python -m bench.admission.apply [PODS [OF THEM BY KYVERNO FOR CEL]]`.
 
 By default 2,000 pods, all by both; Kyverno takes minutes for CEL: with fewer its time is that of those and of one,
 and what it would be for all follows from the two.
 
-Two sets of the oracle's policies: those of Pod Security as patterns (kyverno.io) and as CEL (policies.kyverno.io). The
-same files, the same generated pods, `-p --output-format json` by both, whole processes. Prints CPU and wall time, the
-ratio of CPU, and how many results (policy, rule, pod, outcome, message) are the same; exit 1 where one differs. The
-order of the reasons in a message of podSecurity with exclusions is Kyverno's at random, and not compared.
+Two sets of the oracle's policies: those of Pod Security as patterns (kyverno.io), and the sixteen of
+policies.kyverno.io (CEL) by which `serving.py` serves. The same files, the same generated pods, `-p --output-format
+json` by both, whole processes. Prints CPU and wall time, the ratio of CPU, and how many results (policy, rule, pod,
+outcome, message) are the same; exit 1 where one differs. The order of the reasons in a message of podSecurity with
+exclusions is Kyverno's at random, and not compared.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from bench.admission.review import cel_policies
 
 ROOT = Path(__file__).parents[2]
 ORACLES = Path(os.environ.get("CUSTODY_ORACLES", ROOT.parent / "shared" / "oracles"))
 PEER = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers")) / "kyverno-next"
-SETS = {"patterns": ("kyverno-policies/pod-security", "kyverno.io/"),
-        "CEL": ("kyverno-policies/pod-security-vpol", "policies.kyverno.io/")}
 
 
 def pod(chance: random.Random, at: int) -> dict[str, Any]:
@@ -57,13 +57,21 @@ def pod(chance: random.Random, at: int) -> dict[str, Any]:
             ["runtime/default", "unconfined"])}})}, "spec": spec}
 
 
-def policies(folder: Path, api: str) -> list[str]:
+def patterns(folder: Path = ORACLES / "kyverno-policies" / "pod-security") -> list[str]:
     files = []
     for file in sorted(folder.rglob("*.yaml")):
         if not any(part.startswith(".") for part in file.relative_to(folder).parts):
             document = yaml.safe_load(file.read_text())
-            if isinstance(document, dict) and str(document.get("apiVersion", "")).startswith(api):
+            if isinstance(document, dict) and str(document.get("apiVersion", "")).startswith("kyverno.io/"):
                 files.append(str(file))
+    return files
+
+
+def cel(folder: Path) -> list[str]:
+    files = []
+    for document in cel_policies():
+        files.append(str(folder / f"{document['metadata']['name']}.yaml"))
+        Path(files[-1]).write_text(yaml.safe_dump(document))
     return files
 
 
@@ -94,8 +102,7 @@ def main(count: int, of_cel: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         pods, fewer = Path(folder) / "pods.yaml", Path(folder) / "fewer.yaml"
         pods.write_text(yaml.dump_all(made, Dumper=yaml.CSafeDumper))
-        for name, (place, api) in SETS.items():
-            files = policies(ORACLES / place, api)
+        for name, files in (("patterns", patterns()), ("CEL", cel(Path(folder)))):
             flags = ["-r", str(pods), "-p", "--output-format", "json"]
             took, wall, ours = run([sys.executable, "-m", "custody.cli.main", "policy", "apply", *files, *flags])
             part = of_cel if name == "CEL" else count

@@ -49,6 +49,10 @@ class Row(NamedTuple):
     half_cpu: float
     pss: float
     """MB of the largest process."""
+    cores: float
+    """That the server had in the closed loop, of those of the machine."""
+    generator: float
+    """Cores that asking took meanwhile."""
 
     def line(self, label: str) -> str:
         return (f"| {label} | {self.reviews:,.0f} | {self.cpu:,.0f} | {self.half_cpu:,.0f} | {self.p50:.1f} | "
@@ -68,7 +72,8 @@ def row(url: str, ca: Path, pid: int, seconds: float, connections: int = 16) -> 
     closed = _load(url, ca, pid, seconds, "-c", str(connections))
     half = _load(url, ca, pid, seconds, "--rate", str(round(closed["per_s"] / 2)), "--connections", str(connections))
     return Row(closed["per_s"], closed["cpu_us"], half["p50"], half["p99"], half["cpu_us"],
-               max(map(pss_of, [pid, *_children(pid)])))
+               max(map(pss_of, [pid, *_children(pid)])), closed["per_s"] * closed["cpu_us"] / 1e6,
+               closed["per_s"] * closed["gen_us"] / 1e6)
 
 
 def pss_of(pid: int) -> float:
@@ -215,7 +220,9 @@ def main(seconds: float, *, peer: bool) -> None:
                   f"{own.reviews / beside.reviews:.1f} x")
         one = ours[f"{len(patterns)} patterns"]
         print(f"two workers: {two.reviews / one.reviews:.2f} x the reviews of one, beside the generator on "
-              f"{os.cpu_count()} cores")
+              f"{os.cpu_count()} cores: they had {two.cores:.2f} of them and it {two.generator:.2f}, one had "
+              f"{one.cores:.2f}. Reviews a second of CPU: {1e6 / two.cpu:,.0f} and {1e6 / one.cpu:,.0f}, so on a core "
+              f"each they would do {2 * one.cpu / two.cpu:.2f} x")
         alone, with_image = verified(patterns, seconds)
         print(f"an image verified before, three of them in a pod: {alone:.0f} µs without, {with_image:.0f} with: "
               f"{(with_image - alone) / 3:.0f} µs each")

@@ -146,7 +146,7 @@ ECOSYSTEMS = {row.type: row for row in (
               trivy="gobinary"),
     Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":", resolver="archive", trivy="jar"),
     Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
-    Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded),
+    Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded, resolver="file"),
     Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True, resolver="file"),
     Ecosystem(type="hex", osv="Hex", order="semver", compared=_folded),
     Ecosystem(type="pub", osv="Pub", order="pub", compared=_folded),

@@ -23,7 +23,8 @@ from custody.kit.near import near
 _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ",",
-               "policy_hosts": ",", "exception_keys": os.pathsep}
+               "policy_hosts": ",", "exception_keys": os.pathsep,
+               "notify": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key")
@@ -123,6 +124,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inventory: str | None = None
     """Where the contents of images are kept for `affected` and `watch`: the address of a PostgreSQL database
     (`postgresql://…`, needs the extra `postgres`). Without it: inventory.db in the data directory."""
+    watch_interval: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Seconds between two looks of `up`, and of `serve` with the registry role, at the images of their own registry and
+    at the advisories, as `custody watch` does; 0: none. The webhook then notes which images it lets in, too. With
+    `auth`, the registry must let everybody pull what is to be read (`public`)."""
+    notify: list[str] = []
+    """URLs that `watch` tells what appeared, changed and disappeared, as CloudEvents.
+    `CUSTODY_NOTIFY=https://one.example/hook,https://two.example/hook`."""
+    notify_secret: str | None = None
+    """What those messages are signed with (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Better in
+    CUSTODY_NOTIFY_SECRET than in a file."""
     offline: bool = False
     """Open no socket; what is not on this machine is an error that names it. Services listen, and ask nobody."""
     mirrors: dict[str, str] = {}

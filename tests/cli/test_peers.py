@@ -12,6 +12,7 @@ import click
 import pytest
 
 from custody.cli import peers
+from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.main import main
 from custody.cli.run import loaded
 from custody.cli.table import COMMANDS
@@ -43,7 +44,8 @@ def test_a_command_that_is_named_is_there(hint: str) -> None:
     for line in re.findall(r"custody ([a-z][a-z -]*[a-z])", hint):
         words = line.split()
         assert words[0] in COMMANDS, hint
-        if isinstance(command := loaded(words[0]), click.Group):
+        command = loaded(words[0])
+        if isinstance(command, click.Group) and not (isinstance(command, DefaultGroup) and len(words) == 1):
             assert words[1] in command.list_commands(click.Context(command)), hint
 
 

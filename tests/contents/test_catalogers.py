@@ -202,13 +202,13 @@ def test_what_is_seen_and_not_read_is_counted_by_name(tmp_path: Path) -> None:
                 ("x/specifications/r.gemspec", b""),
                 ("q/package.json", b'{"name":"\\ud800","version":"1"}'), ("s/x.dist-info/METADATA", b"nothing"),
                 ("p/package.json", b"{"),
-                ("a/app.deps.json", b"{}"),
+                ("a/app.deps.json", b"{"),
             ],
         )
     )
     assert {unknown.kind: unknown.count for unknown in found.unknowns} == {
         "unreadable rpm file": 1, "unreadable Java archive file": 2, "Ruby gem without a name and a version": 1,
-        "unreadable python file": 1, "unreadable npm file": 2, ".NET dependencies": 1}
+        "unreadable python file": 1, "unreadable npm file": 2, "unreadable .NET dependencies file": 1}
 
 
 _PATHS = ["var/lib/dpkg/status", "lib/apk/db/installed", "a.dist-info/METADATA", "package.json", "etc/os-release",

@@ -76,7 +76,8 @@ def test_cyclonedx_is_valid(found: Catalog) -> None:
 def test_spdx_says_what_the_standard_requires(found: Catalog) -> None:
     document = spdx.write(found, NOW, "1")
     assert (document["spdxVersion"], document["dataLicense"]) == ("SPDX-2.3", "CC0-1.0")
-    assert document["creationInfo"] == {"created": "2026-01-02T03:04:05Z", "creators": ["Tool: custody-1"]}
+    assert document["creationInfo"] == {"created": "2026-01-02T03:04:05Z", "creators": ["Tool: custody-1"],
+                                        "licenseListVersion": "3.28"}
     ids = [package["SPDXID"] for package in document["packages"]]
     assert len(ids) == len(set(ids))
     known = {*ids, "SPDXRef-DOCUMENT"}
@@ -99,8 +100,9 @@ def test_unknowns_and_evidence_are_in_the_document(found: Catalog) -> None:
     assert [entry["name"] for entry in flask["components"]] == ["pcre"]
     rust = next(entry for entry in document["components"] if entry["name"] == "ryu")
     assert {"name": "custody:bundledIn", "value": "pkg:pypi/flask-login@0.6.2"} in rust["properties"]
-    assert flask["evidence"] == {"occurrences": [
-        {"location": "s/f.dist-info/METADATA", "additionalContext": f"layer {found.layers[0].digest}"}]}
+    assert flask["evidence"]["occurrences"] == [
+        {"location": "s/f.dist-info/METADATA", "additionalContext": f"layer {found.layers[0].digest}"}]
+    assert flask["evidence"]["identity"][0]["methods"] == [{"technique": "manifest-analysis", "confidence": 1}]
 
 
 def test_what_syft_and_trivy_call_the_source_package() -> None:

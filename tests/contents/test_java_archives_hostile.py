@@ -48,7 +48,8 @@ def patched(content: bytes, signature: bytes, place: int, value: bytes) -> bytes
     patched(_CORE, b"PK\5\6", 12, struct.pack("<I", 0x7FFFFFF0)),  # a directory beyond the file
     patched(_CORE, b"PK\5\6", 16, struct.pack("<I", 0x7FFFFFF0)),  # a directory that begins behind the file
     patched(_CORE, b"PK\5\6", 12, struct.pack("<II", 0xFFFFFFFF, 0xFFFFFFFF)),  # a large archive without its record
-    patched(_CORE, b"PK\1\2", 28, struct.pack("<H", 0xFFFF))])  # a name beyond the directory
+    patched(_CORE, b"PK\1\2", 28, struct.pack("<H", 0xFFFF)),  # a name beyond the directory
+], ids=range(12))
 def test_directories_that_lie(content: bytes) -> None:
     assert facts(content) == (Fact(type="UNKNOWN", name="unreadable Java archive file"),)
 

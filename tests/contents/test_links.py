@@ -49,7 +49,6 @@ def test_links_of_several_kinds_to_one_file(tmp_path: Path, content: bytes, pack
 @pytest.mark.parametrize(("links", "kind"), [
     ([("opt/b", b"PK"), ("a.jar", ("symlink", "opt/b"))], "unreadable Java archive file"),
     ([("opt/b", b"PK"), ("a.jar", ("link", "opt/b"))], "unreadable Java archive file"),
-    ([("opt/n", b"x"), ("usr/bin/node", ("symlink", "/opt/n"))], "program without a package"),
     ([("opt/g/x.gemspec", b""), ("ruby/specifications", ("symlink", "/opt/g"))],
      "Ruby gem without a name and a version")])
 def test_a_link_to_what_is_only_counted(tmp_path: Path, links: list[Member], kind: str) -> None:

@@ -63,7 +63,7 @@ def test_all_forms_of_the_database_say_the_same(tmp_path: Path, path: str, make:
                   "&rpmmod=nodejs:16:9030020231023141150:rhel9"}
     libs = by_name["openssl-libs"]
     assert (libs.version, libs.source, libs.source_version, libs.licenses, libs.supplier, libs.ecosystem) == (
-        "1:3.0.7-24.el9", "openssl", "1:3.0.7-24.el9", ("ASL 2.0",), "AlmaLinux", "AlmaLinux:9")
+        "1:3.0.7-24.el9", "openssl", "1:3.0.7-24.el9", ("Apache-2.0",), "AlmaLinux", "AlmaLinux:9")
     assert libs.advised == ("openssl-libs", "1:3.0.7-24.el9")
     # By a file that the other has, by alternatives, and by what it provides.
     assert set(libs.requires) == {by_name["bash"].purl, by_name["glibc"].purl}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import click
@@ -57,7 +58,9 @@ def test_every_command_says_what_it_does(name: str) -> None:
             if isinstance(option, click.Option):
                 assert option.help, f"{command.name} {option.opts}"
         if isinstance(command, click.Group):
-            for inner in command.commands.values():
+            context = click.Context(command)
+            for inner in map(partial(command.get_command, context), command.list_commands(context)):
+                assert inner is not None
                 check(inner)
 
     check(importlib.import_module(COMMANDS[name][0]).command)

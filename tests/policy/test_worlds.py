@@ -9,7 +9,8 @@ import pytest
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Request
-from custody.policy.worlds import JMESPATH, WORLD, RegoWorld, asking, nanoseconds, path_of
+from custody.policy.regoworld import RegoWorld
+from custody.policy.worlds import JMESPATH, WORLD, asking, nanoseconds, path_of
 from custody.ports.lookup import (
     Absent,
     Addresses,

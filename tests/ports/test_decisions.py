@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
-from custody.adapters.sqlite.decisions import SqliteDecisions
+from custody.adapters.sqlite.database import Database
+from custody.adapters.sqlite.decisions import _MIGRATIONS, SqliteDecisions
 from custody.errors import CustodyError
 from custody.ports.decisions import DecisionSearch, DecisionStore, KeptDecision
 
@@ -90,3 +93,43 @@ def test_all_or_none(make: Make, tmp_path: Path) -> None:
         store.keep([kept(0), None], {"p": b"P"})  # type: ignore[list-item]
     assert list(store.search(DecisionSearch())) == []
     assert store.part("p") is None
+
+
+def test_bodies_of_any_size_come_back(make: Make, tmp_path: Path) -> None:
+    store = make(tmp_path / "decisions.db")
+    sizes = [0, 1, 300_000, 200_000, 60_000, 0, 7, *[9_000] * 99]
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
+    store.keep([kept(number, body=body) for number, body in enumerate(bodies)], {})
+    store.keep([], {})
+    store.keep([kept(200, body=b"last")], {})
+    again = [(decision.uid, decision.body) for decision in store.search(DecisionSearch())]
+    assert again == [("u-200", b"last"), *[(f"u-{number}", body) for number, body in enumerate(bodies)][::-1]]
+    assert [decision.body for decision in store.named("u-3")] == [bodies[3]]
+    assert store.prune(MORNING + timedelta(hours=4), 1 << 40) == 4
+    assert [decision.body for decision in store.search(DecisionSearch(), newest_first=False)] == [*bodies[4:], b"last"]
+
+
+def test_decisions_that_were_let_go_of_take_no_room(make: Make, tmp_path: Path) -> None:
+    store = make(tmp_path / "decisions.db")
+    for hour in range(4):
+        store.keep([kept(hour, uid=f"u-{hour}-{number}", body=random.Random(number).randbytes(9_000))
+                    for number in range(100)], {})
+    assert store.prune(MORNING, 2_200_000) == 400
+    store.keep([kept(5)], {})
+    assert store.prune(MORNING, 2_200_000) == 0
+
+
+def test_decisions_of_the_first_schema_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "decisions.db"
+    database = Database(folder, _MIGRATIONS[:1])
+    with database.write() as db:
+        db.execute(f"INSERT INTO decision VALUES ({', '.join('?' * 14)})", (
+            1, 0, "u-old", "validating", "CREATE", "Pod", "default", "web", "ann", "allowed", "sha256:0", "sha256:p",
+            "", zstandard.ZstdCompressor().compress(b"old")))
+    database.close()
+    store = SqliteDecisions(folder)
+    store.keep([kept(number) for number in range(2)], {})
+    assert [decision.body for decision in store.search(DecisionSearch(), newest_first=False)] == [
+        b"old", kept(0).body, kept(1).body]
+    assert store.prune(MORNING, 1 << 40) == 1
+    assert [decision.uid for decision in store.search(DecisionSearch())] == ["u-1", "u-0"]

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
-import pytest
 
-from custody.adapters.sqlite.inventory import SqliteInventory
 from custody.formats.bom import Catalog, Layer, Location, Package
 from custody.kit.digest import sha256
-from custody.ports.inventory import InventoryStore, Numbered, Sighting
+from custody.ports.inventory import Numbered, Sighting
 from custody.versions import sortable
-from tests import postgres
+from tests.ports.conftest import Make
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-Make = Callable[[], InventoryStore]
 
 
 def npm(name: str, version: str, *places: Location) -> Package:
@@ -37,32 +32,6 @@ TOP = Location(path="usr/b", layer="sha256:top", within="x.jar!y.jar")
 SHOP = image("shop", npm("left", "1.0.0", BASE), npm("right", "2.0.0", BASE, TOP))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres.server() as address:
-        yield address
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    opened: list[InventoryStore] = []
-    if request.param == "postgres":
-        address = postgres.database(request.getfixturevalue("server"))
-
-    def made() -> InventoryStore:
-        if request.param == "postgres":
-            from custody.adapters.postgres.inventory import PostgresInventory
-
-            opened.append(PostgresInventory(address))
-        else:
-            opened.append(SqliteInventory(tmp_path / "inventory.db"))
-        return opened[-1]
-
-    yield made
-    for store in opened:
-        store.close()  # type: ignore[attr-defined]
-
-
 def names(rows: list[Numbered] | object) -> list[str]:
     return [f"{row.component.package.name}@{row.component.package.version}" for row in rows]  # type: ignore[attr-defined]
 
@@ -72,6 +41,7 @@ def test_what_was_kept_comes_back_after_a_restart(make: Make) -> None:
     store = make()
     assert store.catalog(SHOP.digest) == SHOP
     assert store.catalog("sha256:none") is None
+    assert store.kept([SHOP.digest, "sha256:none"]) == {SHOP.digest}
     assert store.status() == (1, 2, NOW)
 
 

@@ -18,7 +18,7 @@ from custody.cli.main import main
 from custody.errors import StorageFullError
 from custody.evidence.model import EvidenceSet
 from custody.policy.decide import decide
-from custody.policy.kept import WithheldError, divided, inputs
+from custody.policy.kept import WithheldError, divided, inputs, own
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Kind, Request
 from custody.policy.phases import Course
@@ -76,8 +76,8 @@ def test_evidence_is_kept_once_and_judged_again(tmp_path: Path) -> None:
     assert set(first.parts) == set(second.parts)
     assert len(first.parts) == 2
     again = list(replayed(webhook.store, DecisionSearch()))
-    assert [(made.decision.inputs_digest if made.decision else "", made.problem, made.changed) for made in again] == [
-        (first.inputs_digest, "", False), (second.inputs_digest, "", False)]
+    assert [(str(made.decision.verdict) if made.decision else "", made.problem, made.changed) for made in again] == [
+        (first.verdict, "", False), (second.verdict, "", False)]
     assert first.verdict == "allowed"
 
 
@@ -149,7 +149,7 @@ def test_values_of_secrets_are_not_kept(tmp_path: Path) -> None:
 def _kept(request: Request, answers: dict[Question, Answer], patch: list[dict[str, Any]] | None = None) -> bytes:
     decision = msgspec.structs.replace(
         decide(request, {}, PolicySet([]), Context(now=NOW), answers=answers), patch=patch or [])
-    return divided(request, {}, "sha256:0", Context(now=NOW), at=Course.ADMISSION, answers=answers, decision=decision)
+    return divided(own(request, answers, decision), {}, "sha256:0", Context(now=NOW), at=Course.ADMISSION)
 
 
 @pytest.mark.parametrize(("question", "answer"), [
@@ -249,3 +249,26 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert main(["replay"]) == 2
     assert main(["replay", "--since", "yesterday"]) == 2
     assert "expected 7d, 90m, 2026-11-29" in capsys.readouterr().err
+
+
+def test_several_processes_say_what_one_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    """In the same order, also of what comes out otherwise and of what cannot be made again."""
+    webhook = Webhook(tmp_path / ".custody")
+    reviews = [review(f"ghcr.io/app:{number}" if number % 3 else "docker.io/app", uid=f"u-{number}")
+               for number in range(450)]
+    reviews[7] = review(kind={"group": "", "version": "v1", "kind": "Secret"}, uid="u-7", object={
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}})
+    webhook.ask(*reviews)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.yaml").write_text(json.dumps(changed("spec/rules/0/validate/pattern", DOCKER)))
+    said = []
+    for jobs in ("1", "2", "3"):
+        command = ["replay", "--since", "2026-11-01", "--policy", "new.yaml", "--jobs", jobs]
+        said.append((main([*command, "-o", "json"]), main(command), capsys.readouterr()))
+    code, _, captured = said[0]
+    lines = [json.loads(line) for line in captured.out.splitlines() if line.startswith("{")]
+    assert code == 3
+    assert [line["uid"] for line in lines] == [f"u-{number}" for number in range(450)]
+    assert [line["uid"] for line in lines if line["problem"]] == ["u-7"]
+    assert said[1] == said[2] == said[0]

@@ -14,7 +14,7 @@ from custody.errors import DeniedError, MissingEvidenceError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.affected import Affected, Answer, ask
-from custody.services.contents import Format, encode
+from custody.services.documents import Format, encode
 from custody.wiring.local import advisories, inventory
 
 _SHOWN = 3

@@ -76,20 +76,33 @@ def _below(name: str, words: list[str], incomplete: str) -> list[Candidate]:
         return []
     import click
 
+    from custody.cli.defaultgroup import DefaultGroup
     from custody.cli.run import loaded
 
     command = loaded(name)
     context = click.Context(command, resilient_parsing=True)
     while isinstance(command, click.Group) and words:
-        name, *words = words
-        member = command.get_command(context, name)
-        if member is None:
+        member = command.get_command(context, words[0])
+        if member is not None:
+            words = words[1:]
+        elif isinstance(command, DefaultGroup):
+            member = command.commands[command.default]
+        else:
             return []
         command, context = member, click.Context(member, context, resilient_parsing=True)
-    if isinstance(command, click.Group) and not incomplete.startswith("-"):
+    if not isinstance(command, click.Group):
+        return _of_command(command, context, words, incomplete)
+    candidates = []
+    if not incomplete.startswith("-"):
         members = [(below, command.get_command(context, below)) for below in command.list_commands(context)]
-        return [Candidate(below, member.get_short_help_str(120)) for below, member in members if member is not None]
-    return _of_command(command, context, words, incomplete)
+        candidates = [Candidate(below, member.get_short_help_str(120)) for below, member in members
+                      if member is not None and below.startswith(incomplete)]
+    if isinstance(command, DefaultGroup):
+        member = command.commands[command.default]
+        candidates += _of_command(member, click.Context(member, context, resilient_parsing=True), words, incomplete)
+    elif incomplete.startswith("-"):
+        return _of_command(command, context, words, incomplete)
+    return candidates
 
 
 def _of_command(command: click.Command, context: click.Context, words: list[str], incomplete: str) -> list[Candidate]:

@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from custody.cli.bars import progress
 from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError
-from custody.formats.bom import Catalog
+from custody.formats.bom import Catalog, Document
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.near import near
 from custody.kit.visible import visible
 from custody.services import contents
-from custody.services.contents import Format
+from custody.services.documents import Format
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
 
@@ -30,19 +32,27 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
+_HEAD = 1 << 20
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
+_NO_FORMATS = {"template": "Go templates are not rendered; -o syft-json has every field by the names that they use",
+               "cpes": "-o syft-json has them; packages are matched by name and version, not by CPE"}
+"""What syft or Trivy write, and what does here."""
 _Said = TypeVar("_Said")
 Outputs = list[tuple[str, Path | None]]
 
 
-def outputs(given: Sequence[str], accepted: Collection[str], default: str) -> Outputs:
-    """`FORMAT` or `FORMAT=FILE`, several times; standard output once. Raises UnsupportedError, UsageError."""
+def outputs(given: Sequence[str], accepted: Collection[str], default: str,
+            shown: Collection[str] | None = None) -> Outputs:
+    """`FORMAT` or `FORMAT=FILE`, several times; standard output once. `shown` are the names that a hint lists.
+
+    Raises UnsupportedError, UsageError.
+    """
     chosen: Outputs = []
     for text in given or (default,):
         name, equals, file = text.partition("=")
         if name not in accepted:
-            raise UnsupportedError(f"-o {name}", "this format is not written", hint=near(
-                name, accepted, f"formats: {', '.join(accepted)}"))
+            raise UnsupportedError(f"-o {name}", "this format is not written", hint=_NO_FORMATS.get(name) or near(
+                name, accepted, f"formats: {', '.join(shown or accepted)}"))
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
         if equals:
@@ -154,6 +164,19 @@ async def _catalog_image(settings: Settings, target: str, platform: str | None) 
                                             platform)
 
 
+def names_an_sbom(target: str) -> bool:
+    """Whether it is `sbom:FILE`, or the path of a file that is an SBOM."""
+    from custody.formats import sbom
+
+    if target.startswith("sbom:"):
+        return True
+    path = Path(target)
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return sbom.recognised(stream.read(_HEAD))
+
+
 def keep(settings: Settings, catalog: Catalog, target: str) -> None:
     """In the inventory, for `custody affected`; a warning where that fails, since the work itself was done."""
     from custody.ports.inventory import Sighting
@@ -168,11 +191,26 @@ def keep(settings: Settings, catalog: Catalog, target: str) -> None:
         print(visible(f"warning: not kept for `custody affected`: {error.message}"), file=sys.stderr)
 
 
+def described(catalog: Catalog, authors: tuple[str, ...], source_name: str | None = None,
+              source_version: str | None = None, source_supplier: str | None = None) -> Catalog:
+    """With what the caller says of the document and its subject."""
+    document = catalog.document or Document(phase="" if catalog.kind == "sbom" else "post-build")
+    changes: dict[str, Any] = {}
+    if authors:
+        changes["authors"] = authors
+    if source_version is not None:
+        changes["version"] = source_version
+    if source_supplier is not None:
+        changes["supplier"] = source_supplier
+    return msgspec.structs.replace(catalog, name=source_name or catalog.name,
+                                   document=msgspec.structs.replace(document, **changes))
+
+
 def title(catalog: Catalog) -> str:
     """The image with its digest, once; a folder or file with its path; an SBOM by the name that it says."""
     if catalog.kind in ("directory", "rootfs", "file"):
         return f"{catalog.kind} {visible(catalog.name)}"
-    if not catalog.layers:
+    if catalog.kind == "sbom":
         return f"SBOM of {visible(catalog.name)}"
     return catalog.name if catalog.digest in catalog.name else f"{catalog.name}@{catalog.digest}"
 

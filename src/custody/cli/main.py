@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -25,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = [*arguments[1:], "--help"]
     from custody.cli.run import run
 
+    atexit.register(gc.freeze)  # what is left goes with the process: Python would look through all of it twice more
     return run(arguments)
 
 

@@ -51,7 +51,7 @@ _NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
 _CONTENTS = {
     **_all("-o FORMAT or -o FORMAT=FILE, several times", "--format", "-f", "--file", "--json"),
     **_all("every cataloger reads every layer; what was not read is counted and named", "--scope", "--catalogers",
-           "--select-catalogers", "--exclude", "--skip-dirs", "--skip-files", "--scanners", "--security-checks",
+           "--select-catalogers", "--skip-dirs", "--skip-files", "--scanners", "--security-checks",
            "--pkg-types", "--vuln-type", "--list-all-pkgs"),
     **_all(_LOGIN, "--username", "--password"), **_all(_AUTHORITIES, "--insecure"),
     **_all("the advisories are those of `custody db import`; nothing is downloaded", "--skip-db-update",
@@ -60,8 +60,17 @@ _CONTENTS = {
     "--cache-dir": "data_dir in custody.toml, or CUSTODY_DATA_DIR",
     "--no-progress": "-q; in a pipe there is none",
     "--exit-code": "custody scan --fail-on LEVEL ends with exit code 3 where a finding is that bad",
-    "--by-cve": "the CVE is `cve` in -o json", "--ignorefile": "findings are not set aside one by one yet",
-    "--vex": "VEX is not read yet", "--add-cpes-if-none": "packages are matched by name and version, not by CPE",
+    "--by-cve": "the CVE is `cve` in -o json",
+    "--ignore-policy": "policies are `custody check IMAGE --policy FILE`'s; --ignorefile FILE sets findings aside",
+    "--show-suppressed": "-o json has them as `ignored`, with by whom and why",
+    "--add-cpes-if-none": "packages are matched by name and version, not by CPE",
+}
+_SBOM = {
+    **_all("Go templates are not rendered; -o syft-json has every field by the names that they use",
+           "--template"),
+    "--base-path": "rootfs:PATH is an unpacked image", "--from": "oci:DIR, archive:FILE, dir:PATH: the target says it",
+    "--name": "--source-name NAME", "--version": "--source-version VERSION", "--supplier": "--source-supplier NAME",
+    "--enrich": "nothing is asked on line while an image is read",
 }
 _REGO = {
     **_all("name the folder; bundles are not read", "-b", "--bundle"),
@@ -90,7 +99,8 @@ _FLAGS: dict[str, dict[str, str]] = {
         **_SIGNING, "--new-bundle-format": "--format bundle is the default, --format legacy what =false was",
         **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
     "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING, "verify": {**_VERIFYING, **_NAMED},
-    "verify-attestation": {**_VERIFYING, **_NAMED}, "sbom": _CONTENTS, "scan": _CONTENTS, "check": _CHECKING,
+    "verify-attestation": {**_VERIFYING, **_NAMED},
+    "sbom list": {**_CONTENTS, **_SBOM}, "scan": _CONTENTS, "check": _CHECKING,
     "rego eval": {
         **_REGO, "--import": "--package PATH",
         "--profile": "--explain full says what was evaluated, --coverage which lines"},
@@ -113,7 +123,7 @@ _COMMANDS = {
     **_all("folders are not scanned yet; a target is an image, oci:DIR, archive:FILE or sbom:FILE",
            "fs", "filesystem", "rootfs", "repo", "repository", "scan fs", "scan repo", "scan dir"),
     "scan sbom": "custody scan sbom:FILE", "packages": "custody sbom TARGET", "config": "custody check FILE",
-    "convert": "custody sbom -o FORMAT=FILE, several times",
+    "convert": "custody sbom convert FILE -o FORMAT",
     "db download": "custody db update", "db check": "custody db status", "db delete": "custody db remove SOURCE",
     "db providers": "custody db status",
     **_all("custody policy apply POLICY --resource FILE", "apply"), **_all("custody policy test DIR", "test"),

@@ -114,11 +114,12 @@ def command(paths: tuple[str, ...], **options: Any) -> int:
         raise UnsupportedError(remote, "nothing is fetched from git or the web", hint=_CLONE)
     _check(paths, options)
     standard_input = sys.stdin.buffer.read() if "-" in (*paths, *_several(options["resource"])) else None
-    inputs = _inputs(paths, options, standard_input)
-    now = system_clock()
-    runs: list[Applied] = []  # asyncio writes out what a coroutine returns when it ends: all of a long run
-    asyncio.run(_run(inputs, options, now, runs))
-    return _conclude(runs[0], options, now)
+    with _rarely_collected():
+        inputs = _inputs(paths, options, standard_input)
+        now = system_clock()
+        runs: list[Applied] = []  # asyncio writes out what a coroutine returns when it ends: all of a long run
+        asyncio.run(_run(inputs, options, now, runs))
+        return _conclude(runs[0], options, now)
 
 
 def _check(paths: Sequence[str], options: dict[str, Any]) -> None:
@@ -207,14 +208,14 @@ async def _run(inputs: Inputs, options: dict[str, Any], now: datetime, runs: lis
         excepted = f" with {applied.loaded.exceptions} exception(s)" if applied.loaded.exceptions else ""
         click.echo(f"\nApplying {applied.rules} policy rule(s) to {count_of} resource(s){excepted}...")
     async with others(configured, registry=options["registry"], cluster=options["cluster"]) as beside:
-        with progress("applying policies") as tell, _rarely_collected():
+        with progress("applying policies") as tell:
             await applying.apply(applied, inputs, beside, now, go_on=options["go_on"], progress=tell)
     runs.append(applied)
 
 
 @contextmanager
 def _rarely_collected() -> Iterator[None]:
-    """What is said of many resources stays until the end, and looking for circles in it takes a sixth of the time."""
+    """Resources and what is said of them stay until the end: looking for circles in them takes a sixth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(200_000, 50, 100)
     try:

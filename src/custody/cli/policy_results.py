@@ -16,7 +16,7 @@ import msgspec
 from custody import __version__
 from custody.cli.grid import grid
 from custody.errors import UsageError
-from custody.formats import junit, sarif, yaml
+from custody.formats import sarif, yaml
 from custody.formats.policyreport import Result
 from custody.kit.visible import visible
 from custody.policy.model import Outcome
@@ -171,6 +171,8 @@ def _apart(applied: Applied, form: str, *, audit_warn: bool, detailed: bool, now
     if form == "sarif":
         click.echo(json.dumps(sarif.document(results, "custody", __version__), indent=2, ensure_ascii=False))
         return
+    from custody.formats import junit
+
     suites: dict[str, list[junit.Case]] = {}
     for made in results:
         name = "/".join(filter(None, (made.subjects[0].api_version, made.subjects[0].kind, made.subjects[0].namespace,

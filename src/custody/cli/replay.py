@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from custody.policy.record import replay
 from custody.ports.decisions import DecisionSearch
 from custody.ports.lookup import Answer, Question
 from custody.services.decisions import Ask, Replayed, Tally, reason_of, replayed
+from custody.services.replaying import replayed_together
 from custody.wiring import cluster_lookup
 from custody.wiring.local import decisions
 
@@ -41,10 +44,12 @@ _STEP = 1.0  # seconds between two lines of progress
               help="Ask this API server what --policy asks and nobody asked then; what rests on such an answer, of the "
                    "cluster as it is now, is marked.")
 @decision_search.options
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Processes that make kept decisions again; "
+              "default: as many as processors. With --kubeconfig one, so that each question is asked once.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets of kept decisions; json is one object for each that changes.")
-def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Path | None, output: str,
-            **chosen: Any) -> None:
+def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Path | None, jobs: int | None,
+            output: str, **chosen: Any) -> None:
     """Decide requests again, without a network: recorded ones, or those that the webhook kept.
 
     RECORD is a file of `check --record` or `explain --record`, or the folder that they were given. Exit 3 where one is
@@ -67,7 +72,7 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Pat
         _records(records, instead)
     else:
         with _asking(kubeconfig) as ask:
-            _kept(search, instead, output, ask)
+            _kept(search, instead, output, ask, jobs or os.cpu_count() or 1)
 
 
 @contextlib.contextmanager
@@ -117,11 +122,14 @@ def _files(record: str) -> list[str]:
     return files
 
 
-def _kept(search: DecisionSearch, instead: PolicySet | None, output: str, ask: Ask | None) -> None:
+def _kept(search: DecisionSearch, instead: PolicySet | None, output: str, ask: Ask | None, jobs: int) -> None:
     tally, total, told = Tally(), 0, time.monotonic()
     shows = sys.stderr.isatty()
-    with closing(decisions(settings())) as store:
-        for repeated in replayed(store, search, instead, ask):
+    configured = settings()
+    with closing(decisions(configured)) as store:
+        made = replayed(store, search, instead, ask) if ask is not None else replayed_together(
+            jobs, store, partial(decisions, configured), search, instead)
+        for repeated in made:
             tally.add(repeated)
             total += 1
             if output == "json" and (repeated.changed or repeated.problem):

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from custody.cli import deadline, peers
+from custody.cli.groups import Group
 from custody.cli.streams import Words
 from custody.cli.table import COMMANDS, NETWORK, SERVICES, help_text
 from custody.errors import CustodyError, UsageError, of_language
@@ -84,9 +85,10 @@ def _custody(ctx: click.Context, offline: bool | None, config: Path | None, quie
 def _share(command: click.Command, *, network: bool) -> None:
     """Give a command, and those below it, the options that all have; -q only where that means nothing else."""
     if isinstance(command, click.Group):
+        if isinstance(command, Group):
+            command.share = lambda below: _share_below(below, network=network)
         for below in command.commands.values():
-            below.short_help = below.short_help or _sentence(below.help or "")  # click would cut it at the line's end
-            _share(below, network=network)
+            _share_below(below, network=network)
         return
     taken = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
     if "--quiet" not in taken:
@@ -96,6 +98,11 @@ def _share(command: click.Command, *, network: bool) -> None:
                                            help="Of what standard error gets, only warnings and errors."))
     if network and "--timeout" not in taken:
         command.params.append(deadline.option())
+
+
+def _share_below(command: click.Command, *, network: bool) -> None:
+    command.short_help = command.short_help or _sentence(command.help or "")  # click would cut it at the line's end
+    _share(command, network=network)
 
 
 def _sentence(text: str) -> str:
@@ -219,7 +226,7 @@ def _command(arguments: list[str]) -> str:
         if isinstance(command, _Commands):
             command = loaded(word) if word in COMMANDS else command
         elif isinstance(command, click.Group):
-            command = command.commands.get(word)
+            command = command.get_command(click.Context(command), word)
         else:
             break
         if command is None:

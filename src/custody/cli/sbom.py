@@ -1,4 +1,4 @@
-"""`custody sbom TARGET`: what is in an image or a folder."""
+"""`custody sbom TARGET`: what is in an image or a folder; and what is done with SBOMs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from datetime import datetime
 
 import click
 
-from custody.cli import contents
+from custody.cli import contents, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
+from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
 from custody.errors import UnsupportedError
 from custody.formats.bom import Catalog
 from custody.kit.visible import visible
-from custody.services.contents import SBOMS, Format, encode
+from custody.services.documents import SBOMS, SPELLINGS, Format, encode
 
 
 def _table(catalog: Catalog, _now: datetime) -> bytes:
@@ -20,29 +21,51 @@ def _table(catalog: Catalog, _now: datetime) -> bytes:
     return encode(contents.columns([("NAME", "VERSION", "TYPE"), *rows]))
 
 
-_FORMATS = {"table": Format(_table), **SBOMS}
+_FORMATS = {"table": Format(_table), **SPELLINGS}
+_SHOWN = ("table", *SBOMS)
 
 
-@click.command("sbom")
+@click.group("sbom", cls=DefaultGroup)
+def command() -> None:
+    """List the packages in a TARGET, `custody sbom TARGET`; convert, score, compare, diff and merge SBOMs.
+
+    The options of `custody sbom TARGET` are those of `custody sbom list`.
+    """
+
+
+@command.command("list")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
-              shell_complete=contents.complete(_FORMATS),
-              help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
+              shell_complete=contents.complete(_SHOWN),
+              help=f"One of {', '.join(_SHOWN)}; repeatable, one of them without a FILE. CycloneDX is 1.6, or "
+                   "cyclonedx-json@1.4, @1.5, @1.7. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 @click.option("--keep", is_flag=True, help="Keep what is in the image, for `custody affected`, as `scan` does.")
+@click.option("--source-name", metavar="NAME", help="What documents call the target.")
+@click.option("--source-version", metavar="VERSION", help="Its version, in place of its digest.")
+@click.option("--source-supplier", metavar="NAME", help="Who supplies it.")
+@click.option("--author", "authors", multiple=True, metavar="'NAME <MAIL>'", help="Who makes the SBOM; repeatable.")
 @contents.folder_options
-def command(target: str, chosen: tuple[str, ...], platform: str | None, keep: bool, folders: contents.Folders) -> None:
+def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, folders: contents.Folders,
+                  authors: tuple[str, ...], keep: bool, **said: str | None) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
-    files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file."""
-    plan = contents.outputs(chosen, _FORMATS, "table")
-    if target.startswith("sbom:"):
-        raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
+    files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file; sbom:FILE,
+    an SBOM."""
+    plan = contents.outputs(chosen, _FORMATS, "table", shown=_SHOWN)
     catalog = contents.open_catalog(settings(), target, platform, folders)
+    if keep and not catalog.layers:
+        raise UnsupportedError("--keep", "only images are kept")
     if keep:
         contents.keep(settings(), catalog, target)
+    catalog = contents.described(catalog, authors, **said)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())
     print(f"{visible(contents.title(catalog))}: {len(catalog.packages)} packages", file=sys.stderr)
     if not catalog.packages:
         print("warning: no package was found in it", file=sys.stderr)
     for unknown in catalog.unknowns:
-        print(visible(f"not catalogued: {unknown}, such as {unknown.examples[0]}"), file=sys.stderr)
+        example = f", such as {unknown.examples[0]}" if unknown.examples else ""
+        print(visible(f"not catalogued: {unknown}{example}"), file=sys.stderr)
+
+
+for below in (sbom_convert.command, sbom_score.command, sbom_diff.command, sbom_merge.command, sbom_compare.command):
+    command.add_command(below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import msgspec
 
@@ -57,6 +58,13 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     """What it is there for, where no place says that it is to run: `dev`, `test`, `optional`, `build`."""
     declared: bool = False
     """Lock files and manifests ask for it, and no place says that it is installed."""
+    author: str = ""
+    """Who wrote it, where that is said apart from who supplies it: an SBOM of another tool."""
+    description: str = ""
+    homepage: str = ""
+    download: str = ""
+    """Where its archive is to be had: an address, or SPDX's words for a repository."""
+    copyright: str = ""
 
     @property
     def copied(self) -> bool:
@@ -108,6 +116,51 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the uncompressed tar."""
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of the executables and shared libraries, and how many of their bytes, a package answers for."""
+
+    programs: int
+    identified: int
+    size: int
+    identified_size: int
+
+    @property
+    def share(self) -> float:
+        """Of the bytes, from 0 to 1; 1 where there is no program."""
+        return self.identified_size / self.size if self.size else 1.0
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """What an SBOM says of itself; of a catalog that no SBOM was written from yet, what is to be said there."""
+
+    format: str = ""
+    """`CycloneDX 1.6`, `SPDX-2.3`, `syft 16.1.13`."""
+    identifier: str = ""
+    """Serial number or namespace."""
+    created: str = ""
+    """RFC 3339."""
+    authors: tuple[str, ...] = ()
+    """Persons and organisations, not programs: `Ann <ann@example.org>`, `Organization: ACME (sbom@acme.example)`."""
+    tools: tuple[str, ...] = ()
+    """`syft 1.57.0`."""
+    supplier: str = ""
+    """Of what the SBOM is about."""
+    version: str = ""
+    """Of what the SBOM is about."""
+    about: str = ""
+    """What kind of thing that is, in the words of `Catalog.kind`."""
+    digest: str = ""
+    """Of what the SBOM is about, where it states one: `sha256:…`."""
+    phase: str = ""
+    """When in its life it was looked at, in CycloneDX's words: `build`, `post-build`, `operations`."""
+    complete: str = ""
+    """How complete the SBOM calls its relationships, in the format's words: `incomplete`, `unknown`, `noAssertion`."""
+    layers: tuple[str, ...] = ()
+    """Digests of the image's layers from the base up, where an SBOM lists them."""
+    unread: tuple[tuple[str, int], ...] = ()
+    """What the document has that a catalog does not keep: fields by their names in the format, and how often."""
+
+
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """All that was found in one image, or read from one SBOM."""
 
@@ -123,6 +176,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = ()
     layers: tuple[Layer, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
+    coverage: Coverage | None = None
+    """None where only an SBOM was read that does not say."""
+    unidentified: tuple[Package, ...] = ()
+    """Components of an SBOM that have no package URL: nothing can be looked up for them, and `unknowns` counts them."""
+    document: Document | None = None
 
 
 def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tuple[str | None, str]:
@@ -160,6 +218,8 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
         version = epoch + version
     if row.epoch_apart and (built := rpmheader.source(upstream)):
         upstream, upstream_version = built.name, epoch + built.version
+    if row.system and "upstream" in purl.qualifiers:  # syft's; purl-spec knows none, and it names the same package
+        purl = replace(purl, qualifiers={key: value for key, value in purl.qualifiers.items() if key != "upstream"})
     return Package(type=purl.type, name=row.full(purl.namespace, purl.name), version=version, purl=str(purl),
                    ecosystem=ecosystem, source=source or upstream or name,
                    source_version=source_version or upstream_version or version, locations=locations)

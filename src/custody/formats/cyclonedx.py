@@ -1,92 +1,46 @@
-"""CycloneDX 1.6 JSON (ECMA-424): written from a catalog, and read from any tool's 1.2 to 1.7 documents."""
+"""CycloneDX (ECMA-424): read from any tool's 1.2 to 1.7 documents, JSON or XML; `cyclonedxwriter` writes them."""
 
 from __future__ import annotations
 
-import uuid
+import re
+from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from custody.ecosystems import of_type
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import purl
-from custody.formats.bom import Catalog, Distribution, Location, Package, Unknown, from_purl, parse_unknown
-from custody.formats.licenses import is_expression, is_identifier
+from custody.formats.bom import (
+    Catalog,
+    Coverage,
+    Distribution,
+    Document,
+    Location,
+    Package,
+    Unknown,
+    from_purl,
+    parse_unknown,
+)
+from custody.formats.cyclonedxwriter import ALGORITHMS, PREFIX, write
 from custody.kit import strictjson
-from custody.kit.canonical import canonical
-from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 
+__all__ = ["read", "read_document", "write"]
+
 _MAX_COMPONENTS = 500_000
-_PREFIX = "custody:"
 _READABLE = ("1.2", "1.3", "1.4", "1.5", "1.6", "1.7")
-_ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
-
-
-def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
-    """The document as plain data; the same catalog and time give the same document, serial number included."""
-    subject = f"{catalog.kind}:{catalog.digest}"
-    packages = sorted(catalog.packages, key=lambda package: package.purl)
-    by_purl = {package.purl: _component(package) for package in packages}
-    components = []
-    for package in packages:
-        # Trivy takes a document with two kinds of distribution packages for broken: copies stand inside their holder.
-        if package.copied and package.bundled_in in by_purl:
-            by_purl[package.bundled_in].setdefault("components", []).append(by_purl[package.purl])
-        else:
-            components.append(by_purl[package.purl])
-    if catalog.distribution:
-        components.insert(0, {"bom-ref": "os", "type": "operating-system", "name": catalog.distribution.id,
-                              "version": catalog.distribution.version, "description": catalog.distribution.name})
-    known = {package.purl for package in catalog.packages}
-    dependencies = [{"ref": subject, "dependsOn": sorted(component["bom-ref"] for component in components)}]
-    dependencies += [{"ref": package.purl, "dependsOn": sorted(set(package.requires) & known)}
-                     for package in packages if package.requires]
-    document: dict[str, Any] = {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json", "bomFormat": "CycloneDX", "specVersion": "1.6",
-        "serialNumber": "", "version": 1,
-        "metadata": {
-            "timestamp": format_rfc3339(now.replace(microsecond=0)),
-            "tools": {"components": [{"type": "application", "name": "custody", "version": tool_version}]},
-            "component": {
-                "bom-ref": subject, "type": "container", "name": catalog.name, "version": catalog.digest,
-                "properties": [*({"name": _PREFIX + "layer", "value": layer.digest} for layer in catalog.layers),
-                               *({"name": _PREFIX + "unknown", "value": str(unknown)}
-                                 for unknown in catalog.unknowns)]}},
-        "components": components, "dependencies": dependencies,
-        "compositions": [{"aggregate": "incomplete" if catalog.unknowns else "unknown", "assemblies": [subject]}]}
-    document["serialNumber"] = "urn:uuid:" + str(uuid.UUID(hex=sha256(canonical(document))[7:39], version=5))
-    return document
-
-
-def _component(package: Package) -> dict[str, Any]:
-    group, name = of_type(package.type).split(package.name)
-    result: dict[str, Any] = {"bom-ref": package.purl, "type": "library", "name": name}
-    if group:
-        result["group"] = group
-    if package.version:
-        result["version"] = package.version
-    if package.supplier:
-        result["supplier"] = {"name": package.supplier}
-    if package.hashes:
-        result["hashes"] = [{"alg": _ALGORITHMS[kind], "content": value} for kind, value in package.hashes
-                            if kind in _ALGORITHMS]
-    if len(package.licenses) == 1 and not is_identifier(package.licenses[0]) and is_expression(package.licenses[0]):
-        result["licenses"] = [{"expression": package.licenses[0]}]
-    elif package.licenses:
-        result["licenses"] = [{"license": {"id" if is_identifier(name) else "name": name}} for name in package.licenses]
-    result["purl"] = package.purl
-    properties = [("source", package.source), ("sourceVersion", package.source_version), ("owner", package.owner),
-                  ("bundledIn", package.bundled_in)]
-    if any(value for _, value in properties):
-        result["properties"] = [{"name": _PREFIX + key, "value": value} for key, value in properties if value]
-    if package.locations:
-        result["evidence"] = {"occurrences": [
-            {"location": place.path, "additionalContext": f"layer {place.layer}"} if place.layer
-            else {"location": place.path} for place in package.locations]}
-    return result
+_TOP = frozenset(("$schema", "bomFormat", "specVersion", "serialNumber", "version", "metadata", "components",
+                  "dependencies", "compositions"))
+_METADATA = frozenset(("timestamp", "tools", "authors", "component", "supplier", "lifecycles"))
+_COMPONENT = frozenset(("bom-ref", "type", "name", "group", "version", "supplier", "author", "authors", "description",
+                        "scope", "hashes", "licenses", "copyright", "cpe", "purl", "externalReferences", "properties",
+                        "evidence", "components", "publisher", "manufacturer"))
+"""What is read of each; anything else is counted as unread."""
+_REFERENCES = {"website": "homepage", "distribution": "download"}
+_PROPERTIES = (PREFIX, "syft:", "aquasecurity:trivy:")
+_COVERAGE = re.compile(r"([0-9]{1,12}) of ([0-9]{1,12}) programs, ([0-9]{1,18}) of ([0-9]{1,18}) bytes\Z")
+_SCOPES = {"excluded": "dev", "optional": "optional"}
 
 
 def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
@@ -95,11 +49,17 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
     the build or for tests. Raises MalformedError, UnsupportedError.
     """
     document = strictjson.loads(data, where)
+    return read_document(document, sha256(data), where, excluded=excluded)
+
+
+def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
+    """As `read`, of the plain data of a JSON document, or of an XML document in its shape."""
     if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
         raise MalformedError(where, got="something else", expected='a CycloneDX document, with "bomFormat"')
     if document.get("specVersion") not in _READABLE:
         raise UnsupportedError(f"{where}: specVersion", f"{document.get('specVersion')!r} is not one of {_READABLE}")
-    subject = _object(_object(document, "metadata"), "component")
+    metadata = _object(document, "metadata")
+    subject = _object(metadata, "component")
     components = list(_flat(document.get("components"), f"{where}: components", excluded))
     system = next((component for component in components if component.get("type") == "operating-system"), None)
     distribution = None
@@ -111,27 +71,107 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
     spelled = {component["bom-ref"]: _canonical(component["purl"]) for component in components
                if isinstance(component.get("bom-ref"), str) and isinstance(component.get("purl"), str)}
     packages: dict[str, Package] = {}
-    without = []
+    unidentified: list[Package] = []
+    unread = Counter(f"{key}" for key in document.keys() - _TOP)
+    unread.update(f"metadata.{key}" for key in metadata.keys() - _METADATA)
     for component in components:
+        kind = component.get("type")
+        _count(component, unread)
         try:
             package = _package(component, distribution, edges, spelled) if component.get("purl") else None
         except CustodyError:
             package = None
-        if package is None and component.get("type") not in ("operating-system", "file"):
-            without.append(_text(component, "name"))
-        elif package is not None and package.purl not in packages:
-            packages[package.purl] = package
+        if package is not None:
+            if package.purl not in packages:
+                packages[package.purl] = package
+        elif kind == "file":
+            unread["components[] of type file"] += 1
+        elif kind != "operating-system":
+            unidentified.append(_unidentified(component))
     unknowns = [unknown for stated in _list(subject, "properties") if isinstance(stated, dict)
-                and stated.get("name") == _PREFIX + "unknown" and (unknown := parse_unknown(_text(stated, "value")))]
-    if without:
-        unknowns.append(Unknown(kind="component without a package URL", count=len(without),
-                                examples=tuple(without[:3])))
+                and stated.get("name") == PREFIX + "unknown" and (unknown := parse_unknown(_text(stated, "value")))]
+    if unidentified:
+        unknowns = [unknown for unknown in unknowns if unknown.kind != _WITHOUT]
+        unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),
+                                examples=tuple(package.name for package in unidentified[:3])))
     incomplete = sum(isinstance(composition, dict) and str(composition.get("aggregate")).startswith("incomplete")
                      for composition in _list(document, "compositions"))
     if incomplete and not unknowns:  # another tool's: it does not say of what there is more
         unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=incomplete))
-    return Catalog(name=_text(subject, "name") or where, digest=sha256(data), kind="sbom", distribution=distribution,
-                   packages=tuple(packages.values()), unknowns=tuple(unknowns))
+    stated = (_coverage(_text(entry, "value")) for entry in _list(subject, "properties")
+              if isinstance(entry, dict) and entry.get("name") == PREFIX + "coverage")
+    coverage = next(filter(None, stated), None)
+    origin = next((_text(entry, "url") for entry in _list(subject, "externalReferences")
+                   if isinstance(entry, dict) and entry.get("type") == "vcs"), "")
+    return Catalog(name=_text(subject, "name") or where, origin=origin, coverage=coverage,
+                   digest=digest, kind="sbom", distribution=distribution,
+                   packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
+                   document=_document(document, metadata, subject, unread))
+
+
+_WITHOUT = "component without a package URL"
+
+
+def _coverage(text: str) -> Coverage | None:
+    match = _COVERAGE.match(text)
+    return Coverage(identified=int(match[1]), programs=int(match[2]), identified_size=int(match[3]),
+                    size=int(match[4])) if match else None
+
+
+def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[str, Any],
+              unread: Counter[str]) -> Document:
+    tools: list[Any] = _list(metadata, "tools")
+    if isinstance(metadata.get("tools"), dict):
+        tools = [*_list(metadata["tools"], "components"), *_list(metadata["tools"], "services")]
+    supplier = _object(subject, "supplier") or _object(metadata, "supplier")
+    phases = [_text(phase, "phase") for phase in _list(metadata, "lifecycles") if isinstance(phase, dict)]
+    return Document(
+        format=f"CycloneDX {document['specVersion']}", identifier=_text(document, "serialNumber"),
+        created=_text(metadata, "timestamp"), supplier=_text(supplier, "name"), version=_text(subject, "version"),
+        authors=tuple(name for author in _list(metadata, "authors") if isinstance(author, dict)
+                      and (name := _person(author))),
+        tools=tuple(f"{_text(tool, 'name')} {_text(tool, 'version')}".strip() for tool in tools
+                    if isinstance(tool, dict) and _text(tool, "name")),
+        layers=tuple(_text(entry, "value") for entry in _list(subject, "properties")
+                     if isinstance(entry, dict) and entry.get("name") == PREFIX + "layer"),
+        complete=", ".join(dict.fromkeys(_text(entry, "aggregate") for entry in _list(document, "compositions")
+                                         if isinstance(entry, dict) and entry.get("aggregate"))),
+        about={"container": "container", "file": "directory"}.get(_text(subject, "type"), ""),
+        digest=next((f"{kind}:{_text(entry, 'content')}" for entry in _list(subject, "hashes")
+                     if isinstance(entry, dict) for kind, spelling in ALGORITHMS.items()
+                     if spelling == entry.get("alg")), ""),
+        phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
+
+
+def _person(entry: dict[str, Any]) -> str:
+    name, mail = _text(entry, "name"), _text(entry, "email")
+    return f"{name} <{mail}>" if name and mail else name or mail
+
+
+def _organization(entry: dict[str, Any]) -> str:
+    contacts = [_text(contact, "email") for contact in _list(entry, "contact") if isinstance(contact, dict)]
+    return _person({"name": entry.get("name"), "email": next(filter(None, contacts), None)})
+
+
+def _count(component: dict[str, Any], unread: Counter[str]) -> None:
+    """What of a component a catalog does not keep."""
+    for key in component.keys() - _COMPONENT:
+        unread[f"components[].{key}"] += 1
+    for entry in _list(component, "externalReferences"):
+        if isinstance(entry, dict) and _text(entry, "type") not in _REFERENCES:
+            unread[f"components[].externalReferences of type {_text(entry, 'type')}"] += 1
+    for entry in _list(component, "properties"):
+        if isinstance(entry, dict) and not _text(entry, "name").startswith(_PROPERTIES):
+            unread[f"components[].properties {_text(entry, 'name')}"] += 1
+    if component.get("type") not in ("library", "operating-system", "file"):
+        unread[f"components[].type {_text(component, 'type')}"] += 1
+
+
+def _unidentified(component: dict[str, Any]) -> Package:
+    group, name = _text(component, "group"), _text(component, "name")
+    return msgspec.structs.replace(
+        _described(Package(type="", name=f"{group}/{name}" if group else name, version=_text(component, "version"),
+                           purl=""), component, {}), requires=())
 
 
 def _canonical(text: str) -> str:
@@ -160,25 +200,54 @@ def _package(component: dict[str, Any], distribution: Distribution | None, edges
                   if isinstance(entry, dict)}
     package = from_purl(
         component.get("purl"), distribution, version=_text(component, "version"),
-        source=properties.get(_PREFIX + "source") or properties.get("aquasecurity:trivy:SrcName") or "",
-        source_version=properties.get(_PREFIX + "sourceVersion") or _trivy_version(properties))
+        source=properties.get(PREFIX + "source") or properties.get("aquasecurity:trivy:SrcName") or "",
+        source_version=properties.get(PREFIX + "sourceVersion") or _trivy_version(properties))
+    requires = (spelled.get(ref) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str))
+    return _described(msgspec.structs.replace(
+        package, requires=tuple(ref for ref in requires if ref), owner=properties.get(PREFIX + "owner", ""),
+        bundled_in=properties.get(PREFIX + "bundledIn", ""), declared=properties.get(PREFIX + "declared") == "true"),
+        component, properties)
+
+
+def _described(package: Package, component: dict[str, Any], properties: dict[str, str]) -> Package:
+    """What is said of a component beside its package URL."""
     licenses = []
     for entry in _list(component, "licenses"):
         if isinstance(entry, dict):
             license_ = _object(entry, "license")
             licenses.append(entry.get("expression") or license_.get("id") or license_.get("name") or "")
-    evidence = _object(component, "evidence")
-    places = tuple(Location(_text(entry, "location"), _text(entry, "additionalContext").removeprefix("layer "))
-                   for entry in _list(evidence, "occurrences") if isinstance(entry, dict))
-    supplier = _object(component, "supplier")
+    supplier = _organization(_object(component, "supplier")) or _organization(_object(component, "manufacturer"))
     hashes = tuple((kind, _text(entry, "content")) for entry in _list(component, "hashes") if isinstance(entry, dict)
-                   for kind, spelling in _ALGORITHMS.items() if spelling == entry.get("alg"))
-    requires = (spelled.get(ref) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str))
+                   for kind, spelling in ALGORITHMS.items() if spelling == entry.get("alg"))
+    addresses = {_REFERENCES[kind]: _text(entry, "url") for entry in _list(component, "externalReferences")
+                 if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in _REFERENCES}
+    authors = [_person(entry) for entry in _list(component, "authors") if isinstance(entry, dict)]
+    cpes = [_text(component, "cpe"), *(_text(entry, "value") for entry in _list(component, "properties")
+                                       if isinstance(entry, dict) and entry.get("name") == "syft:cpe23")]
     return msgspec.structs.replace(
-        package, supplier=_text(supplier, "name"), hashes=hashes, locations=places,
+        package, supplier=supplier or _text(component, "publisher"), hashes=hashes,
+        locations=_places(component, properties),
         licenses=tuple(text for text in licenses if isinstance(text, str) and text),
-        requires=tuple(ref for ref in requires if ref), owner=properties.get(_PREFIX + "owner", ""),
-        bundled_in=properties.get(_PREFIX + "bundledIn", ""))
+        author=", ".join(filter(None, authors)) or _text(component, "author"), cpes=tuple(filter(None, cpes)),
+        description=_text(component, "description"), copyright=_text(component, "copyright"),
+        homepage=addresses.get("homepage", ""), download=addresses.get("download", ""),
+        scope=properties.get(PREFIX + "scope") or _SCOPES.get(_text(component, "scope"), ""))
+
+
+def _places(component: dict[str, Any], properties: dict[str, str]) -> tuple[Location, ...]:
+    places = []
+    number = 0
+    while path := properties.get(f"syft:location:{number}:path"):
+        places.append(Location(path.lstrip("/"), properties.get(f"syft:location:{number}:layerID", "")))
+        number += 1
+    if places:
+        return tuple(places)
+    for entry in _list(_object(component, "evidence"), "occurrences"):
+        if isinstance(entry, dict):
+            context = dict(line.partition(" ")[::2] for line in _text(entry, "additionalContext").splitlines())
+            places.append(Location(_text(entry, "location"), context.get("layer", ""), context.get("within", ""),
+                                   context.get("evidence", "")))
+    return tuple(places)
 
 
 def _trivy_version(properties: dict[str, str]) -> str:

@@ -1,22 +1,80 @@
-"""SBOMs of all formats that are read, recognised by content."""
+"""SBOMs of all formats that are read, recognised by content; in-toto statements and DSSE envelopes around them."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 from collections.abc import Callable
+from typing import Any
 
-from custody.formats import cyclonedx, spdx
+import msgspec
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.formats import cyclonedx, cyclonedxxml, spdx, spdx3, spdxtagvalue, syft
 from custody.formats.bom import Catalog
+from custody.kit import strictjson
+from custody.kit.digest import sha256
 
+READABLE = "CycloneDX (JSON, XML), SPDX 2 (JSON, tag-value), SPDX 3, syft JSON"
 _READERS: tuple[tuple[bytes, Callable[[bytes, str, bool], Catalog]], ...] = (
     (b'"CycloneDX"', lambda data, where, excluded: cyclonedx.read(data, where, excluded=excluded)),
-    (b'"spdxVersion"', lambda data, where, _: spdx.read(data, where)))
-"""What is in each of a format, and its reader."""
+    (b'"spdxVersion"', lambda data, where, _: spdx.read(data, where)),
+    (spdx3.MARK, lambda data, where, _: spdx3.read(data, where)),
+    (syft.MARK, lambda data, where, _: syft.read(data, where)))
+"""What is in each of a format that is JSON, and its reader."""
+_PREDICATES = ("https://cyclonedx.org/bom", "https://spdx.dev/Document", "https://spdx.dev/Document/v2.3",
+               "https://spdx.dev/Document/v3", "https://syft.dev/bom")
+_WRAPPED = 2 * 64 * 1024 * 1024
 
 
 def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog | None:
     """None where it is of no format that is read. `excluded`: as for `cyclonedx.read`.
 
+    The predicate of a statement is read, whoever signed it: its `document.format` begins with `unverified`.
     Raises MalformedError, UnsupportedError.
     """
+    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"<"):
+        return cyclonedxxml.read(data, where, excluded=excluded) if cyclonedxxml.MARK.search(data[:65536]) else None
+    if not head.startswith(b"{"):
+        return spdxtagvalue.read(data, where) if spdxtagvalue.MARK.search(data[:65536]) else None
+    if b'"payload"' in data or b'"predicate"' in data:
+        inner = _predicate(strictjson.loads(data, where, max_size=_WRAPPED), where)
+        if inner is not None:
+            catalog = read(inner, where, excluded=excluded)
+            if catalog is None or catalog.document is None:
+                return None
+            document = msgspec.structs.replace(catalog.document, format=f"unverified {catalog.document.format}")
+            return msgspec.structs.replace(catalog, digest=sha256(data), document=document)
     reader = next((reader for mark, reader in _READERS if mark in data), None)
     return None if reader is None else reader(data, where, excluded)
+
+
+def recognised(data: bytes) -> bool:
+    """Whether the beginning of a file looks like a format that is read."""
+    return any(mark in data for mark, _ in _READERS) or b'"payload"' in data or b'"predicate"' in data or bool(
+        cyclonedxxml.MARK.search(data) or spdxtagvalue.MARK.search(data))
+
+
+def _predicate(document: Any, where: str) -> bytes | None:
+    """The SBOM in a statement, an envelope or a Sigstore bundle; None where it is none of these."""
+    if not isinstance(document, dict):
+        return None
+    if isinstance(document.get("dsseEnvelope"), dict):
+        document = document["dsseEnvelope"]
+    if isinstance(document.get("payload"), str) and "payloadType" in document:
+        try:
+            payload = base64.b64decode(document["payload"], validate=True)
+        except (binascii.Error, ValueError):
+            raise MalformedError(f"{where}: payload", got=document["payload"][:40], expected="base64") from None
+        document = strictjson.loads(payload, f"{where}: payload")
+    if not isinstance(document, dict) or "predicateType" not in document:
+        return None
+    if document["predicateType"] not in _PREDICATES:
+        raise UnsupportedError(f"{where}: predicateType", f"{document['predicateType']!r} is no SBOM",
+                               hint=f"one of {', '.join(_PREDICATES)}")
+    predicate = document.get("predicate")
+    if isinstance(predicate, dict) and isinstance(predicate.get("Data"), str):  # cosign 1
+        predicate = predicate["Data"]
+    return predicate.encode() if isinstance(predicate, str) else json.dumps(predicate).encode()

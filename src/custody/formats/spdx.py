@@ -1,131 +1,58 @@
-"""SPDX 2.3 JSON (spdx.github.io/spdx-spec/v2.3): written from a catalog, and read from any tool's 2.2 and 2.3."""
+"""SPDX 2.2 and 2.3 (spdx.github.io/spdx-spec/v2.3): read from any tool's documents; `spdxwriter` writes them."""
 
 from __future__ import annotations
 
 import re
-import uuid
-from datetime import datetime
+from collections import Counter
 from typing import Any
 
 import msgspec
 
-from custody.ecosystems import of_type
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.formats.bom import Catalog, Distribution, Package, Unknown, from_purl, parse_unknown
-from custody.formats.licenses import is_expression
+from custody.formats.bom import (
+    Catalog,
+    Distribution,
+    Document,
+    Location,
+    Package,
+    Unknown,
+    from_purl,
+    parse_unknown,
+)
+from custody.formats.spdxwriter import NOT_CATALOGUED, NOTHING, SCOPES, write
 from custody.kit import strictjson
-from custody.kit.canonical import canonical
-from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
-from custody.kit.visible import visible
+
+__all__ = ["read", "read_document", "write"]
 
 _MAX_PACKAGES = 500_000
-_PLAIN = re.compile(r"[^\s;]+\Z")
 _SOURCE = re.compile(r"(?:\A|; )built package from: (\S+)(?: ([^\s;]+))?")
 _OWNER = re.compile(r"(?:\A|; )installed by (pkg:[^\s;]+)")
 _BUNDLED = re.compile(r"(?:\A|; )bundled in (pkg:[^\s;]+)")
-_NOTHING = "NOASSERTION"
-_NOT_CATALOGUED = "not catalogued: "
-
-
-def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
-    """The document as plain data; the same catalog and time give the same document, namespace included."""
-    subject = "SPDXRef-Image"
-    texts: dict[str, str] = {}
-    packages: list[dict[str, Any]] = [{
-        "SPDXID": subject, "name": catalog.name, "versionInfo": catalog.digest, "downloadLocation": _NOTHING,
-        "filesAnalyzed": False, "primaryPackagePurpose": "CONTAINER", "supplier": _NOTHING,
-        "licenseConcluded": _NOTHING, "licenseDeclared": _NOTHING, "copyrightText": _NOTHING,
-        "checksums": [{"algorithm": "SHA256", "checksumValue": catalog.digest.partition(":")[2]}]}]
-    relations = [("SPDXRef-DOCUMENT", "DESCRIBES", subject)]
-    if catalog.distribution:
-        packages.append({
-            "SPDXID": "SPDXRef-OperatingSystem", "name": catalog.distribution.id,
-            "versionInfo": catalog.distribution.version, "summary": catalog.distribution.name,
-            "downloadLocation": _NOTHING, "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING-SYSTEM",
-            "licenseConcluded": _NOTHING, "licenseDeclared": _NOTHING, "copyrightText": _NOTHING})
-        relations.append((subject, "CONTAINS", "SPDXRef-OperatingSystem"))
-    known = {package.purl for package in catalog.packages}
-    for package in sorted(catalog.packages, key=lambda package: package.purl):
-        packages.append(_package(package, texts))
-        relations.append((subject, "CONTAINS", _ref(package.purl)))
-        relations += [(_ref(package.purl), "DEPENDS_ON", _ref(needed))
-                      for needed in sorted(set(package.requires) & known)]
-    document: dict[str, Any] = {
-        "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": catalog.name,
-        "documentNamespace": "", "creationInfo": {"created": format_rfc3339(now.replace(microsecond=0)),
-                                                  "creators": [f"Tool: custody-{tool_version}"]},
-        "comment": "; ".join(f"{_NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns),
-        "packages": packages,
-        "relationships": [{"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
-                          for element, kind, related in relations]}
-    if not document["comment"]:
-        del document["comment"]
-    if texts:
-        document["hasExtractedLicensingInfos"] = [
-            {"licenseId": key, "name": text, "extractedText": text} for key, text in sorted(texts.items())]
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", catalog.name).strip("-") or "image"
-    unique = uuid.UUID(hex=sha256(canonical(document))[7:39], version=5)
-    document["documentNamespace"] = f"https://spdx.org/spdxdocs/custody/{name}-{unique}"
-    return document
-
-
-def _ref(purl: str) -> str:
-    return "SPDXRef-Package-" + sha256(purl.encode())[7:31]
-
-
-def _package(package: Package, texts: dict[str, str]) -> dict[str, Any]:
-    stated = []
-    for text in package.licenses:
-        if not is_expression(text):
-            key = "LicenseRef-" + sha256(text.encode())[7:19]
-            texts[key] = text
-            stated.append(key)
-        else:
-            stated.append(f"({text})" if len(package.licenses) > 1 and " " in text else text)
-    info = []
-    if _PLAIN.match(package.source) and _PLAIN.match(package.source_version or "-") and (
-            package.source, package.source_version) != (package.name, package.version):
-        info.append(f"built package from: {package.source} {package.source_version}".strip())
-    if package.owner:
-        info.append(f"installed by {package.owner}")
-    if package.bundled_in:
-        info.append(f"bundled in {package.bundled_in}")
-    # A path that says "; installed by …" must not be read as if custody had said so.
-    info += [f"found in {visible(place.path).replace(';', chr(92) + 'x3b')}"
-             + (f" of layer {place.layer}" if place.layer else "")
-             for place in package.locations[:10]]
-    result: dict[str, Any] = {
-        "SPDXID": _ref(package.purl), "name": package.name, "downloadLocation": _NOTHING, "filesAnalyzed": False,
-        "primaryPackagePurpose": "LIBRARY", "copyrightText": _NOTHING, "licenseConcluded": _NOTHING,
-        "licenseDeclared": " AND ".join(stated) or _NOTHING,
-        "supplier": _supplier(package),
-        # Trivy takes a document with two kinds of distribution packages for broken; it does not look at OTHER.
-        "externalRefs": [{"referenceCategory": "OTHER" if package.copied else "PACKAGE-MANAGER",
-                          "referenceType": "purl", "referenceLocator": package.purl}]}
-    if package.version:
-        result["versionInfo"] = package.version
-    if info:
-        result["sourceInfo"] = "; ".join(info)
-    if package.hashes:
-        result["checksums"] = [{"algorithm": kind.upper(), "checksumValue": value} for kind, value in package.hashes]
-    return result
-
-
-def _supplier(package: Package) -> str:
-    if not package.supplier:
-        return _NOTHING
-    name, angle, email = package.supplier.partition("<")
-    kind = "Organization" if of_type(package.type).system else "Person"
-    email = email.strip("<> ")
-    return f"{kind}: {name.strip() or email}" + (f" ({email})" if angle and name.strip() else "")
+_PLACE = re.compile(r"(?:\A|; )found in ([^;]+?)(?: of layer ([^\s;]+))?(?=;|\Z)")
+_CREATOR = re.compile(r"(Tool|Person|Organization): (.*)\Z", re.DOTALL)
+_TOP = frozenset(("spdxVersion", "dataLicense", "SPDXID", "name", "documentNamespace", "creationInfo", "comment",
+                  "packages", "relationships", "hasExtractedLicensingInfos", "documentDescribes"))
+_PACKAGE = frozenset(("SPDXID", "name", "downloadLocation", "filesAnalyzed", "primaryPackagePurpose", "copyrightText",
+                      "licenseConcluded", "licenseDeclared", "supplier", "originator", "versionInfo", "externalRefs",
+                      "sourceInfo", "comment", "checksums", "homepage", "description", "summary"))
+"""What is read of each; anything else is counted as unread."""
+_PLAIN_RELATIONS = frozenset(("DESCRIBES", "DESCRIBED_BY", "CONTAINS", "CONTAINED_BY"))
+_SYSTEM = ("OPERATING_SYSTEM", "OPERATING-SYSTEM")
+"""In JSON, and in tag-value and in what tools before 2.3's schema wrote."""
+_ABOUT = {"CONTAINER": "container", "SOURCE": "directory", "FILE": "file", "ARCHIVE": "rootfs"}
+_WITHOUT = "package without a package URL"
 
 
 def read(data: bytes, where: str = "SBOM") -> Catalog:
     """The packages that have a package URL; those without one, and what custody said that it did not catalogue, are
     counted. Raises MalformedError, UnsupportedError.
     """
-    document = strictjson.loads(data, where)
+    return read_document(strictjson.loads(data, where), sha256(data), where)
+
+
+def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
+    """As `read`, of the plain data of a JSON document, or of a tag-value document in its shape."""
     if not isinstance(document, dict) or not isinstance(document.get("spdxVersion"), str):
         raise MalformedError(where, got="something else", expected='an SPDX document, with "spdxVersion"')
     if document["spdxVersion"] not in ("SPDX-2.2", "SPDX-2.3"):
@@ -133,57 +60,161 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
     entries = document.get("packages") or []
     if not isinstance(entries, list) or len(entries) > _MAX_PACKAGES or not all(isinstance(e, dict) for e in entries):
         raise MalformedError(f"{where}: packages", got=entries, expected=f"a list of at most {_MAX_PACKAGES} packages")
-    system = next((e for e in entries if e.get("primaryPackagePurpose") == "OPERATING-SYSTEM"), None)
+    system = next((e for e in entries if e.get("primaryPackagePurpose") in _SYSTEM), None)
     distribution = system and Distribution(id=str(system.get("name", "")), version=str(system.get("versionInfo", "")),
                                            name=str(system.get("summary") or system.get("name", "")))
+    extracted = {str(entry.get("licenseId")): str(entry.get("name") or entry.get("extractedText") or "")
+                 for entry in _list(document, "hasExtractedLicensingInfos") if isinstance(entry, dict)}
+    extracted = {key: text for key, text in extracted.items() if text not in ("", NOTHING)}
+    unread = Counter(document.keys() - _TOP)
+    roots = _described(document)
+    subject: dict[str, Any] = {}
     packages: dict[str, Package] = {}
     ids: dict[str, str] = {}
-    without = []
+    unidentified = []
     for entry in entries:
+        unread.update(f"packages[].{key}" for key in entry.keys() - _PACKAGE)
+        if entry.get("licenseConcluded") not in (None, "", "NONE", NOTHING, entry.get("licenseDeclared")):
+            unread["packages[].licenseConcluded"] += 1
         try:
-            package = _read_package(entry, distribution)
+            package = _read_package(entry, distribution, extracted, unread)
         except CustodyError:
             package = None
         if package is not None:
             packages.setdefault(package.purl, package)
             ids[str(entry.get("SPDXID"))] = package.purl
-        elif entry.get("primaryPackagePurpose") not in ("OPERATING-SYSTEM", "CONTAINER"):
-            without.append(str(entry.get("name", "")))
-    edges: dict[str, set[str]] = {}
-    for relation in _list(document, "relationships"):
-        if isinstance(relation, dict):
-            element, related = (ids.get(str(relation.get(key))) for key in ("spdxElementId", "relatedSpdxElement"))
-            if element and related and relation.get("relationshipType") == "DEPENDS_ON":
-                edges.setdefault(element, set()).add(related)
-            elif element and related and relation.get("relationshipType") == "DEPENDENCY_OF":
-                edges.setdefault(related, set()).add(element)
-    unknowns = [unknown for part in str(document.get("comment", "")).split("; ") if part.startswith(_NOT_CATALOGUED)
-                and (unknown := parse_unknown(part.removeprefix(_NOT_CATALOGUED)))]
-    if without:
-        unknowns.append(Unknown(kind="package without a package URL", count=len(without), examples=tuple(without[:3])))
+        elif entry.get("primaryPackagePurpose") == "CONTAINER" or (
+                str(entry.get("SPDXID")) in roots and len(roots) == 1 and len(entries) > 1):
+            subject = subject or entry
+        elif entry is not system:
+            unidentified.append(_without(entry, extracted))
+    packages = _related(document, packages, ids, str(subject.get("SPDXID")), unread)
+    unknowns = [unknown for part in str(document.get("comment", "")).split("; ") if part.startswith(NOT_CATALOGUED)
+                and (unknown := parse_unknown(part.removeprefix(NOT_CATALOGUED)))]
+    if unidentified:
+        unknowns = [unknown for unknown in unknowns if unknown.kind != _WITHOUT]
+        unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),
+                                examples=tuple(package.name for package in unidentified[:3])))
     return Catalog(
-        name=str(document.get("name") or where), digest=sha256(data), kind="sbom", distribution=distribution,
-        packages=tuple(msgspec.structs.replace(package, requires=tuple(sorted(edges.get(package.purl, ()))))
-                       for package in packages.values()),
-        unknowns=tuple(unknowns))
+        name=str(document.get("name") or where), origin=_said(subject.get("downloadLocation")),
+        digest=digest, kind="sbom", distribution=distribution,
+        packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
+        document=_document(document, subject, unread))
 
 
-def _read_package(entry: dict[str, Any], distribution: Distribution | None) -> Package | None:
+def _described(document: dict[str, Any]) -> set[str]:
+    """What the document is about."""
+    described = {str(ref) for ref in _list(document, "documentDescribes")}
+    for relation in _list(document, "relationships"):
+        if isinstance(relation, dict) and relation.get("relationshipType") == "DESCRIBES" and (
+                relation.get("spdxElementId") == document.get("SPDXID")):
+            described.add(str(relation.get("relatedSpdxElement")))
+    return described
+
+
+def _related(document: dict[str, Any], packages: dict[str, Package], ids: dict[str, str], subject: str,
+             unread: Counter[str]) -> dict[str, Package]:
+    """The packages with what relationships say of them."""
+    edges: dict[str, set[str]] = {}
+    owners: dict[str, str] = {}
+    scopes: dict[str, str] = {}
+    by_kind = {kind: scope for scope, kind in SCOPES.items()}
+    for relation in _list(document, "relationships"):
+        if not isinstance(relation, dict):
+            continue
+        kind = str(relation.get("relationshipType"))
+        element, related = (ids.get(str(relation.get(key))) for key in ("spdxElementId", "relatedSpdxElement"))
+        if element and related and kind == "DEPENDS_ON":
+            edges.setdefault(element, set()).add(related)
+        elif element and related and kind == "DEPENDENCY_OF":
+            edges.setdefault(related, set()).add(element)
+        elif element and related and kind == "OTHER" and (
+                str(relation.get("comment", "")).startswith("ownership-by-file-overlap")):
+            owners[related] = element
+        elif element and kind in by_kind and (related or relation.get("relatedSpdxElement") == subject):
+            scopes[element] = by_kind[kind]
+            if related:
+                edges.setdefault(related, set()).add(element)
+        elif kind not in _PLAIN_RELATIONS:
+            unread[f"relationships[] {kind}"] += 1
+    return {purl: msgspec.structs.replace(
+        package, requires=tuple(sorted(edges.get(purl, ()))), scope=scopes.get(purl, ""),
+        owner=package.owner or owners.get(purl, "")) for purl, package in packages.items()}
+
+
+def _document(document: dict[str, Any], subject: dict[str, Any], unread: Counter[str]) -> Document:
+    info = document.get("creationInfo")
+    info = info if isinstance(info, dict) else {}
+    made = [match for creator in _list(info, "creators") if (match := _CREATOR.match(str(creator)))]
+    return Document(
+        format=str(document["spdxVersion"]), identifier=str(document.get("documentNamespace", "")),
+        created=str(info.get("created", "")), tools=tuple(
+            " ".join(match[2].rpartition("-")[::2]).strip() for match in made if match[1] == "Tool"),
+        authors=tuple(match[0] for match in made if match[1] != "Tool"), version=str(subject.get("versionInfo", "")),
+        about=_ABOUT.get(str(subject.get("primaryPackagePurpose")), ""), digest=next((
+            f"{str(entry.get('algorithm')).lower().replace('-', '')}:{entry.get('checksumValue')}"
+            for entry in _list(subject, "checksums") if isinstance(entry, dict)), ""),
+        supplier=_agent(subject.get("supplier")), unread=tuple(sorted(unread.items())))
+
+
+def _read_package(entry: dict[str, Any], distribution: Distribution | None, extracted: dict[str, str],
+                  unread: Counter[str]) -> Package | None:
     refs = [ref for ref in _list(entry, "externalRefs")
             if isinstance(ref, dict) and ref.get("referenceType") == "purl"]
     if not refs:
         return None
     if entry.get("primaryPackagePurpose") == "CONTAINER":
         return None
-    info = str(entry.get("sourceInfo", ""))
+    info = "; ".join(filter(None, (str(entry.get("sourceInfo", "")), str(entry.get("comment", "")))))
     source, owner, bundle = _SOURCE.search(info), _OWNER.search(info), _BUNDLED.search(info)
     package = from_purl(refs[0].get("referenceLocator"), distribution, version=str(entry.get("versionInfo", "")),
-                        source=source[1] if source else "", source_version=(source[2] or "") if source else "")
+                        source=source[1] if source else "", source_version=(source[2] or "") if source else "",
+                        locations=tuple(Location(path, layer or "") for path, layer in _PLACE.findall(info)))
+    for ref in _list(entry, "externalRefs"):
+        if isinstance(ref, dict) and ref.get("referenceType") not in ("purl", "cpe23Type"):
+            unread[f"packages[].externalRefs {ref.get('referenceType')}"] += 1
+    return _detailed(msgspec.structs.replace(
+        package, owner=owner[1] if owner else "", bundled_in=bundle[1] if bundle else ""), entry, extracted)
+
+
+def _without(entry: dict[str, Any], extracted: dict[str, str]) -> Package:
+    return _detailed(Package(type="", name=str(entry.get("name", "")), version=str(entry.get("versionInfo", "")),
+                             purl=""), entry, extracted)
+
+
+def _detailed(package: Package, entry: dict[str, Any], extracted: dict[str, str]) -> Package:
+    """What is said of a package beside its package URL."""
     license_ = entry.get("licenseDeclared")
+    licenses: tuple[str, ...] = ()
+    if isinstance(license_, str) and license_ not in ("", "NONE", NOTHING):
+        licenses = (_named(license_, extracted),)
+    hashes = tuple((str(entry.get("algorithm")).lower().replace("-", ""), str(entry.get("checksumValue")))
+                   for entry in _list(entry, "checksums") if isinstance(entry, dict))
+    cpes = tuple(str(ref.get("referenceLocator")) for ref in _list(entry, "externalRefs")
+                 if isinstance(ref, dict) and ref.get("referenceType") == "cpe23Type")
+    text = {key: value for key in ("homepage", "description", "copyrightText", "downloadLocation")
+            if isinstance(value := entry.get(key), str) and value not in ("", "NONE", NOTHING)}
     return msgspec.structs.replace(
-        package, supplier=str(entry.get("supplier", "")).partition(": ")[2], owner=owner[1] if owner else "",
-        bundled_in=bundle[1] if bundle else "",
-        licenses=(license_,) if isinstance(license_, str) and license_ not in ("", "NONE", _NOTHING) else ())
+        package, supplier=_agent(entry.get("supplier")), author=_agent(entry.get("originator")), hashes=hashes,
+        cpes=cpes, licenses=licenses, homepage=text.get("homepage", ""), description=text.get("description", ""),
+        copyright=text.get("copyrightText", ""), download=text.get("downloadLocation", ""))
+
+
+def _named(license_: str, extracted: dict[str, str]) -> str:
+    """A single LicenseRef by the name that the document has for it; a longer expression stands as it is."""
+    return extracted.get(license_, license_)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) and value not in ("NONE", NOTHING) else ""
+
+
+def _agent(text: object) -> str:
+    """`Name <mail>` of `Person: Name (mail)`."""
+    kind, colon, name = text.partition(": ") if isinstance(text, str) else ("", "", "")
+    if not colon or kind not in ("Person", "Organization"):
+        return ""
+    return re.sub(r" \(([^()\s]+@[^()\s]+)\)\Z", r" <\1>", name)
 
 
 def _list(entry: dict[str, Any], key: str) -> list[Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from custody.errors import MalformedError
 from custody.kit.canonical import canonical
-from custody.sign.keys import PrivateKey, PublicKey, signed
+
+if TYPE_CHECKING:  # what few have: keys, and a library that takes long to import
+    from custody.sign.keys import PrivateKey, PublicKey
 
 KIND = "PolicyException"
 GROUPS = {"kyverno.io": ("v2", "v2beta1"), "policies.kyverno.io": ("v1", "v1beta1", "v1alpha1")}
@@ -54,6 +56,8 @@ class Counting(NamedTuple):
         return ""
 
     def _unsigned(self, document: dict[str, Any]) -> str:
+        from custody.sign.keys import signed
+
         text = _annotations(document).get(SIGNATURE)
         if text is None:
             return "is not signed"

@@ -37,12 +37,13 @@ MAX_MESSAGE = 16 * 1024
 
 
 def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
-           at: Course = Course.ADMISSION, answers: Mapping[Question, Answer] = {}) -> Decision:
+           at: Course = Course.ADMISSION, answers: Mapping[Question, Answer] = {}, digested: bool = True) -> Decision:
     """Judge a request by the phases of a course, over the object as the rules before change it.
 
     `evidence` is by the images' canonical names; an image without any is not verified. Only failures under Enforce
     deny; the others are warnings. Where no rule said pass, fail or error, the request was not judged. A question
-    without an answer fails the rule that asks it.
+    without an answer fails the rule that asks it. `digested`: whether the inputs' digest is made, which nobody reads
+    who only compares verdicts.
     """
     asked = Answers(answers)
     fold = _Fold(policies, Given(request, context, evidence, asked), at)
@@ -58,7 +59,7 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
                     changes=tuple(fold.changes), warnings=warnings,
-                    inputs_digest=_inputs(request, evidence, policies, context, at, answers),
+                    inputs_digest=_inputs(request, evidence, policies, context, at, answers) if digested else "",
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
 
 

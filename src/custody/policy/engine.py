@@ -26,8 +26,10 @@ class Unit(NamedTuple):
 class Engine(Protocol):
     """One engine, for any number of kinds."""
 
-    evaluates: str
-    """`kyverno.io/v1 ClusterPolicy`: versions and kinds, for people."""
+    @property
+    def evaluates(self) -> str:
+        """`kyverno.io/v1 ClusterPolicy`: versions and kinds, for people."""
+        ...
 
     def compile(self, document: dict[str, Any]) -> Any:
         """One document. Raises MalformedError, UnsupportedError: also for a version that it does not read."""

@@ -7,42 +7,65 @@ with its bindings, parameters and exceptions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.kit.near import near
 from custody.policy.borders import stay
 from custody.policy.bounds import bound
-from custody.policy.cel.deleting import Deleting
-from custody.policy.cel.engine import Validating
-from custody.policy.cel.generating import Generating
-from custody.policy.cel.imageengine import ImageValidating
-from custody.policy.cel.mutatingpolicy import Mutating
-from custody.policy.engine import Engine, Unit
+from custody.policy.engine import Engine, Finding, Unit
 from custody.policy.excepting import attach
-from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
-from custody.policy.imports.clusterimage import ClusterImage
-from custody.policy.imports.connaisseur import Connaisseur, is_configuration
-from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
-from custody.policy.kubernetes.validating import AdmissionPolicies
-from custody.policy.kyverno.cleanup import Cleaning
-from custody.policy.kyverno.engine import Kyverno
-from custody.policy.podsecurity.engine import PodSecurity
+from custody.policy.imports.configuration import is_configuration
+from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
 
-_KYVERNO = Kyverno()
-_CLEANING = Cleaning()
-_VALIDATING = Validating()
-_IMAGES = ImageValidating()
-_EXEMPTING = Exempting()
-_ADMISSION = AdmissionPolicies()
-_MUTATING_ADMISSION = MutatingAdmission()
-_MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
-_CONNAISSEUR = Connaisseur()
+
+class Late:
+    """An engine whose module is imported when the first document of it comes: the modules of all take a third of a
+    second."""
+
+    def __init__(self, module: str, name: str) -> None:
+        """`module` below this package, and the engine's class there."""
+        self._module, self._name = module, name
+
+    @cached_property
+    def _engine(self) -> Engine:
+        engine: Engine = getattr(import_module(f"{__package__}.{self._module}"), self._name)()
+        return engine
+
+    @property
+    def evaluates(self) -> str:
+        return self._engine.evaluates
+
+    def compile(self, document: dict[str, Any]) -> Any:
+        return self._engine.compile(document)
+
+    def again(self, compiled: Any) -> Any:
+        return self._engine.again(compiled)
+
+    def link(self, units: Sequence[Unit]) -> Iterable[Policy]:
+        return self._engine.link(units)
+
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterable[Finding]:
+        return self._engine.findings(units, policy, kinds)
+
+
+_KYVERNO = Late("kyverno.engine", "Kyverno")
+_CLEANING = Late("kyverno.cleanup", "Cleaning")
+_VALIDATING = Late("cel.engine", "Validating")
+_IMAGES = Late("cel.imageengine", "ImageValidating")
+_EXEMPTING = Late("exempting", "Exempting")
+_ADMISSION = Late("kubernetes.validating", "AdmissionPolicies")
+_MUTATING_ADMISSION = Late("kubernetes.mutating", "MutatingAdmission")
+_MUTATING = Late("cel.mutatingpolicy", "Mutating")
+_GENERATING = Late("cel.generating", "Generating")
+_DELETING = Late("cel.deleting", "Deleting")
+_CONNAISSEUR = Late("imports.connaisseur", "Connaisseur")
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
@@ -53,7 +76,7 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "ImageValidatingPolicy"): _IMAGES,
     ("policies.kyverno.io", "NamespacedImageValidatingPolicy"): _IMAGES,
-    ("policy.sigstore.dev", "ClusterImagePolicy"): ClusterImage(),
+    ("policy.sigstore.dev", "ClusterImagePolicy"): Late("imports.clusterimage", "ClusterImage"),
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): _ADMISSION,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): _ADMISSION,
@@ -63,9 +86,9 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("policies.kyverno.io", "NamespacedGeneratingPolicy"): _GENERATING,
     ("policies.kyverno.io", "DeletingPolicy"): _DELETING,
     ("policies.kyverno.io", "NamespacedDeletingPolicy"): _DELETING,
-    ("admissionregistration.k8s.io", POLICY): _MUTATING_ADMISSION,
-    ("admissionregistration.k8s.io", BINDING): _MUTATING_ADMISSION,
-    ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): _MUTATING_ADMISSION,
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): _MUTATING_ADMISSION,
+    ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): Late("podsecurity.engine", "PodSecurity"),
 }
 """By group and kind."""
 

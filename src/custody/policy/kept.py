@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -69,13 +69,17 @@ def encoded(evidence: EvidenceSet) -> tuple[str, bytes]:
     return sha256(data), data
 
 
-def divided(request: Request, evidence: Mapping[str, str], policies: str, context: Context, *, at: Course,
-            answers: Mapping[Question, Answer], decision: Decision) -> bytes:
-    """The part of a record that is this decision's alone; `evidence` and `policies` are named by digest.
+class Own(NamedTuple):
+    """What is one decision's alone, written: nothing of it keeps the request's object alive."""
 
-    The values of Secrets, tokens and credentials are left out of it, and the record says so: it cannot be decided on
-    again.
-    """
+    request: msgspec.Raw
+    decision: msgspec.Raw
+    answers: list[tuple[Question, Answer]]
+    withheld: bool
+
+
+def own(request: Request, answers: Mapping[Question, Answer], decision: Decision) -> Own:
+    """The values of Secrets, tokens and credentials are left out of it, and it says so."""
     kept, withheld = _without_secrets(request)
     known: list[tuple[Question, Answer]] = []
     for question, answer in pairs(answers):
@@ -86,9 +90,17 @@ def divided(request: Request, evidence: Mapping[str, str], policies: str, contex
     if withheld:
         patch = [{name: value for name, value in operation.items() if name != "value"} for operation in decision.patch]
         decision = msgspec.structs.replace(decision, patch=patch, changes=(), asks=Asks())
-    return _ENCODER.encode(_Divided(request=kept, evidence=dict(evidence), answers=known, policies=policies,
-                                    context=context, at=at, decision=msgspec.Raw(_ENCODER.encode(decision)),
-                                    withheld=withheld))
+    return Own(msgspec.Raw(_ENCODER.encode(kept)), msgspec.Raw(_ENCODER.encode(decision)), known, withheld)
+
+
+def divided(own: Own, evidence: Mapping[str, str], policies: str, context: Context, *, at: Course) -> bytes:
+    """The part of a record that is one decision's; `evidence` and `policies` are named by digest.
+
+    Where something is withheld it cannot be decided on again.
+    """
+    return _ENCODER.encode({
+        "version": VERSION, "request": own.request, "evidence": evidence, "answers": own.answers, "policies": policies,
+        "context": context, "at": at, "decision": own.decision, "withheld": own.withheld})
 
 
 def inputs(data: bytes, part: Callable[[str], bytes | None]) -> Inputs:

@@ -1,8 +1,8 @@
-"""The languages' own ports over a decision's answers: what CEL, Rego and JMESPath ask becomes a recorded question.
+"""The languages' own ports over a decision's answers: what CEL and JMESPath ask becomes a recorded question.
 
 A question without an answer ends the evaluation, whatever the language makes of errors; `decide` sees that it was
 asked (`Answers.asked`) and fails the rule. Time is the decision's. Random texts are drawn from the decision's inputs
-(`draws`), so that they give the same decision again; Rego's are refused.
+(`draws`), so that they give the same decision again. Rego's port is in `regoworld`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,15 @@ from custody.errors import CustodyError
 from custody.policy.draws import Draws
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin
-from custody.policy.lookup import LookupFailedError
 from custody.policy.rule import Rule
 from custody.ports.lookup import Addresses, ApiCall, GlobalEntry, HttpCall, ImageData, Question
 from policylang.cel.libraries.kyverno.ports import AnswerError, Object, World
 from policylang.errors import LanguageError, Shape
 from policylang.jmespath.builtins.generator import generate
 from policylang.jmespath.values import QueryError
-from policylang.rego.declare import BuiltinError, Halt
-from policylang.rego.values import Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ASKING: ContextVar[asking] = ContextVar("asking")
-_SENT = frozenset({"method", "url", "headers", "body", "raw_body", "force_json_decode", "tls_ca_cert", "raise_error"})
 
 
 class asking:  # noqa: N801 - a context manager; a class, because each rule enters one for each request
@@ -152,77 +148,6 @@ def _map(value: Any) -> Object:
     if not isinstance(value, dict):
         raise AnswerError(f"got {Shape(value)}, expected an object")
     return value
-
-
-# ── Rego ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-class RegoWorld:
-    """policylang.rego's World, for one request. A missing answer is never undefined: it ends the evaluation."""
-
-    def __init__(self, given: Given) -> None:
-        self._given = given
-
-    def now_ns(self) -> int:
-        return nanoseconds(self._given.context.now)
-
-    def random(self, count: int) -> bytes:
-        raise Halt(BuiltinError(f"{count} random bytes are not given: a decision must be the same again"))
-
-    def runtime(self) -> Value:
-        return {}
-
-    def lookup_ip_addr(self, host: str) -> list[str]:
-        addresses = self._value("net.lookup_ip_addr", Addresses(host))
-        if addresses is None:
-            raise BuiltinError(f"lookup {host}: no such host")
-        return sorted(map(str, addresses))
-
-    def http_send(self, request: dict[str, Value]) -> Value:
-        """Raises Halt for parameters that change what is asked and are not obeyed here."""
-        if unknown := sorted(name for name in request if name not in _SENT):
-            raise Halt(BuiltinError(f"http.send: {unknown[0]} is not evaluated by custody yet"))
-        headers = request.get("headers") or {}
-        body = str(request["raw_body"]) if "raw_body" in request else (
-            json.dumps(request["body"], sort_keys=True) if "body" in request else "")
-        question = HttpCall(str(request["method"]).upper(), str(request["url"]),
-                            tuple(sorted((str(name), str(value)) for name, value in headers.items())), body,
-                            str(request.get("tls_ca_cert") or ""))
-        try:
-            answer = self._value("http.send", question)
-        except _FailedError as error:
-            if request.get("raise_error") is not False:
-                raise Halt(BuiltinError(f"http.send: {error}")) from None
-            return {"status_code": 0, "error": {"code": "eval_http_send_network_error", "message": str(error)}}
-        return _response(answer, forced=request.get("force_json_decode") is True)
-
-    def _value(self, builtin_name: str, question: Question) -> Any:
-        try:
-            return self._given.answers.value(question)
-        except LookupFailedError as error:
-            raise _FailedError(error.message) from None
-        except CustodyError as error:
-            raise Halt(BuiltinError(f"{builtin_name}: {error.message}")) from None
-
-
-class _FailedError(BuiltinError):
-    """The question was asked, and nobody could say."""
-
-
-def _response(answer: Any, *, forced: bool) -> Value:
-    """The object of OPA's http.send: bodies that say that they are JSON are decoded."""
-    if not isinstance(answer, dict):
-        raise Halt(BuiltinError("http.send: the answer is no response"))
-    headers = {str(name).lower(): values if isinstance(values, list) else [str(values)]
-               for name, values in (answer.get("headers") or {}).items()}
-    raw, body = str(answer.get("body") or ""), None
-    if forced or any("application/json" in str(value) for value in headers.get("content-type", ())):
-        try:
-            body = json.loads(raw)
-        except ValueError:
-            if forced:
-                raise Halt(BuiltinError("http.send: the body is no JSON")) from None
-    return {"status": str(answer.get("status")), "status_code": answer.get("status"), "body": body, "raw_body": raw,
-            "headers": headers}
 
 
 # ── JMESPath ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,8 +14,9 @@ import msgspec
 
 from custody.formats.bom import Catalog, Package
 
-Kind = Literal["name", "admission", "pod"]
-"""How an image was seen: under a name (`registry/shop:1.2`), let in by the webhook, running in a pod."""
+Kind = Literal["name", "admission", "pod", "index"]
+"""How an image was seen: under a name (`registry/shop:1.2`), let in by the webhook, running in a pod; or in an index
+with this digest, whose sightings are its own too."""
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +81,10 @@ class Inventory(Protocol):
         """What was kept, its packages in the order of their package URLs."""
         ...
 
+    def kept(self, images: Collection[str]) -> set[str]:
+        """Those of these that are kept."""
+        ...
+
     def forget(self, image: str) -> bool:
         """Let go of an image, its sightings and of what no other has."""
         ...
@@ -131,6 +136,18 @@ class Index(Protocol):
 
     def after(self, number: int, most: int) -> Sequence[Numbered]:
         """All, in the order of their numbers, so many at a time."""
+        ...
+
+    def components(self, numbers: Collection[int]) -> Sequence[Numbered]:
+        """Those of these numbers that are there."""
+        ...
+
+    def images(self, after: int, most: int) -> Sequence[tuple[int, str]]:
+        """Number and digest of all, in the order in which they were kept; one that was replaced has a new number."""
+        ...
+
+    def contents(self, image: str) -> Sequence[int]:
+        """The numbers of its components."""
         ...
 
     def places(self, components: Collection[int]) -> Sequence[Place]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +15,21 @@ from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
+from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import dependencies, links, repositories
+from custody.sbom import coverage, dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.fact import LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
+from custody.sbom.catalogers.dotnet import ASSEMBLY
+from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts, read_layer
 from custody.sbom.limits import FullError, Limits
-from custody.sbom.ownership import owners
+from custody.sbom.ownership import installed, owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
@@ -191,6 +193,11 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     """By kind, and the distribution's package that installed them."""
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
+    held = {place for fact in _facts(files, HOLDS) for place in fact.requires}
+    listed = installed(files)
+    better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys(),
+                                         "rpm": listed, "deb": listed, "apk": listed}
+    """The files of which a package's own list says better what they are than a string in them does."""
     origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
                for fact in seen.facts if fact.type == ORIGIN}
     bare: set[tuple[str, str]] = set()
@@ -199,9 +206,11 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     """Once there is room for no further package, those that are there."""
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
+            if fact == ASSEMBLY and path in better["nuget"]:
+                continue
             if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
-            if fact.type in MARKERS:
+            if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
                 continue
             if fact.type == "pypi" and (told := origins.get(path.rpartition("/")[0])):
                 fact = msgspec.structs.replace(fact, qualifiers=told)
@@ -233,6 +242,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         edges = {}
         unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
     _bundle(placed, by_purl, edges)
+    covered, nobodys = coverage.judge(files, listed, placed)
+    unknowns.update({(kind, ""): paths for kind, paths in nobodys.items()})
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}
     return Catalog(
@@ -242,7 +253,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         layers=subject.blobs,
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
-                       for (kind, owner), paths in sorted(unknowns.items())))
+                       for (kind, owner), paths in sorted(unknowns.items())), coverage=covered)
 
 
 def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:
@@ -284,7 +295,7 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
         source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
-        licenses=fact.licenses or licenses.get((fact.type, fact.name), ()), supplier=fact.supplier,
+        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=fact.supplier,
         hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""), cpes=tuple(gathered.cpes),
         scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared)

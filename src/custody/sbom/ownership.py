@@ -16,6 +16,7 @@ _NOT_A_DISTRIBUTIONS = re.compile(r"(?:opt|usr/local|srv|home|root)/")
 """Where no package of a distribution installs anything (FHS 3.0, "/opt" and "/usr/local"; Debian Policy 9.1)."""
 _OTHERS = re.compile(r"nodesource|pgdg|sury|bitnami|ppa[0-9]", re.IGNORECASE)
 """What well-known repositories of others write into the versions of packages that the distribution has too."""
+_MERGED = ("usr/bin/", "usr/sbin/", "usr/lib/", "usr/lib32/", "usr/lib64/")
 _UBUNTU = re.compile(r"[@.](?:ubuntu|canonical)\.com>?\s*\Z")
 
 
@@ -30,17 +31,30 @@ def owners(files: Mapping[str, Visible], layers: Sequence[LayerFacts],
     foreign = {fact.name for told in facts.values() for fact in told
                if fact.installed and _foreign(fact, system)}
     foreign |= {name for path, name in _listed(facts) if _NOT_A_DISTRIBUTIONS.match(path)}
-    owned = {path: name for path, name in _listed(facts) if name not in foreign}
+    owned = {place: name for path, name in _listed(facts) if name not in foreign for place in _spelled(path)}
     by_layer: dict[int, set[tuple[str, str]]] = {}
     for path in [path for path in owned if path in files]:
         top = files[path].layer
         if not any(path in layer.found for layer in layers[:top]):
             continue
         if top not in by_layer:
-            by_layer[top] = set(_listed(layers[top].found))
+            by_layer[top] = {(place, name) for listed, name in _listed(layers[top].found)
+                             for place in _spelled(listed)}
         if (path, owned[path]) not in by_layer[top]:
             del owned[path]
     return owned
+
+
+def installed(files: Mapping[str, Visible]) -> set[str]:
+    """The paths of what any package of a package manager installed, whoever made it."""
+    facts = {path: seen.facts for path, seen in files.items()}
+    return {place for path, _ in _listed(facts) for place in _spelled(path)}
+
+
+def _spelled(path: str) -> tuple[str, ...]:
+    """A path of a list, and the one that it has where `/bin` is no link to `/usr/bin`: dpkg's lists of both are read as
+    those of the merged."""
+    return (path, path[4:]) if path.startswith(_MERGED) else (path,)
 
 
 def _listed(facts: Mapping[str, Sequence[Fact]]) -> Iterator[tuple[str, str]]:

@@ -24,9 +24,10 @@ from urllib.parse import unquote
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from custody.server.answer import Cycle, Outgoing
 from custody.server.framing import End, Framer, FramingError, Head
 from custody.server.guard import expecting, run
 from custody.server.journal import event
@@ -95,6 +96,7 @@ class Protocol(HttpToolsProtocol):
                         "cipher_suite": None, "client_cert_chain": [ssl.DER_cert_to_PEM_cert(shown)] if shown else []}
         super().connection_made(transport)
         self.flow = _Flow(transport)
+        self._outgoing: Any = Outgoing(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.ended is not None:
@@ -183,8 +185,8 @@ class Protocol(HttpToolsProtocol):
             "path": unquote(path) if "%" in path else path, "raw_path": raw_path, "query_string": query}
         if self.tls is not None:
             scope["extensions"] = {"tls": self.tls}
-        self.cycle = RequestResponseCycle(
-            scope, self.transport, self.flow, self.logger, self.access_logger, False,
+        self.cycle = Cycle(
+            scope, self._outgoing, self.flow, self.logger, self.access_logger, False,
             self.server_state.default_headers, asyncio.Event(), head.expects, not head.last, self.on_response_complete)
         if self.scheme == "http":
             scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
@@ -283,7 +285,8 @@ async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, coun
     if count > cycle.expected_content_length:
         raise ValueError(f"body: got {count} bytes, {cycle.expected_content_length} are announced")
     if not cycle.disconnected:
-        await to_transport(cycle.transport, handle, offset, count)
+        cycle.transport.flush()
+        await to_transport(cycle.transport.stream, handle, offset, count)
     cycle.expected_content_length -= count
 
 

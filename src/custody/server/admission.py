@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -114,7 +115,10 @@ async def _body(receive: Receive) -> bytes:
 
 def _timeout(scope: Scope) -> float:
     """Seconds of `?timeout=10s`, which the API server adds to every call."""
-    query = scope.get("query_string") or b""
-    given = parse_qs(query.decode("latin-1")).get("timeout", [""])[0] if query else ""
-    nanoseconds = duration(given)
+    return _asked(scope.get("query_string") or b"")
+
+
+@lru_cache(64)
+def _asked(query: bytes) -> float:
+    nanoseconds = duration(parse_qs(query.decode("latin-1")).get("timeout", [""])[0])
     return min(nanoseconds / 1e9, _LONGEST) if nanoseconds and nanoseconds > 0 else DEFAULT_TIMEOUT

@@ -31,7 +31,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _QUEUE = 10_000  # lines
 _LAST_WORDS = 1.0  # seconds that the end of the process waits for lines that nobody has read
 _BARE = re.compile(r"[A-Za-z0-9._/:@%+*,~-]+")
-_MOMENT = 0.02  # seconds
+_MOMENT = 0.1  # seconds: the last of a process that is killed are lost
 _TOGETHER = 500  # lines of one write
 _Value = str | int | float | bool | None | list[Any] | Mapping[str, Any]
 

@@ -1,29 +1,30 @@
 """What Prometheus scrapes at /metrics: requests, reviews, reloads, the logs, certificates, and the process itself.
 
 Labels hold nothing that a client can choose but a method and a status: a stranger cannot make series. Policies and
-rules are named as they are loaded.
+rules are named as they are loaded. What is counted with each request is plain numbers that a scrape reads:
+prometheus_client's have a lock each, and take twice as long.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from bisect import bisect_left
+from collections import Counter as Numbers
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
-    Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from custody.admission.answered import Answered
@@ -34,9 +35,32 @@ from custody.server.worker import told
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each series, which nobody of ours asks for
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BOUNDS = (*map(str, _SECONDS), "+Inf")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 Reading = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 """Label values and value, asked for at each scrape."""
+_Series = Numbers[tuple[str, ...]]
+
+
+class _Durations:
+    """How many took how long."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_SECONDS) + 1)
+        self._sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(_SECONDS, seconds)] += 1
+        self._sum += seconds
+
+    def read(self) -> tuple[list[tuple[str, float]], float]:
+        """How many took at most so long, by that; and how long all did."""
+        counts, total = [*self._counts], 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip(_BOUNDS, counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        return buckets, self._sum
 
 
 class Metrics:
@@ -47,23 +71,22 @@ class Metrics:
         self._scrape: asyncio.Task[bytes] | None = None
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._requests = self._counter("custody_http_requests", "Requests that were answered.",
+        self._requests = self._numbers("custody_http_requests", "Requests that were answered.",
                                        "role", "method", "code")
-        self._seconds = self._histogram("custody_http_request_duration_seconds",
+        self._seconds = self._durations("custody_http_request_duration_seconds",
                                         "From a request's head to the end of its answer.", "role", "method")
-        self._received = self._counter("custody_http_received_bytes", "Bytes of request bodies.", "role")
-        self._sent = self._counter("custody_http_sent_bytes", "Bytes of response bodies.", "role")
-        self._open = Gauge("custody_http_requests_in_flight", "Requests that are being answered.", ("role",),
-                           registry=self.registry)
-        self._reviews = self._counter("custody_admission_reviews",
+        self._received = self._numbers("custody_http_received_bytes", "Bytes of request bodies.", "role")
+        self._sent = self._numbers("custody_http_sent_bytes", "Bytes of response bodies.", "role")
+        self._open: _Series = Numbers()
+        self.read("custody_http_requests_in_flight", "Requests that are being answered.", ("role",),
+                  lambda: [*self._open.items()])
+        self._reviews = self._numbers("custody_admission_reviews",
                                       "Reviews that were answered; refused are those without a decision.",
                                       "webhook", "operation", "outcome")
-        self._review_seconds = self._histogram("custody_admission_review_duration_seconds",
+        self._review_seconds = self._durations("custody_admission_review_duration_seconds",
                                                "From a review's body to its answer.", "webhook")
-        self._rules: dict[tuple[str, str, str], int] = {}
-        self.count("custody_admission_rule_results", "Results of rules that judged.", ("policy", "rule", "outcome"),
-                   lambda: [*self._rules.copy().items()])
-        self._labelled: dict[tuple[object, ...], Any] = {}
+        self._rules = self._numbers("custody_admission_rule_results", "Results of rules that judged.",
+                                    "policy", "rule", "outcome")
         self._exceptions = self._counter("custody_admission_exceptions", "Rules that an exception left out.",
                                          "policy", "exception")
         self._expiries: dict[str, Callable[[], float]] = {}
@@ -79,41 +102,42 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+    def _numbers(self, name: str, text: str, *labels: str) -> _Series:
+        series: _Series = Numbers()
+        self.count(name, text, labels, lambda: [*series.items()])
+        return series
 
-    def _of(self, metric: Any, *labels: str) -> Any:
-        """A metric's child with these labels, of which there are few: prometheus_client takes longer to find it."""
-        child = self._labelled.get((metric, *labels))
-        if child is None:
-            child = self._labelled[metric, *labels] = metric.labels(*labels)
-        return child
+    def _durations(self, name: str, text: str, *labels: str) -> defaultdict[tuple[str, ...], _Durations]:
+        series: defaultdict[tuple[str, ...], _Durations] = defaultdict(_Durations)
+        self.registry.register(_Spread(name, text, labels, series))
+        return series
 
     def begun(self, role: str) -> None:
-        self._of(self._open, role).inc()
+        self._open[role,] += 1
 
     def ended(self, role: str, method: str, status: int, seconds: float, received: int, sent: int) -> None:
         """`status` 0: the client went away before it was answered."""
         method = method if method in _METHODS else "other"
-        self._of(self._open, role).dec()
-        self._of(self._requests, role, method, str(status) if status else "aborted").inc()
-        self._of(self._seconds, role, method).observe(seconds)
-        self._of(self._received, role).inc(received)
-        self._of(self._sent, role).inc(sent)
+        self._open[role,] -= 1
+        self._requests[role, method, str(status) if status else "aborted"] += 1
+        self._seconds[role, method].add(seconds)
+        self._received[role,] += received
+        self._sent[role,] += sent
 
     def reviewed(self, answered: Answered) -> None:
         webhook = answered.endpoint.verb
-        self._of(self._reviews, webhook, answered.review.request.operation or "unread", answered.outcome).inc()
-        self._of(self._review_seconds, webhook).observe(answered.seconds)
+        self._reviews[webhook, answered.review.request.operation or "unread", answered.outcome] += 1
+        self._review_seconds[webhook,].add(answered.seconds)
         if answered.decision is not None:
             rules = self._rules
             for result in answered.decision.results:
-                if result.outcome is not Outcome.SKIP:
-                    place = (result.policy, result.rule, result.outcome.value)
-                    rules[place] = rules.get(place, 0) + 1
-                for exception in result.properties.get("exceptions", "").split(",") if result.properties else ():
-                    if exception:
-                        self._exceptions.labels(result.policy, exception).inc()
+                outcome = result.outcome
+                if outcome is not Outcome.SKIP:
+                    rules[result.policy, result.rule, outcome] += 1
+                if result.properties:
+                    for exception in result.properties.get("exceptions", "").split(","):
+                        if exception:
+                            self._exceptions.labels(result.policy, exception).inc()
 
     def reloaded(self, subject: str, *, succeeded: bool) -> None:
         """`subject` is policies or certificate."""
@@ -170,6 +194,22 @@ class _Asked(Collector):
                 family.add_metric(values, value)
         except (OSError, CustodyError):  # a number that cannot be read is left out; the others are wanted all the more
             family.samples.clear()
+        yield family
+
+
+class _Spread(Collector):
+    def __init__(self, name: str, text: str, labels: tuple[str, ...],
+                 series: Mapping[tuple[str, ...], _Durations]) -> None:
+        self._name, self._text, self._labels, self._series = name, text, labels, series
+
+    def describe(self) -> Iterator[Metric]:
+        yield HistogramMetricFamily(self._name, self._text, labels=self._labels)
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for values, durations in [*self._series.items()]:
+            buckets, total = durations.read()
+            family.add_metric(values, buckets, total)
         yield family
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import secrets
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +63,7 @@ class Observed:
         elapsed = stopwatch()
         status = received = sent = announced = 0
         complete = False
-        identifier = secrets.token_hex(8)
+        identifier = f"{random.getrandbits(64):016x}"
         scope["custody.request"] = identifier
 
         async def counted_receive() -> Any:

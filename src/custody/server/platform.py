@@ -123,6 +123,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                 judge.observer = both(judge.observer, summaries)
                 working.append(asyncio.create_task(summaries.run()))
                 gauges.of_summaries(metrics, summaries)
+            if settings.watch_interval:
+                admitted = platform.admitted()
+                judge.observer = both(judge.observer, admitted)
+                working.append(asyncio.create_task(admitted.run()))
             if "registry" in chosen:
                 platform.registry.observer = early.pushed
             working.append(asyncio.create_task(early.run()))
@@ -133,7 +137,13 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             if before is not None:
                 gauges.of_evidence(metrics, before)
                 working.append(asyncio.create_task(before.watch()))
+        if settings.watch_interval and "registry" in chosen:
+            watching = platform.watching(http, url.partition("://")[2])
+        else:
+            watching = None
         async with serving(*listeners.all):
+            if watching is not None:
+                working.append(asyncio.create_task(watching.run(settings.watch_interval)))
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")
     finally:

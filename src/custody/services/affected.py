@@ -160,8 +160,10 @@ def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits:
                 vulnerability=hit.vulnerability, severity=hit.severity, fixed=hit.fixed,
                 locations=tuple(sorted((place for place in locations if place.path or place.layer),
                                        key=lambda place: (place.layer, place.path)))))
-    if whole and (catalog := inventory.catalog(whole)) is not None:
-        rows[True].append(Affected(image=whole, package=catalog.name, version="", purl="", why="is this image"))
+    for image in dict.fromkeys([whole, *inventory.holders("index", whole)] if whole else []):
+        if (catalog := inventory.catalog(image)) is not None:
+            rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why=(
+                "is this image" if image == whole else "is the image of this index")))
     for listed in rows.values():
         listed.sort(key=lambda row: (row.package, row.version, row.image, row.why))
     where = _images(inventory, {row.image for listed in rows.values() for row in listed})
@@ -171,7 +173,12 @@ def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits:
 
 def _images(inventory: InventoryStore, digests: Iterable[str]) -> dict[str, Image]:
     ordered = sorted(digests)
-    seen = inventory.seen(ordered)
+    seen = dict(inventory.seen(ordered))
+    within = {digest: [row.where for row in rows if row.kind == "index"] for digest, rows in seen.items()}
+    if indexes := {index for rows in within.values() for index in rows}:
+        of_index = inventory.seen(indexes)
+        seen = {digest: [*rows, *(row for index in within[digest] for row in of_index.get(index, ()))]
+                for digest, rows in seen.items()}
     return {digest: Image(digest=digest, **{field: _places(seen.get(digest, ()), kind) for field, kind in (
         ("names", "name"), ("admissions", "admission"), ("pods", "pod"))}) for digest in ordered}
 

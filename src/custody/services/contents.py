@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Literal
 
 from custody import __version__
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.formats import cyclonedx, sbom, spdx
+from custody.formats import sbom
 from custody.formats.bom import Catalog
+from custody.formats.vex import openvex
 from custody.kit import strictjson
+from custody.services.documents import Format, json_bytes
+from custody.vulns.vex import stated
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
@@ -25,39 +24,16 @@ if TYPE_CHECKING:
     from custody.vulns.report import ScanReport
 
 _LARGEST_SBOM, _HEAVIEST_SBOM = 64 << 20, 192 << 20
-_Said = TypeVar("_Said")
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
 """Tells a person how far it is: a title and the bytes in all, or None for files of which nobody knows how many; gives
 what is called with those that are done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Format(Generic[_Said]):
-    """One way to write a catalog or a scan."""
-
-    write: Callable[[_Said, datetime], bytes]
-    """UTF-8; the time is the one that the document bears."""
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    try:
-        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    except UnicodeEncodeError:  # a name that is no text
-        return encode(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-def encode(text: str) -> bytes:
-    return text.encode(errors="backslashreplace")
-
-
-SBOMS: Mapping[str, Format[Catalog]] = {
-    "cyclonedx-json": Format(
-        lambda catalog, now: _json(cyclonedx.write(catalog, now, __version__))),
-    "spdx-json": Format(lambda catalog, now: _json(spdx.write(catalog, now, __version__))),
-    "purls": Format(lambda catalog, _: encode("".join(f"{package.purl}\n" for package in catalog.packages)))}
-"""What a catalog is written as, for programs."""
 SCANS: Mapping[str, Format[ScanReport]] = {
-    "json": Format(lambda report, _: _json(report.to_json())),
-    "cosign-vuln": Format(lambda report, _: _json(report.to_cosign_vuln()))}
+    "json": Format(lambda report, _: json_bytes(report.to_json())),
+    "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln())),
+    "openvex": Format(lambda report, now: json_bytes(openvex.write(
+        stated.statements(report), author=f"custody {__version__}", now=now, tooling=f"custody {__version__}")))}
 """What a scan is written as, for programs."""
 
 
@@ -149,5 +125,5 @@ def read_sbom(path: Path) -> Catalog:
                              expected=f"at most {_LARGEST_SBOM >> 20} MiB, and {_HEAVIEST_SBOM >> 20} MiB in memory")
     catalog = sbom.read(data, str(path))
     if catalog is None:
-        raise UnsupportedError(str(path), "is neither CycloneDX JSON nor SPDX JSON")
+        raise UnsupportedError(str(path), f"is no SBOM that custody reads: {sbom.READABLE}")
     return catalog

@@ -1,6 +1,8 @@
 """Decisions of the webhook, kept as they are made; and asked for again: what was decided, and what others would.
 
 Keeping holds no review up: a thread writes what an observer was told, in batches; what it has no room for is counted.
+What waits are bytes: objects that live until they are written are looked through for circles again and again, and what
+the thread does with them the event loop waits for. Only large reviews are encoded by the thread.
 """
 
 from __future__ import annotations
@@ -11,31 +13,48 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from custody.admission.answered import Answered
-from custody.admission.judging import ROUNDS
+from custody.admission.judging import ROUNDS, Judged
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.clock import Clock
 from custody.policy.decide import decide
-from custody.policy.kept import Inputs, divided, encoded, inputs, joined
+from custody.policy.kept import Inputs, Own, divided, encoded, inputs, joined, own
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Verdict
+from custody.policy.model import Context, Decision, Verdict
+from custody.policy.phases import Course
 from custody.policy.record import Record
 from custody.ports.decisions import DecisionSearch, DecisionStore, KeptDecision
 from custody.ports.lookup import Absent, Answer, Question
 from custody.ports.lookup import Answered as Known
 
 _LOG = logging.getLogger(__name__)
-_WAITING = 8 * 1024 * 1024  # bytes of reviews whose decisions are not written yet
+_WAITING = 8 * 1024 * 1024  # bytes of decisions that are not written yet
+_LARGE = 64 * 1024  # bytes of a review that is not encoded on the event loop
 _BATCH = 200
-_MOMENT = 0.1  # seconds between two looks where nothing waits
-_PRUNE = 3000  # looks between two prunings
+_MOMENT = 0.25  # seconds between two looks: many decisions of one transaction change few pages more than one does
+_PRUNE = 1200  # looks between two prunings
 _EVIDENCE = 64  # images whose evidence is known to be kept
 _REASON = 300  # characters
+
+
+class _Waiting(NamedTuple):
+    """A decision that is not written yet."""
+
+    made: Callable[..., KeptDecision]
+    """With the body and its parts it is one to keep."""
+    own: Own | Judged
+    evidence: Mapping[str, EvidenceSet]
+    policies: PolicySet
+    context: Context
+    at: Course
+    size: int
+    """Bytes that it keeps from others, about."""
 
 
 class DecisionKeeper:
@@ -44,7 +63,7 @@ class DecisionKeeper:
     def __init__(self, store: DecisionStore, clock: Clock, days: float, most: int) -> None:
         self._store, self._clock = store, clock
         self._longest, self._most = timedelta(days=days), most
-        self._queue: deque[Answered] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self.dropped = 0
         """Decisions that were made and not kept."""
@@ -57,13 +76,26 @@ class DecisionKeeper:
         self._thread.start()
 
     def __call__(self, answered: Answered) -> None:
-        if answered.judged is None or answered.review.request.dry_run:
+        judged, request = answered.judged, answered.review.request
+        if judged is None or request.dry_run:
             return  # without a decision there is nothing to explain; a dry run changes nothing, also here
         if self._waiting + answered.size > _WAITING:
             self.dropped += 1
             return
-        self._waiting += answered.size
-        self._queue.append(answered)
+        request, decision, policies = judged.request, judged.decision, judged.snapshot.policies
+        if answered.size > _LARGE:
+            part: Own | Judged = judged
+            size = answered.size
+        else:
+            part = own(request, judged.answers, decision)
+            size = len(part.request) + len(part.decision)
+        made = partial(
+            KeptDecision, uid=answered.review.uid, at=judged.context.now, course=str(judged.at),
+            operation=request.operation, kind=request.kind.kind, namespace=request.namespace, name=request.name,
+            username=request.user.username, verdict=str(decision.verdict), inputs_digest=decision.inputs_digest,
+            policies_digest=policies.digest, reason=reason_of(decision))
+        self._waiting += size
+        self._queue.append(_Waiting(made, part, judged.evidence, policies, judged.context, judged.at, size))
 
     def close(self) -> None:
         """Write what waits, and end."""
@@ -79,7 +111,7 @@ class DecisionKeeper:
         while batch := [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]:
             try:
                 parts: dict[str, bytes] = {}
-                self._store.keep([self._row(answered, parts) for answered in batch], parts)
+                self._store.keep([self._row(waiting, parts) for waiting in batch], parts)
                 self._stored.update(parts)
             except CustodyError as error:  # a full disk takes no history, and stops no webhook
                 self.dropped += len(batch)
@@ -88,7 +120,7 @@ class DecisionKeeper:
                 self.dropped += len(batch)
                 _LOG.exception("%d decisions are not kept", len(batch))
             finally:
-                self._waiting -= sum(answered.size for answered in batch)
+                self._waiting -= sum(waiting.size for waiting in batch)
 
     def _run(self) -> None:
         looks = 0
@@ -104,20 +136,15 @@ class DecisionKeeper:
             self._stored.clear()
             self._store.prune(self._clock() - self._longest, self._most)
 
-    def _row(self, answered: Answered, parts: dict[str, bytes]) -> KeptDecision:
-        judged = answered.judged
-        assert judged is not None
-        request, decision, policies = judged.request, judged.decision, judged.snapshot.policies
-        evidence = {image: self._digest(about, parts) for image, about in judged.evidence.items()}
+    def _row(self, waiting: _Waiting, parts: dict[str, bytes]) -> KeptDecision:
+        policies, part = waiting.policies, waiting.own
+        evidence = {image: self._digest(about, parts) for image, about in waiting.evidence.items()}
         if policies.digest not in parts and policies.digest not in self._stored:
             parts[policies.digest] = msgspec.json.encode(policies.documents)
-        body = divided(request, evidence, policies.digest, judged.context, at=judged.at, answers=judged.answers,
-                       decision=decision)
-        return KeptDecision(
-            uid=answered.review.uid, at=judged.context.now, course=str(judged.at), operation=request.operation,
-            kind=request.kind.kind, namespace=request.namespace, name=request.name, username=request.user.username,
-            verdict=str(decision.verdict), inputs_digest=decision.inputs_digest, policies_digest=policies.digest,
-            reason=reason_of(decision), body=body, parts=(policies.digest, *evidence.values()))
+        if isinstance(part, Judged):
+            part = own(part.request, part.answers, part.decision)
+        return waiting.made(body=divided(part, evidence, policies.digest, waiting.context, at=waiting.at),
+                            parts=(policies.digest, *evidence.values()))
 
     def _digest(self, about: EvidenceSet, parts: dict[str, bytes]) -> str:
         known = self._evidence.get(id(about))
@@ -133,7 +160,7 @@ class DecisionKeeper:
 
 def reason_of(decision: Decision) -> str:
     """The first thing that denied: `policy/rule: message`; empty where nothing did."""
-    for result in decision.results:
+    for result in () if decision.allowed else decision.results:
         if result.denies:
             return f"{result.title}: {' '.join(result.message.split())}"[:_REASON]
     return ""
@@ -171,27 +198,34 @@ def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet |
              ask: Ask | None = None) -> Iterator[Replayed]:
     """Each kept decision of a search again, oldest first: by its own policies, or by others.
 
-    `ask` is asked what nobody asked then; without it that is not known.
+    `ask` is asked what nobody asked then; without it that is not known. The decisions have no inputs' digest.
     """
-    own: dict[str, PolicySet | CustodyError] = {}
-    known: OrderedDict[str, bytes | None] = OrderedDict()
+    return map(Again(store, policies, ask), store.search(search, newest_first=False))
 
-    def part(digest: str) -> bytes | None:
-        if digest not in known:
-            known[digest] = store.part(digest)
-            if len(known) > _EVIDENCE:
-                known.popitem(last=False)
-        return known[digest]
 
-    for kept in store.search(search, newest_first=False):
+class Again:
+    """Makes kept decisions again, one after the other: what they share is read and compiled once."""
+
+    def __init__(self, store: DecisionStore, policies: PolicySet | None = None, ask: Ask | None = None) -> None:
+        self._store, self._policies, self._ask = store, policies, ask
+        self._own: dict[str, PolicySet | CustodyError] = {}
+        self._parts: OrderedDict[str, bytes | None] = OrderedDict()
+
+    def __call__(self, kept: KeptDecision) -> Replayed:
         try:
-            known_then = inputs(kept.body, part)
-            judging = policies or _own(kept.policies_digest, part, own)
-            decision, live = _again(known_then, judging, ask)
+            known_then = inputs(kept.body, self._part)
+            judging = self._policies or _own(kept.policies_digest, self._part, self._own)
+            decision, live = _again(known_then, judging, self._ask)
         except CustodyError as error:
-            yield Replayed(kept, None, error.message)
-            continue
-        yield Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+            return Replayed(kept, None, error.message)
+        return Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+
+    def _part(self, digest: str) -> bytes | None:
+        if digest not in self._parts:
+            self._parts[digest] = self._store.part(digest)
+            if len(self._parts) > _EVIDENCE:
+                self._parts.popitem(last=False)
+        return self._parts[digest]
 
 
 def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision, tuple[str, ...]]:
@@ -201,7 +235,8 @@ def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision
     rounds = 0
     while True:
         rounds += 1
-        decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers)
+        decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers,
+                          digested=False)
         if ask is None or rounds == ROUNDS or not decision.asks.questions:
             break
         known = {question: answer for question, answer in ask(

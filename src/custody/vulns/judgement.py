@@ -11,9 +11,8 @@ from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.ports.inventory import Component
-from custody.vulns.coverage import Undecided
 from custody.vulns.findings import Finding, findings
-from custody.vulns.report import match_package
+from custody.vulns.match import Undecided, match_package
 
 
 class Judgement(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from custody.wiring.clients import gatherer as gatherer
     from custody.wiring.clients import key_lookup as key_lookup
     from custody.wiring.clients import kinds as kinds
+    from custody.wiring.clients import notify_key as notify_key
     from custody.wiring.clients import others as others
     from custody.wiring.clients import registry_client as registry_client
     from custody.wiring.clients import service_http as service_http
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
 _PLACES = {name: place for place, names in {
-    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "others",
-                "registry_client", "service_http", "trusted_root", "trusted_root_file"),
+    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notify_key",
+                "others", "registry_client", "service_http", "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 

@@ -9,11 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.adapters.http.stdlib import StdlibHttp
 from custody.errors import MalformedError, UsageError
 from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
-from custody.registry.client import RegistryClient
 from custody.settings import Settings
 from policylang.errors import Shape
 
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.ports.lookup import Lookup
+    from custody.registry.client import RegistryClient
     from custody.services.gather import Gatherer
     from custody.services.remembered import Remembered
     from custody.services.simulation.testing import Others
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 def command_http(settings: Settings, *, proxies: bool = True) -> Http:
     """HTTP for one command: starts fast, no event-loop client library."""
+    from custody.adapters.http.stdlib import StdlibHttp
+
     return StdlibHttp(offline=settings.offline, proxies=proxies)
 
 
@@ -45,6 +46,7 @@ def service_http(settings: Settings, *, ca_file: Path | None = None) -> Http:
 
 def registry_client(settings: Settings, http: Http | None = None) -> RegistryClient:
     from custody.adapters.http.telling import TellingHttp
+    from custody.registry.client import RegistryClient
 
     return RegistryClient(TellingHttp(http or command_http(settings)), mirrors=settings.mirrors,
                           plain_http=settings.plain_http)
@@ -83,6 +85,7 @@ def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path 
 
 
 async def _served(settings: Settings, kubeconfig: Path) -> Kinds:
+    from custody.adapters.http.stdlib import StdlibHttp
     from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
 
@@ -135,6 +138,18 @@ def _vault_token() -> str:
         return ""
 
 
+def notify_key(settings: Settings) -> bytes | None:
+    """What messages to `notify` are signed with; None where nobody is told. Raises UsageError, MalformedError."""
+    from custody.formats import webhook
+
+    if not settings.notify:
+        return None
+    if settings.notify_secret is None:
+        raise UsageError("notify: got no secret to sign messages with, expected CUSTODY_NOTIFY_SECRET",
+                         hint="export CUSTODY_NOTIFY_SECRET=whsec_$(openssl rand -base64 32)")
+    return webhook.secret(settings.notify_secret)
+
+
 def cluster_client(settings: Settings) -> ClusterClient:
     """The objects of the cluster that the settings' kubeconfig names, else of the one that this is a pod of.
 
@@ -163,9 +178,6 @@ def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_c
 @contextlib.asynccontextmanager
 async def others(settings: Settings, *, registry: bool = False, cluster: bool = False) -> AsyncIterator[Others]:
     """Whom policies that are tried out may ask: registries, and the cluster of the settings' kubeconfig."""
-    from custody.policy.snapshot import Snapshot
-    from custody.services.check import gathering
-    from custody.services.evidencelookup import EvidenceLookup
     from custody.services.simulation.testing import Others
 
     http = service_http(settings) if registry else None
@@ -174,6 +186,10 @@ async def others(settings: Settings, *, registry: bool = False, cluster: bool = 
         if http is None:
             yield Others(lookup=known.answer if known is not None else None)
             return
+        from custody.policy.snapshot import Snapshot
+        from custody.services.check import gathering
+        from custody.services.evidencelookup import EvidenceLookup
+
         source = gatherer(settings, registry_client(settings, http))
         gather, lookup = gathering(source), EvidenceLookup(source, key_lookup(settings, http, known))
         yield Others(lookup=lookup.answer, gather=lambda policies, images: gather(Snapshot(policies), images))

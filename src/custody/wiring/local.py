@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.errors import UsageError
+from custody.errors import OfflineError, UsageError
 from custody.settings import Settings
 
 if TYPE_CHECKING:
     from custody.adapters.git import GitRepository
+    from custody.adapters.relational.queue import RelationalQueue
+    from custody.adapters.relational.store import RelationalStore
     from custody.adapters.sqlite.advisories import SqliteAdvisories
     from custody.adapters.sqlite.decisions import SqliteDecisions
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
-    from custody.ports.inventory import InventoryStore
     from custody.ports.tiles import TileReader
 
 
@@ -45,20 +46,41 @@ def advisories_in(file: Path) -> SqliteAdvisories:
     return SqliteAdvisories(file)
 
 
-def inventory(settings: Settings) -> InventoryStore:
+def inventory(settings: Settings) -> RelationalStore:
     """What images are known to hold. Raises UsageError for an address of no database that is known."""
-    address = settings.inventory
-    if address is None:
+    if settings.inventory is None:
         from custody.adapters.sqlite.inventory import SqliteInventory
 
         return SqliteInventory(settings.state() / "inventory.db")
+    address = _postgres(settings)
+    from custody.adapters.postgres.inventory import PostgresInventory
+
+    return PostgresInventory(address)
+
+
+def queue(settings: Settings) -> RelationalQueue:
+    """Beside the inventory. Raises as `inventory` does."""
+    if settings.inventory is None:
+        from custody.adapters.sqlite.queue import SqliteQueue
+
+        return SqliteQueue(settings.state() / "queue.db")
+    address = _postgres(settings)
+    from custody.adapters.postgres.queue import PostgresQueue
+
+    return PostgresQueue(address)
+
+
+def _postgres(settings: Settings) -> str:
+    import importlib.util
+
+    address = settings.inventory or ""
+    if settings.offline and not address.startswith("host=/"):
+        raise OfflineError("inventory: is on a server, and --offline opens no socket")
     if not address.startswith(("postgresql://", "postgres://", "host=", "service=")):
         raise UsageError("inventory: got an address of no database that is known, expected postgresql://…")
-    try:
-        from custody.adapters.postgres.inventory import PostgresInventory
-    except ImportError:
-        raise UsageError("inventory: PostgreSQL needs psycopg", hint="pip install 'custody-chain[postgres]'") from None
-    return PostgresInventory(address)
+    if importlib.util.find_spec("psycopg") is None:
+        raise UsageError("inventory: PostgreSQL needs psycopg", hint="pip install 'custody-chain[postgres]'")
+    return address
 
 
 def layer_cache(file: Path) -> SqliteLayerCache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,17 +13,20 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.settings import Settings
 from custody.wiring import admission, registry, trust
-from custody.wiring.clients import command_http, key_lookup
+from custody.wiring.clients import command_http, key_lookup, notify_key, registry_client
 
 if TYPE_CHECKING:
     from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission
+    from custody.formats.bom import Catalog
     from custody.policy.load import PolicySet
     from custody.ports.lookup import Lookup
     from custody.registry.scrub import Archive
     from custody.registry.store import Registry
+    from custody.services.admitted import Admitted
     from custody.services.gather import Gatherer
+    from custody.services.watching import Watching
     from custody.trust.ca import SigningAuthority
     from custody.trust.log import Sequencer
     from custody.trust.material import Endpoints, Material
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from custody.trust.roots import SigningConfig, TrustedRoot
     from custody.trust.token import KeySource
     from custody.trust.tsa import TimestampAuthority
+
+
+_PAGE = 1000
 
 
 class Closable(Protocol):
@@ -151,6 +157,44 @@ class Platform:
                   lookup: Lookup | None = None) -> Admission:
         return admission.admission(policies, gatherer, self.clock, observer, self.lookup(lookup),
                                    admission.summary_terms(self.settings))
+
+    def admitted(self) -> Admitted:
+        """Notes in the inventory which images are let in."""
+        from custody.services.admitted import Admitted
+        from custody.wiring import local
+
+        store = local.inventory(self.settings)
+        self.closes(store)
+        return Admitted(store, self.clock)
+
+    def watching(self, http: Http, host: str) -> Watching:
+        """Looks at the images of this registry, which is served at `host`. Raises UsageError, MalformedError."""
+        from custody.services.arrivals import Arrivals
+        from custody.services.contents import catalog_image
+        from custody.services.notify import Notifier
+        from custody.services.watching import Watching
+        from custody.wiring import local
+
+        cache = self.data / "cache"
+        client, layers = registry_client(self.settings, http), local.layer_cache(cache / "layers.db")
+
+        async def catalog(target: str) -> Catalog:
+            return await catalog_image(target, client, cache, layers, lambda _title, _size: nullcontext())
+
+        def repositories() -> list[str]:
+            names: list[str] = []
+            while page := self.registry.repositories.names(names[-1] if names else "", _PAGE):
+                names += page
+            return [f"{host}/{name}" for name in names]
+
+        store, queue = local.inventory(self.settings), local.queue(self.settings)
+        self.closes(store)
+        self.closes(queue)
+        key = notify_key(self.settings)
+        notifiers = [Notifier(url, key, queue, http, self.clock, "/custody/watch")
+                     for url in self.settings.notify] if key is not None else []
+        return Watching(store, local.advisories(self.settings), self.clock,
+                        Arrivals(client, store, queue, self.clock, catalog), repositories, notifiers)
 
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
         """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""

@@ -134,7 +134,7 @@ def _texts(value: str) -> list[str] | None:
 
 def _one_in(key: str, value: Any) -> bool | None:
     if isinstance(value, list):
-        return any(_either(sprint(element), key) for element in value)
+        return key in value or any(_either(sprint(element), key) for element in value)
     if not isinstance(value, str):
         return None
     if glob(value, key):

@@ -23,7 +23,7 @@ from custody.ports.tiles import TileReader
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.tiles import WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path, width_at
 
-PARTS = ("trust", "log", "ctlog", "registry", "admission", "advisories.db")
+PARTS = ("trust", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db")
 """Names in the data directory."""
 
 
@@ -40,8 +40,9 @@ def files(data: Path, missing: list[str], *, keys: bool = True) -> Iterator[Save
             yield from _log(data, name)
     if (data / "registry" / "index.db").is_file():
         yield from _registry(data, missing)
-    if (data / "advisories.db").is_file():
-        yield _database(data, "advisories.db")
+    for name in ("advisories.db", "inventory.db"):
+        if (data / name).is_file():
+            yield _database(data, name)
 
 
 def check(data: Path) -> dict[str, int]:

@@ -14,7 +14,8 @@ import psycopg
 from custody.adapters.relational.engine import Dialect, Row
 from custody.errors import CustodyError, StorageError
 
-DIALECT = Dialect(identity="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", bytes="BYTEA", clustered="")
+DIALECT = Dialect(identity="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", bytes="BYTEA", clustered="",
+                  skipping=" FOR UPDATE SKIP LOCKED")
 _SCHEMA = "CREATE TABLE IF NOT EXISTS custody_schema (store TEXT PRIMARY KEY, version INTEGER NOT NULL)"
 
 

@@ -46,6 +46,8 @@ class Dialect:
     bytes: str
     clustered: str
     """What follows a table that is its primary key."""
+    skipping: str
+    """What follows a query for a row that nobody else is changing."""
 
     def migrations(self, scripts: Iterable[str]) -> list[str]:
         return [script.replace("{identity}", self.identity).replace("{bytes}", self.bytes)

@@ -21,7 +21,7 @@ from custody.formats.bom import Catalog, Package
 from custody.ports.inventory import Component, InventoryStatus, Kind, Numbered, Place, Seen, Sighting
 from custody.vulns import component as components
 
-MIGRATIONS = (
+MIGRATION = (
     "CREATE TABLE image (id {identity}, digest TEXT NOT NULL UNIQUE, kept BIGINT NOT NULL, "
     "contents {bytes} NOT NULL, head {bytes} NOT NULL); "
     "CREATE TABLE component (id {identity}, hash {bytes} NOT NULL UNIQUE, ecosystem TEXT, name TEXT, "
@@ -44,7 +44,7 @@ MIGRATIONS = (
     "CREATE INDEX holds_image ON holds (image); "
     "CREATE TABLE sighting (kind TEXT NOT NULL, place TEXT NOT NULL, image TEXT NOT NULL, first BIGINT NOT NULL, "
     "last BIGINT NOT NULL, PRIMARY KEY (kind, place, image)){clustered}; "
-    "CREATE INDEX sighting_image ON sighting (image)",)
+    "CREATE INDEX sighting_image ON sighting (image)")
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
@@ -99,6 +99,10 @@ class RelationalInventory:
             msgspec.structs.replace(package, locations=tuple(sorted(
                 places, key=lambda place: (order.get(place.layer, -1), place.path, place.within, place.evidence))))
             for package, places in sorted(packages.items(), key=lambda entry: (entry[0].purl, entry[0].version))))
+
+    def kept(self, images: Collection[str]) -> set[str]:
+        return {row[0] for marks, part in sql.parts(images) for row in self._engine.read(
+            f"SELECT digest FROM image WHERE digest IN ({marks})", *part)}  # noqa: S608 - question marks
 
     def forget(self, image: str) -> bool:
         with self._engine.write() as session:
@@ -169,6 +173,19 @@ class RelationalInventory:
     def after(self, number: int, most: int) -> Sequence[Numbered]:
         return _numbered(self._engine.read("SELECT id, body FROM component WHERE id > ? ORDER BY id LIMIT ?", number,
                                            most))
+
+    def components(self, numbers: Collection[int]) -> Sequence[Numbered]:
+        return [row for marks, part in sql.parts(numbers) for row in _numbered(self._engine.read(
+            f"SELECT id, body FROM component WHERE id IN ({marks})", *part))]  # noqa: S608 - question marks
+
+    def images(self, after: int, most: int) -> Sequence[tuple[int, str]]:
+        return [(number, digest) for number, digest in self._engine.read(
+            "SELECT id, digest FROM image WHERE id > ? ORDER BY id LIMIT ?", after, most)]
+
+    def contents(self, image: str) -> Sequence[int]:
+        return sorted(row[0] for row in self._engine.read(
+            "SELECT DISTINCT member.component FROM member JOIN holds ON holds.bundle = member.bundle JOIN image ON "
+            "image.id = holds.image WHERE image.digest = ?", image))
 
     def places(self, components: Collection[int]) -> Sequence[Place]:
         places: list[Place] = []

@@ -10,7 +10,8 @@ from pathlib import Path
 from custody.adapters.relational.engine import Dialect, Row
 from custody.adapters.sqlite.database import Database
 
-DIALECT = Dialect(identity="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB", clustered=" WITHOUT ROWID")
+DIALECT = Dialect(identity="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB", clustered=" WITHOUT ROWID",
+                  skipping="")
 
 
 class _Session:

@@ -77,6 +77,12 @@ class Checks:
         except CelError as error:
             return Judgement(Outcome.ERROR, f"{_CONTEXT}{error.message}", _EVALUATION)
         values["variables"] = Variables(self._variables, values)
+        try:
+            return self._validated(values)
+        finally:
+            del values["variables"]  # which have the values: the whole request would wait for a look for circles
+
+    def _validated(self, values: dict[str, Any]) -> Judgement:
         for at, (program, message, expression) in enumerate(self._validations):
             try:
                 passes = program(values)

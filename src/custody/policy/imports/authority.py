@@ -18,7 +18,7 @@ from custody.policy.given import Given
 from custody.policy.kyverno.attestors import regexp
 from custody.policy.kyverno.keptkeys import checked, decoded, key_at
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.worlds import RegoWorld
+from custody.policy.regoworld import RegoWorld
 from custody.ports.lookup import KEY_SERVICES, ApiCall, Authority, ImageEvidence, PublicKeyAt, Question
 from custody.sign.trusting import HASHES, trust_of
 from policylang.errors import LanguageError

@@ -40,14 +40,6 @@ _NOTHING = Signed(None)
 _MODES = ("mutate", "insecureValidateOnly")
 
 
-def is_configuration(document: Any) -> bool:
-    """Whether a document is one, by its fields."""
-    if not isinstance(document, dict) or "kind" in document or "apiVersion" in document:
-        return False
-    inner = document.get("application", document)
-    return isinstance(inner, dict) and "validators" in inner
-
-
 class PatternRule(NamedTuple):
     pattern: Pattern
     validator: str

@@ -10,7 +10,7 @@ from custody.errors import CustodyError, UnsupportedError
 from custody.formats.intoto import COSIGN_SIGN, predicate_type
 from custody.policy.images import image
 from custody.policy.imports import connaisseurimages, kyvernoimages
-from custody.policy.imports.connaisseur import is_configuration
+from custody.policy.imports.configuration import is_configuration
 from custody.policy.imports.trial import Signature, Trial, compared, variants
 from custody.policy.load import PolicySet
 from custody.policy.resources import type_of

@@ -99,6 +99,7 @@ def _loop(fields: Fields, roots: Roots, depth: int, body: Body, namespace: str) 
 def _judged(loop: _Loop, elements: Sequence[Any], subject: Subject) -> tuple[Judgement | None, int]:
     """(what is against an element, or None; how many elements passed)."""
     applied = 0
+    opens = bool(loop.context) or subject.given.context.simulated is not None
     for at, element in enumerate(elements):
         if element is None:
             continue
@@ -108,7 +109,8 @@ def _judged(loop: _Loop, elements: Sequence[Any], subject: Subject) -> tuple[Jud
                              f"elements that are not maps, expected type=map got type={_NAMES[type(element)]}"), applied
         values = {**subject.values, "element": element, f"element{loop.depth}": element, "elementIndex": at,
                   f"elementIndex{loop.depth}": at}
-        values = loop.context.opened(values, subject.given)
+        if opens:
+            values = loop.context.opened(values, subject.given)
         inner = Subject(subject.given, values, element if scoped else subject.element, subject.counted)
         if loop.preconditions is not None:
             try:

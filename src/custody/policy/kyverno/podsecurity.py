@@ -13,7 +13,7 @@ from custody.policy.kyverno.standards import LATEST, Failed, FieldError, Standin
 from custody.policy.model import Outcome
 from custody.policy.podfields import HOLDERS
 from custody.policy.podsecurity import standard
-from policylang.go.wildcards import glob
+from policylang.go.wildcards import glob, wildcard
 
 CONTROLS = {
     "Capabilities": ("capabilities_baseline", "capabilities_restricted"),
@@ -95,7 +95,9 @@ def compile_security(fields: Fields, rule: str) -> Judge:
                              properties=excused(exceptions))
         if not failures:
             return Judgement(Outcome.PASS, f"Validation rule '{rule}' passed.")
-        shown = "".join(str(_placed(failure, pointer)) for failure in failures)
+        shown = "".join(map(str, failures))
+        if pointer != "/spec" or "metadata" in shown:
+            shown = "".join(str(_placed(failure, pointer)) for failure in failures)
         return Judgement(Outcome.FAIL, f"Validation rule '{rule}' failed. It violates PodSecurity "
                          f'"{level}:{version}": {shown}')
 
@@ -110,12 +112,13 @@ def exempted(failures: list[Failed], excluded: Exclusion, spec: Any, metadata: A
     if not any(failure.check in control for failure in failures):
         return failures
     pods = not excluded.images
-    places = _places(spec, excluded.images)
     if pods:
         part: Any = {**spec, "containers": [{"name": "fake"}], "initContainers": None, "ephemeralContainers": None}
         against = Standing(part, metadata, minor).failed(level, control)
     else:
-        part = {kind: [container for _, container in found] for kind, found in places.items()}
+        part = _of_images(spec, excluded.images)
+        if not any(part.values()):
+            return failures
         against = Standing(part, {}, minor).failed(level, control)
     left = {failure.check: failure for failure in failures}
     for failure in against:
@@ -143,10 +146,11 @@ def exempted(failures: list[Failed], excluded: Exclusion, spec: Any, metadata: A
     return [*left.values()]
 
 
-def _places(spec: Any, images: Sequence[str]) -> dict[str, list[tuple[int, Any]]]:
-    """The containers with one of these images, and where they stand, by their kind."""
-    return {kind: [(at, container) for at, container in enumerate(spec.get(kind) or ())
-                   if any(glob(image, str(container.get("image", ""))) for image in images)] for kind in _CONTAINERS}
+def _of_images(spec: Any, images: Sequence[str]) -> dict[str, list[Any]]:
+    """The containers with one of these images, by their kind."""
+    fits = [*map(wildcard, images)]
+    return {kind: [container for container in spec.get(kind) or ()
+                   if any(fit(str(container.get("image", ""))) for fit in fits)] for kind in _CONTAINERS}
 
 
 def _name(spec: Any, error: FieldError) -> str | None:
@@ -160,8 +164,6 @@ def _name(spec: Any, error: FieldError) -> str | None:
 
 def _placed(failure: Failed, pointer: str) -> Failed:
     """With paths in the object: below a controller's template. Kyverno writes metadata so for pods, too."""
-    if pointer == "/spec" and not any("metadata" in error.path for error in failure.errors or ()):
-        return failure
     spec = pointer[1:].replace("/", ".")
     errors = [error._replace(path=error.path.replace("spec", spec).replace("metadata", "spec.template.metadata"))
               for error in failure.errors or ()]

@@ -9,20 +9,13 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
 from custody.policy.kyverno import autogen
 from custody.policy.kyverno.action import Action, compile_overrides, enforced
-from custody.policy.kyverno.cel import match_conditions
 from custody.policy.kyverno.context import compile_context
-from custody.policy.kyverno.generate import GenerateRule
-from custody.policy.kyverno.imageentry import ImageEntry
-from custody.policy.kyverno.imagefields import compile_extractors
 from custody.policy.kyverno.match import compile_block, is_empty
 from custody.policy.kyverno.misspelt import check_conditions
-from custody.policy.kyverno.mutate.existing import MutateExistingRule
-from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.validation import ValidateRule
 from custody.policy.kyverno.variables import RULE_ROOTS
-from custody.policy.kyverno.verification import VerifyRule
 from custody.policy.model import Request
 from custody.policy.rule import Policy
 from custody.policy.scope import Condition, Scope
@@ -124,7 +117,11 @@ def _asked(spec: Fields) -> tuple[str, int | None, Condition | None]:
         if seconds is not None and not 1 <= seconds <= 30:
             raise MalformedError(fields.path(name), got=seconds, expected="1 to 30")
         timeout = seconds or timeout
-    conditions = match_conditions(webhook) if webhook.peek("matchConditions") else None
+    conditions = None
+    if webhook.peek("matchConditions"):
+        from custody.policy.kyverno.cel import match_conditions
+
+        conditions = match_conditions(webhook)
     webhook.any("matchConditions")
     webhook.done()
     return failure_policy or "Fail", timeout, conditions
@@ -179,6 +176,8 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     return rule
 
 
+# Each form imports what it is made of: what a command's policies do not do, it does not import.
+
 def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
     validate = Fields(fields.need("validate", dict), fields.path("validate"))
     fields.only("verifyImages", [])
@@ -188,6 +187,10 @@ def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noq
 
 
 def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    from custody.policy.kyverno.imageentry import ImageEntry
+    from custody.policy.kyverno.imagefields import compile_extractors
+    from custody.policy.kyverno.verification import VerifyRule
+
     images, where = fields.need("verifyImages", list), fields.path("verifyImages")
     extractors = compile_extractors(fields)
     fields.done()
@@ -197,6 +200,9 @@ def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
 
 
 def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    from custody.policy.kyverno.mutate.existing import MutateExistingRule
+    from custody.policy.kyverno.mutate.rule import MutateRule
+
     mutate = Fields(fields.need("mutate", dict), fields.path("mutate"))
     fields.done()
     if mutate.peek("targets"):
@@ -206,6 +212,8 @@ def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
 
 
 def _generate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    from custody.policy.kyverno.generate import GenerateRule
+
     generate = Fields(fields.need("generate", dict), fields.path("generate"))
     fields.done()
     return GenerateRule(head, generate, server_side=stated.server_side, existing=stated.generates_existing)

@@ -7,7 +7,7 @@ version is that of Kubernetes 1.34. Restricted asks baseline's checks too, where
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -75,13 +75,11 @@ class Standing:
         self._minor = minor
         self._known: dict[str, Failed | None] = {}
 
-    def failed(self, level: str, only: Collection[str] | None = None) -> list[Failed]:
+    def failed(self, level: str, only: tuple[str, ...] | None = None) -> list[Failed]:
         """`only`: which checks of the level's are asked. Raises MalformedError for what is no pod."""
         known = self._known
         failures = []
-        for name, reason, check in _checks(level, self._minor):
-            if only is not None and name not in only:
-                continue
+        for name, reason, check in _checks(level, self._minor, only):
             if name in known:
                 failure = known[name]
             else:
@@ -94,10 +92,11 @@ class Standing:
 
 
 @lru_cache(256)
-def _checks(level: str, minor: int) -> tuple[tuple[str, Any, _Check], ...]:
+def _checks(level: str, minor: int, only: tuple[str, ...] | None) -> tuple[tuple[str, Any, _Check], ...]:
     """(id, reason, check) of a level, as they were in a version."""
     return tuple((name, reason, versions[max((since for since in versions if since <= minor), default=min(versions))])
-                 for name, reason, baseline, versions in _CHECKS if baseline or level != "baseline")
+                 for name, reason, baseline, versions in _CHECKS
+                 if (baseline or level != "baseline") and (only is None or name in only))
 
 
 class _Pod(c.Pod):
@@ -112,19 +111,27 @@ class _Pod(c.Pod):
                 contexts.append((f"spec.{kind}[{at}]", container, None if context is None else c.as_map(context)))
         return contexts
 
+    @cached_property
+    def filled(self) -> list[tuple[str, dict[str, Any]]]:
+        """(path, securityContext) of the containers that have one with something in it."""
+        return [(path, context) for path, _, context in self.contexts if context]
+
 
 Errors = list[FieldError] | None
 _Check = Callable[[_Pod], Errors]
 
 
 def _each(of: Callable[[dict[str, Any]], Any], field: str, *, pod: bool = True) -> _Check:
-    """Of a field of securityContexts: `of` gives a value that is not allowed, or None, as it does of an empty one."""
+    """Of a field of securityContexts: `of` gives a value that is not allowed, or None, as it does where the field is
+    absent."""
+    name = field.partition(".")[0]
+
     def check(given: _Pod) -> Errors:
         errors = []
-        if pod and given.security and (value := of(given.security)) is not None:
+        if pod and name in given.security and (value := of(given.security)) is not None:
             errors.append(FieldError(f"spec.securityContext.{field}", value))
-        for path, _, context in given.contexts:
-            if context and (value := of(context)) is not None:
+        for path, context in given.filled:
+            if name in context and (value := of(context)) is not None:
                 errors.append(FieldError(f"{path}.securityContext.{field}", value))
         return errors
 
@@ -233,8 +240,8 @@ def _se_linux(*more: str) -> _Check:
             if value not in allowed if field == "type" else value:
                 yield FieldError(f"{path}.securityContext.seLinuxOptions.{field}", value)
 
-    return lambda pod: [*of(pod.security, "spec"), *(error for path, _, context in pod.contexts
-                                                     for error in of(context or {}, path))]
+    return lambda pod: [error for path, context in (("spec", pod.security), *pod.filled)
+                        if "seLinuxOptions" in context for error in of(context, path)]
 
 
 def _seccomp_annotations(pod: _Pod) -> Errors:

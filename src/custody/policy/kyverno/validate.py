@@ -9,10 +9,8 @@ from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.action import compile_overrides, enforced
-from custody.policy.kyverno.cel import compile_cel
 from custody.policy.kyverno.foreach import compile_foreach
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
-from custody.policy.kyverno.manifests import compile_manifests
 from custody.policy.kyverno.misspelt import check_conditions
 from custody.policy.kyverno.podsecurity import compile_security
 from custody.policy.kyverno.variables import ROOTS, variables
@@ -65,8 +63,12 @@ class Validate:
         if forms[0] == "podSecurity":
             judge = compile_security(Fields(fields.need("podSecurity", dict), fields.path("podSecurity")), rule)
         elif forms[0] == "manifests":
+            from custody.policy.kyverno.manifests import compile_manifests
+
             judge = compile_manifests(Fields(fields.need("manifests", dict), fields.path("manifests")))
         elif forms[0] == "cel":
+            from custody.policy.kyverno.cel import compile_cel
+
             judge = compile_cel(Fields(fields.need("cel", dict), fields.path("cel")),
                                 within or Fields({}, fields.where), rule, self.message, namespace)
         else:

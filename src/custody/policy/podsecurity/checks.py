@@ -150,15 +150,18 @@ def host_ports(pod: Pod) -> Failure:
             f"{', '.join(sorted(ports))}") if names else None
 
 
+_HANDLERS = frozenset(("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"))
+
+
 def host_probes(pod: Pod) -> Failure:
     names, hosts = set(), set()
     for name, container, _ in pod.containers:
+        if _HANDLERS.isdisjoint(container):
+            continue
         lifecycle = as_map(container.get("lifecycle"))
         handlers = [handler for handler in (
             container.get("livenessProbe"), container.get("readinessProbe"), container.get("startupProbe"),
             lifecycle.get("postStart"), lifecycle.get("preStop")) if handler is not None]
-        if not handlers:
-            continue
         used = {str(host) for handler in handlers for action in ("httpGet", "tcpSocket")
                 if (host := as_map(as_map(handler).get(action)).get("host"))}
         hosts |= used

@@ -10,6 +10,7 @@ from custody.sbom.catalogers.versionstring import Class, Classes, say
 
 _PRE = rb"(?:(?:-?(?:alpha|beta|rc|a|b)\.?)[0-9]{1,3})?"
 _SO = r"\.so[.0-9]*"
+_MINOR = r"([23]\.[0-9]{1,2})"
 _PHP = (say("X-Powered-By: PHP/", rb"X-Powered-By: PHP/(<V>(?:(?:alpha|beta|RC)[0-9]{1,2})?)"),)
 _PYTHON = (say("\0<N>.", rb"\x00(<N>\.[0-9]{1,3}(?:(?:a|b|rc)[0-9]{1,2})?\+?)\x00"),
            say("%.80s (%.80s) %.80s", rb"\x00([23]\.[0-9]{1,2}\.[0-9]{1,3}(?:(?:a|b|rc)[0-9]{1,2})?\+?)\x00"
@@ -28,9 +29,9 @@ _ERLANG = (say("/erts/", rb"/(?:otp_src_|otp-|erlang-)(<W>(?:-rc[0-9])?)(?:\+dfs
            say("[async-threads:", rb"\[async-threads:[^\x00]{0,80}\x00{1,16}(<W>)\x00"))
 _ID = rb"(?<![0-9.])([0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2})"
 _BUILD_ID = (
-    say("000000000\0", _ID + rb"(?:(?:[0-9a-z]{12}|[A-Za-z][0-9A-Za-z_.-]{0,63})-)?1[0-9]{9}000000000\x00"),
-    say("-builtin\0", rb"\x00(<V>)\x00(?:[0-9.]{5,8}\x00)?(?:c11|atomic|sync)-builtin\x00"))
-"""Redis and its fork: version, name of the machine, time; in reproducible builds the last alone."""
+    say("-builtin\0", rb"\x00(<V>)\x00(?:[0-9.]{5,8}\x00)?(?:c11|atomic|sync)-builtin\x00"),
+    say("000000000\0", _ID + rb"(?:(?:[0-9a-z]{12}|[A-Za-z][0-9A-Za-z_.-]{0,63})-)?1[0-9]{9}000000000\x00"))
+"""Redis and its fork: what it was compiled with, else version, name of the machine and time in one."""
 _CLUSTER = (say("/mysql-cluster-gpl-", rb"/mysql-cluster-gpl-(<V>)"),)
 
 CLASSES = Classes((
@@ -40,7 +41,7 @@ CLASSES = Classes((
         say("/download/release/v", rb"/download/release/v(<V>)/node-v"),
         say("node v", rb"\x00node v([0-9]\.[0-9]{1,3}\.[0-9]{1,3})\x00"),
         say("\0v", rb"\x00v([0-9]\.[0-9]{1,3}\.[0-9]{1,3})\x00")), ("nodejs:node.js",)),
-    Class("python", rf"python(?:([23]\.[0-9]{{1,2}})|[23]?)[dmtu]{{0,3}}|libpython([23]\.[0-9]{{1,2}})[dmtu]{{0,3}}{_SO}",
+    Class("python", rf"python(?:{_MINOR}|[23]?)[dmtu]{{0,3}}|libpython{_MINOR}[dmtu]{{0,3}}{_SO}",
           _PYTHON, ("python:python",)),
     Class("pypy", rf"libpypy.*{_SO}|pypy[0-9.]*", (say("[PyPy ", rb"\[PyPy (<V>)"),), ("pypy:pypy",)),
     Class("ruby", rf"ruby[0-9.]*|libruby.*{_SO}[.0-9]*", _RUBY, ("ruby-lang:ruby",)),
@@ -52,6 +53,8 @@ CLASSES = Classes((
     Class("php-fpm", r"php-fpm[0-9.]*", _PHP, ("php:php",)),
     Class("php-cgi", r"php-cgi[0-9.]*", _PHP, ("php:php",)),
     Class("php", rf"libphp[0-9.]*{_SO}", _PHP, ("php:php",)),
+    Class("php-{}", r"([a-z0-9_]+)\.so", (say("API20", rb"\x00(<V>)<0>API20[0-9]{6},N?TS"),),
+          folder=r"php[^/]*(?:/.*)?"),
     Class("julia", rf"libjulia(?:-internal)?{_SO}", (
         say("julia version", rb"\x00(<V>(?:-(?:alpha|beta|rc)[0-9]{1,2})?)\x00julia version"),
         say("\0branch\0", rb"\x00(<V>(?:-(?:alpha|beta|rc)[0-9]{1,2})?)\x00branch\x00"),
@@ -73,14 +76,16 @@ CLASSES = Classes((
         say("$LuaVersion: Lua ", rb"\$LuaVersion: Lua (<W>)"),), ("lua:lua",)),
     Class("mono", r"mono|mono-sgen[0-9]*", (say("--version=number", rb"--version=number\x00(<W>)\x00"),),
           ("mono-project:mono",)),
-    Class("rust", rf"libstd-[0-9a-f]{{16}}\.(?:so|dylib)", (
+    Class("rust", r"libstd-[0-9a-f]{16}\.(?:so|dylib)", (
         say("rustc version ", rb"rustc version (<V>) \("), say("/rustc-", rb"/rustc-(<V>)[-/]"),
         say("c 1.", rb"c (1\.[0-9]{1,3}\.[0-9]{1,2}) \([0-9a-f]{9} ")), ("rust-lang:rust",)),
     Class("gcc", r"(?:[a-z0-9_]+-linux-(?:gnu|musl)[a-z0-9]*-)?(?:gcc|g\+\+|cc1)(?:-[0-9.]+)?", (
-        say("GCC: (GNU) ", rb"GCC: \(GNU\) (<V>)"), say("gcc version %s", rb"\x00(<V>)\x00[^\x00]{0,60}\x00gcc version %s"),
+        say("GCC: (GNU) ", rb"GCC: \(GNU\) (<V>)"), say("gcc version %s",
+          rb"\x00(<V>)\x00[^\x00]{0,60}\x00gcc version %s"),
         say("--with-pkgversion=", rb"--with-pkgversion='[A-Za-z]+ (<V>)")), ("gnu:gcc",)),
     Class("haskell/ghc", r"ghc(?:-[0-9.]+)?", (
-        say("libHSghc-", rb"libHSghc-(<V>)-(?:[0-9A-Za-z]+-)?ghc"), say("GHC ", rb"\x00GHC (<V>)\x00")), ("haskell:ghc",)),
+        say("libHSghc-", rb"libHSghc-(<V>)-(?:[0-9A-Za-z]+-)?ghc"), say("GHC ", rb"\x00GHC (<V>)\x00")),
+          ("haskell:ghc",)),
     Class("haskell/cabal", r"cabal", (say("cabal-install-", rb"cabal-install-(<W>)[-\x00]"),
                                       say("Cabal-", rb"\x00Cabal-(<W>)-")), ("haskell:cabal",)),
     Class("haskell/stack", r"stack", (say("Version ", rb"Version (<V>), Git"), say("/stack-", rb"/stack-(<V>)[-\x00]")),
@@ -124,22 +129,26 @@ CLASSES = Classes((
     Class("proftpd", r"proftpd", (say("ProFTPD Version ", rb"ProFTPD Version (<V>[a-z]?)"),), ("proftpd:proftpd",)),
     Class("vsftpd", r"vsftpd", (say("vsFTPd ", rb"vsFTPd (<V>)"),), ("vsftpd_project:vsftpd",)),
     Class("squid", r"squid", (say("squid/", rb"\x00squid/(<W>)"),), ("squid-cache:squid",)),
-    Class("varnish", r"varnishd", (say("(varnish-", rb"\(varnish-(<V>) revision"),), ("varnish-software:varnish_cache",)),
+    Class("varnish", r"varnishd", (say("(varnish-", rb"\(varnish-(<V>) revision"),),
+          ("varnish-software:varnish_cache",)),
     Class("unbound", r"unbound", (say("unbound ", rb"\x00unbound (<V>)\x00"),), ("nlnetlabs:unbound",)),
     Class("bind", r"named", (say("libisc-9.", rb"libisc-(9\.[0-9]{1,2}\.[0-9]{1,2})[-.]"),
                              say("BIND 9", rb"BIND (9\.[0-9]{1,2}\.[0-9]{1,2})[ -]")), ("isc:bind",)),
     Class("nsd", r"nsd", (say("NSD ", rb"\x00NSD (<V>)\x00"),), ("nlnetlabs:name_server_daemon",)),
     Class("knot-dns", r"knotd", (say("Knot DNS ", rb"Knot DNS (<V>)"),), ("nic:knot_dns",)),
-    Class("openssh", r"sshd?|sshd-session", (say("OpenSSH_", rb"\x00OpenSSH_([0-9]{1,2}\.[0-9]{1,2}(?:\.[0-9])?p[0-9])[\x00 ]"),),
+    Class("openssh", r"sshd?|sshd-session", (say("OpenSSH_",
+          rb"\x00OpenSSH_([0-9]{1,2}\.[0-9]{1,2}(?:\.[0-9])?p[0-9])[\x00 ]"),),
           ("openbsd:openssh",)),
-    Class("dropbear", r"dropbear(?:multi)?|dbclient", (say("SSH-2.0-dropbear_", rb"dropbear_(20[0-9]{2}\.[0-9]{1,3})"),),
+    Class("dropbear", r"dropbear(?:multi)?|dbclient", (say("SSH-2.0-dropbear_",
+          rb"dropbear_(20[0-9]{2}\.[0-9]{1,3})"),),
           ("dropbear_ssh_project:dropbear_ssh",)),
     Class("openvpn", r"openvpn", (say("OpenVPN ", rb"\x00OpenVPN (<V>) "),), ("openvpn:openvpn",)),
     Class("stunnel", r"stunnel[0-9]?", (say("stunnel/", rb"Server: stunnel/(<W>)"),), ("stunnel:stunnel",)),
     Class("postfix", r"postfix", (
         say("mail_version=", rb"mail_version=(<V>)"),
         say("-c requires absolute pathname", rb"\x00(<V>)\x00-c requires absolute pathname")), ("postfix:postfix",)),
-    Class("exim", r"exim[0-9]?", (say("<<eximversion>>", rb"<<eximcnumber>>\x00(<W>)\x00<<eximversion>>"),), ("exim:exim",)),
+    Class("exim", r"exim[0-9]?", (say("<<eximversion>>", rb"<<eximcnumber>>\x00(<W>)\x00<<eximversion>>"),),
+          ("exim:exim",)),
     Class("dovecot", r"dovecot", (say("Dovecot v", rb"Dovecot v(<W>)"),), ("dovecot:dovecot",)),
     Class("tor", r"tor", (say("(on Tor ", rb"\(on Tor (<W>) "),), ("torproject:tor",)),
     Class("privoxy", r"privoxy", (say("Privoxy version ", rb"Privoxy version (<V>)"),), ("privoxy:privoxy",)),
@@ -164,7 +173,8 @@ CLASSES = Classes((
     Class("git", r"git", (say("git/", rb"git/(<V>)"),), ("git-scm:git",)),
     Class("gawk", r"gawk(?:-[0-9.]+)?", (say("GNU Awk ", rb"GNU Awk (<V>)"),), ("gnu:gawk",)),
     Class("gnupg", r"gpg2?", (say("OpenPGP server ", rb"OpenPGP server (<V>) ready"),), ("gnupg:gnupg",)),
-    Class("wget", r"wget2?", (say("/wget-", rb"/wget-(<W>)[=/]"), say("-Wall\0", rb"-Wall\x00(<W>)\x00")), ("gnu:wget",)),
+    Class("wget", r"wget2?", (say("/wget-", rb"/wget-(<W>)[=/]"), say("-Wall\0", rb"-Wall\x00(<W>)\x00")),
+          ("gnu:wget",)),
     Class("sqlite", r"sqlite3", (
         say("%s (%d-bit)", rb"\x00(3\.[0-9]{1,2}\.[0-9]{1,2})\x00"),
         say("Copyright", rb"\x00(3\.[0-9]{1,2}\.[0-9]{1,2})\x00")), ("sqlite:sqlite",)),
@@ -176,14 +186,16 @@ CLASSES = Classes((
                         say("\0version\0jq-", rb"\x00(<W>(?:rc[0-9])?)\x00version\x00jq-"),
                         say("/jq-", rb"/jq-(<W>)=")), ("jqlang:jq",)),
     Class("xz", rf"xz|liblzma{_SO}", (say("xz (XZ Utils) ", rb"\(XZ Utils\) (<V>(?:alpha|beta)?)"),
-                                   say("\0" + "5.", rb"\x00(5\.[0-9]\.[0-9]{1,2}(?:alpha|beta)?)\x00")), ("tukaani:xz",)),
+                                   say("\0" + "5.", rb"\x00(5\.[0-9]\.[0-9]{1,2}(?:alpha|beta)?)\x00")),
+          ("tukaani:xz",)),
     Class("zstd", r"zstd(?:mt)?|pzstd", (say("Zstandard CLI", rb"\x00v(<V>)\x00Zstandard CLI"),
                                    say("\0v1.", rb"\x00v(1\.[0-9]{1,2}\.[0-9]{1,2})\x00")), ("facebook:zstandard",)),
     Class("gzip", r"gzip", (
         say("file size changed while zipping", rb"zipping\n?\x00{1,8}([0-9]\.[0-9]{1,2})\x00"),
         say("%5.1f%%\0", rb"%5\.1f%%\x00([0-9]\.[0-9]{1,2})\x00")),
           ("gnu:gzip",)),
-    Class("tar", r"tar", (say("Missing record terminator", rb"Missing record terminator\x00[^\x00]{0,40}\x00([0-9]\.[0-9]{1,2})\x00"),),
+    Class("tar", r"tar", (say("Missing record terminator",
+          rb"Missing record terminator\x00[^\x00]{0,40}\x00([0-9]\.[0-9]{1,2})\x00"),),
           ("gnu:tar",)),
     Class("rsync", r"rsync", (
         say("\0copyright\0", rb"\x00([0-9]\.[0-9]{1,2}\.[0-9]{1,2})\x00copyright\x00"),
@@ -202,10 +214,13 @@ CLASSES = Classes((
     # Libraries, and what they are the program of
     Class("openssl", rf"openssl|libcrypto{_SO}|libssl{_SO}", (
         say("OpenSSL ", rb"\x00OpenSSL ([0-9]\.[0-9]\.[0-9]{1,2}(?:[a-z]{1,2}|-(?:alpha|beta|rc)[0-9]{1,2})?) ?"
-                        rb"[^\x00]{0,20}[0-9]{1,2} [A-Z][a-z]{2} 20[0-9]{2}"),), ("openssl:openssl",), without=b"AWS-LC"),
-    Class("aws-lc", rf"openssl|bssl|libcrypto{_SO}", (say("AWS-LC ", rb"AWS-LC (<V>)\)\x00"),), ("amazon:aws_libcrypto",)),
+                        rb"[^\x00]{0,20}[0-9]{1,2} [A-Z][a-z]{2} 20[0-9]{2}"),),
+          ("openssl:openssl",), without=b"AWS-LC"),
+    Class("aws-lc", rf"openssl|bssl|libcrypto{_SO}", (say("AWS-LC ", rb"AWS-LC (<V>)\)\x00"),),
+          ("amazon:aws_libcrypto",)),
     Class("libcurl", rf"libcurl(?:-gnutls|-nss)?{_SO}", (say("libcurl/", rb"libcurl/(<V>)"),
-                                                             say("CLIENT libcurl ", rb"CLIENT libcurl (<V>)")), ("haxx:libcurl",)),
+                                                             say("CLIENT libcurl ", rb"CLIENT libcurl (<V>)")),
+          ("haxx:libcurl",)),
     Class("sqlite", rf"libsqlite3{_SO}", (
         say("\0" + "3.", rb"\x00(3\.[0-9]{1,2}\.[0-9]{1,2})\x00"),
         say("\xff3.", rb"\xff(3\.[0-9]{1,2}\.[0-9]{1,2})\x00")), ("sqlite:sqlite",)),
@@ -213,11 +228,15 @@ CLASSES = Classes((
     Class("expat", rf"libexpat{_SO}", (say("expat_", rb"\x00expat_(<V>)\x00"),), ("libexpat_project:libexpat",)),
     Class("libpng", rf"libpng[0-9]*{_SO}", (say("libpng version ", rb"libpng version (<V>)"),), ("libpng:libpng",)),
     Class("libtiff", rf"libtiff{_SO}", (say("LIBTIFF, Version ", rb"LIBTIFF, Version (<V>)"),), ("libtiff:libtiff",)),
-    Class("libarchive", rf"libarchive{_SO}", (say("libarchive ", rb"\x00libarchive (<V>)"),), ("libarchive:libarchive",)),
-    Class("libgcrypt", rf"libgcrypt{_SO}", (say("This is Libgcrypt ", rb"This is Libgcrypt (<V>)"),), ("gnupg:libgcrypt",)),
+    Class("libarchive", rf"libarchive{_SO}", (say("libarchive ", rb"\x00libarchive (<V>)"),),
+          ("libarchive:libarchive",)),
+    Class("libgcrypt", rf"libgcrypt{_SO}", (say("This is Libgcrypt ", rb"This is Libgcrypt (<V>)"),),
+          ("gnupg:libgcrypt",)),
     Class("gnutls", rf"libgnutls{_SO}", (say("Enabled GnuTLS ", rb"Enabled GnuTLS (<V>)"),), ("gnu:gnutls",)),
-    Class("mbedtls", rf"libmbed(?:crypto|tls){_SO}", (say("bed TLS ", rb"\x00[mM]bed TLS (<V>)\x00"),), ("arm:mbed_tls",)),
-    Class("glibc", rf"libc\.so\.6|libc-[0-9.]+\.so", (say("GNU C Library ", rb"GNU C Library \([^\x00]{1,60}?(<W>)[-)+]"),
+    Class("mbedtls", rf"libmbed(?:crypto|tls){_SO}", (say("bed TLS ", rb"\x00[mM]bed TLS (<V>)\x00"),),
+          ("arm:mbed_tls",)),
+    Class("glibc", r"libc\.so\.6|libc-[0-9.]+\.so", (say("GNU C Library ",
+          rb"GNU C Library \([^\x00]{1,60}?(<W>)[-)+]"),
                                                say("stable release version ", rb"stable release version (<W>)[,.]")),
           ("gnu:glibc",)),
     Class("musl", r"ld-musl-[a-z0-9_]+\.so\.1|libc\.so|libc\.musl.*", (
@@ -229,5 +248,6 @@ CLASSES = Classes((
     # Elastic's and others in Go, whose build information has no version of the program itself
     *(Class(name, name, _BEATS, (f"elastic:{name}",))
       for name in ("filebeat", "metricbeat", "heartbeat", "packetbeat", "auditbeat")),
-    Class("elastic-agent", r"elastic-agent", (say("enroll", rb"enroll(?:: true)?(<V>)-?header"),), ("elastic:elastic_agent",)),
+    Class("elastic-agent", r"elastic-agent", (say("enroll", rb"enroll(?:: true)?(<V>)-?header"),),
+          ("elastic:elastic_agent",)),
 ))

@@ -9,7 +9,6 @@ from custody.sbom.catalogers.chisel import NO_SOURCE
 from custody.sbom.catalogers.nix import STORE
 
 COUNTED = (
-    Counted(kind=".NET dependencies", listed=r"\.deps\.json\Z", paths=(ending("json", pattern=r".*\.deps\.json"),)),
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
     Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
@@ -19,19 +18,6 @@ COUNTED = (
     Counted(kind="apk packages without a database",
             unless=("../../lib/apk/db/installed", "../../usr/lib/apk/db/installed"),
             paths=(named("world", pattern=r"(?:.*/)?etc/apk/world"),)),
-    Counted(kind="WordPress", paths=(named("version.php", pattern=r"(?:.*/)?wp-includes/version\.php"),)),
-    Counted(kind="WordPress plugin", paths=(
-        ending("php", pattern=r"(?:.*/)?wp-content/plugins/(?P<name>[^/]+)/(?P=name)\.php"),)),
-    Counted(kind="machine learning model", paths=(ending("gguf"),)),
-    # Programs that images install by hand; those of Go and Rust are read, those of a distribution are its own.
-    Counted(kind="program without a package", paths=(
-        named("node", "php", "php-fpm", "ruby", "perl", "nginx", "httpd", "redis-server", "valkey-server", "postgres",
-              "mysqld", "mariadbd", "mongod", "haproxy", "memcached", "envoy", "erl", "julia", "python2.7",
-              *(f"python3.{minor}" for minor in range(4, 21)),
-              pattern=r"(?:.*/)?s?bin/[^/]+", examples=("bin/node", "sbin/node")),
-        named("busybox", "bash", "curl", "wget", "openssl", "sqlite3", "jq", "xz", "zstd", "lighttpd", "proftpd",
-              "fluent-bit", "ffmpeg", "deno", "bun", "dart", "swipl", "gcc", "mysql", "psql",
-              pattern=r"(?!nix/store/)(?:.*/)?s?bin/[^/]+"))),
     Counted(kind=NO_SOURCE, unless=("../dpkg/status",)),
     Counted(kind=STORE))
 _BY_KIND = {row.kind: row for row in COUNTED}

@@ -48,9 +48,11 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
         return of_type(self.type).system and not self.purl
 
 
-MARKERS = OS_RELEASE, OWNS, LICENSES, ORIGIN, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "ORIGIN", "UNKNOWN"
+MARKERS = OS_RELEASE, OWNS, LICENSES, ORIGIN, UNKNOWN, HOLDS, PROGRAM = (
+    "OS-RELEASE", "OWNS", "LICENSES", "ORIGIN", "UNKNOWN", "HOLDS", "PROGRAM")
 """`ORIGIN`: where the packages are from whose metadata is in the same folder; `name` is a qualifier of package URLs,
-`source` its value."""
+`source` its value. `HOLDS`: as `OWNS`, for a package of a language: the programs and libraries that it brought.
+`PROGRAM`: an executable or a shared library; its `version` is the size in bytes."""
 
 
 @functools.cache

@@ -3,6 +3,8 @@ where they are from (PEP 610, `direct_url.json`)."""
 
 from __future__ import annotations
 
+import csv
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -11,9 +13,11 @@ from custody.ecosystems import python as spelled
 from custody.formats.zip import Archive
 from custody.kit import strictjson
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
-from custody.sbom.catalogers.fact import ORIGIN, Fact, unknown
+from custody.sbom.catalogers.fact import HOLDS, ORIGIN, Fact, unknown
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_PROGRAM = re.compile(r"\.(?:so[.0-9]*|pyd|dylib|node)(?=[\",])|/s?bin/[^\n,]+,|^[^\n.,]+,", re.MULTILINE)
+_MOST = 100_000
 _LARGEST = 4 << 20
 _EXTRA = re.compile(r"\bextra\s*==")
 
@@ -78,9 +82,30 @@ EGG = Cataloger(name="Python egg", version=1, types=("pypi",), stream=read_egg, 
                 paths=(ending("egg", pattern=r".*[^/]\.egg"),))
 DIRECT_URL = Cataloger(name="direct_url.json", version=1, read=read_origin, largest=64 << 10, paths=(
     named("direct_url.json", pattern=r".*dist-info/direct_url\.json"),))
+
+
+def recorded(path: str, content: bytes) -> tuple[Fact, ...]:
+    """`*.dist-info/RECORD` (PyPA specification "Recording installed projects"): programs and libraries of it.
+
+    One fact with the paths, and the package without metadata that it is where no METADATA is beside it."""
+    text = content.decode("utf-8", "replace")
+    site = path.rpartition("/")[0].rpartition("/")[0]
+    lines: dict[str, None] = {}
+    for match in _PROGRAM.finditer(text):
+        end = text.find("\n", match.start())
+        lines[text[text.rfind("\n", 0, match.start()) + 1:end if end >= 0 else len(text)]] = None
+        if len(lines) > _MOST:
+            raise ValueError(f"more than {_MOST} programs and libraries")
+    paths = [posixpath.normpath(posixpath.join(site, row[0])).lstrip("/") for row in csv.reader(lines) if row]
+    facts = [Fact(type=HOLDS, name=path, requires=tuple(paths))] if paths else []
+    return (*facts, unknown("Python package without metadata"))
+
+
 CATALOGER = Cataloger(
     name="python", version=1, types=("pypi",), read=read, listed=r"/(?:METADATA|PKG-INFO|[^/]+\.egg-info)\Z",
     paths=(named("METADATA", pattern=r"(?i:.*dist-info/metadata)", examples=("dist-info/METADATA",)),
            named("PKG-INFO", pattern=r"(?i:.*(?:egg|dist)-info/pkg-info)",
                  examples=("dist-info/PKG-INFO", "egg-info/PKG-INFO")),
            ending("egg-info")))
+RECORD = Cataloger(name="python record", version=1, read=recorded, largest=16 << 20, paths=(
+    named("RECORD", pattern=r".*\.dist-info/RECORD"),))

@@ -11,10 +11,10 @@ from custody.sbom.catalogers.fact import Fact, unknown
 
 _STUB = re.compile(r"^# stub: (\S+) (\S+) (\S+)", re.MULTILINE)
 _QUOTED = r"""(?:"([^"\n]*)"|'([^'\n]*)'|%q<([^>\n]*)>|%q\{([^}\n]*)\})"""
-_FIELD = re.compile(rf"^\s*\w+\.(name|version|platform|license|homepage)\s*=\s*(?:Gem::Version\.new\(?\s*)?{_QUOTED}"
-                    r"(?:\.freeze)?\s*\)?\s*(?:#.*)?(?:if .*)?$", re.MULTILINE)
-_LISTS = re.compile(r"^\s*\w+\.(licenses|authors)\s*=\s*\[([^\]\n]*)\]", re.MULTILINE)
-_NEEDS = re.compile(rf"^\s*\w+\.add_(?:runtime_)?dependency\s*\(?\s*{_QUOTED}", re.MULTILINE)
+_FIELD = re.compile(rf"^[ \t]*\w+\.(name|version|platform|license|homepage)\s*=\s*(?:Gem::Version\.new\(?\s*)?{_QUOTED}"
+                    r"(?:\.freeze)?[ \t]{0,20}\)?[ \t]{0,20}(?:#.*)?(?:if .*)?$", re.MULTILINE)
+_LISTS = re.compile(r"^[ \t]*\w+\.(licenses|authors)\s*=\s*\[([^\]\n]*)\]", re.MULTILINE)
+_NEEDS = re.compile(rf"^[ \t]*\w+\.add_(?:runtime_)?dependency\s*\(?\s*{_QUOTED}", re.MULTILINE)
 _WORD = re.compile(_QUOTED)
 _LOCKED = re.compile(r"([A-Za-z0-9][\w.-]*)(?: \(([^)]*)\))?(!)?\Z")
 _PLATFORM = re.compile(r"([0-9][0-9A-Za-z.]*)-(.+)\Z")

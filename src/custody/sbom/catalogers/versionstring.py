@@ -1,7 +1,7 @@
 """Programs and libraries that say themselves which they are: a version among the strings of their bytes.
 
-A class is known by the name of its files. One of them is read once, in pieces; near each place of a literal of the class
-its pattern is tried, and nowhere else, so that the time is that of a search for bytes.
+A class is known by the name of its files. One of them is read once, in pieces; near each place of a literal of the
+class its pattern is tried, and nowhere else, so that the time is that of a search for bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Class:
     """One kind of program: what its files are called, and what they say."""
 
     package: str
-    """Its name in package URLs of type `generic`."""
+    """Its name in package URLs of type `generic`; `{}` in it is what the first group of `names` has."""
     names: str
     """Regular expression for the whole last part of a path; its first group, if any, is `<N>`."""
     said: tuple[Said, ...]
@@ -84,7 +84,7 @@ class Classes:
             told = _first(file, _patterns(row, named), row.without, spend)
             if told is not None:
                 version, place = told
-                yield Fact(type="generic", name=row.package, version=version,
+                yield Fact(type="generic", name=row.package.format(named.decode()), version=version,
                            cpes=tuple(_cpe(product, version) for product in row.products),
                            evidence=f"version string at {place:#x}")
 

@@ -1,0 +1,174 @@
+"""`custody watch`: what is wrong with every kept image, kept up to date; changes are told as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import datetime, timedelta
+
+import click
+import msgspec
+
+from custody.cli import contents
+from custody.cli.bars import progress
+from custody.cli.run import settings
+from custody.errors import NetworkError, UsageError
+from custody.formats.bom import Catalog
+from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import visible
+from custody.ports.cluster import ApiError
+from custody.ports.findings import Event, Findings
+from custody.ports.inventory import InventoryStore, Sightings
+from custody.services.arrivals import Arrivals, Arrived
+from custody.services.contents import catalog_image
+from custody.services.notify import Notifier
+from custody.services.rematch import refresh
+from custody.services.running import see_pods
+from custody.wiring import cluster_client, command_http, notify_key, registry_client
+from custody.wiring.local import advisories, inventory, layer_cache, queue
+
+_AT_ONCE = 1000
+
+
+@click.command("watch")
+@click.argument("repositories", nargs=-1, metavar="[REPOSITORY]…")
+@click.option("--once", is_flag=True, help="Look once, and end.")
+@click.option("--interval", default=60.0, show_default=True, type=click.FloatRange(1, 86400), metavar="SECONDS",
+              help="Time between two looks at images and advisories.")
+@click.option("-o", "--output", "chosen", type=click.Choice(("table", "json")), default="table", show_default=True,
+              help="How each change is written: a line for people, or a JSON object a line.")
+@click.option("--since", type=click.IntRange(0), metavar="NUMBER",
+              help="Tell the changes after this one again, by the number that each has. Default: only new ones.")
+@click.option("--keep-events", default=90, show_default=True, type=click.IntRange(1, 3650), metavar="DAYS",
+              help="For how long changes are kept.")
+@click.option("--notify", "urls", multiple=True, metavar="URL",
+              help="Who is told, by POST of a CloudEvent; repeatable. Default: custody.toml's `notify`. What is not "
+                   "taken is sent again for two days. Needs CUSTODY_NOTIFY_SECRET.")
+@click.option("--kubeconfig", metavar="FILE", help="Note at each look which images the pods of this cluster run, for "
+                                                   "`affected`.")
+@click.option("--dead", is_flag=True, help="List the messages that were given up, and end.")
+@click.option("--revive", type=int, metavar="NUMBER", help="Send one of those again from now on, and end.")
+def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: str, since: int | None,
+            keep_events: int, urls: tuple[str, ...], kubeconfig: str | None, dead: bool, revive: int | None) -> None:
+    """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
+    and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
+
+    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet.
+    """
+    if dead or revive is not None:
+        _buried(revive)
+        return
+    store, records = inventory(settings()), advisories(settings())
+    told = _notified(urls or tuple(settings().notify))
+    last = _newest(store)
+    for notifier in told:
+        notifier.begin(store, last)
+    last = last if since is None else since
+    while True:
+        now = system_clock()
+        if kubeconfig is not None:
+            _look_at_pods(kubeconfig, store, now, fatal=once)
+        if repositories:
+            _look_at_tags(repositories, store)
+        with progress("Matching packages") as advance:
+            done = refresh(store, records, now, advance)
+        last = _tell(store, last, chosen)
+        if once or done.images or done.appeared or done.changed or done.disappeared:
+            print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
+                  f"{done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
+        for notifier in told:
+            notifier.gather(store)
+            _, reason = asyncio.run(notifier.send())
+            if reason:
+                print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
+        store.prune(now - timedelta(days=keep_events))
+        if once:
+            return
+        time.sleep(interval)
+
+
+def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
+    configured = settings()
+    cache = configured.state() / "cache"
+
+    async def look() -> Arrived:
+        async with registry_client(configured) as client:
+            async def catalog(target: str) -> Catalog:
+                return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress)
+
+            return await Arrivals(client, store, queue(configured), system_clock, catalog).look(repositories)
+
+    done = asyncio.run(look())
+    for failure in done.failures:
+        print(visible(f"warning: {failure}; it is tried again"), file=sys.stderr)
+    if done.kept:
+        print(f"{done.kept} of {done.tags} tags brought an image that was read and kept", file=sys.stderr)
+
+
+def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bool) -> None:
+    """A cluster that does not answer now is asked again at the next look."""
+    async def look() -> None:
+        cluster = cluster_client(settings().replace(kubeconfig=kubeconfig))
+        try:
+            await see_pods(cluster, store, now)
+        finally:
+            await cluster.cluster.close()
+
+    try:
+        asyncio.run(look())
+    except (NetworkError, ApiError) as error:
+        if fatal:
+            raise
+        print(visible(f"warning: {error.message}; which pods run is as it was"), file=sys.stderr)
+
+
+def _notified(urls: tuple[str, ...]) -> list[Notifier]:
+    if not urls:
+        return []
+    configured = settings().replace(notify=list(urls))
+    key = notify_key(configured)
+    assert key is not None
+    waiting = queue(configured)
+    return [Notifier(url, key, waiting, command_http(configured), system_clock, "/custody/watch")
+            for url in dict.fromkeys(urls)]
+
+
+def _buried(revive: int | None) -> None:
+    waiting = queue(settings())
+    if revive is not None and not waiting.revive(revive, system_clock()):
+        raise UsageError(f"--revive {revive}: no message with this number was given up", hint="custody watch --dead")
+    if revive is None:
+        rows = [(str(job.number), job.key, str(job.attempts), job.reason) for job in waiting.buried()]
+        sys.stdout.write(contents.columns([("NUMBER", "EVENT", "ATTEMPTS", "REASON"), *rows]) if rows else
+                         "none was given up\n")
+
+
+def _newest(store: Findings) -> int:
+    last = 0
+    while events := store.events(last, _AT_ONCE):
+        last = events[-1].number
+    return last
+
+
+def _tell(store: Findings, last: int, chosen: str) -> int:
+    """Those after the last one; the number of the last now."""
+    while events := store.events(last, _AT_ONCE):
+        for number, event in events:
+            last = number
+            if chosen == "json":
+                sys.stdout.write(msgspec.json.encode({"number": number, **msgspec.to_builtins(event)}).decode() + "\n")
+            else:
+                print(_line(event))
+        sys.stdout.flush()
+    return last
+
+
+def _line(event: Event) -> str:
+    finding = event.finding
+    where = f"{event.affected} image{'s' * (event.affected != 1)}"
+    more = f" (was {event.before.severity})" if event.before and event.before.severity != finding.severity else ""
+    fixed = f", fixed in {', '.join(finding.fixed)}" if finding.fixed else ""
+    severity = finding.severity if finding.decided else "undecided"
+    return visible(f"{format_rfc3339(event.at)} {event.change} {severity}{more} {finding.vulnerability} in "
+                   f"{event.purl} ({event.cause}; {where}{fixed})")

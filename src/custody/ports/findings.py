@@ -1,0 +1,82 @@
+"""Where what is wrong with components is kept, and every change of it, with its cause.
+
+Numbers of components are those of `ports.inventory`; what is kept of a component goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+Change = Literal["appeared", "changed", "disappeared"]
+Cause = Literal["package", "advisory", "vex", "policy"]
+"""Why: an image came or was replaced, an advisory came, changed or went, a statement on exploitability, a rule."""
+
+
+class KeptFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A vulnerability of a component, or that nobody can say whether it has it."""
+
+    vulnerability: str
+    """The CVE where there is one, else the record's own identifier."""
+    record: str
+    """The advisory that speaks."""
+    severity: str
+    matched: str
+    fixed: tuple[str, ...] = ()
+    exploited: bool = False
+    decided: bool = True
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """That a finding appeared, changed or disappeared."""
+
+    change: Change
+    cause: Cause
+    at: datetime
+    purl: str
+    finding: KeptFinding
+    """As it is now; of one that disappeared, as it was."""
+    before: KeptFinding | None = None
+    """Of one that changed."""
+    images: tuple[str, ...] = ()
+    """Digests of those that have the package: the first 100."""
+    affected: int = 0
+    """How many they are in all."""
+
+
+class NumberedEvent(NamedTuple):
+    number: int
+    event: Event
+
+
+class Findings(Protocol):
+    """All of it is synchronous. Raises StorageError."""
+
+    def findings(self, components: Collection[int]) -> Mapping[int, Sequence[KeptFinding]]:
+        """By component; those that have none are not in it."""
+        ...
+
+    def having(self, vulnerability: str) -> Sequence[int]:
+        """The components with this vulnerability, by the name in `KeptFinding.vulnerability`."""
+        ...
+
+    def replace(self, findings: Mapping[int, Sequence[KeptFinding]], events: Sequence[Event],
+                cursors: Mapping[str, str]) -> None:
+        """What is wrong with these components now, what changed by it, and how far its author came: together or not
+        at all. Components that are gone meanwhile are passed over."""
+        ...
+
+    def cursor(self, name: str) -> str:
+        """What `replace` was given; '' where nothing was."""
+        ...
+
+    def events(self, after: int, most: int) -> Sequence[NumberedEvent]:
+        """In the order in which they were kept."""
+        ...
+
+    def prune(self, before: datetime) -> int:
+        """Let go of older events; their number."""
+        ...

@@ -1,0 +1,55 @@
+"""Looks at images and advisories again and again, beside the services: what `custody watch` does in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from custody.errors import CustodyError
+from custody.kit.clock import Clock
+from custody.services.arrivals import Arrivals
+from custody.services.notify import Notifier
+from custody.services.rematch import Advisories, Kept, refresh
+
+_LOG = logging.getLogger(__name__)
+_KEPT = timedelta(days=90)
+_SHOWN = 5
+
+
+class Watching:
+    """One look after another; a failure is logged, and the next look is made all the same."""
+
+    def __init__(self, store: Kept, advisories: Advisories, clock: Clock, arrivals: Arrivals,
+                 repositories: Callable[[], Sequence[str]], notifiers: Sequence[Notifier]) -> None:
+        self._store, self._advisories, self._clock = store, advisories, clock
+        self._arrivals, self._repositories, self._notifiers = arrivals, repositories, notifiers
+
+    async def run(self, interval: float) -> None:
+        """Until cancelled, `interval` seconds between two looks."""
+        while True:
+            try:
+                await self.look()
+            except CustodyError as error:
+                _LOG.warning("images were not looked at: %s", error.message)
+            except Exception:
+                _LOG.exception("images were not looked at")
+            await asyncio.sleep(interval)
+
+    async def look(self) -> None:
+        """Raises StorageError."""
+        arrived = await self._arrivals.look(self._repositories())
+        for failure in arrived.failures[:_SHOWN]:
+            _LOG.warning("%s; it is tried again", failure)
+        now = self._clock()
+        done = await asyncio.to_thread(refresh, self._store, self._advisories, now)
+        if arrived.kept or done.appeared or done.changed or done.disappeared:
+            _LOG.info("%d images kept; findings: %d appeared, %d changed, %d disappeared", arrived.kept, done.appeared,
+                      done.changed, done.disappeared)
+        for notifier in self._notifiers:
+            await asyncio.to_thread(notifier.gather, self._store)
+            _, reason = await notifier.send()
+            if reason:
+                _LOG.warning("%s; it is tried again", reason)
+        await asyncio.to_thread(self._store.prune, now - _KEPT)
