@@ -9,8 +9,9 @@ from datetime import timedelta
 
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
+from custody.ports.queue import Queue
 from custody.services.arrivals import Arrivals
-from custody.services.notify import Notifier
+from custody.services.notify import Notifier, tell
 from custody.services.rematch import Advisories, Kept, refresh
 
 _LOG = logging.getLogger(__name__)
@@ -21,9 +22,9 @@ _SHOWN = 5
 class Watching:
     """One look after another; a failure is logged, and the next look is made all the same."""
 
-    def __init__(self, store: Kept, advisories: Advisories, clock: Clock, arrivals: Arrivals,
+    def __init__(self, store: Kept, queue: Queue, advisories: Advisories, clock: Clock, arrivals: Arrivals,
                  repositories: Callable[[], Sequence[str]], notifiers: Sequence[Notifier]) -> None:
-        self._store, self._advisories, self._clock = store, advisories, clock
+        self._store, self._queue, self._advisories, self._clock = store, queue, advisories, clock
         self._arrivals, self._repositories, self._notifiers = arrivals, repositories, notifiers
 
     async def run(self, interval: float) -> None:
@@ -47,9 +48,7 @@ class Watching:
         if arrived.kept or done.appeared or done.changed or done.disappeared:
             _LOG.info("%d images kept; findings: %d appeared, %d changed, %d disappeared", arrived.kept, done.appeared,
                       done.changed, done.disappeared)
-        for notifier in self._notifiers:
-            await asyncio.to_thread(notifier.gather, self._store)
-            _, reason = await notifier.send()
-            if reason:
-                _LOG.warning("%s; it is tried again", reason)
+        for reason in await tell(self._notifiers, self._store):
+            _LOG.warning("%s; it is tried again", reason)
         await asyncio.to_thread(self._store.prune, now - _KEPT)
+        await asyncio.to_thread(self._queue.prune, now - _KEPT)

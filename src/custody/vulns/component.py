@@ -13,6 +13,8 @@ from custody.formats.bom import Catalog, Location, Package
 from custody.ports.inventory import Component
 from custody.versions import sortable
 
+RULES = 1
+"""Counts changes of what this module makes of a component: an inventory that was written by others is indexed anew."""
 LONGEST = 500
 """Characters of a name in an index."""
 _LICENSE = re.compile(r"[A-Za-z0-9.+-]+")

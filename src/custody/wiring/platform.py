@@ -170,7 +170,7 @@ class Platform:
     def watching(self, http: Http, host: str) -> Watching:
         """Looks at the images of this registry, which is served at `host`. Raises UsageError, MalformedError."""
         from custody.services.arrivals import Arrivals
-        from custody.services.contents import catalog_image
+        from custody.services.contents import catalog_image, readers
         from custody.services.notify import Notifier
         from custody.services.watching import Watching
         from custody.wiring import local
@@ -193,8 +193,8 @@ class Platform:
         key = notify_key(self.settings)
         notifiers = [Notifier(url, key, queue, http, self.clock, "/custody/watch")
                      for url in self.settings.notify] if key is not None else []
-        return Watching(store, local.advisories(self.settings), self.clock,
-                        Arrivals(client, store, queue, self.clock, catalog), repositories, notifiers)
+        return Watching(store, queue, local.advisories(self.settings), self.clock,
+                        Arrivals(client, store, queue, self.clock, catalog, readers()), repositories, notifiers)
 
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
         """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""
