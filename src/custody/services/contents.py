@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -49,6 +50,13 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
     image = await open_target(target, client, cache, platform)
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
         return await asyncio.to_thread(catalog, image, layers, advance)
+
+
+def readers() -> str:
+    """Names the catalogers of this custody and their versions: others may read the same image otherwise."""
+    from custody.sbom.catalogers import versions
+
+    return hashlib.sha256(repr(sorted(versions().items())).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
