@@ -173,9 +173,9 @@ _DISTRIBUTIONS = (
     Distribution(osv="MinimOS", order="apk", compared=_folded, ids=("minimos",)),
     Distribution(osv="AlmaLinux", order="rpm", ids=("almalinux", "alma"), release=_major, by_source=False),
     Distribution(osv="Rocky Linux", order="rpm", ids=("rocky", "rocky-linux"), release=_major),
-    # Of these OSV's names are of repositories or products, which no image states.
+    # Of these two OSV's names are of repositories or products, which no image states: see `canonical`.
     Distribution(osv="Red Hat", order="rpm", ids=("rhel", "redhat"), namespace="redhat", by_source=False,
-                 vendors=("red hat",)),
+                 release=_major, vendors=("red hat",)),
     Distribution(osv="SUSE", order="rpm", ids=("sles", "sled", "suse"), namespace="suse", release=_suse,
                  vendors=("suse",)),
     Distribution(osv="openSUSE", order="rpm", ids=("opensuse-leap", "opensuse-tumbleweed", "opensuse"),
@@ -199,6 +199,8 @@ _DISTRIBUTIONS = (
 
 BY_OSV: dict[str, Spoken] = {row.osv: row for row in (
     *ECOSYSTEMS.values(), *_DISTRIBUTIONS, Spoken(osv="GHC", order="dotted"),
+    # Not OSV's: products by the names of NVD's dictionary, `a:nodejs:node.js`, whose versions are of any kind.
+    Spoken(osv="CPE", order="maven", compared=_folded),
     Spoken(osv="VSCode", compared=_folded)) if row.osv}
 """By OSV's name, without a release."""
 _BY_ID = {name: row for row in _DISTRIBUTIONS for name in row.ids}
@@ -234,6 +236,23 @@ def of_release(identifier: str, version: str) -> str | None:
     if row.release is None:
         return row.osv
     return f"{row.osv}:{row.release(version)}" if version else None
+
+
+_RED_HAT = re.compile(r"Red Hat:enterprise_linux:([0-9]+)(?:\.[0-9]+)?(?:::[a-z_]+)?\Z")
+_SUSE = re.compile(r"SUSE:Linux Enterprise (?:Server|Desktop|Module for [^:]+|Software Development Kit)"
+                   r" ([0-9]+(?:\.[0-9]+)?(?: SP[0-9]+)?)(?:-LTSS)?\Z")
+
+
+def canonical(ecosystem: str) -> str:
+    """An advisory's ecosystem as `of_release` calls it: a repository's or a module's is its release's.
+
+    Extended support (`rhel_eus`, `Ubuntu:Pro`, …) is another product, and stays apart.
+    """
+    if match := _RED_HAT.match(ecosystem):
+        return f"Red Hat:{match[1]}"
+    if match := _SUSE.match(ecosystem):
+        return f"SUSE:Linux Enterprise Server {match[1]}"
+    return ecosystem
 
 
 def normalise(ecosystem: str, name: str) -> str:

@@ -60,8 +60,10 @@ _CONTENTS = {
     "--cache-dir": "data_dir in custody.toml, or CUSTODY_DATA_DIR",
     "--no-progress": "-q; in a pipe there is none",
     "--exit-code": "custody scan --fail-on LEVEL ends with exit code 3 where a finding is that bad",
-    "--by-cve": "the CVE is `cve` in -o json", "--ignorefile": "findings are not set aside one by one yet",
-    "--vex": "VEX is not read yet", "--add-cpes-if-none": "packages are matched by name and version, not by CPE",
+    "--by-cve": "the CVE is `cve` in -o json",
+    "--ignore-policy": "policies are `custody check IMAGE --policy FILE`'s; --ignorefile FILE sets findings aside",
+    "--show-suppressed": "-o json has them as `ignored`, with by whom and why",
+    "--add-cpes-if-none": "packages are matched by name and version, not by CPE",
 }
 _SBOM = {
     **_all("Go templates are not rendered; -o syft-json has every field by the names that they use",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from custody.cli import contents
+from custody.cli import contents, waiving
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
@@ -78,10 +78,12 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Keep what is in the image, for `custody affected` and `custody watch`; of an SBOM nothing is kept.")
+@waiving.options
 @contents.folder_options
 def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknown: bool, fail_on_exploited: bool,
             ignore_unfixed: bool, severities: frozenset[Severity] | None, allow_gaps: bool, max_age: int | None,
-            allow_empty_db: bool, platform: str | None, keep: bool, folders: contents.Folders) -> None:
+            allow_empty_db: bool, platform: str | None, keep: bool, folders: contents.Folders,
+            words: waiving.Waiving) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
@@ -91,12 +93,13 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
     started = system_clock()
     store = advisories(settings())
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
+    words.check(settings())
     catalog = contents.open_catalog(settings(), target, platform, folders)
     if keep and catalog.layers:
         contents.keep(settings(), catalog, target)
     report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,
                   max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
-                  severities=severities)
+                  severities=severities, waivers=words.waivers(settings(), catalog, target))
     contents.deliver(plan, _FORMATS, report, report.finished)
     _explain(report)
     if threshold != "never":
@@ -130,6 +133,7 @@ def _explain(report: ScanReport) -> None:
     if database.exploited is not None:
         said.append(f"known exploited vulnerabilities: {database.exploited}, version {database.exploited_version}; "
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
-    for reason, count in Counter(ignored.reason for ignored in report.ignored).items():
+    for reason, count in Counter(ignored.reason for ignored in report.ignored if not ignored.source).items():
         said.append(f"left out: {count} findings: {reason}")
+    said += waiving.lines(report.waivers, report.ignored)
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
+    "vex": ("custody.cli.vex", "Contents", "say that a product is not affected: create, check, merge"),
     "affected": ("custody.cli.affected", "Contents", "which images have a package, a CVE, a hash or a licence"),
     "watch": ("custody.cli.watch", "Contents", "match what is kept again as advisories come, and tell what changed"),
     "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: import, status"),
@@ -38,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
-                     "sbom", "scan", "log"})
+                     "sbom", "scan", "log", "vex"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

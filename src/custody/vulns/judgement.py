@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from custody.formats.epss import Epss
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.ports.inventory import Component
-from custody.vulns.coverage import Undecided
 from custody.vulns.findings import Finding, findings
-from custody.vulns.report import match_package
+from custody.vulns.match import Undecided, match_package
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -59,6 +59,9 @@ class Remembering:
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
         return self._store.exploited(cves)
+
+    def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
+        return self._store.scores(cves)
 
     def count(self, ecosystem: str) -> int:
         return self._store.count(ecosystem)
