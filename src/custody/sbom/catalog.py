@@ -14,7 +14,7 @@ import msgspec
 from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
-from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
+from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Package, Unknown, identify
 from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
@@ -30,11 +30,13 @@ from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts, read_layer
 from custody.sbom.limits import FullError, Limits
 from custody.sbom.ownership import installed, owners
+from custody.sbom.suppliers import supplier
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
+_ONE_FILE = frozenset(("archive", "program", "data"))
 _CHECK = 16  # bytes
-_FORM = 13
+_FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
@@ -175,6 +177,10 @@ class _Gathered:
     scopes: set[str] = field(default_factory=set)
     declared: bool = True
     cpes: dict[str, None] = field(default_factory=dict)
+    file: str = ""
+    """The name of the first file that is all of it."""
+    form: Form = ""
+    hashes: tuple[tuple[str, str], ...] = ()
 
     def add(self, fact: Fact, path: str, layer: str, owner: str) -> None:
         self.places[path, fact.within] = Location(path, layer, fact.within, fact.evidence)
@@ -182,6 +188,8 @@ class _Gathered:
         self.scopes.add(fact.scope)
         self.declared = self.declared and fact.declared
         self.cpes.update(dict.fromkeys(fact.cpes))
+        if fact.form in _ONE_FILE and not self.file:
+            self.file, self.form, self.hashes = (fact.within or path).rpartition("/")[2], fact.form, fact.hashes
 
 
 def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
@@ -295,10 +303,13 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
         source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
-        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=fact.supplier,
-        hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
+        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=supplier(fact),
+        hashes=gathered.hashes or fact.hashes, locations=tuple(gathered.places.values()),
+        requires=tuple(sorted(edges.get(text, ()))),
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""), cpes=tuple(gathered.cpes),
-        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared)
+        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared,
+        homepage=fact.homepage, repository=fact.repository, file=gathered.file,
+        form=gathered.form or fact.form or ("" if gathered.declared else "part" if gathered.bundled_in else "files"))
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:
