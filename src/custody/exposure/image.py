@@ -26,7 +26,8 @@ _LARGEST = 256 << 20
 """Bytes of a file that is looked into; no file of credentials comes near."""
 _DISCUSSED = re.compile(
     r"(?:^|/)(?:tests?|testing|testdata|test-fixtures|fixtures|__tests__|spec|examples?|samples?|docs?|man)/"
-    r"|(?:^|/)(?:test_[^/]*|[^/]*_test)\.[a-z]+\Z|\.(?:md|rst|html?|[1-8](?:\.gz)?)\Z|\.dist-info/METADATA\Z|(?:^|/)README[^/]*\Z"
+    r"|(?:^|/)(?:test_[^/]*|[^/]*_test)\.[a-z]+\Z|\.(?:md|rst|html?|[1-8](?:\.gz)?)\Z|\.dist-info/METADATA\Z"
+    r"|(?:^|/)README[^/]*\Z"
     r"|(?:^|/)lib(?:gnutls|gcrypt|mbed|wolfssl|crypto|nss|freebl)[^/]*\.so[.0-9]*\Z")
 """Paths of tests, examples and documents; and libraries that have the keys of their self-tests in them."""
 _REMEDY = "revoke it; build with --mount=type=secret, since a later layer that deletes the file leaves it here"

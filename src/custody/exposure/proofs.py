@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import zlib
 from collections import Counter
 
@@ -14,7 +15,8 @@ _PLACEHOLDERS = ("example", "placeholder", "changeme", "change_me", "change-me",
                  "your", "xxxx", "****", "insert", "replace", "secret_here", "notreal", "not_real", "fake",
                      "1234567890",
                  "abcdef0123", "todo", "foobar", "...", "<", "${", "{{", "$(", "%(")
-_BEGIN, _END = b"-----BEGIN ", b"-----END "
+_NOBODYS = re.compile(r"(?:^|\.)(?:example(?:\.[a-z]+)?|test|invalid|localhost|domain\.(?:com|tld)|host(?:name)?|server"
+                      r"|site\.com|foo\.com|bar\.com)\Z|^127\.|^0\.0\.0\.0\Z|^1\.2\.3\.4\Z")
 _OPENSSH = b"openssh-key-v1\0"
 
 
@@ -103,6 +105,13 @@ def basic_auth(text: str) -> bool:
     except (ValueError, UnicodeDecodeError):
         return False
     return bool(user and colon and password) and not placeholder(password)
+
+
+def url_password(text: str) -> bool:
+    """Whether `password@host` is one, of a host that may be somebody's (RFC 2606 keeps names for examples)."""
+    secret, _, host = text.rpartition("@")
+    name = host.casefold().rstrip(".")
+    return password(secret) and not _NOBODYS.search(name)
 
 
 def password(text: str) -> bool:

@@ -26,6 +26,8 @@ class Rule(NamedTuple):
     """Whether pattern and proof leave no doubt even in a file that is no text."""
     names: tuple[str, ...] = ()
     """Only in files whose path ends so."""
+    shown: int = 0
+    """Characters of it that say whose it is, and open nothing."""
 
 
 def _token(name: str, title: str, severity: str, prefix: str, rest: str, proof: _Proof = proofs.varied, *,
@@ -34,7 +36,8 @@ def _token(name: str, title: str, severity: str, prefix: str, rest: str, proof: 
     prefixes = tuple(prefix.split("|"))
     choice = "|".join(text.replace(".", r"\.") for text in prefixes)
     signs = tuple(text.replace(".", r"\.") + "[A-Za-z0-9_.=+/:-]{12}" for text in prefixes)
-    return Rule(name, title, severity, signs, f"{_BARE}((?:{choice}){rest}){_END}", proof, exact)
+    return Rule(name, title, severity, signs, f"{_BARE}((?:{choice}){rest}){_END}", proof, exact,
+                shown=min(4, *map(len, prefixes)))
 
 
 def _near(name: str, title: str, severity: str, word: str, rest: str) -> Rule:
@@ -206,7 +209,7 @@ RULES: tuple[Rule, ...] = (
              "kaniko/.docker/config.json")),
     Rule("git-credentials", "Password in a URL", "high", (r"://[A-Za-z0-9._%+-]{1,64}:[^/\s]{6}",),
          r"(?:https?|ftps?|ssh|git|postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?)://"
-         r"[A-Za-z0-9._%+-]{1,64}:([^\s\"'@/<>{}$()\[\]`|*,;\\^]{6,128})@[A-Za-z0-9.-]{1,200}", proofs.password),
+         r"[A-Za-z0-9._%+-]{1,64}:([^\s\"'@/<>{}$()\[\]`|*,;\\^]{6,128}@[A-Za-z0-9.-]{1,200})", proofs.url_password),
     Rule("pypirc-password", "Password of .pypirc", "critical", ("password",), r"(?m)^\s*password\s*[=:]\s*(\S+)",
          proofs.password, names=(".pypirc", "pip.conf")),
     Rule("pgpass", "Password of .pgpass", "high", (":",), r"(?m)^[^#:\s]+:[0-9*]+:[^:\s]*:[^:\s]*:(\S{4,})$",

@@ -38,7 +38,7 @@ def hits(path: str, pieces: Iterable[bytes]) -> list[Hit]:
             for match in _pattern(rule).finditer(window):
                 start, end = match.span(1)
                 secret = match.group(1).decode("latin-1")
-                if not rule.proof(secret):
+                if not rule.proof(secret) or (path.endswith(".xml") and _commented(window, start)):
                     continue
                 spot = place + start, place + end
                 if spot not in told and not any(begin < spot[1] and spot[0] < finish for begin, finish in told):
@@ -46,6 +46,11 @@ def hits(path: str, pieces: Iterable[bytes]) -> list[Hit]:
                 if len(told) == _MOST:
                     return _in_order(told)
     return _in_order(told)
+
+
+def _commented(window: bytes, place: int) -> bool:
+    """Whether it stands in a comment of XML: nobody reads credentials from there, and settings come with examples."""
+    return window.rfind(b"<!--", 0, place) > window.rfind(b"-->", 0, place)
 
 
 def _in_order(told: dict[tuple[int, int], Hit]) -> list[Hit]:
@@ -110,8 +115,7 @@ def _shown(rule: Rule, secret: str) -> str:
     """The beginning that says whose it is, never what opens anything; of a password only its length."""
     if secret.startswith("-----"):
         return f"{secret.partition(chr(10))[0].strip()[:60]} and {len(secret)} characters"
-    kept = 4 if len(secret) >= 24 and not rule.names else 0
-    return f"{secret[:kept]}…, {len(secret)} characters"
+    return f"{secret[:rule.shown]}…, {len(secret)} characters"
 
 
 _ANYWHERE = tuple(rule for rule in RULES if not rule.names)
