@@ -116,6 +116,23 @@ class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
 
 
+class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which images the scanner role keeps an attested scan of that is young, and as whom it signs."""
+
+    repositories: list[str]
+    """Patterns of repositories with their registry, as images are named: `*` is any text but `/`, `**` any number of
+    parts. Those without `*` are looked at on whatever registry."""
+    refresh: Annotated[float, msgspec.Meta(gt=0)] = 12.0
+    """Hours after which a scan is attested anew; far fewer than policies allow."""
+    max_age: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    """Days. Where the newest advisory is older, nothing is attested."""
+    key: str | None = None
+    """File of the private key to sign with; its password is in COSIGN_PASSWORD. Without one: keyless."""
+    identity_token: str | None = None
+    """File with the OIDC token to sign keyless with, read each time. Without one: of the place where this runs; where
+    the data directory has an issuer's key of its own, as https://scanner.custody.internal/scanner."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a command knows before it starts. Paths are relative to the file that names them."""
 
@@ -128,6 +145,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds between two looks of `up`, and of `serve` with the registry role, at the images of their own registry and
     at the advisories, as `custody watch` does; 0: none. The webhook then notes which images it lets in, too. With
     `auth`, the registry must let everybody pull what is to be read (`public`)."""
+    rescan: Rescan | None = None
+    """With `watch_interval`: the scanner role, of `up` too, attests the scans of these images anew."""
     notify: list[str] = []
     """URLs that `watch` tells what appeared, changed and disappeared, as CloudEvents.
     `CUSTODY_NOTIFY=https://one.example/hook,https://two.example/hook`."""

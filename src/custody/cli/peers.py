@@ -50,8 +50,16 @@ _NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
     "--certificate-identity ID", "--cert-identity", "--cert-email", "--certificate-email")
 _CONTENTS = {
     **_all("-o FORMAT or -o FORMAT=FILE, several times", "--format", "-f", "--file", "--json"),
+    **_all("a lock file is the target file:PATH, a folder of them dir:PATH", "--lockfile", "-L"),
+    **_all("folders are always read to the bottom: dir:PATH", "--recursive", "-r"),
+    **_all("an SBOM is the target sbom:FILE", "--sbom", "-S"),
+    **_all("the distribution is that of the image's os-release", "--distro"),
+    **_all("nothing is asked on line", "--no-call-analysis", "--call-analysis", "--experimental-offline",
+           "--offline-vulnerabilities", "--offline", "--download-offline-databases"),
+    **_all("images are arguments: custody scan archive:FILE, oci:DIR or NAME", "--image", "--docker", "-D"),
+    **_all("-o cyclonedx-json, then custody attest --type cyclonedx --predicate FILE", "--key", "--attest"),
     **_all("every cataloger reads every layer; what was not read is counted and named", "--scope", "--catalogers",
-           "--select-catalogers", "--skip-dirs", "--skip-files", "--scanners", "--security-checks",
+           "--select-catalogers", "--skip-dirs", "--skip-files",
            "--pkg-types", "--vuln-type", "--list-all-pkgs"),
     **_all(_LOGIN, "--username", "--password"), **_all(_AUTHORITIES, "--insecure"),
     **_all("the advisories are those of `custody db import`; nothing is downloaded", "--skip-db-update",
@@ -59,11 +67,18 @@ _CONTENTS = {
     "--input": "a layout is the target oci:DIR, an archive archive:FILE",
     "--cache-dir": "data_dir in custody.toml, or CUSTODY_DATA_DIR",
     "--no-progress": "-q; in a pipe there is none",
-    "--exit-code": "custody scan --fail-on LEVEL ends with exit code 3 where a finding is that bad",
     "--by-cve": "the CVE is `cve` in -o json",
     "--ignore-policy": "policies are `custody check IMAGE --policy FILE`'s; --ignorefile FILE sets findings aside",
     "--show-suppressed": "-o json has them as `ignored`, with by whom and why",
     "--add-cpes-if-none": "packages are matched by name and version, not by CPE",
+}
+_SCANNING = {
+    **_CONTENTS,
+    **_all("findings without a fixed version have an empty `fixed` in -o json; --fail-on-fixable stops at the others",
+           "--only-notfixed", "--ignore-status", "--ignore-states"),
+    **_all("risk, EPSS and exploitation are in -o json; the table is sorted by severity", "--sort-by"),
+    "--template": "Go templates are not rendered; -o json, sarif, junit and gitlab are written",
+    "--only-kev": "--fail-on-exploited",
 }
 _SBOM = {
     **_all("Go templates are not rendered; -o syft-json has every field by the names that they use",
@@ -95,12 +110,12 @@ _GLOBAL = {
     "--debug": "CUSTODY_TRACEBACK=1 shows where a fault of custody is",
 }
 _FLAGS: dict[str, dict[str, str]] = {
-    "": _GLOBAL, "sign": {
+    "": _GLOBAL, "scan": _SCANNING, "sign": {
         **_SIGNING, "--new-bundle-format": "--format bundle is the default, --format legacy what =false was",
         **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
     "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING, "verify": {**_VERIFYING, **_NAMED},
     "verify-attestation": {**_VERIFYING, **_NAMED},
-    "sbom list": {**_CONTENTS, **_SBOM}, "scan": _CONTENTS, "check": _CHECKING,
+    "sbom list": {**_CONTENTS, **_SBOM}, "check": _CHECKING,
     "rego eval": {
         **_REGO, "--import": "--package PATH",
         "--profile": "--explain full says what was evaluated, --coverage which lines"},
@@ -115,14 +130,15 @@ _COMMANDS = {
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
     "triangulate": "`custody tree IMAGE` names all evidence; the tag of --format legacy is sha256-<hex>.sig",
     "download": "`custody verify-attestation` prints statements; oras discover and oras pull fetch what is stored",
-    "clean": "nothing in a registry is deleted from here: crane delete IMAGE@DIGEST",
     "initialize": "--trusted-root FILE; there is no TUF client yet", "login": _LOGIN,
     "public-key": "`custody generate-key-pair` writes cosign.pub", "env": "docs/reference/settings.md",
     "attach signature": "custody sign", "attach attestation": "custody attest",
-    **_all("custody scan TARGET", "image", "scan image", "scan i"),
-    **_all("folders are not scanned yet; a target is an image, oci:DIR, archive:FILE or sbom:FILE",
-           "fs", "filesystem", "rootfs", "repo", "repository", "scan fs", "scan repo", "scan dir"),
-    "scan sbom": "custody scan sbom:FILE", "packages": "custody sbom TARGET", "config": "custody check FILE",
+    "config": "custody check FILE",
+    **_all("custody serve --roles scanner,…", "server", "client"),
+    **_all("custody watch and custody affected say what of a cluster is", "kubernetes", "k8s"),
+    **_all("there are no plugins and no modules", "plugin", "module"),
+    "clean": "nothing in a registry is deleted from here: crane delete IMAGE@DIGEST",
+    "cataloger": "docs/compatibility-packages.md lists what is read", "fix": "`upgrade` in -o json is the version",
     "convert": "custody sbom convert FILE -o FORMAT",
     "db download": "custody db update", "db check": "custody db status", "db delete": "custody db remove SOURCE",
     "db providers": "custody db status",
