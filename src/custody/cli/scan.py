@@ -15,6 +15,7 @@ from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.contents import SCANS
 from custody.services.documents import Format, encode
+from custody.vulns import explanation
 from custody.vulns.gate import Gate
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
@@ -76,18 +77,23 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
               metavar="KIND[,KIND…]", help="What is looked for: vuln, secret, misconfig. Default: vuln.")
 @click.option("--secrets", is_flag=True, help="Look for secrets in every layer too: --scanners …,secret.")
 @gating.options
+@click.option("--explain", "question", metavar="CVE[:PACKAGE]",
+              help="Say why this is a finding or none: where it lies, which advisories, what was compared. To standard "
+                   "output, in place of the table.")
 @waiving.options
 @contents.folder_options
 def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severities: frozenset[Severity] | None,
             max_age: int | None, allow_empty_db: bool, platform: str | None, keep: bool, kinds: tuple[str, ...],
             secrets: bool, gate: Gate, exit_code: int | None, folders: contents.Folders,
-            words: waiving.Waiving) -> None:
+            words: waiving.Waiving, question: str | None) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
     advisory in the database could speak of.
     """
     plan = contents.outputs(chosen, _FORMATS, "table")
+    if question is not None and "vuln" not in kinds:
+        raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
     if secrets and "secret" not in kinds:
         kinds = tuple(kind for kind in scanners.KINDS if kind in (*kinds, "secret"))
     scanners.check_formats([name for name, _ in plan], kinds)
@@ -109,6 +115,10 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
         report = scanners.without_packages(catalog, started, system_clock())
     if exposed is not None:
         report = scanners.added(report, exposed, kinds, severities)
+    if question is not None:
+        reasons = explanation.explain(report, advisories(settings()), question)
+        print(visible(explanation.text(reasons, report.catalog), "\n"), end="")
+        plan = [(name, file) for name, file in plan if file is not None]
     contents.deliver(plan, _FORMATS, report, report.finished)
     if "vuln" in kinds:
         _explain(report)

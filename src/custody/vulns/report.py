@@ -20,7 +20,7 @@ from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.findings import Finding, findings
-from custody.vulns.match import Undecided, match_package
+from custody.vulns.match import Undecided, match_package, place_of
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
 
@@ -173,7 +173,7 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     undecided: list[Undecided] = []
     spokesmen = Spokesmen(catalog, store)
     for package in catalog.packages:
-        ecosystem = package.ecosystem
+        ecosystem = place_of(package)
         if ecosystem is None or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue
