@@ -13,10 +13,10 @@ from custody.errors import MalformedError, VerificationError
 from custody.exposure import secrets, settings
 from custody.formats.exposed import Exposure
 from custody.formats.tar.source import Source
-from custody.formats.tar.walk import walk
+from custody.formats.tar.walk import Entry, walk
 from custody.registry.image import Image
 from custody.sbom.decompression import Decompressed
-from custody.sbom.limits import Limits
+from custody.sbom.limits import Account, FullError, Limits
 
 SCANNERS = ("secret", "misconfig")
 _BASE = "org.opencontainers.image.base.name"
@@ -71,6 +71,7 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
     exposed, files, window = Exposed(), settings.Files(), threading.Lock()
     removed: dict[int, str] = {}
+    holes = Account(bounds.holes, "bytes of holes in files")
     for descriptor, diff_id in zip(descriptors, diff_ids, strict=True):
         below = _Below(exposed, removed, files)
         where = f"layer {descriptor.digest}"
@@ -84,8 +85,8 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
                     continue
                 files.take(entry.path, entry.kind, entry.mode, descriptor.digest)
                 if entry.kind == "file" and entry.size and "secret" in scanners:
-                    if entry.size > _LARGEST:
-                        exposed.unread.append(f"{entry.path}: a file of more than {_LARGEST >> 20} MiB")
+                    if reason := _unread(entry, holes):
+                        exposed.unread.append(f"{entry.path}: {reason}")
                         continue
                     exposed.take(entry.path, secrets.hits(entry.path, entry.pieces()), descriptor.digest)
             source.drain()
@@ -101,6 +102,17 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
         base = image.manifest.annotations.get(_BASE, "")
         exposed.exposures += settings.of_config(image.config.document, base) + files.settings()
     return exposed
+
+
+def _unread(entry: Entry, holes: Account) -> str:
+    """Why a file is not looked into; empty where it is."""
+    if entry.size > _LARGEST:
+        return f"a file of more than {_LARGEST >> 20} MiB"
+    try:
+        holes.take(max(0, entry.size - entry.stored))
+    except FullError as limit:
+        return str(limit)
+    return ""
 
 
 class _Below:

@@ -11,7 +11,7 @@ import re2
 from custody.exposure.rules import RULES, Rule
 
 _WINDOW, _OVERLAP = 1 << 20, 20 << 10
-_HEAD = 1024
+_HEAD, _NEAR = 1024, 8192
 _MOST = 100
 """Of one file; a list of keys is one mistake."""
 _OPTIONS = re2.Options()
@@ -50,7 +50,8 @@ def hits(path: str, pieces: Iterable[bytes]) -> list[Hit]:
 
 def _commented(window: bytes, place: int) -> bool:
     """Whether it stands in a comment of XML: nobody reads credentials from there, and settings come with examples."""
-    return window.rfind(b"<!--", 0, place) > window.rfind(b"-->", 0, place)
+    first = max(0, place - _NEAR)
+    return window.rfind(b"<!--", first, place) > window.rfind(b"-->", first, place)
 
 
 def _in_order(told: dict[tuple[int, int], Hit]) -> list[Hit]:
