@@ -65,6 +65,15 @@ def test_holes_of_sparse_files_are_bounded(tmp_path: Path) -> None:
     assert exposed.unread == ["c: beyond the image's 104857600 bytes of holes in files"]
 
 
+def test_what_looks_like_secrets_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.exposure.image._PLACES", 100)
+    crowd = b" AKIAAAAAAAAAAAAAAAAA" * 101
+    exposed = expose(image(tmp_path / "i", [("a", crowd), ("b", b"nothing"), ("c", SECRET)]), ("secret",))
+    assert exposed.unread == ["a: beyond the image's 100 places that look like secrets",
+                              "c: beyond the image's 100 places that look like secrets"]
+    assert exposed.exposures == []
+
+
 def test_a_layer_that_lies(tmp_path: Path) -> None:
     lying = open_layout(layout(tmp_path / "i", [tar([("a", b"b")])], diff_ids={0: "sha256:" + "0" * 64}))
     with pytest.raises(VerificationError, match="its uncompressed bytes are"):

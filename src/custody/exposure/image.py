@@ -22,6 +22,8 @@ SCANNERS = ("secret", "misconfig")
 _BASE = "org.opencontainers.image.base.name"
 _MOST = 2000
 """Secrets that are listed of one image or folder."""
+_PLACES = 500_000
+"""That patterns match in one image or folder; each takes some microseconds to be judged."""
 _LARGEST = 256 << 20
 """Bytes of a file that is looked into; no file of credentials comes near."""
 _DISCUSSED = re.compile(
@@ -44,8 +46,19 @@ class Exposed:
     """Files that were not looked into, with the reason."""
     beyond: int = 0
     """Secrets beyond those that are listed."""
+    places: Account = field(default_factory=lambda: Account(_PLACES, "places that look like secrets"))
 
-    def take(self, path: str, hits: Iterable[secrets.Hit], layer: str = "") -> None:
+    def miss(self, path: str, reason: str) -> None:
+        """A file was not looked into; the last that is named stands for all others."""
+        if len(self.unread) < _MOST:
+            self.unread.append(f"{path}: {reason}")
+
+    def take(self, path: str, pieces: Iterable[bytes], layer: str = "") -> None:
+        try:
+            hits = secrets.hits(path, pieces, self.places.take)
+        except FullError as limit:
+            self.miss(path, str(limit))
+            return
         for hit in hits:
             if _DISCUSSED.search(path):
                 self.discussed += 1
@@ -86,9 +99,9 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
                 files.take(entry.path, entry.kind, entry.mode, descriptor.digest)
                 if entry.kind == "file" and entry.size and "secret" in scanners:
                     if reason := _unread(entry, holes):
-                        exposed.unread.append(f"{entry.path}: {reason}")
+                        exposed.miss(entry.path, reason)
                         continue
-                    exposed.take(entry.path, secrets.hits(entry.path, entry.pieces()), descriptor.digest)
+                    exposed.take(entry.path, entry.pieces(), descriptor.digest)
             source.drain()
             actual = "sha256:" + chunks.state.hexdigest()
         if actual != diff_id:
@@ -97,7 +110,7 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
         exposure in enumerate(exposed.exposures)]
     if "secret" in scanners:
         for path, lines in settings.texts(image.config.document):
-            exposed.take(path, secrets.hits(path, ["\n".join(lines).encode(errors="replace")]))
+            exposed.take(path, ["\n".join(lines).encode(errors="replace")])
     if "misconfig" in scanners:
         base = image.manifest.annotations.get(_BASE, "")
         exposed.exposures += settings.of_config(image.config.document, base) + files.settings()
@@ -162,7 +175,7 @@ def expose_files(files: Iterable[tuple[str, Callable[[], Iterable[bytes]]]]) -> 
     exposed = Exposed()
     for path, opened in files:
         try:
-            exposed.take(path, secrets.hits(path, opened()))
+            exposed.take(path, opened())
         except OSError as error:
-            exposed.unread.append(f"{path}: {error.strerror or error}")
+            exposed.miss(path, error.strerror or str(error))
     return exposed
