@@ -111,7 +111,8 @@ def test_rows_name_what_there_is(row: ecosystems.Spoken) -> None:
 
 
 def test_every_order_and_every_resolver_has_a_row() -> None:
-    assert set(versions.ORDERS) == set(get_args(ecosystems.Order)) == {row.order for row in BY_OSV.values()} - {None}
+    assert set(versions.ORDERS) == set(get_args(ecosystems.Order)) == {
+        row.order for row in (*BY_OSV.values(), *ecosystems.ECOSYSTEMS.values())} - {None}
     assert set(dependencies.RESOLVERS) == set(get_args(ecosystems.Resolver)) == {
         row.resolver for row in ECOSYSTEMS.values()}
 
