@@ -40,10 +40,10 @@ class Prefetched:
         """Whether any advisory does."""
         return package.purl in self._spoken_of
 
-    def expect(self, vulnerabilities: Iterable[str]) -> None:
-        """It will be asked who is `named` so, and whether those of them that are CVEs are exploited."""
-        self._named = {name: [] for name in vulnerabilities}
-        self._cves = frozenset(cve for name in self._named if (cve := cve_of(name)))
+    def expect(self, vulnerabilities: Iterable[str], unrated: Iterable[str]) -> None:
+        """It will be asked whether those that are CVEs are exploited, and of the unrated who else is `named` so."""
+        self._named = {name: [] for name in unrated}
+        self._cves = frozenset(cve for name in vulnerabilities if (cve := cve_of(name)))
         self._exploited = self._store.exploited(self._cves)
         self._scores = self._store.scores(self._cves)
         for advisory in self._store.named(self._named):

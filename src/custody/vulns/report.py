@@ -187,7 +187,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         undecided += unsure
         if hits:
             hit.append((package, ecosystem, hits, silent))
-    ready.expect(name for _, _, hits, _ in hit for name in called(hits))
+    heard = [entry for _, _, hits, _ in hit for entry in hits]
+    ready.expect(called(heard), called(entry for entry in heard if entry.rating.severity is Severity.UNKNOWN))
     for package, ecosystem, hits, silent in hit:
         matched += findings(package, ecosystem, hits, silent, ready)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
