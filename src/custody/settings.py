@@ -120,6 +120,19 @@ class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     the data directory has an issuer's key of its own, as https://scanner.custody.internal/scanner."""
 
 
+class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `custody db update` asks, and whose archives count."""
+
+    feeds: list[str] = []
+    """What it asks where nothing is named: names of `custody db update --list`, or of `addresses`."""
+    addresses: dict[str, str] = {}
+    """Addresses of one's own: `"our-own" = "https://advisories.example/all.zip"`; a name of the list is asked there."""
+    mirror: str | None = None
+    """Where copies of all other addresses are, each under its own: MIRROR/packages.wolfi.dev/os/security.json."""
+    keys: list[str] = []
+    """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a command knows before it starts. Paths are relative to the file that names them."""
 
@@ -204,6 +217,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From where: requests and decisions that allow are info, denials warnings, probes and reviews' requests debug."""
     auth: Auth | None = None
     """Who may use the registry; without it everybody who reaches it."""
+    advisories: Advisories | None = None
+    """From where advisories come."""
     tls_certificate: str | None = None
     """Certificates in PEM, the server's first, with which --port speaks TLS."""
     tls_key: str | None = None
@@ -275,6 +290,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         summaries = values["summaries"] if isinstance(values.get("summaries"), dict) else {}
         if isinstance(summaries.get("keys"), list):
             summaries["keys"] = [str(file.parent / str(entry)) for entry in summaries["keys"]]
+        advisories = values["advisories"] if isinstance(values.get("advisories"), dict) else {}
+        if isinstance(advisories.get("keys"), list):
+            advisories["keys"] = [str(file.parent / str(entry)) for entry in advisories["keys"]]
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):

@@ -12,8 +12,9 @@ from custody.ecosystems import normalise, of_type
 from custody.formats.bom import Catalog, Location, Package
 from custody.ports.inventory import Component
 from custody.versions import sortable
+from custody.vulns.match import names, place_of
 
-RULES = 1
+RULES = 2
 """Counts changes of what this module makes of a component: an inventory that was written by others is indexed anew."""
 LONGEST = 500
 """Characters of a name in an index."""
@@ -47,19 +48,19 @@ def components(catalog: Catalog) -> Iterator[tuple[Package, Component]]:
         yield package, Component(package=bare, owner=owners.get(package.owner) if package.owner else None)
 
 
-def advised(component: Component) -> tuple[str, str, str] | None:
-    """Ecosystem, name and version as advisories have them; None where OSV has no ecosystem."""
-    package = component.package
-    if package.ecosystem is None:
-        return None
-    name, version = package.advised
-    return package.ecosystem, normalise(package.ecosystem, name), version
+def spoken(component: Component) -> set[tuple[str, str]]:
+    """Ecosystem and normalised name of all whose advisories may change what is said of it: its own names, and its
+    owner's.
+    """
+    ecosystem = place_of(component.package)
+    stated = {(ecosystem, name) for name, _, _ in names(component.package) if name} if ecosystem is not None else set()
+    return stated | ({component.owner} if component.owner else set())
 
 
 def known(component: Component) -> list[Name]:
     """Under what names people ask for it: whole, its last part, and what a distribution built it from."""
     package = component.package
-    ecosystem = package.ecosystem or _UNPLACED.get(package.type, "")
+    ecosystem = package.ecosystem or _UNPLACED.get(package.type, package.type)
     own = dict.fromkeys(_spellings(package.name))
     built_from = dict.fromkeys(spelling for spelling in _spellings(package.source) if spelling not in own)
     return [*(Name(name, ecosystem, package.version) for name in own),
