@@ -243,8 +243,9 @@ def test_advisories_of_either_name_are_looked_at(world: World, by: str, name: st
     entry = catalog("suse", package("rpm", "libleft1", "1.0", "SUSE:Linux Enterprise Server 15 SP5", source="left"))
     world.store.keep(entry, NOW)
     world.refresh()
-    stated = osv.read(msgspec.json.encode(record("S-1", [{"introduced": "0"}, {"fixed": fixed}], package=name, aliases=["CVE-2026-0001"],
-                                                 ecosystem="SUSE:Linux Enterprise Server 15 SP5")))
+    stated = osv.read(msgspec.json.encode(record(
+        "S-1", [{"introduced": "0"}, {"fixed": fixed}], package=name, aliases=["CVE-2026-0001"],
+        ecosystem="SUSE:Linux Enterprise Server 15 SP5")))
     world.advisories.add([msgspec.structs.replace(stated, affected=tuple(
         msgspec.structs.replace(affected, by=by) for affected in stated.affected))], NOW)
     world.refresh()
