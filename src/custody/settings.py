@@ -103,6 +103,19 @@ class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Hours since they were made."""
 
 
+class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `custody db update` asks, and whose archives count."""
+
+    feeds: list[str] = []
+    """What it asks where nothing is named: names of `custody db update --list`, or of `addresses`."""
+    addresses: dict[str, str] = {}
+    """Addresses of one's own: `"our-own" = "https://advisories.example/all.zip"`; a name of the list is asked there."""
+    mirror: str | None = None
+    """Where copies of all other addresses are, each under its own: MIRROR/packages.wolfi.dev/os/security.json."""
+    keys: list[str] = []
+    """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
+
+
 class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which images the scanner role keeps an attested scan of that is young, and as whom it signs."""
 
@@ -118,19 +131,6 @@ class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     identity_token: str | None = None
     """File with the OIDC token to sign keyless with, read each time. Without one: of the place where this runs; where
     the data directory has an issuer's key of its own, as https://scanner.custody.internal/scanner."""
-
-
-class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `custody db update` asks, and whose archives count."""
-
-    feeds: list[str] = []
-    """What it asks where nothing is named: names of `custody db update --list`, or of `addresses`."""
-    addresses: dict[str, str] = {}
-    """Addresses of one's own: `"our-own" = "https://advisories.example/all.zip"`; a name of the list is asked there."""
-    mirror: str | None = None
-    """Where copies of all other addresses are, each under its own: MIRROR/packages.wolfi.dev/os/security.json."""
-    keys: list[str] = []
-    """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,7 +40,7 @@ SCANS: Mapping[str, Format[ScanReport]] = {
 
 
 async def catalog_image(target: str, client: RegistryClient, cache: Path, layers: LayerCache, progress: Progress,
-                        platform: str | None = None) -> Catalog:
+                        platform: str | None = None, *, prove: bool = False) -> Catalog:
     """The catalog of the image that `target` names (`services.targets`); `cache` has what was pulled before, `layers`
     what was read before. Raises as `open_target` and `catalog` do.
     """
@@ -49,7 +49,7 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
 
     image = await open_target(target, client, cache, platform)
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        return await asyncio.to_thread(catalog, image, layers, advance)
+        return await asyncio.to_thread(catalog, image, layers, advance, prove=prove)
 
 
 def readers() -> str:
@@ -101,7 +101,7 @@ def local(target: str) -> Local | None:
 
 
 def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] = (), mounted: bool = False,
-                   origin: str = "") -> tuple[Catalog, int]:
+                   origin: str = "", prove: bool = False) -> tuple[Catalog, int]:
     """The catalog of a folder, and how many files and folders in it `exclude` left out. Raises as
     `sbom.catalog.catalog_folder` does.
     """
@@ -112,7 +112,7 @@ def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] 
     folder = Folder(path=target.path, declared=not installed, rooted=installed, exclude=tuple(exclude),
                     without_git=target.checkout, mounted=mounted)
     with progress(f"Cataloguing {target.path}", None) as advance:
-        return catalogued(folder, target.kind, advance, origin=origin)
+        return catalogued(folder, target.kind, advance, origin=origin, prove=prove)
 
 
 def catalog_one(path: Path) -> Catalog:
