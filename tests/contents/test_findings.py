@@ -354,3 +354,10 @@ def test_what_a_publisher_says_will_become_of_it(tmp_path: Path) -> None:
         hits, silent, _ = match_package(rpm("a", "1"), "Red Hat:9", Said(entry))  # type: ignore[arg-type]
         finding = findings(rpm("a", "1"), "Red Hat:9", hits, silent, store)[0]
         assert (finding.status, finding.reason) == (expected, "no-dsa: Minor issue" if status else "")
+
+
+def test_the_slow_matcher_agrees() -> None:
+    """`python -m tests.fuzz.matching` compares 100,000 pairs."""
+    from tests.fuzz.matching import disagreements
+
+    assert not list(disagreements(5000, 3))

@@ -64,7 +64,7 @@ class MemoryAdvisories:
             stated = msgspec.structs.replace(advisory, source=source, part=part,
                                              modified=advisory.modified or now.isoformat())
             known = old.get(key)
-            same = known is not None and (known if not advisory.modified else None) == msgspec.structs.replace(
+            same = known is not None and not advisory.modified and known == msgspec.structs.replace(
                 stated, modified=known.modified)
             new.setdefault(key, known if same and known is not None else stated)
         count = sum(new.get(key) != old.get(key) for key in {**old, **new})
@@ -88,6 +88,12 @@ class MemoryAdvisories:
 
     def records(self, source: str = "") -> Iterator[Advisory]:
         return (self._records[key] for key in sorted(self._records) if source in ("", key[0]))
+
+    def catalogue(self) -> ExploitedCatalogue | None:
+        return self._catalogue
+
+    def all_scores(self) -> EpssScores | None:
+        return self._scores
 
     def feed(self, address: str) -> Feed:
         return self._feeds.get(address, Feed(address=address))

@@ -95,7 +95,7 @@ def merge(files: tuple[Path, ...], author: str, output: str | None) -> None:
 
 @command.command("check")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--target", "-t", metavar="TARGET", help="An image, folder or sbom:FILE, scanned to see what matches.")
+@click.option("--target", metavar="TARGET", help="An image, folder or sbom:FILE, scanned to see what matches.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")

@@ -140,6 +140,38 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         return self.identified_size / self.size if self.size else 1.0
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is not what a package says it installed."""
+
+    path: str
+    state: Literal["changed", "configuration", "missing", "added", "unowned", "unread"]
+    """`configuration`: changed where it is meant to be; `added`: in a package's own folder, and not in its list;
+    `unowned`: among the system's programs and libraries, and in no package's list; `unread`: not hashed."""
+    package: str = ""
+    """Package URL; how the list names it where it is not catalogued; empty for what no package says anything of."""
+    layer: str = ""
+    """Digest of the layer that the file, or its absence, is from; empty for a folder, and where nobody knows."""
+    reason: str = ""
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of comparing an image's files with what its packages say of them."""
+
+    stated: int
+    """Files of which a package states a digest."""
+    same: int
+    differences: tuple[Difference, ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
+    """By state, also of those beyond the `differences` that are kept."""
+    unproven: tuple[tuple[str, int], ...] = ()
+    """By type, packages that no list on this machine states digests for."""
+    unreadable: tuple[str, ...] = ()
+    """Lists of installed files that could not be read: nothing is known of what they state."""
+
+    def count(self, state: str) -> int:
+        return dict(self.counts).get(state, 0)
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What an SBOM says of itself; of a catalog that no SBOM was written from yet, what is to be said there."""
 
@@ -190,6 +222,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     unknowns: tuple[Unknown, ...] = ()
     coverage: Coverage | None = None
     """None where only an SBOM was read that does not say."""
+    proof: Proof | None = None
+    """None where nobody asked for it."""
     unidentified: tuple[Package, ...] = ()
     """Components of an SBOM that have no package URL: nothing can be looked up for them, and `unknowns` counts them."""
     document: Document | None = None

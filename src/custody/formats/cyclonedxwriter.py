@@ -47,6 +47,9 @@ class _Shared:
     evidence: dict[tuple[Location, ...], dict[str, Any]] = field(default_factory=dict)
 
 
+_DIFFERENCES = 1000
+
+
 def write(catalog: Catalog, now: datetime, tool_version: str, version: str = DEFAULT) -> dict[str, Any]:
     """The document as plain data; the same catalog and time give the same document, serial number included."""
     said = catalog.document or Document()
@@ -114,7 +117,8 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
     component["properties"] = [
         *({"name": PREFIX + "layer", "value": digest}
           for digest in [layer.digest for layer in catalog.layers] or said.layers),
-        *({"name": PREFIX + "unknown", "value": str(unknown)} for unknown in catalog.unknowns)]
+        *({"name": PREFIX + "unknown", "value": str(unknown)} for unknown in catalog.unknowns),
+        *_proven(catalog)]
     if known := catalog.coverage:
         component["properties"].append({"name": PREFIX + "coverage", "value": (
             f"{known.identified} of {known.programs} programs, {known.identified_size} of {known.size} bytes")})
@@ -284,3 +288,16 @@ _SAFE = "/!:@$&'()*+,;=~"
 _STATED = [{"field": "purl", "confidence": 1, "methods": [{"technique": "manifest-analysis", "confidence": 1}]}]
 _EVIDENT = [{"field": "purl", "confidence": 0.8, "methods": [{"technique": "binary-analysis", "confidence": 0.8}]}]
 """What its package manager, or its own metadata, says; and what was read out of a program."""
+
+
+def _proven(catalog: Catalog) -> list[dict[str, Any]]:
+    """What `--prove` says: the counts, and the first files that are not as their packages say."""
+    proof = catalog.proof
+    if proof is None:
+        return []
+    counts = ", ".join(f"{count} {state}" for state, count in proof.counts)
+    return [{"name": PREFIX + "proof", "value": f"{proof.same} of {proof.stated} files as stated"
+             + (f", {counts}" if counts else "")},
+            *({"name": f"{PREFIX}proof:{entry.state}", "value": " ".join(
+                part for part in (entry.path, entry.package, entry.layer) if part)}
+              for entry in proof.differences[:_DIFFERENCES])]

@@ -145,6 +145,14 @@ class AdvisoryKeeper(Protocol):
         """All, or a publisher's, withdrawn ones too, by publisher, part and identifier."""
         ...
 
+    def catalogue(self) -> ExploitedCatalogue | None:
+        """All that CISA's says; None where it was not imported."""
+        ...
+
+    def all_scores(self) -> EpssScores | None:
+        """None where there are none."""
+        ...
+
     def feed(self, address: str) -> Feed:
         """How far it was read; of one that never was, an empty one."""
         ...

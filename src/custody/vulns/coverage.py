@@ -26,7 +26,7 @@ from custody.ecosystems import of_type
 from custody.formats.bom import Catalog, Unknown
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
-from custody.vulns.match import Undecided, names
+from custody.vulns.match import Undecided, names, place_of
 
 GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
                   "old-advisories"]
@@ -135,8 +135,8 @@ def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecide
         if package.owner and spokesmen.owner_speaks(package.owner):
             distribution += 1
             continue
-        if spokesmen.advisories(package.ecosystem):
-            matched[package.ecosystem or ""] += 1
+        if spokesmen.advisories(ecosystem := place_of(package)):
+            matched[ecosystem or ""] += 1
             adopted += bool(package.owner)
         else:
             missing[package.ecosystem or f"{package.type} (no OSV ecosystem)"] += 1

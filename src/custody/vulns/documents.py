@@ -39,7 +39,8 @@ def documents(path: Path, limit: Limit, hint: str) -> Iterator[tuple[str, bytes]
     """
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if not _hidden(file.relative_to(path)) and _named(file.name) and file.is_file():
+            if not _hidden(file.relative_to(path)) and (
+                    _named(file.name) or file.name.endswith(_ARCHIVES)) and file.is_file():
                 yield from _documents(file, limit)
     elif path.is_file():
         yield from _documents(path, limit)

@@ -60,6 +60,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     `will_not_fix`, `fix_deferred`, `end_of_life`, `under_investigation`."""
     reason: str = ""
     """The publisher's own words on that: `no-dsa: Minor issue`."""
+    published: str = ""
+    """When the record that speaks, or the first of the others, was published: RFC 3339; empty where none says."""
 
     @property
     def malicious(self) -> bool:
@@ -158,7 +160,9 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
         purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
         vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by, fixed=fixed,
         matched=match.event, ecosystem=ecosystem, status="fixed" if fixed else status or "affected", reason=reason,
-        summary=advisory.summary, exploited=exploited, epss=epss.score if epss else None,
+        summary=advisory.summary, exploited=exploited, published=advisory.published or min(
+            filter(None, (hit.advisory.published for hit in heard)), default=""),
+        epss=epss.score if epss else None,
         percentile=epss.percentile if epss else None, upgrade=upgrade,
         risk=risk(rating.severity, [score for score in {hit.rating.vector: hit.rating.score for hit in heard}.values()
                                     if score], epss.score if epss else None, exploited))

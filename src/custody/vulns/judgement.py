@@ -12,7 +12,7 @@ from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.ports.inventory import Component
 from custody.vulns.findings import Finding, findings
-from custody.vulns.match import Undecided, match_package
+from custody.vulns.match import Undecided, match_package, place_of
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -28,12 +28,13 @@ def judge(component: Component, store: AdvisoryReader) -> Judgement:
     are any that name it.
     """
     package = component.package
-    if package.ecosystem is None or (component.owner is not None and store.find(*component.owner)):
+    ecosystem = place_of(package)
+    if ecosystem is None or (component.owner is not None and store.find(*component.owner)):
         return _NOTHING
-    hits, silent, undecided = match_package(package, package.ecosystem, store)
+    hits, silent, undecided = match_package(package, ecosystem, store)
     if not hits and not undecided:
         return _NOTHING
-    return Judgement(tuple(findings(package, package.ecosystem, hits, silent, store)), tuple(undecided))
+    return Judgement(tuple(findings(package, ecosystem, hits, silent, store)), tuple(undecided))
 
 
 class Remembering:

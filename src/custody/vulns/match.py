@@ -56,9 +56,17 @@ class Word(NamedTuple):
     version: str
 
 
+def place_of(package: Package) -> str | None:
+    """The ecosystem whose advisories speak of it; `CPE` for what only its publisher's CPE names say; None: nobody's."""
+    return package.ecosystem or ("CPE" if package.cpes else None)
+
+
 def names(package: Package) -> tuple[tuple[str, str, str], ...]:
     """Under which normalised names advisories may speak of it: (name, `source` or `binary`, version)."""
     ecosystem = package.ecosystem or ""
+    if not ecosystem and package.cpes:
+        return tuple((":".join(cpe.split(":")[2:5]).lower(), "", package.version) for cpe in package.cpes
+                     if cpe.startswith("cpe:2.3:"))
     row = of_osv(ecosystem)
     if not isinstance(row, Distribution):
         name, version = package.advised

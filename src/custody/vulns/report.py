@@ -14,12 +14,13 @@ from custody.ecosystems import of_type
 from custody.errors import MissingEvidenceError
 from custody.formats import vulnattestation
 from custody.formats.bom import Catalog, Location
+from custody.formats.exposed import Exposure
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.findings import Finding, findings
-from custody.vulns.match import Undecided, match_package
+from custody.vulns.match import Undecided, match_package, place_of
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
 
@@ -59,6 +60,12 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of each VEX statement and each rule of an ignore file."""
     parameters: tuple[str, ...] = ()
     """What was asked of the scan that left findings out, as it was typed."""
+    exposures: tuple[Exposure, ...] = ()
+    """Secrets and risky settings, where those were asked for."""
+    scanners: tuple[str, ...] = ("vuln",)
+    """What was looked for, in Trivy's words: `vuln`, `secret`, `misconfig`."""
+    unread: tuple[str, ...] = ()
+    """Files in which no secrets were looked for, each with the reason."""
 
     def counts(self) -> dict[str, int]:
         counts = Counter(finding.severity for finding in self.findings)
@@ -88,7 +95,9 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "database": msgspec.to_builtins(self.database), "packages": len(self.catalog.packages),
                 "counts": self.counts(), "findings": msgspec.to_builtins(self.findings),
                 "ignored": msgspec.to_builtins(self.ignored), "waivers": msgspec.to_builtins(self.waivers),
-                "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished)}
+                "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished),
+                **({"scanners": list(self.scanners), "exposures": msgspec.to_builtins(self.exposures),
+                    "unread": list(self.unread)} if self.scanners != ("vuln",) else {})}
 
     def require_coverage(self) -> None:
         """Raises MissingEvidenceError where there are gaps: what was not scanned was not found harmless."""
@@ -105,10 +114,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         """The predicate of a vulnerability attestation; its subject must be `digest`."""
         return vulnattestation.predicate(
             scanner_uri=f"pkg:pypi/custody-chain@{__version__}", scanner_version=__version__, db_uri="",
-            db_version=self.database.digest, result=self._trivy(), started=self.started, finished=self.finished,
+            db_version=self.database.digest, result=self.to_trivy(), started=self.started, finished=self.finished,
             parameters=list(self.parameters) or None)
 
-    def _trivy(self) -> dict[str, Any]:
+    def to_trivy(self) -> dict[str, Any]:
+        """The findings in the shape of Trivy's JSON report, and beside its keys `coverage`."""
         system = self.catalog.distribution
         diff_ids = {layer.digest: layer.diff_id for layer in self.catalog.layers}
         results: dict[str, dict[str, Any]] = {}
@@ -163,7 +173,7 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     undecided: list[Undecided] = []
     spokesmen = Spokesmen(catalog, store)
     for package in catalog.packages:
-        ecosystem = package.ecosystem
+        ecosystem = place_of(package)
         if ecosystem is None or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue

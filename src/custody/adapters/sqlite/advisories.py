@@ -118,8 +118,8 @@ class SqliteAdvisories:
         with self._writing() as batch:
             batch.sources[source], batch.now = (now, origin), now
             db = batch.db
-            left = {id_: (number, digest) for number, id_, digest in db.execute(
-                "SELECT number, id, digest FROM advisory WHERE source = ? AND part = ?", (source, part))}
+            left = {id_: (number, digest, modified) for number, id_, digest, modified in db.execute(
+                "SELECT number, id, digest, modified FROM advisory WHERE source = ? AND part = ?", (source, part))}
             taken: set[str] = set()
             for advisory in advisories:
                 if advisory.id in taken:
@@ -127,14 +127,14 @@ class SqliteAdvisories:
                 taken.add(advisory.id)
                 known = left.pop(advisory.id, None)
                 advisory = msgspec.structs.replace(advisory, source=source, part=part)
+                stated = format_rfc3339(parse_rfc3339(advisory.modified)) if advisory.modified else ""
                 if known is not None:
-                    if known[1] == _digest(advisory):
+                    if known[1] == _digest(advisory) and stated in ("", known[2]):
                         continue
                     batch.drop(known[0])
-                stated = advisory.modified
-                batch.put(advisory, format_rfc3339(parse_rfc3339(stated) if stated else now))
+                batch.put(advisory, stated or format_rfc3339(now))
                 count += 1
-            for number, _ in left.values():
+            for number, _, _ in left.values():
                 batch.drop(number)
                 count += 1
         return count
@@ -264,6 +264,19 @@ class SqliteAdvisories:
             exploited_version=str(catalogue[0][0]) if catalogue else "",
             scored=cast(int, scores[0][1]) if scores else None, scored_on=str(scores[0][0])[:10] if scores else "",
             sources=sources)
+
+    def catalogue(self) -> ExploitedCatalogue | None:
+        rows = self._database.rows("SELECT version, released FROM exploited_catalogue")
+        return ExploitedCatalogue(version=str(rows[0][0]), released=str(rows[0][1]), entries=tuple(
+            Exploited(cve=str(cve), added=str(added), due=str(due), ransomware=bool(ransomware))
+            for cve, added, due, ransomware in self._database.rows("SELECT * FROM exploited ORDER BY cve"))
+        ) if rows else None
+
+    def all_scores(self) -> EpssScores | None:
+        rows = self._database.rows("SELECT version, day FROM scores")
+        return EpssScores(version=str(rows[0][0]), day=str(rows[0][1]), entries=tuple(
+            Epss(cve=str(cve), score=cast(float, score), percentile=cast(float, percentile))
+            for cve, score, percentile in self._database.rows("SELECT * FROM score ORDER BY cve"))) if rows else None
 
     def feed(self, address: str) -> Feed:
         rows = self._database.rows("SELECT state FROM feed WHERE address = ?", address)
@@ -395,5 +408,5 @@ class _Batch:
 
 
 def _digest(advisory: Advisory) -> bytes:
-    """Of all that it says but the time of a publisher that states none."""
-    return hashlib.sha256(_ENCODER.encode(advisory)).digest()[:16]
+    """Of all that it says but when it was modified."""
+    return hashlib.sha256(_ENCODER.encode(msgspec.structs.replace(advisory, modified=""))).digest()[:16]

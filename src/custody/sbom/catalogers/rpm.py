@@ -49,7 +49,7 @@ class Database:
     def read(self, file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
         """The packages first, then whose the files are."""
         packages: list[_Read] = []
-        for blob in _headers(file, spend):
+        for blob in headers(file, spend):
             header = Header(blob)
             if header.text(rpmheader.NAME) == _KEY:
                 continue
@@ -84,7 +84,7 @@ def read_journal(_path: str, content: bytes) -> Iterator[Fact]:
         yield unknown("rpm database whose last changes are in a journal")
 
 
-def _headers(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[bytes]:
+def headers(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[bytes]:
     """By what the file is, not by its name. Raises ValueError."""
     head = file.read(32)
     file.seek(0)
