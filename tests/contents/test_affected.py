@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.adapters.sqlite.inventory import SqliteInventory
@@ -19,6 +22,7 @@ from custody.kit.digest import sha256
 from custody.ports.inventory import Sighting
 from custody.services.affected import Answer, ask
 from custody.versions import compare
+from custody.vulns import component as components
 from custody.vulns import question as questions
 from custody.vulns.question import Condition, MarkAsked, PackageAsked, VulnerabilityAsked, parse
 from custody.vulns.report import scan
@@ -87,7 +91,8 @@ def images_of(answer: Answer) -> list[str]:
     ("pkg:npm/@babel/core@<=7.0.0", ["new"], 0),
     ("pkg:npm/%40babel/core", ["new"], 0),
     ("core", ["new"], 0),
-    ("redis@<8", [], 1),
+    ("redis@<8", ["odd"], 0),
+    ("redis@<unstable", [], 1),
     ("redis@7.2.0", ["odd"], 0),
     ("nobody", [], 0),
     ("license:apache-2.0", ["new", "odd", "old"], 0),
@@ -255,4 +260,28 @@ def test_commands(tmp_path: Path) -> None:
     document = json.loads(custody("affected", "license:MIT", "-o", "json", cwd=tmp_path).stdout)
     assert (document["affectedImages"], document["affected"][0]["names"]) == (1, ["oci:image"])
     assert custody("affected", "flask@^2", cwd=tmp_path).returncode == 2
+    for address, code, reason in (("postgresql://127.0.0.1:1/x", 6, "--offline opens no socket"),
+                                  ("mysql://x", 2, "expected postgresql://")):
+        done = custody(*(["--offline"] if code == 6 else []), "affected", "flask", cwd=tmp_path,
+                       CUSTODY_INVENTORY=address)
+        assert (done.returncode, reason in done.stderr) == (code, True)
     assert custody("sbom", "oci:image", "--keep", cwd=tmp_path).returncode == 0
+
+
+@given(st.one_of(st.text(max_size=40), st.text("pkg:/npma@<>=!|, .1~^%?#-", max_size=40),
+                 st.from_regex(r"(pkg:npm/)?[a-z@/]{1,8}@[<>=!]{0,2} ?[0-9.a-z~]{1,8}( ?[,|]{1,2} ?[<>=]?[0-9.]{0,5})?",
+                               fullmatch=True)))
+def test_any_text_is_a_question_or_refused(text: str) -> None:
+    try:
+        question = parse(text)
+    except CustodyError:
+        return
+    if isinstance(question, PackageAsked):
+        low, high = questions.bounds(question, "npm")
+        for version in ("0.0.1", "1.0.0", "2.3.4-rc.1", "99.0.0"):
+            name = components.Name(question.name, "npm", version)
+            with contextlib.suppress(CustodyError):
+                if questions.holds(question.versions, name):  # what is asked for lies within the bounds of the index
+                    assert name.rank is not None
+                    assert low is None or low <= name.rank
+                    assert high is None or name.rank <= high

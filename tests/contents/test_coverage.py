@@ -127,7 +127,7 @@ SILENT = {
     "pacman package without a name or a version": ["var/lib/pacman/local/x-1/desc"],
     "Portage package without a name or a version": ["var/db/pkg/a/b/CONTENTS"],
     "Nix store path": ["nix/store/0a1b-source/bin/openssl", "nix/store/9z-glibc/lib/libc.so"],
-    "WordPress plugin": ["app/wp-content/plugins/akismet/akismet.php"], "WordPress": ["app/wp-includes/version.php"],
+    "WordPress": ["app/wp-includes/version.php"],
     "snap without a name or a version": ["snap/core/meta/snap.yaml"],
     "Bitnami component whose SBOM is not SPDX": ["opt/bitnami/redis/.spdx-redis.spdx"],
     "unreadable Chisel file": ["var/lib/chisel/manifest.wall"],
@@ -137,7 +137,7 @@ SILENT = {
     "apk packages without a database": ["etc/apk/world"],
     "unreadable Linux kernel module file": ["lib/modules/6/x.ko", "m/y.ko.xz"],
     "Linux kernel whose version it does not say": ["boot/vmlinuz-x"],
-    "machine learning model": ["models/x.gguf"],
+    "unreadable machine learning model file": ["models/x.gguf"],
 }
 
 

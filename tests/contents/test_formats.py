@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import cyclonedxwriter, sbom, spdx3, spdxtagvalue, spdxwriter, syft
-from custody.formats.bom import Catalog, Distribution, Document, Layer, Location, Package, Unknown
+from custody.formats.bom import Catalog, Coverage, Distribution, Document, Layer, Location, Package, Unknown
 from custody.sbom.losses import lost
 from custody.services.documents import SBOMS, SPELLINGS
 
@@ -29,6 +29,7 @@ CATALOG = Catalog(
     name="example.org/shop:1", digest="sha256:" + "c" * 64,
     distribution=Distribution(id="debian", version="12", name="Debian GNU/Linux 12 (bookworm)"),
     layers=(Layer(digest=LAYER, diff_id="sha256:" + "d" * 64, entries=9, size=10),),
+    coverage=Coverage(programs=9, identified=7, size=1000, identified_size=900),
     unknowns=(Unknown(kind="Java archive", count=2), Unknown(kind="Ruby gem", count=1, owner=DPKG)),
     packages=(
         Package(type="deb", name="libssl3", version="1:3.0.11-1+b1", source="openssl", source_version="1:3.0.11-1",
@@ -38,7 +39,8 @@ CATALOG = Catalog(
         Package(type="deb", name="python3-yaml", version="5.3.1-5", source="pyyaml", source_version="5.3.1-5",
                 ecosystem="Debian:12", purl=DPKG, locations=(Location("var/lib/dpkg/status", LAYER),)),
         Package(type="pypi", name="pyyaml", version="5.3.1", source="pyyaml", source_version="5.3.1", ecosystem="PyPI",
-                purl="pkg:pypi/pyyaml@5.3.1", owner=DPKG, licenses=("public domain; <really>",),
+                purl="pkg:pypi/pyyaml@5.3.1", owner=DPKG, licenses=("public domain; <really>",), form="files",
+                repository="https://github.com/yaml/pyyaml",
                 locations=(Location("usr/lib/python3/dist-packages/PyYAML.egg-info", LAYER),), supplier="Kirill"),
         Package(type="npm", name="@a/b", version="1.0.0", source="@a/b", source_version="1.0.0", ecosystem="npm",
                 purl="pkg:npm/%40a/b@1.0.0", hashes=(("sha512", "ab" * 64),), scope="dev",
@@ -48,7 +50,8 @@ CATALOG = Catalog(
                 description="a & b", homepage="https://example.org/", copyright="(c) Ann",
                 download="https://registry.npmjs.org/@a/b/-/b-1.0.0.tgz"),
         Package(type="maven", name="org.a/b", version="2", source="org.a:b", source_version="2", ecosystem="Maven",
-                purl="pkg:maven/org.a/b@2", locations=(
+                purl="pkg:maven/org.a/b@2", form="archive", file="b.jar",
+                hashes=(("sha1", "12" * 20), ("sha512", "cd" * 64)), locations=(
                     Location("app.war", LAYER, "WEB-INF/lib/b.jar", "pom.properties"), Location("odd ; name", "")))),
     document=Document(authors=("Sam <sam@example.org>", "Organization: ACME (sbom@acme.example)"), supplier="ACME",
                       version="1", phase="post-build", tools=("builder 7",)))
@@ -104,6 +107,8 @@ def test_what_a_format_can_say_is_read_back(form: str) -> None:
         assert [author.replace("(", "<").replace(")", ">").partition(": ")[2] or author
                 for author in found.document.authors] == ["Sam <sam@example.org>", "ACME <sbom@acme.example>"] or (
             found.document.authors == ("Sam <sam@example.org>", "ACME <sbom@acme.example>"))
+    if form.startswith("cyclonedx"):
+        assert found.coverage == CATALOG.coverage
     if "phase" not in loses:
         assert found.document.phase == "post-build"
     assert found.document.unread == ()
@@ -161,14 +166,14 @@ def test_who_made_it_is_valid_and_read_back(supplier: str, version: str) -> None
 def test_components_without_a_package_url_are_converted_and_counted() -> None:
     found = sbom.read(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
         {"type": "library", "name": "firmware-blob", "version": "9", "licenses": [{"license": {"id": "MIT"}}],
-         "pedigree": {}, "externalReferences": [{"type": "vcs", "url": "https://example.org"}]},
+         "pedigree": {}, "externalReferences": [{"type": "chat", "url": "https://example.org"}]},
         {"type": "framework", "name": "a", "purl": "pkg:npm/a@1"}], "services": []}).encode())
     assert found is not None
     assert [(package.name, package.version, package.licenses) for package in found.unidentified] == [
         ("firmware-blob", "9", ("MIT",))]
     assert [str(unknown) for unknown in found.unknowns] == ["component without a package URL: 1"]
     assert list(lost(found, frozenset())) == [
-        "components[].externalReferences of type vcs: 1", "components[].pedigree: 1", "components[].type framework: 1",
+        "components[].externalReferences of type chat: 1", "components[].pedigree: 1", "components[].type framework: 1",
         "services: 1"]
     assert list(lost(found, SBOMS["purls"].loses))[-2:] == [
         "components without a package URL: 1", "what was not catalogued: 1"]

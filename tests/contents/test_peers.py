@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from custody.formats import cyclonedx, spdx
+from custody.formats import cyclonedx
 from custody.formats.bom import Catalog, Package
 from custody.formats.purl import build
 from custody.registry.image import open_layout
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers import read
+from custody.services.documents import SPELLINGS
 from tests.conftest import ROOT, peer
 
 pytestmark = pytest.mark.peer
@@ -144,18 +145,43 @@ def test_what_dpkg_itself_says() -> None:
     assert {package.ecosystem for package in ours(folder).packages if package.type == "deb"} == {"Debian:12"}
 
 
-@pytest.mark.parametrize(("write", "name"), [(cyclonedx.write, "a.cdx.json"), (spdx.write, "a.spdx.json")])
-def test_the_peers_read_what_custody_writes(write: Callable[..., dict[str, Any]], name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [form for form in SPELLINGS if "@" in form or form in ("syft-json", "spdx")])
+def test_syft_reads_every_format_that_custody_writes(form: str, tmp_path: Path) -> None:
     found = ours(shop())
-    document = tmp_path / name
-    document.write_text(json.dumps(write(found, datetime(2026, 1, 1, tzinfo=UTC), "1")))
-    out = tmp_path / "out.json"
+    document, out = tmp_path / "sbom", tmp_path / "out.json"
+    document.write_bytes(SPELLINGS[form].write(found, datetime(2026, 1, 1, tzinfo=UTC)))
     subprocess.run([peer("syft"), "-q", "convert", str(document), "-o", f"cyclonedx-json={out}"], check=True)
     assert set(by_identity(cyclonedx.read(out.read_bytes()))) >= set(by_identity(found))
-    subprocess.run([peer("trivy"), "sbom", "--quiet", "--offline-scan", "--skip-db-update", "--format", "cyclonedx",
-                    "--cache-dir", str(tmp_path / "cache"), "-o", str(out), str(document)], check=True)
-    known = set(by_identity(cyclonedx.read(out.read_bytes())))
-    assert {identity for identity, package in by_identity(found).items() if not package.copied} <= known
+
+
+@pytest.mark.parametrize("form", ["cyclonedx-json@1.4", "cyclonedx-json", "cyclonedx-json@1.7", "spdx-json", "spdx"])
+def test_trivy_reads_them_and_sees_the_source_packages_that_it_sees_in_the_image(form: str, tmp_path: Path) -> None:
+    found = ours(shop())
+    document = tmp_path / "sbom"
+    document.write_bytes(SPELLINGS[form].write(found, datetime(2026, 1, 1, tzinfo=UTC)))
+
+    def listed(*words: str) -> list[dict[str, Any]]:
+        said = subprocess.run(
+            [peer("trivy"), *words, "--quiet", "--offline-scan", "--skip-db-update", "--list-all-pkgs", "--scanners",
+             "license", "--format", "json", "--cache-dir", str(tmp_path / "cache")], check=True, capture_output=True)
+        return [package for result in json.loads(said.stdout).get("Results", ())
+                for package in result.get("Packages", ())]
+
+    from_sbom = listed("sbom", str(document))
+    known = {identity for identity, package in by_identity(found).items()  # `generic` is no type that Trivy reads
+             if not package.copied and package.type != "generic"}
+    assert len(from_sbom) >= len(known)
+    from_image = listed("image", "--input", str(shop()))
+    sources = {_built_from(package) for package in from_image if package.get("SrcName")}
+    assert sources
+    assert sources <= {_built_from(package) for package in from_sbom}
+
+
+def _built_from(package: dict[str, Any]) -> tuple[str, str, str]:
+    """The version as Trivy compares it: its parts put together."""
+    epoch, release = package.get("SrcEpoch"), package.get("SrcRelease")
+    version = (f"{epoch}:" if epoch else "") + package.get("SrcVersion", "") + (f"-{release}" if release else "")
+    return package["Name"], package.get("SrcName", ""), version
 
 
 @pytest.mark.parametrize("program", ["syft", "trivy", "crane"])

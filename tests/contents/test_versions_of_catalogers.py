@@ -24,7 +24,7 @@ from tests.contents.test_layers import _Cache, names
 _NODE = b'{"name":"n","version":"1"}'
 _FILES: list[Member] = [
     ("s/f.dist-info/METADATA", METADATA), ("n/package.json", _NODE), ("usr/bin/g", go_program("mod\ta\tv1\n")),
-    ("lib/apk/db/installed", b"P:musl\nV:1\n"), ("x.jar", b"PK"), ("m.gguf", b"GGUF"),
+    ("lib/apk/db/installed", b"P:musl\nV:1\n"), ("x.jar", b"PK"), ("s/m.egg-link", b"x"),
     ("nix/store/abc-x/package.json", _NODE), ("opt/m", METADATA),
     ("t/h.dist-info/METADATA", ("link", "opt/m")), ("gems.lock", b"rack 2.2.2")]
 
@@ -104,15 +104,15 @@ def test_a_new_cataloger_takes_over_what_was_counted(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     stored, cache = image(tmp_path / "i", _FILES), _Cache()
     first = catalog(stored, cache)
-    assert "machine learning model" in {unknown.kind for unknown in first.unknowns}
+    assert "Python package in development" in {unknown.kind for unknown in first.unknowns}
     asked.clear()
-    model = Cataloger(name="model", version=1, types=("maven",), paths=(named("m.gguf"),),
+    model = Cataloger(name="model", version=1, types=("maven",), paths=(named("m.egg-link"),),
                       read=lambda _path, _content: [Fact(type="maven", name="g/a", version="1")])
     _with(monkeypatch, model)
     second = catalog(stored, cache)
     assert asked == ["model"]
     assert names(second) == names(first) | {"g/a"}
-    assert "machine learning model" not in {unknown.kind for unknown in second.unknowns}
+    assert "Python package in development" not in {unknown.kind for unknown in second.unknowns}
 
 
 def test_a_cataloger_that_is_gone_says_nothing_any_more(
@@ -184,10 +184,10 @@ def test_kinds_that_are_counted_have_one_version(
     first = catalog(stored, cache)
     asked.clear()
     monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(
-        counted=[replace(row, paths=(named("gems.lock"),)) if row.kind == "machine learning model" else row
+        counted=[replace(row, paths=(named("gems.lock"),)) if row.kind == "Python package in development" else row
                  for row in COUNTED]))
     second = catalog(stored, cache)
-    assert [unknown.examples for unknown in second.unknowns if unknown.kind == "machine learning model"] == [
+    assert [unknown.examples for unknown in second.unknowns if unknown.kind == "Python package in development"] == [
         ("gems.lock",)]
     assert second.packages == first.packages
     assert "python" not in asked

@@ -126,7 +126,9 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
     if platform is not None:
         raise UnsupportedError("--platform", f"{local.kind_with_article} is of one platform already")
     if local.kind == "sbom":
-        return contents.read_sbom(local.path)
+        catalog = contents.read_sbom(local.path)
+        warn_of_signature(str(local.path), catalog)
+        return catalog
     if local.kind == "file":
         folders.refuse()
         return contents.catalog_one(local.path)
@@ -141,6 +143,15 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
     if folders.exclude:
         print(f"left out by --exclude: {excluded} files and folders", file=sys.stderr)
     return catalog
+
+
+def warn_of_signature(place: str, catalog: Catalog) -> None:
+    """Where an SBOM was in an envelope: nobody looked whether who it names signed it."""
+    from custody.formats.sbom import UNVERIFIED
+
+    if catalog.document and catalog.document.format.startswith(UNVERIFIED):
+        print(visible(f"warning: {place}: its signature was not checked; `custody verify-attestation` checks those of "
+                      "an image"), file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)

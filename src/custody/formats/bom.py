@@ -14,6 +14,10 @@ from custody.formats import purl as purls
 from custody.formats import rpmheader
 from custody.formats.purl import PackageUrl
 
+Form = Literal["", "archive", "program", "data", "files", "part"]
+"""As what a package is there: one file, which is an archive, a program or neither; many files; a part of a file that it
+was compiled or copied into. Empty: not known, or only asked for."""
+
 
 class Location(msgspec.Struct, frozen=True):
     """The file that shows that a package is there."""
@@ -66,6 +70,11 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     download: str = ""
     """Where its archive is to be had: an address, or SPDX's words for a repository."""
     copyright: str = ""
+    repository: str = ""
+    """Where its source code is to be had, an address."""
+    form: Form = ""
+    file: str = ""
+    """The name of the one file that it is, without folders; `hashes` are those of it then."""
 
     @property
     def copied(self) -> bool:
@@ -188,6 +197,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """When in its life it was looked at, in CycloneDX's words: `build`, `post-build`, `operations`."""
     complete: str = ""
     """How complete the SBOM calls its relationships, in the format's words: `incomplete`, `unknown`, `noAssertion`."""
+    graph: int = 0
+    """Of how many components it says what they need, be it nothing; 0 where the format does not say so of each."""
     layers: tuple[str, ...] = ()
     """Digests of the image's layers from the base up, where an SBOM lists them."""
     unread: tuple[tuple[str, int], ...] = ()

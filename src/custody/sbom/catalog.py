@@ -15,7 +15,7 @@ import msgspec
 from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
-from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
+from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Package, Unknown, identify
 from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
@@ -33,11 +33,13 @@ from custody.sbom.limits import FullError, Limits
 from custody.sbom.ownership import installed, owners
 from custody.sbom.proof.proving import Prover, read_again
 from custody.sbom.proof.sums import Sums
+from custody.sbom.suppliers import supplier
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
+_ONE_FILE = frozenset(("archive", "program", "data"))
 _CHECK = 16  # bytes
-_FORM = 13
+_FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
@@ -197,6 +199,10 @@ class _Gathered:
     scopes: set[str] = field(default_factory=set)
     declared: bool = True
     cpes: dict[str, None] = field(default_factory=dict)
+    file: str = ""
+    """The name of the first file that is all of it."""
+    form: Form = ""
+    hashes: tuple[tuple[str, str], ...] = ()
 
     def add(self, fact: Fact, path: str, layer: str, owner: str) -> None:
         self.places[path, fact.within] = Location(path, layer, fact.within, fact.evidence)
@@ -204,6 +210,8 @@ class _Gathered:
         self.scopes.add(fact.scope)
         self.declared = self.declared and fact.declared
         self.cpes.update(dict.fromkeys(fact.cpes))
+        if fact.form in _ONE_FILE and not self.file:
+            self.file, self.form, self.hashes = (fact.within or path).rpartition("/")[2], fact.form, fact.hashes
 
 
 def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
@@ -215,11 +223,13 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     """By kind, and the distribution's package that installed them."""
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
+    held = {place for fact in _facts(files, HOLDS) for place in fact.requires}
+    listed = installed(files)
+    better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys(),
+                                         "rpm": listed, "deb": listed, "apk": listed}
+    """The files of which a package's own list says better what they are than a string in them does."""
     origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
                for fact in seen.facts if fact.type == ORIGIN}
-    held = {place for fact in _facts(files, HOLDS) for place in fact.requires}
-    better: dict[str, Container[str]] = {"generic": owned, "nuget": held | owned.keys()}
-    """The files of which a package's own list says better what they are than a string in them does."""
     bare: set[tuple[str, str]] = set()
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
@@ -262,7 +272,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         edges = {}
         unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
     _bundle(placed, by_purl, edges)
-    covered, nobodys = coverage.judge(files, installed(files), placed)
+    covered, nobodys = coverage.judge(files, listed, placed)
     unknowns.update({(kind, ""): paths for kind, paths in nobodys.items()})
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}
@@ -315,10 +325,13 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
         source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
-        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=fact.supplier,
-        hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
+        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=supplier(fact),
+        hashes=gathered.hashes or fact.hashes, locations=tuple(gathered.places.values()),
+        requires=tuple(sorted(edges.get(text, ()))),
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""), cpes=tuple(gathered.cpes),
-        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared)
+        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared,
+        homepage=fact.homepage, repository=fact.repository, file=gathered.file,
+        form=gathered.form or fact.form or ("" if gathered.declared else "part" if gathered.bundled_in else "files"))
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:

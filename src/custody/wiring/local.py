@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.errors import UsageError
+from custody.errors import OfflineError, UsageError
 from custody.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def inventory(settings: Settings) -> RelationalStore:
         from custody.adapters.sqlite.inventory import SqliteInventory
 
         return SqliteInventory(settings.state() / "inventory.db")
-    address = _postgres(settings.inventory)
+    address = _postgres(settings)
     from custody.adapters.postgres.inventory import PostgresInventory
 
     return PostgresInventory(address)
@@ -64,15 +64,18 @@ def queue(settings: Settings) -> RelationalQueue:
         from custody.adapters.sqlite.queue import SqliteQueue
 
         return SqliteQueue(settings.state() / "queue.db")
-    address = _postgres(settings.inventory)
+    address = _postgres(settings)
     from custody.adapters.postgres.queue import PostgresQueue
 
     return PostgresQueue(address)
 
 
-def _postgres(address: str) -> str:
+def _postgres(settings: Settings) -> str:
     import importlib.util
 
+    address = settings.inventory or ""
+    if settings.offline and not address.startswith("host=/"):
+        raise OfflineError("inventory: is on a server, and --offline opens no socket")
     if not address.startswith(("postgresql://", "postgres://", "host=", "service=")):
         raise UsageError("inventory: got an address of no database that is known, expected postgresql://…")
     if importlib.util.find_spec("psycopg") is None:

@@ -1,4 +1,4 @@
-"""Packages that a linker wrote into programs and libraries: Go's build information and cargo-auditable's list.
+"""Packages that a linker wrote into programs and libraries: Go's build information, cargo-auditable's list, a note.
 
 They are in sections of ELF files. Go's own reader goes by no section's name where there is none, and reads other
 formats too: what it writes is looked for in the whole file then.
@@ -6,17 +6,22 @@ formats too: what it writes is looked for in the whole file then.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import msgspec
+
+from custody.formats import executable, purl
 from custody.kit import strictjson
 from custody.sbom.catalogers import nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.classes import CLASSES
-from custody.sbom.catalogers.fact import PROGRAM, Fact, unknown
+from custody.sbom.catalogers.fact import CRATES, PROGRAM, Fact, unknown
 
 _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
@@ -33,6 +38,8 @@ ELF = b"\x7fELF"
 _FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
                       b"\xca\xfe\xba\xbe"))
 _LIBRARY = re.compile(r"\.(?:so[.0-9]*|node|dylib)\Z")
+_PACKAGE_NOTE, _MAX_NOTE, _NOTED = 0xCAFE1A7E, 64 << 10, "ELF note"
+_SYSTEMS = ("apk", "deb", "rpm")
 _NO_BITS = 8
 _HEAD = 64 << 10
 _PIECE = 1 << 20
@@ -53,15 +60,39 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
         head = _at(file, 0, _HEAD)
         sections = _sections(file, spend) if head[:4] == ELF else []
         for name, offset, size in sections:
-            yield from _READERS[name](_at(file, offset, size), spend)
+            yield from _READERS[name](_current(file, _at(file, offset, size)), spend)
         if head[:4] == ELF:
             yield from nativeimages.read(file, spend)
-        if head[:4] != ELF and b".dep-v0" in head:
-            yield unknown("Rust program of another format than ELF")
+        else:
+            for offset, size in executable.sections(head, b".dep-v0"):
+                yield from _rust(_at(file, offset, size), spend)
+        if head[:4] == ELF and b"UPX!" in head[:1024]:
+            yield unknown("program packed with UPX")
         if not any(name == b".go.buildinfo" for name, _, _ in sections) and (place := _search(file)) is not None:
-            yield from _go(_at(file, place, _MAX_MODULES + 1024), spend)
+            yield from _go(_current(file, _at(file, place, _MAX_MODULES + 1024)), spend)
     except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"an ELF file that cannot be read: {error}") from error
+
+
+def _current(file: BinaryIO, section: bytes) -> bytes:
+    """Build information as Go 1.13 to 1.17 wrote it, which points to its two strings, in the shape of today's."""
+    if section[:14] != _GO_MAGIC or len(section) < 16 or section[15] & 2 or _at(file, 0, 4) != ELF:
+        return section
+    version = executable.string(file, section, 0)
+    if not version:  # relocated when it is loaded
+        return section
+    modules = executable.string(file, section, 1) or b""  # a program without modules has none in the file
+    body = b"".join(_length(len(string)) + string for string in (version, modules))
+    return _GO_MAGIC + b"\x08\x02" + bytes(16) + body
+
+
+def _length(number: int) -> bytes:
+    """An unsigned varint (Go, encoding/binary)."""
+    spelled = bytearray()
+    while number >= 0x80:
+        spelled.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*spelled, number])
 
 
 def _search(file: BinaryIO) -> int | None:
@@ -127,7 +158,9 @@ def _rust(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     for package in packages:
         if package.get("kind", "runtime") == "runtime":
             yield Fact(type="cargo", name=str(package["name"]), version=str(package["version"]),
-                       requires=tuple(spelled[place] for place in package.get("dependencies", ())))
+                       requires=tuple(spelled[place] for place in package.get("dependencies", ())),
+                       supplier=CRATES if package.get("source") in ("crates.io", "registry") else "",
+                       form="program" if package.get("root") is True else "part")
 
 
 def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
@@ -138,7 +171,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     toolchain, place = _go_string(section, 32)
     modules, _ = _go_string(section, place)
     spoken = toolchain.decode().partition(" ")[0].partition("-X:")[0].removeprefix("go")
-    yield Fact(type="golang", name="stdlib", version=spoken)
+    yield Fact(type="golang", name="stdlib", version=spoken, form="part")
     if len(modules) > _MAX_MODULES:
         raise ValueError("module list too large")
     spend(_WORK * (len(modules) + _LINE * modules.count(b"\n")))
@@ -157,7 +190,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
                 stated[-1] = [stated[-1][0], *words[1:], ""]  # by another module
     main = next((words for words in stated if words[0] == "mod"), None)  # the linker writes one
     if "path\tcmd/go" in lines:
-        yield Fact(type="generic", name="go", version=spoken, evidence="build information",
+        yield Fact(type="generic", name="go", version=spoken, evidence="build information", form="program",
                    cpes=(f"cpe:2.3:a:golang:go:{spoken}:*:*:*:*:*:*:*",))
     linked = _stated_by_linker(lines, main[1]) if main is not None and main[2] in ("", "(devel)") else ""
     needed = tuple(words[1] for words in stated if words[0] == "dep")
@@ -165,9 +198,9 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
         version = "" if words[2] == "(devel)" else words[2]
         if words is main:
             yield Fact(type="golang", name=words[1], version=version or linked, requires=(*needed, "stdlib"),
-                       evidence="-ldflags -X" if linked else "")
+                       evidence="-ldflags -X" if linked else "", form="program")
         else:
-            yield Fact(type="golang", name=words[1], version=version)
+            yield Fact(type="golang", name=words[1], version=version, form="part")
 
 
 def _stated_by_linker(lines: list[str], module: str) -> str:
@@ -185,8 +218,30 @@ def _stated_by_linker(lines: list[str], module: str) -> str:
     return ""
 
 
+def _note(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
+    """The package that a distribution built it for (systemd, "Package Metadata for Executable Files"), as JSON."""
+    named, length, kind = struct.unpack_from("<III", section, 0)
+    if kind != _PACKAGE_NOTE or named != 4 or length > _MAX_NOTE:
+        return
+    spend(_WORK * length)
+    note = strictjson.loads(section[16:16 + length].rstrip(b"\0"), ".note.package")
+    told = {key: value for key, value in note.items() if isinstance(value, str)} if isinstance(note, dict) else {}
+    system, name, version = told.get("type", ""), told.get("name", ""), told.get("version", "")
+    if not name or not version:
+        return
+    where = {"arch": told.get("architecture", "")}
+    if told.get("os"):
+        where["distro"] = "-".join(filter(None, (told["os"], told.get("osVersion"))))
+    if system not in _SYSTEMS:
+        yield Fact(type="generic", name=name, version=version, evidence=_NOTED)
+    else:
+        spelled = purl.build(system, name, namespace=told.get("os"), version=version,
+                             qualifiers={key: value for key, value in where.items() if value})
+        yield Fact(type=system, name=name, version=version, arch=where["arch"], purl=str(spelled), evidence=_NOTED)
+
+
 _READERS: dict[bytes, Callable[[bytes, Callable[[int], None]], Iterator[Fact]]] = {
-    b".go.buildinfo": _go, b".dep-v0": _rust}
+    b".go.buildinfo": _go, b".dep-v0": _rust, b".note.package": _note}
 
 
 def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
@@ -208,8 +263,24 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
 def read_program(path: str, file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
     """As `read`, with what the file says itself to be; each executable and library is one fact more."""
     yield from _kind(path, file)
-    yield from CLASSES.read(path, file, spend)
-    yield from read(file, spend)
+    hashes: tuple[tuple[str, str], ...] = ()
+    for fact in itertools.chain(CLASSES.read(path, file, spend), read(file, spend)):
+        if fact.form != "program":
+            yield fact
+            continue
+        if not hashes:
+            hashes = (("sha512", _sha512(file)),)
+        yield msgspec.structs.replace(fact, hashes=hashes)
+
+
+def _sha512(file: BinaryIO) -> str:
+    place = file.tell()
+    file.seek(0)
+    digest = hashlib.sha512()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    file.seek(place)
+    return digest.hexdigest()
 
 
 def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
@@ -220,5 +291,6 @@ def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
         yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
 
 
-CATALOGER = Cataloger(name="program", version=3, types=("golang", "cargo", "maven", "generic"), search=read_program,
+CATALOGER = Cataloger(name="program", version=6, types=("golang", "cargo", "maven", "generic", *_SYSTEMS),
+                      search=read_program,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")

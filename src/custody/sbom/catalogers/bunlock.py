@@ -13,6 +13,7 @@ _TEXT = rb'"(?:[^"\\]|\\.)*+"|'
 _COMMENT, _COMMA = re.compile(_TEXT + rb"//[^\n]*", re.DOTALL), re.compile(_TEXT + rb",(?=\s*+[}\]])", re.DOTALL)
 """Behind texts, in which they are no comments and no commas."""
 _IDENTITY = re.compile(r"(@?[^@]+)@(.*)\Z", re.DOTALL)
+_DEEPEST = 200
 _GROUPS = ("dependencies", "optionalDependencies", "peerDependencies")
 
 
@@ -27,7 +28,7 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
     spelled: dict[str, tuple[str, str]] = {}
     for key, row in packages.items():
         match = _IDENTITY.match(word(row[0])) if isinstance(row, list) and row else None
-        if match is None:
+        if match is None or key.count("/") > _DEEPEST:
             raise ValueError(f"{key[:60]!r} is no package")
         if not match[2].startswith(("workspace:", "link:", "file:", "root:")):
             spelled[key] = match[1], match[2] if ":" not in match[2] and "/" not in match[2] else ""

@@ -21,7 +21,7 @@ _SUFFIX = re.compile(
     r"[.]?[0-9.]*|jre|android|final|ga|release|incubating|pfd|stable|milestone[0-9.]*|eap[0-9.]*|dev|nightly"
     r"|debian|redhat.*|cdh.*|hadoop[0-9]?|wso2v?[0-9]*)\Z")
 _CLASSIFIER = re.compile(
-    r"-(?P<classifier>sources|javadoc|tests|test-sources|native|natives|shaded|all|jar-with-dependencies"
+    r"-(?P<classifier>sources|javadoc|tests|test-sources|indy|native|natives|shaded|all|jar-with-dependencies"
     r"|(?:linux|osx|windows|macos|natives?-[a-z]+)(?:[-_](?:x86[-_](?:32|64)|aarch(?:_)?64|amd64|arm64|s390x?(?:_64)?"
     r"|ppcle_64|ppc64le|riscv64|loongarch_64))?(?:-(?:fedora|gnu|musl))?)\Z")
 _UNDERSCORE = re.compile(r"(?P<name>.+?)_(?P<version>[0-9]+(?:\.[0-9]+){2,}.*)\Z")

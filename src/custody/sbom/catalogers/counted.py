@@ -18,10 +18,6 @@ COUNTED = (
     Counted(kind="apk packages without a database",
             unless=("../../lib/apk/db/installed", "../../usr/lib/apk/db/installed"),
             paths=(named("world", pattern=r"(?:.*/)?etc/apk/world"),)),
-    Counted(kind="WordPress", paths=(named("version.php", pattern=r"(?:.*/)?wp-includes/version\.php"),)),
-    Counted(kind="WordPress plugin", paths=(
-        ending("php", pattern=r"(?:.*/)?wp-content/plugins/(?P<name>[^/]+)/(?P=name)\.php"),)),
-    Counted(kind="machine learning model", paths=(ending("gguf"),)),
     Counted(kind=NO_SOURCE, unless=("../dpkg/status",)),
     Counted(kind=STORE))
 _BY_KIND = {row.kind: row for row in COUNTED}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, ending, inside, named
 from custody.sbom.catalogers.fact import LICENSES, Fact, unknown
 from custody.sbom.catalogers.listed import Telling
@@ -36,14 +37,23 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
         if not name or not version or state not in _IN_PLACE:
             yield unknown("Debian package without a name, a version or a known state")
             continue
-        source = _SOURCE.match(stanza.get("source", "").strip())
-        depends = [stanza.get(key, "") for key in ("pre-depends", "depends")]
-        yield Fact(
-            type="deb", name=name, version=version, arch=stanza.get("architecture", ""),
-            source=source[1] if source else name, source_version=(source[2] if source else None) or version,
-            supplier=stanza.get("maintainer", ""), vendor=stanza.get("origin") or stanza.get("vendor", ""),
-            requires=tuple(alternatives(", ".join(depends))),
-            provides=tuple(alternatives(stanza.get("provides", ""))))
+        if fact := package(stanza):
+            yield fact
+
+
+def package(stanza: Mapping[str, str], kind: str = "deb") -> Fact | None:
+    """What the fields of a control file say; None where they do not say which package it is."""
+    name, version = stanza.get("package"), stanza.get("version")
+    if not name or not version:
+        return None
+    source = _SOURCE.match(stanza.get("source", "").strip())
+    depends = [stanza.get(key, "") for key in ("pre-depends", "depends")]
+    return Fact(
+        type=kind, name=name, version=version, arch=stanza.get("architecture", ""),
+        source=source[1] if source else name, source_version=(source[2] if source else None) or version,
+        supplier=stanza.get("maintainer", ""), vendor=stanza.get("origin") or stanza.get("vendor", ""),
+        requires=tuple(alternatives(", ".join(depends))), provides=tuple(alternatives(stanza.get("provides", ""))),
+        homepage=address(stanza.get("homepage", "")))
 
 
 def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:

@@ -11,15 +11,15 @@ from custody.sbom.catalogers.fact import Fact, unknown
 
 _APPLICATION = re.compile(r"\{\s*application\s*,\s*('[^'\n]+'|[a-z]\w*)\s*,")
 _VERSION = re.compile(r'\{\s*vsn\s*,\s*"([^"]*)"\s*\}')
-_NEEDS = re.compile(r"\{\s*applications\s*,\s*\[([^\]]*)\]")
+_NEEDS = re.compile(r"\{\s*applications\s*,\s*\[([^\]]{0,4096})\]")
 _ATOM = re.compile(r"'[^'\n]+'|[a-z]\w*")
 _METADATA = re.compile(r'\{<<"(name|version|app)">>,\s*<<"([^"]*)"(?:/utf8)?>>\}\.')
-_METADATA_LICENSES = re.compile(r'\{<<"licenses">>,\s*\[([^\]]*)\]\}\.')
+_METADATA_LICENSES = re.compile(r'\{<<"licenses">>,\s*\[([^\]]{0,4096})\]\}\.')
 _BINARY = re.compile(r'<<"([^"]*)"(?:/utf8)?>>')
 _REBAR = re.compile(r'\{<<"([^"]+)">>,\s*\{(pkg|git|hg)[a-z_]*,\s*(?:<<)?"([^"]*)"(?:>>)?(?:,\s*<<"([^"]*)">>)?')
 _REBAR_HASH = re.compile(r'\{<<"([^"]+)">>,\s*<<"([0-9A-Fa-f]{64})">>\}')
-_MIX = re.compile(r'^\s*"([^"]+)":\s*\{:(hex|git|path),\s*:?"?([^",]+)"?,\s*"([^"]*)"(.*)$', re.MULTILINE)
-_MIX_NEED = re.compile(r"\{:(\w+|\"[^\"]+\"),\s*\"[^\"]*\",\s*\[([^\]]*)\]\}")
+_MIX = re.compile(r'^[ \t]*"([^"\n]+)":\s*\{:(hex|git|path),\s*:?"?([^",]+)"?,\s*"([^"]*)"(.*)$', re.MULTILINE)
+_MIX_NEED = re.compile(r"\{:(\w+|\"[^\"]+\"),\s*\"[^\"]*\",\s*\[([^\]]{0,500})\]\}")
 _HASH = re.compile(r'"([0-9a-f]{64})"')
 
 
@@ -78,7 +78,7 @@ def read_mix(_path: str, content: bytes) -> Iterator[Fact]:
                    hashes=hexadecimal("sha256", hashes[-1]) if len(hashes) == 1 else ())
 
 
-APPLICATION = Cataloger(name="Erlang application", version=1, types=("otp",), read=read_application,
+APPLICATION = Cataloger(name="Erlang application", version=1, types=("otp",), read=read_application, largest=256 << 10,
                         listed=r"/ebin/[^/]+\.app\Z", paths=(
                             ending("app", pattern=r"(?:.*/)?ebin/[^/]+\.app", examples=("ebin/a.app",)),))
 METADATA = Cataloger(name="hex metadata", version=1, types=("hex",), read=read_metadata, paths=(

@@ -9,20 +9,20 @@ from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.documents import hexadecimal, indented, rows, table, toml_table, word, words
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_HACKAGE = re.compile(r"([A-Za-z0-9]+(?:-[A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*)*)-([0-9]+(?:\.[0-9]+)*)"
-                      r"(?:@sha256:([0-9a-f]{64}))?")
-_FROZEN = re.compile(r"(?:any\.)?([A-Za-z0-9]+(?:-[A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*)*)\s*==\s*([0-9]+(?:\.[0-9]+)*)")
-_OPAM_NEED = re.compile(r'"([A-Za-z0-9_+.-]+)"\s*(\{[^}]*\})?')
-_OPAM_LIST = re.compile(r"^depends:\s*\[([^\]]*)\]", re.MULTILINE)
-_OPAM_FIELD = re.compile(r'^(name|version|license|maintainer):\s*\[?\s*"([^"]*)"', re.MULTILINE)
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*\Z")
+_FROZEN = re.compile(r"(?:any\.)?([A-Za-z0-9-]+)\s*==\s*([0-9]+(?:\.[0-9]+)*)")
+_OPAM_NEED = re.compile(r'"([A-Za-z0-9_+.-]+)"\s{0,20}(\{[^}]{0,300}\})?')
+_OPAM_LIST = re.compile(r"^depends:[ \t]*\[", re.MULTILINE)
+_OPAM_FIELD = re.compile(r'^(name|version|license|maintainer):[ \t]{0,20}\[?[ \t]{0,20}"([^"]*)"', re.MULTILINE)
 _OPAM_PIN = re.compile(r'\{\s*(?:[^}]*&\s*)?=\s*"([^"]+)"')
 
 
 def read_stack(_path: str, content: bytes) -> Iterator[Fact]:
     for row in rows(indented(content).get("packages")):
         done = table(row.get("completed"))
-        if match := _HACKAGE.match(word(done.get("hackage"))):
-            yield Fact(type="hackage", name=match[1], version=match[2])
+        name, _, version = word(done.get("hackage")).partition("@")[0].rpartition("-")
+        if name and _VERSION.match(version):
+            yield Fact(type="hackage", name=name, version=version)
         elif word(done.get("name")) and word(done.get("version")):
             yield Fact(type="hackage", name=done["name"], version=done["version"])
         else:
@@ -43,18 +43,22 @@ def read_opam(path: str, content: bytes) -> Iterator[Fact]:
     text = content.decode("utf-8", "replace")
     fields = {match[1]: match[2] for match in _OPAM_FIELD.finditer(text)}
     name, _, version = path.split("/")[-2].partition(".")
-    needs = _OPAM_LIST.search(text)
     if not version:
         raise ValueError("an opam package without a version")
     yield Fact(type="opam", name=fields.get("name", name), version=fields.get("version", version),
                licenses=(fields["license"],) if fields.get("license") else (), supplier=fields.get("maintainer", ""),
-               requires=tuple(dict.fromkeys(need for need, _ in _OPAM_NEED.findall(needs[1]))) if needs else ())
+               requires=tuple(dict.fromkeys(need for need, _ in _opam_needs(text))))
+
+
+def _opam_needs(text: str) -> list[tuple[str, str]]:
+    """Names and conditions of `depends`."""
+    start = _OPAM_LIST.search(text)
+    return _OPAM_NEED.findall(text, start.end(), text.find("]", start.end())) if start else []
 
 
 def read_opam_lock(_path: str, content: bytes) -> Iterator[Fact]:
     """NAME.opam.locked: `depends` with one version each."""
-    needs = _OPAM_LIST.search(content.decode("utf-8", "replace"))
-    for name, condition in _OPAM_NEED.findall(needs[1]) if needs else ():
+    for name, condition in _opam_needs(content.decode("utf-8", "replace")):
         if pin := _OPAM_PIN.match(condition):
             scope = "dev" if "with-test" in condition or "with-doc" in condition else ""
             yield Fact(type="opam", name=name, version=pin[1], scope=scope)

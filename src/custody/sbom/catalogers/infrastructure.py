@@ -9,8 +9,8 @@ from custody.formats.workflow import parse_workflow
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_PROVIDER = re.compile(r'^provider\s+"([^"]+)"\s*\{(.*?)^\}', re.MULTILINE | re.DOTALL)
-_VERSION = re.compile(r'^\s*version\s*=\s*"([^"]+)"', re.MULTILINE)
+_PROVIDER = re.compile(r'^provider[ \t]+"([^"\n]+)"[ \t]*\{', re.MULTILINE)
+_VERSION = re.compile(r'^[ \t]*version\s*=\s*"([^"]+)"', re.MULTILINE)
 _ACTION = re.compile(r"([\w.-]+/[\w.-]+)((?:/[^@\s]+)?)@(\S+)\Z")
 _PIN_COMMENT = re.compile(r"uses:\s*[\"']?([^\s\"'#]+)[\"']?\s*#\s*(?:tag[=:]\s*)?(v?[0-9][\w.-]*)")
 
@@ -18,10 +18,10 @@ _PIN_COMMENT = re.compile(r"uses:\s*[\"']?([^\s\"'#]+)[\"']?\s*#\s*(?:tag[=:]\s*
 def read_providers(_path: str, content: bytes) -> Iterator[Fact]:
     text = content.decode()
     matches = list(_PROVIDER.finditer(text))
-    if not matches and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+    if not matches and re.search(r"^[ \t]*[^#\s]", text, re.MULTILINE):
         raise ValueError("a lock file without providers")
-    for match in matches:
-        version = _VERSION.search(match[2])
+    for match, following in zip(matches, [*matches[1:], None], strict=True):
+        version = _VERSION.search(text, match.end(), following.start() if following else len(text))
         if version is None or match[1].count("/") != 2:
             yield unknown("Terraform provider without an address and a version")
             continue
@@ -48,6 +48,6 @@ def read_workflow(path: str, content: bytes) -> Iterator[Fact]:
 PROVIDERS = Cataloger(name="Terraform lock", version=1, types=("terraform",), read=read_providers, declares=True,
                       paths=(named(".terraform.lock.hcl"),))
 WORKFLOWS = Cataloger(name="GitHub workflow", version=1, types=("github",), read=read_workflow, declares=True,
-                      largest=1 << 20, effort=100, paths=(
+                      largest=256 << 10, effort=100, paths=(
                           ending("yml", "yaml", pattern=r"(?:.*/)?\.github/workflows/[^/]+"),
                           named("action.yml", "action.yaml")))

@@ -9,8 +9,8 @@ from custody.sbom.catalogers.cataloger import Cataloger, ending
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _QUOTED = r"""(?:"([^"\n]*)"|'([^'\n]*)'|\[\[([^\]\n]*)\]\])"""
-_FIELD = re.compile(rf"^\s*(package|version|license)\s*=\s*{_QUOTED}", re.MULTILINE)
-_NEEDS = re.compile(r"^\s*dependencies\s*=\s*\{([^}]*)\}", re.MULTILINE)
+_FIELD = re.compile(rf"^[ \t]*(package|version|license)\s*=\s*{_QUOTED}", re.MULTILINE)
+_NEEDS = re.compile(r"^[ \t]*dependencies\s*=\s*\{([^}]{0,4096})\}", re.MULTILINE)
 _NEED = re.compile(r"""["']\s*([A-Za-z0-9][\w./-]*)""")
 
 
@@ -28,7 +28,8 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
                licenses=(fields["license"],) if fields.get("license") else ())
 
 
-INSTALLED = Cataloger(name="Lua rock", version=1, types=("luarocks",), read=read, listed=r"\.rockspec\Z", paths=(
+INSTALLED = Cataloger(name="Lua rock", version=1, types=("luarocks",), read=read, largest=64 << 10,
+                      listed=r"\.rockspec\Z", paths=(
     ending("rockspec", pattern=r"(?:.*/)?rocks[^/]*/[^/]+/[^/]+/[^/]+"),))
-SOURCE = Cataloger(name="rockspec", version=1, types=("luarocks",), read=read, declares=True, paths=(
+SOURCE = Cataloger(name="rockspec", version=1, types=("luarocks",), read=read, declares=True, largest=64 << 10, paths=(
     ending("rockspec", pattern=r"(?!(?:.*/)?rocks[^/]*/[^/]+/[^/]+/[^/]+\Z).*"),))

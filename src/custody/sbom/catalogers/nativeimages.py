@@ -53,7 +53,7 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
         if package.type == "maven":
             yield Fact(type="maven", name=package.name, version=package.version, licenses=package.licenses,
                        supplier=package.supplier, hashes=package.hashes, purl=package.purl, requires=package.requires,
-                       evidence="SBOM of the native image")
+                       evidence="SBOM of the native image", form="part")
         else:
             yield unknown(f"package of type {package.type} in a native image of Java")
 
@@ -67,10 +67,10 @@ def _sections(file: BinaryIO) -> dict[bytes, _Section]:
     size, count, strings = struct.unpack_from("<HHH", head, 58)
     if size != 64 or not count or count > _SECTIONS or strings >= count:
         return {}
-    rows = [struct.unpack("<II8xQQQI20x", row) for row in
-            (_at(file, start + 64 * place, 64) for place in range(count)) if len(row) == 64]
-    if len(rows) < count:
+    table = _at(file, start, 64 * count)
+    if len(table) < 64 * count:
         return {}
+    rows = list(struct.iter_unpack("<II8xQQQI20x", table))
     names = _at(file, rows[strings][3], min(rows[strings][4], 1 << 16))
     return {names[place:names.find(b"\0", place)]: (kind, address, offset, length, link)
             for place, kind, address, offset, length, link in rows}

@@ -25,6 +25,8 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
 def _flat(document: Table) -> Iterator[Fact]:
     """Versions 2 and 3: each package by the folder that it goes to."""
     entries = {place: row for place, row in document["packages"].items() if isinstance(row, dict)}
+    if any(place.count("/") > 5 * _DEEPEST for place in entries):
+        raise ValueError("packages in packages, too deep")
     spelled: dict[str, str] = {}
     for place, row in entries.items():
         target = table(entries.get(word(row.get("resolved")))) if row.get("link") is True else row

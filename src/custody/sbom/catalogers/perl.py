@@ -9,7 +9,7 @@ from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.documents import json_object, word
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_ENTRY = re.compile(r"^=head2 [^\n]*?C<Module> L<([^|>\n]+)(?:\|[^>\n]*)?>", re.MULTILINE)
+_ENTRY = re.compile(r"^=head2 [^\n]*?C<Module> L<([^|>\n]{1,200})(?:\|[^>\n]{0,200})?>", re.MULTILINE)
 _VERSION = re.compile(r"C<VERSION: ([^>\s]+)>")
 _DISTRIBUTION = re.compile(r"(.+)-v?[0-9][^-]*\Z")
 

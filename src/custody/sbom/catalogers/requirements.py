@@ -14,7 +14,7 @@ from custody.sbom.catalogers.fact import Fact
 _PIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\]\s*)?\(?={2,3}\s*([^\s;,)#\\*]+)\)?\s*"
                   r"(?:[;\\#].*|\s--.*|)\Z", re.DOTALL)
 _HASH = re.compile(r"--hash[= ](sha256|sha384|sha512):([0-9a-f]+)")
-_LITERAL = re.compile(r"""["']([A-Za-z0-9][^"'\n]*==[^"'\n]*)["']""")
+_LITERAL = re.compile(r"""["']([A-Za-z0-9][^"'=\n]{0,200}==[^"'\n]{1,200})["']""")
 
 
 def read(_path: str, content: bytes) -> Iterator[Fact]:
@@ -79,7 +79,7 @@ REQUIREMENTS = Cataloger(
     name="requirements", version=1, types=("pypi",), read=read, declares=True, paths=(
         ending("txt", pattern=r"(?i:(?:.*/)?[^/]*requirements[^/]*\.txt)"),
         inside("requirements", pattern=r"(?i:.*\.txt)")))
-SETUP_CFG = Cataloger(name="setup.cfg", version=1, types=("pypi",), read=read_cfg, declares=True,
+SETUP_CFG = Cataloger(name="setup.cfg", version=1, types=("pypi",), read=read_cfg, declares=True, largest=64 << 10,
                       paths=(named("setup.cfg"),))
 SETUP_PY = Cataloger(name="setup.py", version=1, types=("pypi",), read=read_py, declares=True,
                      paths=(named("setup.py"),))
