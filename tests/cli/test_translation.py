@@ -106,7 +106,8 @@ def test_its_options_are_there(ours: str) -> None:
 
 @pytest.mark.parametrize(("line", "said"), [
     ("scan x -f json -o out.json", "several times; here: custody scan x -o json=out.json"),
-    ("scan -L go.mod", "a lock file is the target file:PATH, a folder of them dir:PATH; here: custody scan file:go.mod"),
+    ("scan -L go.mod",
+        "a lock file is the target file:PATH, a folder of them dir:PATH; here: custody scan file:go.mod"),
     ("scan -r .", "folders are always read to the bottom"), ("scan x --only-notfixed", "an empty `fixed` in -o json"),
     ("scan x --distro alpine:3.9", "image's os-release"), ("scan x --template t", "Go templates are not rendered"),
     ("scan x --by-cve", "the CVE is `cve`"), ("scan x --skip-db-update", "nothing is downloaded"),

@@ -74,7 +74,7 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
             "--platform: an SBOM is of one platform",
         ),
         (["db", "import", "nowhere"], "nowhere: no such file"),
-        (["db", "import", "text"], "text: none of 1 documents is an OSV record: text: got 'Expecting value"),
+        (["db", "import", "text"], "or an OSV record: text: got 'Expecting value"),
     ],
 )
 def test_refusals_are_named(target: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:
@@ -142,3 +142,33 @@ def test_an_sbom_scans_like_its_image(target: str, form: str, capsys: pytest.Cap
             entry["reason"] = entry.get("reason", "").partition(", such as")[0]
     assert results[0] == results[1]
     assert [gap["kind"] for gap in results[0][1]["gaps"]] == ["not-catalogued", "no-advisories"]
+
+
+def test_scanners_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    leaked = b"DATABASE=postgres://app:k8Zq2mW9xE@db.internal/app\n"
+    layout(tmp_path / "image", [tar([("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS), ("a.env",
+        leaked)]),
+                                tar([(".wh.a.env", b"")])])
+    assert run(["scan", "oci:image", "--scanners", "secret,misconfig", "-o", "json", "--fail-on", "high"]) == 3
+    out, err = capsys.readouterr()
+    exposures = {exposure["id"]: exposure for exposure in json.loads(out)["exposures"]}
+    assert exposures["git-credentials"]["removed_in"].startswith("sha256:")
+    assert "root-user" in exposures
+    assert "secrets: 1, 1 of them in files that a later layer takes away" in err
+    assert "1 finding at or above high, such as git-credentials in a.env" in err
+    assert "k8Zq2" not in out + err
+    assert run(["scan", "oci:image", "--secrets", "--allow-empty-db", "--exit-code", "9"]) == 9
+    assert run(["scan", "oci:image", "--scanners", "misconfig", "--severity", "critical", "--fail-on", "low"]) == 0
+    assert run(["scan", "oci:image", "--scanners", "secret", "-o", "cosign-vuln"]) == 2
+    assert "no vulnerabilities are looked for" in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/b.env").write_bytes(leaked)
+    assert run(["scan", "dir:folder", "--scanners", "secret", "-o", "sarif"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["results"][0]["ruleId"] == "git-credentials"
+    assert run(["scan", "dir:folder", "--scanners", "secret", "--exclude", "./b.env", "--exit-code", "1"]) == 0
+    assert run(["scan", "dir:folder", "--scanners", "misconfig"]) == 2
+    assert run(["scan", "oci:image", "--grace", "3"]) == 2
+    assert run(["scan", "oci:image", "--scanners", "secrt"]) == 2
+    assert "did you mean secret?" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from custody.services.reports import issues
 from custody.vulns.gate import Gate
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity
+from tests.contents.test_formats import _validator as validator
 from tests.contents.test_scan import CRITICAL, NOW, package, record
 
 KEY = Exposure(kind="secret", id="private-key", title="Private key", severity="critical", message="masked",
@@ -100,6 +101,7 @@ def test_junit(report: ScanReport) -> None:
 
 def test_cyclonedx(report: ScanReport) -> None:
     document = written(report, "cyclonedx-json")
+    assert [str(error) for error in validator("1.6").iter_errors(document)] == []
     refs = {component["bom-ref"] for component in document["components"]}
     assert [entry["id"] for entry in document["vulnerabilities"]] == ["CVE-2026-0001", "CVE-2026-0002", "MAL-2026-3"]
     for entry in document["vulnerabilities"]:

@@ -15,6 +15,7 @@ from custody.exposure import settings
 from custody.exposure.image import expose
 from custody.formats.exposed import Exposure
 from custody.registry.image import open_layout
+from custody.sbom.limits import Limits
 from tests.contents.images import image, layout, tar
 from tests.exposure.test_secrets import token
 
@@ -47,6 +48,30 @@ def test_tests_and_documents_are_counted(tmp_path: Path) -> None:
     exposed = expose(image(tmp_path / "i", [("lib/a/tests/config", SECRET), ("usr/share/doc/a/README", SECRET)]))
     assert secrets_of(exposed.exposures) == []
     assert exposed.discussed == 2
+
+
+def test_holes_of_sparse_files_are_bounded(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("a", "b", "c"):
+            info = tarfile.TarInfo(f"GNUSparseFile.0/{name}")
+            info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": name,
+                                "GNU.sparse.realsize": str(40 << 20)}
+            body = b"0\n".ljust(512, b"\0")
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    sparse = open_layout(layout(tmp_path / "i", [out.getvalue()]))
+    exposed = expose(sparse, ("secret",), limits=Limits(holes=100 << 20))
+    assert exposed.unread == ["c: beyond the image's 104857600 bytes of holes in files"]
+
+
+def test_what_looks_like_secrets_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.exposure.image._PLACES", 100)
+    crowd = b" AKIAAAAAAAAAAAAAAAAA" * 101
+    exposed = expose(image(tmp_path / "i", [("a", crowd), ("b", b"nothing"), ("c", SECRET)]), ("secret",))
+    assert exposed.unread == ["a: beyond the image's 100 places that look like secrets",
+                              "c: beyond the image's 100 places that look like secrets"]
+    assert exposed.exposures == []
 
 
 def test_a_layer_that_lies(tmp_path: Path) -> None:

@@ -109,6 +109,12 @@ def test_files_that_are_no_text_are_held_to_what_leaves_no_doubt() -> None:
     assert secrets.hits("bin/a", [program + b"AKIAQ3EGRIZK7XWBN2TL\0"]) == []
 
 
+def test_neighbours() -> None:
+    listed = [token("ghp_", f"aB3dE6gH9jK2mN5pQ8sT1vW4y{number:05}") for number in range(9)]
+    for separator in ("\n", ",", " ", '"'):
+        assert len(secrets.hits("a", [separator.join(listed).encode()])) == 9
+
+
 def test_a_file_of_many_is_cut_short() -> None:
     lines = "\n".join(token("ghp_", f"aB3dE6gH9jK2mN5pQ8sT1vW4y{number:05}") for number in range(500))
     assert len(secrets.hits("a", [lines.encode()])) == 100

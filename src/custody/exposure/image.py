@@ -13,15 +13,17 @@ from custody.errors import MalformedError, VerificationError
 from custody.exposure import secrets, settings
 from custody.formats.exposed import Exposure
 from custody.formats.tar.source import Source
-from custody.formats.tar.walk import walk
+from custody.formats.tar.walk import Entry, walk
 from custody.registry.image import Image
 from custody.sbom.decompression import Decompressed
-from custody.sbom.limits import Limits
+from custody.sbom.limits import Account, FullError, Limits
 
 SCANNERS = ("secret", "misconfig")
 _BASE = "org.opencontainers.image.base.name"
 _MOST = 2000
 """Secrets that are listed of one image or folder."""
+_PLACES = 500_000
+"""That patterns match in one image or folder; each takes some microseconds to be judged."""
 _LARGEST = 256 << 20
 """Bytes of a file that is looked into; no file of credentials comes near."""
 _DISCUSSED = re.compile(
@@ -44,8 +46,19 @@ class Exposed:
     """Files that were not looked into, with the reason."""
     beyond: int = 0
     """Secrets beyond those that are listed."""
+    places: Account = field(default_factory=lambda: Account(_PLACES, "places that look like secrets"))
 
-    def take(self, path: str, hits: Iterable[secrets.Hit], layer: str = "") -> None:
+    def miss(self, path: str, reason: str) -> None:
+        """A file was not looked into; the last that is named stands for all others."""
+        if len(self.unread) < _MOST:
+            self.unread.append(f"{path}: {reason}")
+
+    def take(self, path: str, pieces: Iterable[bytes], layer: str = "") -> None:
+        try:
+            hits = secrets.hits(path, pieces, self.places.take)
+        except FullError as limit:
+            self.miss(path, str(limit))
+            return
         for hit in hits:
             if _DISCUSSED.search(path):
                 self.discussed += 1
@@ -71,6 +84,7 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
     exposed, files, window = Exposed(), settings.Files(), threading.Lock()
     removed: dict[int, str] = {}
+    holes = Account(bounds.holes, "bytes of holes in files")
     for descriptor, diff_id in zip(descriptors, diff_ids, strict=True):
         below = _Below(exposed, removed, files)
         where = f"layer {descriptor.digest}"
@@ -84,10 +98,10 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
                     continue
                 files.take(entry.path, entry.kind, entry.mode, descriptor.digest)
                 if entry.kind == "file" and entry.size and "secret" in scanners:
-                    if entry.size > _LARGEST:
-                        exposed.unread.append(f"{entry.path}: a file of more than {_LARGEST >> 20} MiB")
+                    if reason := _unread(entry, holes):
+                        exposed.miss(entry.path, reason)
                         continue
-                    exposed.take(entry.path, secrets.hits(entry.path, entry.pieces()), descriptor.digest)
+                    exposed.take(entry.path, entry.pieces(), descriptor.digest)
             source.drain()
             actual = "sha256:" + chunks.state.hexdigest()
         if actual != diff_id:
@@ -96,11 +110,22 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
         exposure in enumerate(exposed.exposures)]
     if "secret" in scanners:
         for path, lines in settings.texts(image.config.document):
-            exposed.take(path, secrets.hits(path, ["\n".join(lines).encode(errors="replace")]))
+            exposed.take(path, ["\n".join(lines).encode(errors="replace")])
     if "misconfig" in scanners:
         base = image.manifest.annotations.get(_BASE, "")
         exposed.exposures += settings.of_config(image.config.document, base) + files.settings()
     return exposed
+
+
+def _unread(entry: Entry, holes: Account) -> str:
+    """Why a file is not looked into; empty where it is."""
+    if entry.size > _LARGEST:
+        return f"a file of more than {_LARGEST >> 20} MiB"
+    try:
+        holes.take(max(0, entry.size - entry.stored))
+    except FullError as limit:
+        return str(limit)
+    return ""
 
 
 class _Below:
@@ -150,7 +175,7 @@ def expose_files(files: Iterable[tuple[str, Callable[[], Iterable[bytes]]]]) -> 
     exposed = Exposed()
     for path, opened in files:
         try:
-            exposed.take(path, secrets.hits(path, opened()))
+            exposed.take(path, opened())
         except OSError as error:
-            exposed.unread.append(f"{path}: {error.strerror or error}")
+            exposed.miss(path, error.strerror or str(error))
     return exposed

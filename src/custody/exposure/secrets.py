@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import re2
 from custody.exposure.rules import RULES, Rule
 
 _WINDOW, _OVERLAP = 1 << 20, 20 << 10
-_HEAD = 1024
+_HEAD, _NEAR = 1024, 8192
 _MOST = 100
 """Of one file; a list of keys is one mistake."""
 _OPTIONS = re2.Options()
@@ -27,15 +27,19 @@ class Hit(NamedTuple):
     """What of it may be shown."""
 
 
-def hits(path: str, pieces: Iterable[bytes]) -> list[Hit]:
-    """The secrets in a file of this path, at most a hundred. Files that are no text are held to `exact` rules only."""
+def hits(path: str, pieces: Iterable[bytes], spend: Callable[[int], None] = lambda _: None) -> list[Hit]:
+    """The secrets in a file of this path, at most a hundred. Files that are no text are held to `exact` rules only.
+
+    `spend` is told of each place that a pattern matches, secret or not, and may raise.
+    """
     rules: tuple[Rule, ...] | None = None
     told: dict[tuple[int, int], Hit] = {}
     for place, line, window in _windows(pieces):
         if rules is None:
             rules = _rules_of(path, text=b"\0" not in window[:_HEAD])
         for rule in _speaking(rules, window):
-            for match in _pattern(rule).finditer(window):
+            for match in _matches(rule, window):
+                spend(1)
                 start, end = match.span(1)
                 secret = match.group(1).decode("latin-1")
                 if not rule.proof(secret) or (path.endswith(".xml") and _commented(window, start)):
@@ -48,9 +52,18 @@ def hits(path: str, pieces: Iterable[bytes]) -> list[Hit]:
     return _in_order(told)
 
 
+def _matches(rule: Rule, window: bytes) -> Iterator[Any]:
+    """Each goes on where the secret before it ended: what separates two belongs to both."""
+    pattern, place = _pattern(rule), 0
+    while match := pattern.search(window, place):
+        yield match
+        place = max(match.end(1), place + 1)
+
+
 def _commented(window: bytes, place: int) -> bool:
     """Whether it stands in a comment of XML: nobody reads credentials from there, and settings come with examples."""
-    return window.rfind(b"<!--", 0, place) > window.rfind(b"-->", 0, place)
+    first = max(0, place - _NEAR)
+    return window.rfind(b"<!--", first, place) > window.rfind(b"-->", first, place)
 
 
 def _in_order(told: dict[tuple[int, int], Hit]) -> list[Hit]:
