@@ -74,7 +74,7 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
             "--platform: an SBOM is of one platform",
         ),
         (["db", "import", "nowhere"], "nowhere: no such file"),
-        (["db", "import", "text"], "or an OSV record: text: got 'Expecting value"),
+        (["db", "import", "text"], "text: none of 1 documents is an OSV record or "),
     ],
 )
 def test_refusals_are_named(target: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:

@@ -61,10 +61,10 @@ def test_of_a_document_that_is_broken_nothing_counts(folder: Path, tmp_path: Pat
 
 def test_what_is_read_is_said_by_the_rows(folder: Path, tmp_path: Path) -> None:
     store = SqliteAdvisories(tmp_path / "a.db")
-    with pytest.raises(MalformedError, match=r"got 'no documents', expected feeds or .* or OSV records \(\*\.json"):
+    with pytest.raises(MalformedError, match=r"got 'no documents', expected OSV records or .* or feeds \(\*\.json"):
         import_advisories(store, folder, NOW)
     (folder / "a.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"none of 1 documents is a feed or .* or an OSV record: "):
+    with pytest.raises(UsageError, match=r"none of 1 documents is an OSV record or .* or a feed: "):
         import_advisories(store, folder, NOW)
     with pytest.raises(UsageError, match="no such file or folder") as raised:
         import_advisories(store, folder / "none", NOW)

@@ -37,7 +37,8 @@ class Told:
         self._advisory = advisory
 
     def find(self, ecosystem: str, name: str) -> list[Advisory]:
-        entries = tuple(entry for entry in self._advisory.affected if (entry.ecosystem, entry.name) == (ecosystem, name))
+        entries = tuple(entry for entry in self._advisory.affected
+                        if (entry.ecosystem, entry.name) == (ecosystem, name))
         return [Advisory(*[entries if field == "affected" else getattr(self._advisory, field)
                            for field in Advisory.__struct_fields__])] if entries else []
 
@@ -53,8 +54,8 @@ def advisory(chance: random.Random, ecosystem: str) -> Advisory:
         for _ in range(chance.randint(0, 2)):
             events = [("introduced", "0" if chance.random() < 0.4 else _spell(ecosystem, chance.randrange(25)))]
             last = chance.choice(["fixed", "last_affected"])
-            for _ in range(chance.randint(0, 4)):
-                events.append((chance.choice(["introduced", last]), _spell(ecosystem, chance.randrange(25))))
+            events += [(chance.choice(["introduced", last]), _spell(ecosystem, chance.randrange(25)))
+                       for _ in range(chance.randint(0, 4))]
             if chance.random() < 0.15:
                 events.append(("limit", chance.choice(["*", _spell(ecosystem, chance.randrange(25))])))
             chance.shuffle(events)

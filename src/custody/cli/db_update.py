@@ -72,7 +72,7 @@ def import_(paths: tuple[Path, ...], keys: tuple[str, ...], insecure_unsigned: b
 
 
 def _tell(path: str, done: Imported) -> None:
-    print(f"{visible(path)}: {done.read} documents, {done.added} records new or changed, {done.withdrawn} withdrawn, "
+    print(f"{visible(path)}: {done.records} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
           f"{len(done.refused)} refused", file=sys.stderr)
     if done.errata:
         print(f"{visible(path)}: {done.errata} errata that name no vulnerability were not kept", file=sys.stderr)
@@ -184,13 +184,13 @@ async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) ->
         updater = Updater(http, store, settings().state() / "downloads", system_clock, progress)
         updated = []
         for name, address in asked:
-            one = await updater.update(name, address)
-            updated.append(one)
-            where = visible(f"{one.name}: {one.url}" if one.name != one.url else one.url)
-            if one.failure:
-                print(f"warning: {where}: {visible(one.failure)}", file=sys.stderr)
+            answer = await updater.update(name, address)
+            updated.append(answer)
+            where = visible(f"{name}: {address.url}" if name != address.url else name)
+            if answer.failure:
+                print(f"warning: {where}: {visible(answer.failure)}", file=sys.stderr)
             else:
-                print(f"{where}: " + ("nothing new" if one.unchanged else f"{one.added} records new or changed"),
+                print(f"{where}: " + ("nothing new" if answer.unchanged else f"{answer.added} records new or changed"),
                       file=sys.stderr)
         return updated
     finally:
@@ -199,13 +199,13 @@ async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) ->
 
 def _report(updated: Sequence[Updated], now: datetime) -> None:
     """Raises NetworkError where a feed failed of which nothing is there."""
-    failed = [one for one in updated if one.failure]
-    for one in failed:
-        if one.before:
-            days = (now - parse_rfc3339(one.before)).days
+    failed = [answer for answer in updated if answer.failure]
+    for answer in failed:
+        if answer.before:
+            days = (now - parse_rfc3339(answer.before)).days
             age = f"{days} day{'s' * (days != 1)}" if days else "less than a day"
-            print(visible(f"warning: {one.name}: what is there is {age} old"), file=sys.stderr)
-    absent = [one for one in failed if not one.before]
+            print(visible(f"warning: {answer.name}: what is there is {age} old"), file=sys.stderr)
+    absent = [answer for answer in failed if not answer.before]
     if absent:
         raise NetworkError(f"{len(absent)} of {len(updated)} addresses could not be read, of which nothing is there: "
                            f"{visible(absent[0].url)}: {visible(absent[0].failure)}",

@@ -6,6 +6,7 @@ What other publishers write is read into the same types (`formats.advisories`).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -112,6 +113,7 @@ def read(data: bytes, where: str = "advisory") -> Advisory:
         hashes=_hashes(document))
 
 
+@lru_cache(maxsize=65536)
 def cve_of(name: str) -> str | None:
     """The CVE that an identifier names: itself, or behind a distribution's prefix, as in `UBUNTU-CVE-2026-0001`."""
     match = _CVE.match(name)

@@ -85,6 +85,10 @@ class AdvisoryReader(Protocol):
         """
         ...
 
+    def find_all(self, ecosystem: str, names: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
+        """What `find` says of each of these names, without those of which it says nothing."""
+        ...
+
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         """Those with one of these identifiers or hashes of files, or with one of them as an alias."""
         ...

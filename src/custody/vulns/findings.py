@@ -83,7 +83,8 @@ def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iter
     """The findings of one package. `silent` are the records of it that do not affect its version: a bundle does not
     make a finding of what they speak of.
     """
-    spoken = {name for advisory in silent if not _bundle(advisory) for name in _names(advisory)}
+    bundled = any(_bundle(hit.advisory) for hit in hits)
+    spoken = {name for advisory in silent if not _bundle(advisory) for name in _names(advisory)} if bundled else set()
     by_name = _gather([hit for hit in hits if not _bundle(hit.advisory)])
     for hit in hits:
         for cve in _bundle(hit.advisory):
@@ -94,6 +95,11 @@ def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iter
     upgrade = smallest(ecosystem, [*words(package, ecosystem, store)]) if hits else ""
     return [_finding(package, ecosystem, vulnerability, store, upgrade)
             for vulnerability in dict.fromkeys(by_name.values())]
+
+
+def called(hits: Iterable[Hit]) -> set[str]:
+    """All names of the vulnerabilities that records are of."""
+    return {name for hit in hits for name in (*_names(hit.advisory), *_bundle(hit.advisory))}
 
 
 def _bundle(advisory: Advisory) -> tuple[str, ...]:

@@ -52,6 +52,9 @@ class Remembering:
             self._by_name[key] = self._store.find(ecosystem, name)
         return self._by_name[key]
 
+    def find_all(self, ecosystem: str, names: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
+        return {name: records for name in names if (records := self.find(ecosystem, name))}
+
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         return self._store.named(names)
 

@@ -13,14 +13,16 @@ from custody import __version__
 from custody.ecosystems import of_type
 from custody.errors import MissingEvidenceError
 from custody.formats import vulnattestation
-from custody.formats.bom import Catalog, Location
+from custody.formats.bom import Catalog, Location, Package
 from custody.formats.exposed import Exposure
+from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
-from custody.vulns.findings import Finding, findings
-from custody.vulns.match import Undecided, match_package, place_of
+from custody.vulns.findings import Finding, called, findings
+from custody.vulns.match import Hit, Undecided, match_package, place_of
+from custody.vulns.prefetch import Prefetched
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
 
@@ -171,15 +173,21 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     status = usable(store, allow_empty=allow_empty)
     matched: list[Finding] = []
     undecided: list[Undecided] = []
-    spokesmen = Spokesmen(catalog, store)
+    ready = Prefetched(store, catalog.packages)
+    spokesmen = Spokesmen(catalog, ready)
+    hit: list[tuple[Package, str, list[Hit], list[Advisory]]] = []
     for package in catalog.packages:
         ecosystem = place_of(package)
-        if ecosystem is None or not spokesmen.advisories(ecosystem) or (
+        if ecosystem is None or not ready.speaks_of(package) or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue
-        hits, silent, unsure = match_package(package, ecosystem, store)
+        hits, silent, unsure = match_package(package, ecosystem, ready)
         undecided += unsure
-        matched += findings(package, ecosystem, hits, silent, store)
+        if hits:
+            hit.append((package, ecosystem, hits, silent))
+    ready.expect(name for _, _, hits, _ in hit for name in called(hits))
+    for package, ecosystem, hits, silent in hit:
+        matched += findings(package, ecosystem, hits, silent, ready)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
     said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
     ignored = [

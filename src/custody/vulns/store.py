@@ -25,6 +25,8 @@ class Imported:
 
     read: int = 0
     """Documents."""
+    records: int = 0
+    """What they say, whether or not it was kept; a document that could not be read, or that is a catalogue, is one."""
     added: int = 0
     withdrawn: int = 0
     errata: int = 0
@@ -71,6 +73,7 @@ def _add(store: AdvisoryWriter, rows: Iterable[Said], result: Imported, now: dat
             if not isinstance(said, Advisory):
                 behind.append(said)
                 return
+            result.records += 1
             result.withdrawn += said.withdrawn
             if said.vulnerability:
                 yield said
@@ -84,8 +87,15 @@ def _add(store: AdvisoryWriter, rows: Iterable[Said], result: Imported, now: dat
 
 def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, origin: str) -> None:
     if isinstance(said, Snapshot):
-        result.added += store.replace(said.source, said.part, said.advisories, now, origin)
-    elif isinstance(said, ExploitedCatalogue):
+        def counted(advisories: Iterable[Advisory]) -> Iterator[Advisory]:
+            for advisory in advisories:
+                result.records += 1
+                yield advisory
+
+        result.added += store.replace(said.source, said.part, counted(said.advisories), now, origin)
+        return
+    result.records += 1
+    if isinstance(said, ExploitedCatalogue):
         fate = "" if store.add_exploited(said, now) else ": older than the one that is there, and not taken"
         result.catalogues.append(f"{len(said.entries)} known exploited vulnerabilities, version {said.version}{fate}")
     elif isinstance(said, EpssScores):
@@ -107,13 +117,14 @@ def _told(stated: Iterable[tuple[str, bytes]], result: Imported,
             records = tuple(source.read(data, name))
         except CustodyError as error:
             result.refused.append(error.message)
+            result.records += 1
             continue
         yield from records
 
 
 def _refuse(result: Imported, where: str) -> None:
     """Where nothing was read of which anything counts."""
-    rows = [source for source in sources.SOURCES if not source.whole]
+    rows = [source for source in reversed(sources.SOURCES) if not source.whole]
     if not result.read:
         raise MalformedError(where, got="no documents",
                              expected=" or ".join(source.many for source in rows) + " (*.json, *.xml, *.csv)")

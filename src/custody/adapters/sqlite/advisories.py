@@ -67,6 +67,11 @@ _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Advisory
 _ENTRY, _FEED = msgspec.msgpack.Decoder(Affected), msgspec.msgpack.Decoder(Feed)
 
 
+_NAMED = ("SELECT number FROM advisory WHERE id IN ({})", "SELECT advisory FROM alias WHERE name IN ({})")
+_AT_ONCE = 500
+"""Values in one question; SQLite takes 999 in all its versions."""
+
+
 class SqliteAdvisories:
     """AdvisoryStore in one file."""
 
@@ -196,26 +201,19 @@ class SqliteAdvisories:
         return True
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
-        entries: dict[str, Exploited] = {}
-        for cve in cves:
-            for _, added, due, ransomware in self._database.rows("SELECT * FROM exploited WHERE cve = ?", cve):
-                entries[cve] = Exploited(cve=cve, added=str(added), due=str(due), ransomware=bool(ransomware))
-        return entries
+        return {str(cve): Exploited(cve=str(cve), added=str(added), due=str(due), ransomware=bool(ransomware))
+                for cve, added, due, ransomware in self._among("SELECT * FROM exploited WHERE cve IN ({})", cves)}
 
     def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
-        entries: dict[str, Epss] = {}
-        for cve in cves:
-            for score, percentile in self._database.rows("SELECT score, percentile FROM score WHERE cve = ?", cve):
-                entries[cve] = Epss(cve=cve, score=cast(float, score), percentile=cast(float, percentile))
-        return entries
+        return {str(cve): Epss(cve=str(cve), score=cast(float, score), percentile=cast(float, percentile))
+                for cve, score, percentile in self._among(
+                    "SELECT cve, score, percentile FROM score WHERE cve IN ({})", cves)}
 
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
-        return self._valid("SELECT number FROM advisory WHERE id = ?1 UNION SELECT advisory FROM alias "
-                           "WHERE name = ?1", names)
+        return self._valid(_NAMED, names)
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
-        return self._valid("SELECT number FROM advisory WHERE id = ?1 UNION SELECT advisory FROM alias WHERE name = ?1 "
-                           "UNION SELECT advisory FROM upstream WHERE name = ?1", names)
+        return self._valid((*_NAMED, "SELECT advisory FROM upstream WHERE name IN ({})"), names)
 
     def changes(self, cursor: str) -> Changes:
         ((epoch, last),) = self._database.rows("SELECT id, (SELECT coalesce(max(number), 0) FROM change) FROM epoch")
@@ -227,20 +225,23 @@ class SqliteAdvisories:
             "SELECT ecosystem, name FROM change WHERE number > ? ORDER BY ecosystem, name", int(number))))
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
+        return self.find_all(ecosystem, (name,)).get(name, [])
+
+    def find_all(self, ecosystem: str, names: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
         number = self._ecosystem(ecosystem)
         if number is None:
-            return []
-        entries: dict[int, list[Affected]] = {}
+            return {}
+        entries: dict[str, dict[int, list[Affected]]] = {}
         heads: dict[int, Advisory] = {}
-        for place, record, entry in self._database.rows(
-                "SELECT advisory, record, entry FROM affected JOIN advisory ON number = advisory "
-                "WHERE ecosystem = ? AND name = ?", number, name):
+        for name, place, record, entry in self._among(
+                "SELECT name, advisory, record, entry FROM affected JOIN advisory ON number = advisory "
+                "WHERE ecosystem = ? AND name IN ({})", names, number):
             key = cast(int, place)
             if key not in heads:
                 heads[key] = _DECODER.decode(cast(bytes, record))
-            entries.setdefault(key, []).append(_ENTRY.decode(cast(bytes, entry)))
-        return sorted((msgspec.structs.replace(heads[key], affected=tuple(entries[key])) for key in heads),
-                      key=lambda advisory: (advisory.id, advisory.source, advisory.part))
+            entries.setdefault(str(name), {}).setdefault(key, []).append(_ENTRY.decode(cast(bytes, entry)))
+        return {name: sorted((_with(heads[key], rows) for key, rows in records.items()), key=_place)
+                for name, records in entries.items()}
 
     def count(self, ecosystem: str) -> int:
         rows = self._database.rows("SELECT advisories FROM counted WHERE ecosystem = ?", ecosystem)
@@ -296,20 +297,35 @@ class SqliteAdvisories:
                 self._ecosystems[name] = cast(int, number)
         return self._ecosystems.get(name)
 
-    def _valid(self, numbers: str, names: Iterable[str]) -> Sequence[Advisory]:
-        records: dict[int, Advisory] = {}
-        for name in names:
-            for number, record in self._database.rows(
-                    f"SELECT number, record FROM advisory WHERE NOT withdrawn AND number IN ({numbers})",  # noqa: S608
-                    name):
-                if number not in records:
-                    records[cast(int, number)] = self._whole(cast(int, number), cast(bytes, record))
-        return sorted(records.values(), key=lambda advisory: (advisory.id, advisory.source, advisory.part))
+    def _valid(self, queries: Sequence[str], names: Iterable[str]) -> Sequence[Advisory]:
+        names = tuple(names)
+        numbers = {cast(int, number) for query in queries for (number,) in self._among(query, names)}
+        heads = {cast(int, number): _DECODER.decode(cast(bytes, record)) for number, record in self._among(
+            "SELECT number, record FROM advisory WHERE NOT withdrawn AND number IN ({})", numbers)}
+        entries: dict[int, list[Affected]] = {}
+        for number, entry in self._among("SELECT advisory, entry FROM affected WHERE advisory IN ({}) "
+                                         "ORDER BY advisory, place", heads):
+            entries.setdefault(cast(int, number), []).append(_ENTRY.decode(cast(bytes, entry)))
+        return sorted((_with(head, entries.get(number, ())) for number, head in heads.items()), key=_place)
 
     def _whole(self, number: int, record: bytes) -> Advisory:
         rows = self._database.rows("SELECT entry FROM affected WHERE advisory = ? ORDER BY place", number)
-        return msgspec.structs.replace(_DECODER.decode(record), affected=tuple(
-            _ENTRY.decode(cast(bytes, entry)) for (entry,) in rows))
+        return _with(_DECODER.decode(record), [_ENTRY.decode(cast(bytes, entry)) for (entry,) in rows])
+
+    def _among(self, sql: str, values: Iterable[object], *before: object) -> Iterator[tuple[object, ...]]:
+        """Rows for any of the values, asked for many at a time; `{}` in the text stands for them."""
+        asked = [*dict.fromkeys(values)]
+        for start in range(0, len(asked), _AT_ONCE):
+            batch = asked[start:start + _AT_ONCE]
+            yield from self._database.rows(sql.format(",".join("?" * len(batch))), *before, *batch)
+
+
+def _with(head: Advisory, entries: Iterable[Affected]) -> Advisory:
+    return msgspec.structs.replace(head, affected=tuple(entries))
+
+
+def _place(advisory: Advisory) -> tuple[str, str, str]:
+    return advisory.id, advisory.source, advisory.part
 
 
 class _Batch:

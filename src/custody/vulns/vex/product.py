@@ -9,6 +9,7 @@ by its last name alone, which anybody may give an image.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import unquote
 
 from custody.ecosystems import of_release, of_type
@@ -25,6 +26,7 @@ _DEFAULTS = {"maven": {"type": "jar"}}
 _BOM_LINK = "urn:cdx:"
 
 
+@lru_cache(maxsize=65536)
 def parsed(text: str) -> PackageUrl | None:
     """None for what is no package URL."""
     try:

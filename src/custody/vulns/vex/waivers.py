@@ -129,6 +129,8 @@ class Waivers:
     def judge(self, findings: Sequence[Finding], catalog: Catalog, now: datetime
               ) -> tuple[dict[int, Waived], tuple[Use, ...]]:
         """Why findings do not count, by their place in the list; and what became of each statement and rule."""
+        if not self._statements and not self._rules:
+            return {}, self._refused
         subject = Subject(catalog)
         packages = {package.purl: package for package in catalog.packages}
         waived: dict[int, Waived] = {}
