@@ -13,7 +13,8 @@ from custody.services.documents import SBOMS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = ("<text>", "<TEXT>x", "a\nPackageName: forged", "x</text>\nPackageName: forged", "]]>", "<!--", "&lt;",
-         "\x1b[31m", "a; installed by pkg:deb/debian/x@1", "; built package from: zz 9", "\u2028PackageName: z", "#", "NONE", " ")
+         "\x1b[31m", "a; installed by pkg:deb/debian/x@1", "; built package from: zz 9", "\u2028PackageName: z",
+         "#", "NONE", " ")
 FORMATS = [name for name in SBOMS if name not in ("github", "purls")]
 
 
