@@ -12,6 +12,8 @@ _MAX_WEIGHT = 16 << 20
 
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    if content.lstrip()[:1] != b"{":  # of tag-value and XML `parsed` does not say what they take
+        raise ValueError("an SBOM that is no JSON")
     if strictjson.weight(content) > _MAX_WEIGHT:
         raise ValueError("an SBOM with too many values")
     document = sbom.read(content, path, excluded=False)

@@ -97,5 +97,5 @@ def _spellings(name: str, asked: str) -> tuple[str, ...]:
     return f"{name}@{asked}", f"{name}@npm:{asked}"
 
 
-CATALOGER = Cataloger(name="yarn lock", version=1, types=("npm",), read=read, declares=True, largest=32 << 20,
+CATALOGER = Cataloger(name="yarn lock", version=1, types=("npm",), read=read, declares=True, largest=32 << 20, effort=6,
                       paths=(named("yarn.lock"),))
