@@ -16,7 +16,7 @@ import click
 from custody import errors
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
-from custody.settings import Auth, AuthIssuer, Grant, Issuer, Settings, Summaries
+from custody.settings import Advisories, Auth, AuthIssuer, Grant, Issuer, Settings, Summaries
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -46,7 +46,8 @@ def settings() -> str:
              "Every key that is no table has a variable: `CUSTODY_` and the key in capitals. What is no\n"
              "setting is refused by name.\n"]
     for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]"), (Auth, "[auth]"),
-                          (AuthIssuer, "[[auth.issuers]]"), (Grant, "[[auth.allow]]"), (Summaries, "[summaries]")):
+                          (AuthIssuer, "[[auth.issuers]]"), (Grant, "[[auth.allow]]"), (Summaries, "[summaries]"),
+                          (Advisories, "[advisories]")):
         parts += [f"## {title}\n", "| key | type | default | what |", "|---|---|---|---|"]
         parts += [f"| `{name}` | `{kind}` | {default} | {doc} |" for name, kind, default, doc in _fields(struct)]
         parts.append("")

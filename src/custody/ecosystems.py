@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Order = Literal["apk", "deb", "dotted", "maven", "nuget", "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
+Order = Literal["alpm", "apk", "conda", "deb", "dotted", "generic", "gentoo", "maven", "nix", "nuget",
+                "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
 """How versions are put in order: a key of `versions.ORDERS`."""
 Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
@@ -134,10 +135,10 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="deb", system=True, epochs=True, vendor="debian", resolver="names"),
     Ecosystem(type="apk", system=True, vendor="alpine", resolver="names"),
     Ecosystem(type="rpm", system=True, epochs=True, epoch_apart=True, resolver="names"),
-    Ecosystem(type="alpm", system=True, vendor="arch", resolver="names"),
-    Ecosystem(type="ebuild", system=True, grouped=True, vendor="gentoo"),
-    Ecosystem(type="opkg", system=True, vendor="openwrt", resolver="names"),
-    Ecosystem(type="brew"), Ecosystem(type="nix"), Ecosystem(type="snap"),
+    Ecosystem(type="alpm", order="alpm", system=True, vendor="arch", resolver="names"),
+    Ecosystem(type="ebuild", order="gentoo", system=True, grouped=True, vendor="gentoo"),
+    Ecosystem(type="opkg", order="deb", system=True, vendor="openwrt", resolver="names"),
+    Ecosystem(type="brew"), Ecosystem(type="nix", order="nix"), Ecosystem(type="snap"),
     Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
     Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
               trivy="node-pkg"),
@@ -154,12 +155,13 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
     Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
     Ecosystem(type="julia", osv="Julia", order="semver"),
-    Ecosystem(type="generic"),
+    Ecosystem(type="generic", order="generic"),
     Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository, grouped=True),
-    Ecosystem(type="github", osv="GitHub Actions", compared=_folded, grouped=True),
-    Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True), Ecosystem(type="conda"),
-    Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam"),
-    Ecosystem(type="conan"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
+    Ecosystem(type="github", osv="GitHub Actions", order="semver", compared=_folded, grouped=True),
+    Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True),
+    Ecosystem(type="conda", order="conda"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam", order="deb"),
+    Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
     Ecosystem(type="cpan", grouped=True))}
 """By the type of package URLs."""
 
@@ -173,9 +175,9 @@ _DISTRIBUTIONS = (
     Distribution(osv="MinimOS", order="apk", compared=_folded, ids=("minimos",)),
     Distribution(osv="AlmaLinux", order="rpm", ids=("almalinux", "alma"), release=_major, by_source=False),
     Distribution(osv="Rocky Linux", order="rpm", ids=("rocky", "rocky-linux"), release=_major),
-    # Of these OSV's names are of repositories or products, which no image states.
+    # Of these two OSV's names are of repositories or products, which no image states: see `canonical`.
     Distribution(osv="Red Hat", order="rpm", ids=("rhel", "redhat"), namespace="redhat", by_source=False,
-                 vendors=("red hat",)),
+                 release=_major, vendors=("red hat",)),
     Distribution(osv="SUSE", order="rpm", ids=("sles", "sled", "suse"), namespace="suse", release=_suse,
                  vendors=("suse",)),
     Distribution(osv="openSUSE", order="rpm", ids=("opensuse-leap", "opensuse-tumbleweed", "opensuse"),
@@ -193,12 +195,14 @@ _DISTRIBUTIONS = (
                  vendors=("amazon",)),
     Distribution(osv="Fedora", order="rpm", ids=("fedora",), by_source=False, release=_major),
     Distribution(osv="CentOS", order="rpm", ids=("centos",), by_source=False, release=_major),
-    Distribution(osv="Arch Linux", order="rpm", ids=("arch", "archarm"), namespace="arch", by_source=False),
-    Distribution(osv="Gentoo", ids=("gentoo",), by_source=False),
+    Distribution(osv="Arch Linux", order="alpm", ids=("arch", "archarm"), namespace="arch", by_source=False),
+    Distribution(osv="Gentoo", order="gentoo", ids=("gentoo",), by_source=False),
     Distribution(osv="Alpaquita"), Distribution(osv="BellSoft Hardened Containers"))
 
 BY_OSV: dict[str, Spoken] = {row.osv: row for row in (
     *ECOSYSTEMS.values(), *_DISTRIBUTIONS, Spoken(osv="GHC", order="dotted"),
+    # Not OSV's: products by the names of NVD's dictionary, `a:nodejs:node.js`, whose versions are of any kind.
+    Spoken(osv="CPE", order="generic", compared=_folded),
     Spoken(osv="VSCode", compared=_folded)) if row.osv}
 """By OSV's name, without a release."""
 _BY_ID = {name: row for row in _DISTRIBUTIONS for name in row.ids}
@@ -234,6 +238,23 @@ def of_release(identifier: str, version: str) -> str | None:
     if row.release is None:
         return row.osv
     return f"{row.osv}:{row.release(version)}" if version else None
+
+
+_RED_HAT = re.compile(r"Red Hat:enterprise_linux:([0-9]+)(?:\.[0-9]+)?(?:::[a-z_]+)?\Z")
+_SUSE = re.compile(r"SUSE:Linux Enterprise (?:Server|Desktop|Module for [^:]+|Software Development Kit)"
+                   r" ([0-9]+(?:\.[0-9]+)?(?: SP[0-9]+)?)(?:-LTSS)?\Z")
+
+
+def canonical(ecosystem: str) -> str:
+    """An advisory's ecosystem as `of_release` calls it: a repository's or a module's is its release's.
+
+    Extended support (`rhel_eus`, `Ubuntu:Pro`, …) is another product, and stays apart.
+    """
+    if match := _RED_HAT.match(ecosystem):
+        return f"Red Hat:{match[1]}"
+    if match := _SUSE.match(ecosystem):
+        return f"SUSE:Linux Enterprise Server {match[1]}"
+    return ecosystem
 
 
 def normalise(ecosystem: str, name: str) -> str:

@@ -103,6 +103,36 @@ class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Hours since they were made."""
 
 
+class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `custody db update` asks, and whose archives count."""
+
+    feeds: list[str] = []
+    """What it asks where nothing is named: names of `custody db update --list`, or of `addresses`."""
+    addresses: dict[str, str] = {}
+    """Addresses of one's own: `"our-own" = "https://advisories.example/all.zip"`; a name of the list is asked there."""
+    mirror: str | None = None
+    """Where copies of all other addresses are, each under its own: MIRROR/packages.wolfi.dev/os/security.json."""
+    keys: list[str] = []
+    """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
+
+
+class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which images the scanner role keeps an attested scan of that is young, and as whom it signs."""
+
+    repositories: list[str]
+    """Patterns of repositories with their registry, as images are named: `*` is any text but `/`, `**` any number of
+    parts. Those without `*` are looked at on whatever registry."""
+    refresh: Annotated[float, msgspec.Meta(gt=0)] = 12.0
+    """Hours after which a scan is attested anew; far fewer than policies allow."""
+    max_age: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    """Days. Where the newest advisory is older, nothing is attested."""
+    key: str | None = None
+    """File of the private key to sign with; its password is in COSIGN_PASSWORD. Without one: keyless."""
+    identity_token: str | None = None
+    """File with the OIDC token to sign keyless with, read each time. Without one: of the place where this runs; where
+    the data directory has an issuer's key of its own, as https://scanner.custody.internal/scanner."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a command knows before it starts. Paths are relative to the file that names them."""
 
@@ -115,6 +145,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds between two looks of `up`, and of `serve` with the registry role, at the images of their own registry and
     at the advisories, as `custody watch` does; 0: none. The webhook then notes which images it lets in, too. With
     `auth`, the registry must let everybody pull what is to be read (`public`)."""
+    rescan: Rescan | None = None
+    """With `watch_interval`: the scanner role, of `up` too, attests the scans of these images anew."""
     notify: list[str] = []
     """URLs that `watch` tells what appeared, changed and disappeared, as CloudEvents.
     `CUSTODY_NOTIFY=https://one.example/hook,https://two.example/hook`."""
@@ -185,6 +217,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From where: requests and decisions that allow are info, denials warnings, probes and reviews' requests debug."""
     auth: Auth | None = None
     """Who may use the registry; without it everybody who reaches it."""
+    advisories: Advisories | None = None
+    """From where advisories come."""
     tls_certificate: str | None = None
     """Certificates in PEM, the server's first, with which --port speaks TLS."""
     tls_key: str | None = None
@@ -256,6 +290,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         summaries = values["summaries"] if isinstance(values.get("summaries"), dict) else {}
         if isinstance(summaries.get("keys"), list):
             summaries["keys"] = [str(file.parent / str(entry)) for entry in summaries["keys"]]
+        advisories = values["advisories"] if isinstance(values.get("advisories"), dict) else {}
+        if isinstance(advisories.get("keys"), list):
+            advisories["keys"] = [str(file.parent / str(entry)) for entry in advisories["keys"]]
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):

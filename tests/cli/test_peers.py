@@ -52,9 +52,8 @@ def test_a_command_that_is_named_is_there(hint: str) -> None:
 @pytest.mark.parametrize(("line", "said"), [
     ("sign --rekor-url u i", "No such option '--rekor-url'.\n\nhint: --signing-config FILE says where"),
     ("verify --private-infrastructure i", "hint: --insecure-ignore-tlog; or"),
-    ("scan --exit-code 1 oci:image", "hint: custody scan --fail-on LEVEL ends with exit code 3"),
     ("scan -f json oci:image", "No such option '-f'.\n\nhint: -o FORMAT"),
-    ("scan image oci:image", "hint: custody scan TARGET"), ("fs .", "hint: folders are not scanned yet"),
+    ("scan image oci:image", "hint: custody scan oci:image"), ("fs .", "hint: custody scan dir:."),
     ("rego eval -b x data", "hint: name the folder"), ("rego build x", "hint: bundles are not read"),
     ("check --resource x", "hint: resources are arguments"), ("apply x", "hint: custody policy apply POLICY"),
     ("-v sign i", "hint: it stands behind the command"), ("sign-blob x", "hint: no files are signed yet"),

@@ -66,7 +66,7 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
         (["sbom", "file:text", "--all-file-systems"], "--all-file-systems: this is for folders"),
         (["sbom", "dir:records", "--exclude", "a"], "--exclude: got 'a', expected a glob that begins with './'"),
         (["sbom", "dir:records", "--platform", "linux/amd64"], "--platform: a directory is of one platform already"),
-        (["scan", "oci:image", "-o", "sarif"], "-o sarif: this format is not written"),
+        (["scan", "oci:image", "-o", "asff"], "-o asff: this format is not written"),
         (["scan", "oci:image", "--fail-on", "terrible"], "terrible"),
         (["scan", "sbom:records/a.json", "--allow-empty-db"], "is no SBOM that custody reads: CycloneDX (JSON, XML)"),
         (

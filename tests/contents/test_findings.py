@@ -248,3 +248,116 @@ def test_databases_of_before_ask_for_a_new_import(tmp_path: Path) -> None:
     assert SqliteAdvisories(tmp_path / "a.db").status().advisories == 0
     with pytest.raises(MissingEvidenceError, match="the advisory database is empty"):
         scan(Catalog(name="x", digest="sha256:0"), SqliteAdvisories(tmp_path / "a.db"), NOW)
+
+
+FIVE = [{"introduced": "0"}, {"fixed": "5"}]
+
+
+@pytest.mark.parametrize(("records", "upgrade"), [
+    ([FIVE], "5"), ([FIVE, [{"introduced": "0"}, {"fixed": "7"}]], "7"),
+    # The next version without the one has the other, which begins after it.
+    ([FIVE, [{"introduced": "4"}, {"fixed": "6"}, {"introduced": "8"}]], "6"),
+    ([FIVE, [{"introduced": "5"}, {"fixed": "8"}]], "8"),
+    ([FIVE, [{"introduced": "5"}]], ""), ([FIVE, [{"introduced": "0"}]], ""),
+    ([[{"introduced": "0"}, {"last_affected": "5"}]], ""),
+])
+def test_the_smallest_upgrade_clears_all(tmp_path: Path, records: list[Any], upgrade: str) -> None:
+    report_of = report(tmp_path, [record(f"X-{place}", events) for place, events in enumerate(records)],
+                       package("a", "1"))
+    assert {finding.upgrade for finding in report_of.findings} == {upgrade}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 12)), min_size=1, max_size=6), st.integers(0, 9))
+def test_no_smaller_upgrade_clears_all(spans: list[tuple[int, int]], version: int) -> None:
+    from custody.vulns.match import Word, affected_by
+    from custody.vulns.upgrade import smallest
+
+    entries = [osv.read(json.dumps(record("X", [{"introduced": str(start)}, {"fixed": str(start + length)}])).encode())
+               for start, length in spans]
+    spoken = [Word(entry, entry.affected[0], str(version)) for entry in entries]
+    clear = [number for number in range(version, 30) if not any(
+        affected_by(word.affected, str(number)) for word in spoken)]
+    assert smallest("PyPI", spoken) == ("" if clear[0] == version else str(clear[0]))
+
+
+@pytest.mark.parametrize(("severity", "scores", "epss", "ransomware", "expected"), [
+    # By hand from grype's formula: min(threat x mean(word, mean of scores) / 10 x boost, 1) x 100.
+    ("critical", [], 0.5, None, 45.0), ("critical", [9.8], 0.5, None, 47.0), ("high", [7.5, 8.5], 0.1, None, 7.75),
+    ("unknown", [], 0.2, None, 10.0), ("low", [0.0], 0.1, None, 3.0), ("medium", [], None, None, 0.0),
+    ("high", [], 0.01, False, 78.75), ("high", [], None, True, 82.5), ("critical", [9.8], None, True, 100.0),
+])
+def test_risk(severity: str, scores: list[float], epss: float | None, ransomware: bool | None, expected: float) -> None:
+    from custody.vulns.risk import risk
+
+    exploited = None if ransomware is None else kev.Exploited(
+        cve="CVE-2026-0001", added="2026-01-01", due="2026-02-01", ransomware=ransomware)
+    assert risk(Severity[severity.upper()], scores, epss, exploited) == pytest.approx(expected)
+
+
+def entry_of(**more: Any) -> osv.Affected:
+    return osv.Affected("Red Hat:9", more.pop("name", "a"), (osv.Range("ECOSYSTEM", (("introduced", "0"), *more.pop(
+        "events", (("fixed", "2"),)))),), **more)
+
+
+def rpm(name: str, version: str, **more: Any) -> Package:
+    ecosystem = more.pop("ecosystem", "Red Hat:9")
+    return package(name, version, ecosystem, type="rpm", purl=f"pkg:rpm/redhat/{name}@{version}{more.pop('query', '')}",
+                   **more)
+
+
+@pytest.mark.parametrize(("part", "entry", "affected"), [
+    # A built package's name, and its source's.
+    (rpm("a-libs", "1", source="a"), entry_of(name="a-libs"), True),
+    (rpm("a-libs", "1", source="a"), entry_of(), False),
+    (rpm("a-libs", "1", source="a"), entry_of(by="source"), True),
+    (rpm("a-libs", "1", source="a"), entry_of(name="a-libs", by="source"), False),
+    # A missing epoch is 0 where the names are one; where it is the source's it is unknown, and left aside.
+    (rpm("a", "5"), entry_of(events=(("fixed", "1:2"),)), True),
+    (rpm("a", "1:1"), entry_of(events=(("fixed", "1:2"),)), True),
+    (rpm("perl-Errno", "1.28", source="perl", source_version="5.26"),
+     entry_of(name="perl", by="source", events=(("fixed", "4:5.20"),)), False),
+    (rpm("perl-Errno", "1.28", source="perl", source_version="5.18"),
+     entry_of(name="perl", by="source", events=(("fixed", "4:5.20"),)), True),
+    # Modules.
+    (rpm("a", "1", query="?rpmmod=nodejs:18:1:2"), entry_of(module="nodejs:18"), True),
+    (rpm("a", "1", query="?rpmmod=nodejs:16:1:2"), entry_of(module="nodejs:18"), False),
+    (rpm("a", "1"), entry_of(module="nodejs:18"), False),
+    (rpm("a", "1-1.module+el9"), entry_of(module="nodejs:18"), True),
+])
+def test_whose_name_an_entry_has(part: Package, entry: osv.Affected, affected: bool) -> None:
+    from custody.vulns.match import match_package
+
+    hits, _, undecided = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
+    assert (len(hits), undecided) == (affected, [])
+
+
+class Said:
+    """A store in which one advisory has one entry."""
+
+    def __init__(self, entry: osv.Affected) -> None:
+        self._advisory = osv.Advisory("X", "2026-01-01T00:00:00Z", False, (), "", (), (), (entry,))
+
+    def find(self, ecosystem: str, name: str) -> list[osv.Advisory]:
+        entry = self._advisory.affected[0]
+        return [self._advisory] if (ecosystem, name) == (entry.ecosystem, entry.name) else []
+
+
+def test_what_a_publisher_says_will_become_of_it(tmp_path: Path) -> None:
+    from custody.vulns.findings import findings
+    from custody.vulns.match import match_package
+
+    store = SqliteAdvisories(tmp_path / "a.db")
+    for status, events, expected in (
+            ("will_not_fix", (), "will_not_fix"), ("end_of_life", (), "end_of_life"), ("", (), "affected"),
+            ("fix_deferred", (("fixed", "2"),), "fixed")):
+        entry = entry_of(status=status, reason="no-dsa: Minor issue", events=events)
+        hits, silent, _ = match_package(rpm("a", "1"), "Red Hat:9", Said(entry))  # type: ignore[arg-type]
+        finding = findings(rpm("a", "1"), "Red Hat:9", hits, silent, store)[0]
+        assert (finding.status, finding.reason) == (expected, "no-dsa: Minor issue" if status else "")
+
+
+def test_the_slow_matcher_agrees() -> None:
+    """`python -m tests.fuzz.matching` compares 100,000 pairs."""
+    from tests.fuzz.matching import disagreements
+
+    assert not list(disagreements(5000, 3))

@@ -39,7 +39,8 @@ CATALOG = Catalog(
         Package(type="deb", name="python3-yaml", version="5.3.1-5", source="pyyaml", source_version="5.3.1-5",
                 ecosystem="Debian:12", purl=DPKG, locations=(Location("var/lib/dpkg/status", LAYER),)),
         Package(type="pypi", name="pyyaml", version="5.3.1", source="pyyaml", source_version="5.3.1", ecosystem="PyPI",
-                purl="pkg:pypi/pyyaml@5.3.1", owner=DPKG, licenses=("public domain; <really>",),
+                purl="pkg:pypi/pyyaml@5.3.1", owner=DPKG, licenses=("public domain; <really>",), form="files",
+                repository="https://github.com/yaml/pyyaml",
                 locations=(Location("usr/lib/python3/dist-packages/PyYAML.egg-info", LAYER),), supplier="Kirill"),
         Package(type="npm", name="@a/b", version="1.0.0", source="@a/b", source_version="1.0.0", ecosystem="npm",
                 purl="pkg:npm/%40a/b@1.0.0", hashes=(("sha512", "ab" * 64),), scope="dev",
@@ -49,7 +50,8 @@ CATALOG = Catalog(
                 description="a & b", homepage="https://example.org/", copyright="(c) Ann",
                 download="https://registry.npmjs.org/@a/b/-/b-1.0.0.tgz"),
         Package(type="maven", name="org.a/b", version="2", source="org.a:b", source_version="2", ecosystem="Maven",
-                purl="pkg:maven/org.a/b@2", locations=(
+                purl="pkg:maven/org.a/b@2", form="archive", file="b.jar",
+                hashes=(("sha1", "12" * 20), ("sha512", "cd" * 64)), locations=(
                     Location("app.war", LAYER, "WEB-INF/lib/b.jar", "pom.properties"), Location("odd ; name", "")))),
     document=Document(authors=("Sam <sam@example.org>", "Organization: ACME (sbom@acme.example)"), supplier="ACME",
                       version="1", phase="post-build", tools=("builder 7",)))
@@ -164,14 +166,14 @@ def test_who_made_it_is_valid_and_read_back(supplier: str, version: str) -> None
 def test_components_without_a_package_url_are_converted_and_counted() -> None:
     found = sbom.read(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
         {"type": "library", "name": "firmware-blob", "version": "9", "licenses": [{"license": {"id": "MIT"}}],
-         "pedigree": {}, "externalReferences": [{"type": "vcs", "url": "https://example.org"}]},
+         "pedigree": {}, "externalReferences": [{"type": "chat", "url": "https://example.org"}]},
         {"type": "framework", "name": "a", "purl": "pkg:npm/a@1"}], "services": []}).encode())
     assert found is not None
     assert [(package.name, package.version, package.licenses) for package in found.unidentified] == [
         ("firmware-blob", "9", ("MIT",))]
     assert [str(unknown) for unknown in found.unknowns] == ["component without a package URL: 1"]
     assert list(lost(found, frozenset())) == [
-        "components[].externalReferences of type vcs: 1", "components[].pedigree: 1", "components[].type framework: 1",
+        "components[].externalReferences of type chat: 1", "components[].pedigree: 1", "components[].type framework: 1",
         "services: 1"]
     assert list(lost(found, SBOMS["purls"].loses))[-2:] == [
         "components without a package URL: 1", "what was not catalogued: 1"]

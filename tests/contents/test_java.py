@@ -47,7 +47,7 @@ def test_an_archive_of_maven(tmp_path: Path) -> None:
     assert (package.purl, package.name, package.ecosystem, package.source) == (
         "pkg:maven/com.acme/shop@1.2", "com.acme/shop", "Maven", "com.acme:shop")
     assert (package.licenses, package.supplier) == (("Apache-2.0",), "Acme")
-    assert package.hashes == (("sha1", hashlib.sha1(content).hexdigest()),)
+    assert dict(package.hashes) == {kind: hashlib.new(kind, content).hexdigest() for kind in ("sha1", "sha512")}
     [place] = package.locations
     assert (place.path, place.within, place.evidence) == ("app/shop-1.2.jar", "", "pom.properties")
 
@@ -66,7 +66,7 @@ def test_archives_in_archives(tmp_path: Path, outer: str, folder: str, packed: b
     core = packages["org.apache.logging.log4j/log4j-core"]
     assert [(place.path, place.within) for place in core.locations] == [
         (f"srv/{outer}", f"{folder}log4j-core-2.14.1.jar")]
-    assert core.hashes == (("sha1", hashlib.sha1(_CORE).hexdigest()),)
+    assert core.hashes == (("sha1", hashlib.sha1(_CORE).hexdigest()), ("sha512", hashlib.sha512(_CORE).hexdigest()))
     assert kinds(bom) == {}
 
 

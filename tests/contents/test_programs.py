@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import struct
@@ -18,6 +19,7 @@ from custody.formats.bom import Catalog
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers import read
 from custody.sbom.catalogers.classes import CLASSES
+from custody.sbom.limits import Account, FullError
 from tests.contents.images import METADATA, OS_RELEASE, Member, elf, go_program, image
 
 RECORDED = [line.split("\t") for line in (Path(__file__).parent / "versionstrings.tsv").read_text().splitlines()
@@ -227,9 +229,9 @@ def test_any_program_is_bounded(data: st.DataObject) -> None:
         portable(zlib.compress(b"{}"))])))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
-    spent: list[int] = []
-    read("program", "bin/node", io.BytesIO(content), spend=spent.append)
-    assert sum(spent) < 8 << 20
+    with contextlib.suppress(FullError):  # what a header asks for is charged before it is read
+        facts = read("program", "bin/node", io.BytesIO(content), spend=Account(8 << 20, "bytes of work").take)
+        assert len(facts) < 100
 
 
 def _noted(**more: str) -> bytes:

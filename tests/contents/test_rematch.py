@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,9 @@ from custody.formats import osv
 from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.ports.findings import Event
 from custody.ports.inventory import Sighting
+from custody.services import rematch
 from custody.services.rematch import Refreshed, refresh
+from custody.vulns import component
 from custody.vulns.report import scan
 from tests.cli.commands import custody
 from tests.contents import images
@@ -31,6 +36,7 @@ class World:
     """A store of images, and advisories that change."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.store = SqliteInventory(folder / "inventory.db")
         self.advisories = SqliteAdvisories(folder / "advisories.db")
         self._told = 0
@@ -121,6 +127,123 @@ def test_an_image_in_the_place_of_another(world: World) -> None:
     assert world.told() == [("disappeared", "package", "X-1 left@1.5.0", 1)]
 
 
+def test_each_name_is_compared_with_its_own_image_before(world: World) -> None:
+    """Tags that move: what one of them had is not taken for what another had."""
+    world.advise()
+    world.keep("old", "1.0.0", tag="shop:1")
+    world.keep("new", "2.0.0", tag="shop:2")
+    world.refresh()
+    world.keep("next", "1.1.0", tag="shop:2")  # had it not
+    world.store.see([Sighting(catalog("next").digest, "name", "shop:1", NOW + timedelta(days=9))])  # had it
+    world.refresh()
+    assert world.told() == [("appeared", "package", "X-1 left@1.1.0", 1)]
+
+
+def test_an_image_that_is_read_late_is_compared_with_the_one_before_it(world: World) -> None:
+    world.advise()
+    world.keep("old", "2.0.0", tag="shop:1")
+    world.refresh()
+    world.store.see([Sighting(catalog("late").digest, "name", "shop:1", NOW + timedelta(days=20))])
+    world.store.see([Sighting(catalog("last").digest, "name", "shop:1", NOW + timedelta(days=30))])
+    world.keep("last", "2.1.0")
+    world.refresh()
+    world.keep("late", "1.0.0")
+    world.refresh()
+    assert world.told() == [("appeared", "package", "X-1 left@1.0.0", 1)]
+
+
+def test_an_image_that_is_read_otherwise_is_compared_with_itself(world: World) -> None:
+    world.advise()
+    world.keep("a", "1.0.0", tag="shop:1")
+    world.refresh()
+    world.keep("a", "1.0.0", "1.2.0")
+    world.keep("a", "2.0.0")
+    world.refresh()
+    assert world.told() == [("disappeared", "cataloger", "X-1 left@1.0.0", 1)]
+    world.keep("a", "1.3.0")
+    world.refresh()
+    assert world.told() == [("appeared", "cataloger", "X-1 left@1.3.0", 1)]
+    assert world.store.former(catalog("a").digest) is None
+
+
+def test_one_that_was_not_told_of_yet_has_nothing_to_be_compared_with(world: World) -> None:
+    world.advise()
+    world.refresh()
+    world.keep("a", "2.0.0")
+    world.keep("a", "1.0.0")
+    world.refresh()
+    assert world.told() == [("appeared", "package", "X-1 left@1.0.0", 1)]
+
+
+@pytest.mark.parametrize("before", ["advisories", "image", "turn"])
+def test_two_that_watch_one_store_tell_each_event_once(world: World, monkeypatch: pytest.MonkeyPatch,
+                                                       before: str) -> None:
+    """The second runs whole inside the first: after what it read, before what it writes."""
+    world.keep("a", "1.0.0")
+    world.refresh()
+    world.advise()
+    world.keep("b", "1.0.0", "1.1.0")
+    other = SqliteInventory(world.folder / "inventory.db")
+    replace, entered = world.store.replace, []
+
+    def slow(findings: Any, events: Any, cursors: Any, **more: Any) -> bool:
+        if not entered and (before == "turn" or before in cursors):
+            entered.append(before)
+            refresh(other, world.advisories, NOW)
+        return replace(findings, events, cursors, **more)
+
+    monkeypatch.setattr(world.store, "replace", slow)
+    world.refresh()
+    assert entered
+    assert sorted(world.told()) == [("appeared", "advisory", "X-1 left@1.0.0", 2),
+                                    ("appeared", "package", "X-1 left@1.1.0", 1)]
+
+
+def test_threads_that_watch_one_store_tell_each_event_once(world: World) -> None:
+    world.keep("a", *(f"1.{number}.0" for number in range(50)))
+    world.refresh()
+    world.advise()
+    stores = [SqliteInventory(world.folder / "inventory.db") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda store: refresh(store, SqliteAdvisories(world.folder / "advisories.db"), NOW), stores))
+    told = world.told()
+    assert (len(told), len(set(told))) == (50, 50)
+
+
+def test_another_matching_judges_all_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.advise()
+    world.keep("a", "1.0.0")
+    world.refresh()
+    monkeypatch.setattr(rematch, "_MATCHING", "another")
+    monkeypatch.setattr(rematch, "_judged", lambda component, reader: [])
+    done = world.refresh()
+    assert (done.whole, done.judged) == (True, 2)
+    assert world.told() == [("disappeared", "matching", "X-1 left@1.0.0", 1)]
+    assert world.refresh().judged == 0
+
+
+def test_names_are_made_anew_where_their_rules_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.keep("a", "1.0.0")
+    assert world.store.reindex() == 0
+    monkeypatch.setattr(component, "RULES", component.RULES + 1)
+    monkeypatch.setattr(component, "known", lambda found: [component.Name("sinister", "npm", "1.0.0")])
+    monkeypatch.setattr(component, "marks", lambda found: ["license:NEW"])
+    again = SqliteInventory(world.folder / "inventory.db")
+    assert [len(again.named(name, "npm")) for name in ("left", "sinister")] == [0, 2]
+    assert len(again.marked("license:NEW")) == 2
+    assert again.reindex() == 0
+
+
+def test_paths_that_no_image_names_go(world: World) -> None:
+    world.keep("a", "1.0.0")
+    world.store.forget(catalog("a").digest)
+    with closing(sqlite3.connect(world.folder / "inventory.db")) as database:
+        count = "SELECT count(*) FROM path"
+        assert database.execute(count).fetchone()[0] > 0
+        world.store.prune(NOW)
+        assert database.execute(count).fetchone() == (0,)
+
+
 def test_what_becomes_known_to_be_exploited_has_changed(world: World) -> None:
     world.advise(aliases=["CVE-2026-0001"])
     world.keep("a", "1.0.0")
@@ -166,11 +289,11 @@ def test_one_that_is_broken_off_is_done_again(world: World, monkeypatch: pytest.
     world.advise()
     replace, calls = world.store.replace, []
 
-    def broken(*arguments: Any) -> None:
+    def broken(*arguments: Any, **more: Any) -> bool:
         calls.append(arguments)
         if "advisories" in arguments[2]:
             raise StorageError("cut off")
-        replace(*arguments)
+        return replace(*arguments, **more)
 
     monkeypatch.setattr(world.store, "replace", broken)
     with pytest.raises(StorageError):

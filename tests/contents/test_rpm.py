@@ -119,7 +119,7 @@ def test_manifests_of_distroless_images(tmp_path: Path) -> None:
      "AlmaLinux:9", ("openssl-libs", "1:3.0.7-24.el9")),
     ("pkg:rpm/rocky/openssl-libs@3.0.7-24.el9?epoch=1&distro=rocky-9.3&upstream=openssl-3.0.7-24.el9.src.rpm",
      "Rocky Linux:9", ("openssl", "1:3.0.7-24.el9")),
-    ("pkg:rpm/redhat/bash@5?distro=rhel-9.3", "Red Hat", ("bash", "5")),
+    ("pkg:rpm/redhat/bash@5?distro=rhel-9.3", "Red Hat:9", ("bash", "5")),
     ("pkg:rpm/opensuse/bash@5?distro=opensuse-leap-15.5", "openSUSE:Leap 15.5", ("bash", "5")),
     ("pkg:rpm/opensuse/bash@5?distro=opensuse-tumbleweed-20240101", "openSUSE:Tumbleweed", ("bash", "5")),
     ("pkg:rpm/suse/bash@5?distro=sles-15.5", "SUSE:Linux Enterprise Server 15 SP5", ("bash", "5")),

@@ -147,3 +147,16 @@ def test_score_counts_each_element(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = said(capsys, "score", "s.json", "--guideline", "ntia", "--fail-under", "100", code=3)
     assert out.startswith("NTIA minimum elements, 2021: 6 of 7\n")
     assert "ntia: 6 of 7 elements, less than 100 %" in err
+
+
+def test_of_an_envelope_it_is_said_that_nobody_checked_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "oci:one", "-o", "cyclonedx=a.json")
+    Path("s.json").write_text(json.dumps({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://cyclonedx.org/bom", "subject": [],
+        "predicate": json.loads(Path("a.json").read_text())}))
+    warning = "warning: s.json: its signature was not checked"
+    assert warning in said(capsys, "convert", "s.json", "-o", "purls")[1]
+    assert warning in said(capsys, "sbom:s.json")[1]
+    assert warning in said(capsys, "compare", "oci:one", "s.json")[1]
+    assert warning in said(capsys, "merge", "s.json", "a.json", "--name", "x", "-o", "purls")[1]
+    assert "warning" not in said(capsys, "convert", "a.json", "-o", "purls")[1]

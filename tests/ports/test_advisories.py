@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pytest
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.formats.bom import Catalog, from_purl
+from custody.formats.epss import Epss, EpssScores
 from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.formats.osv import Advisory, cve_of, read
 from custody.kit.clock import parse_rfc3339
 from custody.kit.digest import sha256
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore, Changes
+from custody.ports.advisories import AdvisoryStatus, AdvisoryStore, Changes, Feed, SourceStatus
 from custody.vulns.report import scan
 from tests.contents.test_scan import record
 
@@ -27,18 +29,90 @@ class MemoryAdvisories:
     """AdvisoryStore for as long as it lives."""
 
     def __init__(self) -> None:
-        self._records: dict[str, Advisory] = {}
+        self._records: dict[tuple[str, str, str], Advisory] = {}
         self._catalogue: ExploitedCatalogue | None = None
+        self._scores: EpssScores | None = None
+        self._feeds: dict[str, Feed] = {}
+        self._sources: dict[str, tuple[datetime, str]] = {}
         self._imported: datetime | None = None
 
-    def add(self, advisories: Iterable[Advisory], now: datetime) -> int:
-        records, count = dict(self._records), 0
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.update(before)
+            raise
+
+    def add(self, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
+        records, count, sources = dict(self._records), 0, dict(self._sources)
         for advisory in advisories:
-            known = records.get(advisory.id)
+            key = advisory.source, advisory.part, advisory.id
+            known = records.get(key)
+            sources[advisory.source] = now, origin
             if known is None or parse_rfc3339(known.modified) < parse_rfc3339(advisory.modified):
-                records[advisory.id], count = advisory, count + 1
-        self._records, self._imported = records, now
+                records[key], count = advisory, count + 1
+        self._records, self._imported, self._sources = records, now, sources
         return count
+
+    def replace(self, source: str, part: str, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
+        old = {key: advisory for key, advisory in self._records.items() if key[:2] == (source, part)}
+        new: dict[tuple[str, str, str], Advisory] = {}
+        for advisory in advisories:
+            key = source, part, advisory.id
+            stated = msgspec.structs.replace(advisory, source=source, part=part,
+                                             modified=advisory.modified or now.isoformat())
+            known = old.get(key)
+            same = known is not None and not advisory.modified and known == msgspec.structs.replace(
+                stated, modified=known.modified)
+            new.setdefault(key, known if same and known is not None else stated)
+        count = sum(new.get(key) != old.get(key) for key in {**old, **new})
+        self._records = {**{key: value for key, value in self._records.items() if key not in old}, **new}
+        self._imported, self._sources = now, {**self._sources, source: (now, origin)}
+        return count
+
+    def remove(self, name: str) -> int:
+        gone = [key for key in self._records if name in (key[0], key[2])]
+        for key in gone:
+            del self._records[key]
+        if name == "kev" and self._catalogue:
+            gone += [("", "", entry.cve) for entry in self._catalogue.entries]
+            self._catalogue = None
+        if name == "epss" and self._scores:
+            gone += [("", "", score.cve) for score in self._scores.entries]
+            self._scores = None
+        for source in {key[0] for key in gone} - {key[0] for key in self._records}:
+            self._sources.pop(source, None)
+        return len(gone)
+
+    def records(self, source: str = "") -> Iterator[Advisory]:
+        return (self._records[key] for key in sorted(self._records) if source in ("", key[0]))
+
+    def catalogue(self) -> ExploitedCatalogue | None:
+        return self._catalogue
+
+    def all_scores(self) -> EpssScores | None:
+        return self._scores
+
+    def feed(self, address: str) -> Feed:
+        return self._feeds.get(address, Feed(address=address))
+
+    def feeds(self) -> Sequence[Feed]:
+        return [self._feeds[address] for address in sorted(self._feeds)]
+
+    def keep(self, feed: Feed) -> None:
+        self._feeds[feed.address] = feed
+
+    def add_scores(self, scores: EpssScores, now: datetime) -> bool:
+        if self._scores and parse_rfc3339(self._scores.day) > parse_rfc3339(scores.day):
+            return False
+        self._scores, self._imported = scores, now
+        return True
+
+    def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
+        entries = {entry.cve: entry for entry in self._scores.entries} if self._scores else {}
+        return {cve: entries[cve] for cve in cves if cve in entries}
 
     def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
         if self._catalogue and parse_rfc3339(self._catalogue.released) > parse_rfc3339(catalogue.released):
@@ -47,12 +121,14 @@ class MemoryAdvisories:
         return True
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
-        return [advisory for advisory in self._valid()
-                if any((entry.ecosystem, entry.name) == (ecosystem, name) for entry in advisory.affected)]
+        asked = [(advisory, tuple(entry for entry in advisory.affected
+                                  if (entry.ecosystem, entry.name) == (ecosystem, name))) for advisory in self._valid()]
+        return [msgspec.structs.replace(advisory, affected=entries) for advisory, entries in asked if entries]
 
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
-        return [advisory for advisory in self._valid() if asked & {advisory.id, *advisory.aliases, *advisory.cves}]
+        return [advisory for advisory in self._valid() if asked & {
+            advisory.id, *advisory.aliases, *advisory.cves, *advisory.hashes}]
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
@@ -79,10 +155,20 @@ class MemoryAdvisories:
                                   for advisory in valid) for base in bases}, imported_at=self._imported,
             digest=sha256(msgspec.json.encode((sorted(self._records.items()), self._catalogue))) if self._imported
             else "", exploited=len(self._catalogue.entries) if self._catalogue else None,
-            exploited_version=self._catalogue.version if self._catalogue else "")
+            exploited_version=self._catalogue.version if self._catalogue else "",
+            scored=len(self._scores.entries) if self._scores else None,
+            scored_on=self._scores.day[:10] if self._scores else "",
+            sources=tuple(self._source(name) for name in sorted(self._sources)))
+
+    def _source(self, name: str) -> SourceStatus:
+        valid = [advisory for advisory in self._valid() if advisory.source == name]
+        at, origin = self._sources[name]
+        return SourceStatus(name=name, records=len(valid), imported_at=at, origin=origin, newest=max(
+            (parse_rfc3339(advisory.modified) for advisory in valid), default=None))
 
     def _valid(self) -> Iterator[Advisory]:
-        return (self._records[name] for name in sorted(self._records) if not self._records[name].withdrawn)
+        return iter(sorted((advisory for advisory in self._records.values() if not advisory.withdrawn),
+                           key=lambda advisory: (advisory.id, advisory.source, advisory.part)))
 
 
 @pytest.fixture(name="store", params=["sqlite", "memory"])
@@ -194,3 +280,71 @@ def test_changes_name_what_a_record_speaks_of_now_and_spoke_of_before(tmp_path: 
     for number in range(9):
         second.add([_advisory(f"N{number}")], NOW)
     assert not second.changes(cursor).complete
+
+
+def _unstated(name: str, ecosystem: str = "Debian:12", **more: object) -> Advisory:
+    raw = record(name, [{"introduced": "0"}], ecosystem=ecosystem, package="bash")
+    made = read(msgspec.json.encode({**raw, **more}))
+    return msgspec.structs.replace(made, modified="")
+
+
+def test_what_is_the_whole_truth_of_a_part_takes_its_place(store: AdvisoryStore) -> None:
+    store.replace("tracker", "a", [_unstated("A"), _unstated("B")], NOW)
+    store.replace("tracker", "b", [_unstated("A", "Debian:13")], NOW)
+    store.add([_advisory("B")], NOW)
+    later = datetime(2026, 2, 1, tzinfo=UTC)
+    assert store.replace("tracker", "a", [_unstated("B"), _unstated("C")], later) == 2
+    assert [(advisory.id, advisory.modified[:7], advisory.source) for advisory in store.find("Debian:12", "bash")] == [
+        ("B", "2026-01", "tracker"), ("C", "2026-02", "tracker")]
+    assert [advisory.id for advisory in store.find("Debian:13", "bash")] == ["A"]
+    assert [(advisory.id, advisory.source) for advisory in store.named(["B"])] == [("B", "osv/b"), ("B", "tracker")]
+    assert store.replace("tracker", "a", [_unstated("B", summary="other"), _unstated("C")], NOW) == 1
+    assert (store.count("Debian:12"), dict(store.status().ecosystems)) == (2, {"Debian": 3, "PyPI": 1})
+
+
+def test_publishers_and_records_are_removed(store: AdvisoryStore) -> None:
+    store.replace("tracker", "a", [_unstated("A"), _unstated("B")], NOW, "tracker.json")
+    store.add([_advisory("B"), _advisory("D")], NOW, "osv.zip")
+    store.add_exploited(_catalogue("2", "2026-02-01T00:00:00Z"), NOW)
+    assert [(source.name, source.records, source.origin) for source in store.status().sources] == [
+        ("osv/b", 1, "osv.zip"), ("osv/d", 1, "osv.zip"), ("tracker", 2, "tracker.json")]
+    assert (store.remove("B"), store.remove("kev"), store.remove("nobody")) == (2, 1, 0)
+    assert [advisory.id for advisory in store.records()] == ["D", "A"]
+    assert store.remove("tracker") == 1
+    assert not store.find("Debian:12", "bash")
+    assert (dict(store.status().ecosystems), store.status().exploited) == ({"PyPI": 1}, None)
+    assert [source.name for source in store.status().sources] == ["osv/d"]
+
+
+def test_the_later_scores_stay(store: AdvisoryStore) -> None:
+    one = Epss(cve="CVE-2026-0001", score=0.5, percentile=0.9)
+    assert store.add_scores(EpssScores(version="v", day="2026-02-01T00:00:00Z", entries=(one,)), NOW)
+    assert not store.add_scores(EpssScores(version="v", day="2026-01-01T00:00:00Z", entries=()), NOW)
+    assert store.scores(["CVE-2026-0001", "CVE-1"]) == {one.cve: one}
+    assert (store.status().scored, store.status().scored_on) == (1, "2026-02-01")
+
+
+def test_where_an_update_stands_is_kept(store: AdvisoryStore) -> None:
+    assert store.feed("https://a") == Feed(address="https://a")
+    store.keep(Feed(address="https://a", etag='"1"'))
+    store.keep(Feed(address="https://a", etag='"2"', failure="refused"))
+    assert store.feeds() == [Feed(address="https://a", etag='"2"', failure="refused")]
+
+
+def test_calls_together_happen_or_not(store: AdvisoryStore) -> None:
+    store.add([_advisory("A")], NOW)
+    before = store.status()
+
+    def both(end: bool) -> None:
+        with store.together():
+            store.replace("tracker", "a", [_unstated("T")], NOW)
+            store.add([_advisory("B")], NOW)
+            store.replace("tracker", "b", [_unstated("T")], NOW)
+            if end:
+                raise ValueError("cut off")
+
+    with pytest.raises(ValueError, match="cut off"):
+        both(end=True)
+    assert store.status() == before
+    both(end=False)
+    assert [source.records for source in store.status().sources] == [1, 1, 2]

@@ -109,6 +109,23 @@ def test_a_lease_that_is_over_is_lost(make: Make) -> None:
     assert queue.done(second)
 
 
+def test_one_that_is_hastened_is_taken_again_after_who_has_it(make: Make) -> None:
+    """What it was begun with may be old by then; two never work on it at a time."""
+    queue = make()
+    queue.put("k", "one", b"", NOW + timedelta(days=1))
+    assert queue.hasten("k", "one", NOW)
+    assert not queue.hasten("k", "another", NOW)
+    job = queue.take("k", NOW, SOON)
+    assert job is not None
+    assert queue.hasten("k", "one", NOW)
+    assert queue.take("k", NOW, SOON) is None
+    assert not queue.again(job, NOW + timedelta(days=1), "")
+    job = queue.take("k", SOON, SOON + timedelta(minutes=1))
+    assert job is not None
+    assert queue.done(job)
+    assert not queue.hasten("k", "one", NOW)
+
+
 def test_again_buried_and_revived(make: Make) -> None:
     queue = make()
     queue.put("k", "one", b"", NOW)

@@ -49,6 +49,7 @@ class World:
         self.folder, self.host, self.api = folder, host, Api(host)
         self.store, self.queue = SqliteInventory(folder / "inventory.db"), SqliteQueue(folder / "queue.db")
         self.now = NOW
+        self.readers = ""
         self._count = 0
 
     def push(self, tag: str, version: str, *, breaks: bool = False) -> str:
@@ -77,7 +78,7 @@ class World:
                     return await catalog_image(target, client, self.folder / "cache",
                                                SqliteLayerCache(self.folder / "layers.db"), _hush)
 
-                return await Arrivals(client, self.store, self.queue, lambda: self.now, catalog).look(
+                return await Arrivals(client, self.store, self.queue, lambda: self.now, catalog, self.readers).look(
                     repositories or (f"{self.host}/shop",))
 
         return asyncio.run(looked())
@@ -101,6 +102,14 @@ def test_each_image_is_read_once_whatever_its_tags(world: World) -> None:
     assert (done.tags, done.kept) == (2, 1)
     assert world.store.kept([digest, newer]) == {digest, newer}
     assert world.look().kept == 0
+
+
+def test_what_other_catalogers_read_is_read_again_once(world: World) -> None:
+    world.push("1", "1.0")
+    world.readers = "old"
+    assert world.look().kept == 1
+    world.readers = "new"
+    assert [world.look().kept, world.look().kept] == [1, 0]
 
 
 def test_pods_that_name_an_index_run_the_image_in_it(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from custody.adapters.sqlite.queue import SqliteQueue
 from custody.errors import MalformedError, VerificationError
 from custody.formats import webhook
 from custody.ports.findings import Event, KeptFinding
-from custody.services.notify import Notifier
+from custody.services.notify import Notifier, tell
 from tests.cli.commands import custody
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -118,6 +119,25 @@ def test_what_was_not_taken_is_sent_again_later_with_the_same_identifier(tmp_pat
     assert {head["webhook-id"] for head in receiver.heads} == {"/custody/test#1"}
     assert world.run() == (0, "")
     assert world.queue.buried() == []
+
+
+def test_who_does_not_answer_holds_nobody_up(tmp_path: Path, receiver: Receiver) -> None:
+    world = World(tmp_path, receiver.url)
+    world.event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
+
+        async def told() -> list[str]:
+            http = StdlibHttp()
+            try:
+                return await tell([Notifier(address, KEY, world.queue, http, lambda: NOW, "/t", 0.5)
+                                   for address in (url, receiver.url)], world.store)
+            finally:
+                await http.close()
+
+        (reason,) = asyncio.run(asyncio.wait_for(told(), 20))
+    assert reason.endswith("took longer than 0.5 s")
+    assert len(receiver.bodies) == 1
 
 
 def test_what_nobody_takes_is_given_up_and_listed(tmp_path: Path) -> None:

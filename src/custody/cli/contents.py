@@ -111,19 +111,24 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def open_catalog(settings: Settings, target: str, platform: str | None, folders: Folders) -> Catalog:
+def open_catalog(settings: Settings, target: str, platform: str | None, folders: Folders, *,
+                 prove: bool = False) -> Catalog:
     """The catalog of an image, a folder or a file, or of the SBOM that `sbom:FILE` names."""
     local = contents.local(target)
     if local is None or local.kind == "sbom":
         folders.refuse()
+    if prove and local is not None and local.kind in ("sbom", "file"):
+        raise UnsupportedError("--prove", "installed files are compared: those of an image or a folder")
     if local is None:
         if platform is not None and not _PLATFORM.fullmatch(platform):
             raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
-        return asyncio.run(_catalog_image(settings, target, platform))
+        return asyncio.run(_catalog_image(settings, target, platform, prove))
     if platform is not None:
         raise UnsupportedError("--platform", f"{local.kind_with_article} is of one platform already")
     if local.kind == "sbom":
-        return contents.read_sbom(local.path)
+        catalog = contents.read_sbom(local.path)
+        warn_of_signature(str(local.path), catalog)
+        return catalog
     if local.kind == "file":
         folders.refuse()
         return contents.catalog_one(local.path)
@@ -134,10 +139,19 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
         with contextlib.closing(git_repository(local.path)) as repository:
             origin = repository.origin()
     catalog, excluded = contents.catalog_folder(local, progress, exclude=folders.exclude, mounted=folders.mounted,
-                                                origin=origin)
+                                                origin=origin, prove=prove)
     if folders.exclude:
         print(f"left out by --exclude: {excluded} files and folders", file=sys.stderr)
     return catalog
+
+
+def warn_of_signature(place: str, catalog: Catalog) -> None:
+    """Where an SBOM was in an envelope: nobody looked whether who it names signed it."""
+    from custody.formats.sbom import UNVERIFIED
+
+    if catalog.document and catalog.document.format.startswith(UNVERIFIED):
+        print(visible(f"warning: {place}: its signature was not checked; `custody verify-attestation` checks those of "
+                      "an image"), file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +168,14 @@ class Folders:
                 raise UnsupportedError(flag, "this is for folders: dir:PATH, git:PATH, rootfs:PATH")
 
 
-async def _catalog_image(settings: Settings, target: str, platform: str | None) -> Catalog:
+async def _catalog_image(settings: Settings, target: str, platform: str | None, prove: bool) -> Catalog:
     from custody.wiring import registry_client
     from custody.wiring.local import layer_cache
 
     cache = settings.state() / "cache"
     async with registry_client(settings) as client:
         return await contents.catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
-                                            platform)
+                                            platform, prove=prove)
 
 
 def names_an_sbom(target: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from custody.cli import deadline, peers
+from custody.cli import deadline, peers, translation
 from custody.cli.groups import Group
 from custody.cli.streams import Words
 from custody.cli.table import COMMANDS, NETWORK, SERVICES, help_text
@@ -212,9 +212,13 @@ def _refusal(error: click.UsageError, arguments: list[str]) -> tuple[str, str]:
     path = error.ctx.command_path if error.ctx else _command(arguments)
     elsewhere: str | None = None
     if isinstance(error, click.NoSuchOption):
-        elsewhere = peers.flag(path.removeprefix("custody").strip(), error.option_name)
+        name = path.removeprefix("custody").strip()
+        elsewhere = peers.flag(name, error.option_name)
+        if elsewhere and name in ("scan", "sbom list") and (typed := translation.line(arguments)):
+            elsewhere += f"; here: {typed}"
     elif isinstance(error, click.exceptions.NoSuchCommand) or "extra argument" in error.message:
-        elsewhere = peers.command([word for word in arguments if not word.startswith("-")])
+        elsewhere = peers.command([word for word in arguments if not word.startswith("-")]) or translation.line(
+            arguments)
     return (error.message, elsewhere) if elsewhere else (error.format_message(), f"{path} --help")
 
 

@@ -7,22 +7,25 @@ from datetime import datetime
 
 import click
 
-from custody.cli import contents, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
+from custody.cli import contents, proving, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
 from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
-from custody.errors import UnsupportedError
+from custody.errors import UnsupportedError, UsageError
 from custody.formats.bom import Catalog
 from custody.kit.visible import visible
-from custody.services.documents import SBOMS, SPELLINGS, Format, encode
+from custody.services.documents import SBOMS, SPELLINGS, Format, encode, json_bytes
 
 
 def _table(catalog: Catalog, _now: datetime) -> bytes:
+    if catalog.proof is not None:
+        return encode(contents.columns(proving.rows(catalog)))
     rows = sorted((package.name, package.version, package.type) for package in catalog.packages)
     return encode(contents.columns([("NAME", "VERSION", "TYPE"), *rows]))
 
 
-_FORMATS = {"table": Format(_table), **SPELLINGS}
-_SHOWN = ("table", *SBOMS)
+_FORMATS = {"table": Format(_table), "proof": Format(lambda catalog, _: json_bytes(proving.to_json(catalog))),
+            **SPELLINGS}
+_SHOWN = ("table", "proof", *SBOMS)
 
 
 @click.group("sbom", cls=DefaultGroup)
@@ -45,14 +48,25 @@ def command() -> None:
 @click.option("--source-version", metavar="VERSION", help="Its version, in place of its digest.")
 @click.option("--source-supplier", metavar="NAME", help="Who supplies it.")
 @click.option("--author", "authors", multiple=True, metavar="'NAME <MAIL>'", help="Who makes the SBOM; repeatable.")
+@click.option("--prove", is_flag=True,
+              help="Compare installed files with what their packages say of them: the table, -o proof and properties "
+                   "in CycloneDX tell those that were changed or added.")
+@click.option("--fail-on-changed", is_flag=True,
+              help="With --prove: exit 3 where a file was changed, or added to a package's own; 4 where that could not "
+                   "be judged.")
 @contents.folder_options
 def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, folders: contents.Folders,
-                  authors: tuple[str, ...], keep: bool, **said: str | None) -> None:
+                  authors: tuple[str, ...], keep: bool, prove: bool, fail_on_changed: bool,
+                  **said: str | None) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
     files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file; sbom:FILE,
     an SBOM."""
     plan = contents.outputs(chosen, _FORMATS, "table", shown=_SHOWN)
-    catalog = contents.open_catalog(settings(), target, platform, folders)
+    if fail_on_changed and not prove:
+        raise UsageError("--fail-on-changed: got no --prove, expected both")
+    if not prove and any(name == "proof" for name, _ in plan):
+        raise UsageError("-o proof: got no --prove, expected both")
+    catalog = contents.open_catalog(settings(), target, platform, folders, prove=prove)
     if keep and not catalog.layers:
         raise UnsupportedError("--keep", "only images are kept")
     if keep:
@@ -65,6 +79,11 @@ def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, fo
     for unknown in catalog.unknowns:
         example = f", such as {unknown.examples[0]}" if unknown.examples else ""
         print(visible(f"not catalogued: {unknown}{example}"), file=sys.stderr)
+    if catalog.proof is not None:
+        for line in proving.summary(catalog.proof):
+            print(visible(line), file=sys.stderr)
+    if catalog.proof is not None and fail_on_changed:
+        proving.require(catalog.proof)
 
 
 for below in (sbom_convert.command, sbom_score.command, sbom_diff.command, sbom_merge.command, sbom_compare.command):

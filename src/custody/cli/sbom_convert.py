@@ -28,6 +28,7 @@ def command(file: Path, chosen: tuple[str, ...], strict: bool) -> None:
     plan = contents.outputs(chosen, SPELLINGS, "cyclonedx-json", shown=SBOMS)
     catalog = read_sbom(file)
     contents.deliver(plan, SPELLINGS, catalog, contents.moment())
+    contents.warn_of_signature(str(file), catalog)
     packages = len(catalog.packages) + len(catalog.unidentified)
     stated = catalog.document.format if catalog.document else ""
     print(visible(f"{file}: {stated}, {packages} packages"), file=sys.stderr)

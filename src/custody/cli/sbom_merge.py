@@ -31,6 +31,8 @@ def command(files: tuple[Path, ...], name: str, chosen: tuple[str, ...]) -> None
         raise UsageError("merge: got one SBOM, expected two or more", hint="custody sbom convert FILE -o FORMAT")
     plan = contents.outputs(chosen, SPELLINGS, "cyclonedx-json", shown=SBOMS)
     catalogs = [read_sbom(file) for file in files]
+    for file, catalog in zip(files, catalogs, strict=True):
+        contents.warn_of_signature(str(file), catalog)
     merged = merge(catalogs, name)
     contents.deliver(plan, SPELLINGS, merged, contents.moment())
     print(visible(f"{name}: {len(merged.packages)} packages of {sum(len(catalog.packages) for catalog in catalogs)} in "

@@ -8,19 +8,19 @@ from datetime import datetime, timedelta
 
 import click
 
-from custody.cli import contents
+from custody.cli import contents, gating, scanners, waiving
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.contents import SCANS
 from custody.services.documents import Format, encode
-from custody.vulns.findings import Finding
+from custody.vulns import explanation
+from custody.vulns.gate import Gate
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
 from custody.wiring.local import advisories
 
-_LEVELS = ("never", "low", "medium", "high", "critical")
 _STALE = timedelta(days=7)
 
 
@@ -28,8 +28,13 @@ def _table(report: ScanReport, _now: datetime) -> bytes:
     rows = [("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "WHERE")]
     rows += [(f.severity + " exploited" * (f.exploited is not None), f.cve, f.package, f.version, ", ".join(f.fixed),
               f.locations[0].path if f.locations else "") for f in report.findings]
-    if report.findings:
-        return encode(contents.columns(rows))
+    exposed = [("SEVERITY", "ID", "WHAT", "WHERE", "LAYER")]
+    exposed += [(e.severity, e.id, e.message, f"{e.path}:{e.line}" if e.line else e.path,
+                 e.layer[:19] + (f" taken away in {e.removed_in[:19]}"
+                     if e.removed_in else "")) for e in report.exposures]
+    tables = [contents.columns(table) for table in (rows, exposed) if len(table) > 1]
+    if tables:
+        return encode("\n".join(tables))
     if report.ignored:
         return b"no findings but those left out\n"
     if not report.coverage.gaps:
@@ -56,21 +61,11 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
               shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
-@click.option("--fail-on", "threshold", type=click.Choice(_LEVELS, case_sensitive=False), default="never",
-              show_default=True,
-              help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")
-@click.option("--fail-on-unknown", is_flag=True,
-              help="Exit 3 where nobody says how bad a finding is, too.")
-@click.option("--fail-on-exploited", is_flag=True,
-              help="Exit 3 where a finding is in CISA's catalogue of known exploited vulnerabilities; exit 4 where "
-                   "that was not imported.")
 @click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
 @click.option("--severity", "severities", multiple=True, callback=_severities, metavar="LEVEL[,LEVEL…]",
               help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
                    "are known to be exploited.")
-@click.option("--allow-gaps", is_flag=True,
-              help="With --fail-on…, exit 0 where something was not scanned too, instead of exit 4.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",
               help="Advisories of which the newest is older are a gap. Default: only a warning, after 7.")
 @click.option("--allow-empty-db", is_flag=True,
@@ -78,42 +73,64 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Keep what is in the image, for `custody affected` and `custody watch`; of an SBOM nothing is kept.")
+@click.option("--scanners", "--security-checks", "kinds", multiple=True, default=("vuln",), callback=scanners.parse,
+              metavar="KIND[,KIND…]", help="What is looked for: vuln, secret, misconfig. Default: vuln.")
+@click.option("--secrets", is_flag=True, help="Look for secrets in every layer too: --scanners …,secret.")
+@gating.options
+@click.option("--explain", "question", metavar="CVE[:PACKAGE]",
+              help="Say why this is a finding or none: where it lies, which advisories, what was compared. To standard "
+                   "output, in place of the table.")
+@waiving.options
 @contents.folder_options
-def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknown: bool, fail_on_exploited: bool,
-            ignore_unfixed: bool, severities: frozenset[Severity] | None, allow_gaps: bool, max_age: int | None,
-            allow_empty_db: bool, platform: str | None, keep: bool, folders: contents.Folders) -> None:
+def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severities: frozenset[Severity] | None,
+            max_age: int | None, allow_empty_db: bool, platform: str | None, keep: bool, kinds: tuple[str, ...],
+            secrets: bool, gate: Gate, exit_code: int | None, folders: contents.Folders,
+            words: waiving.Waiving, question: str | None) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
     advisory in the database could speak of.
     """
     plan = contents.outputs(chosen, _FORMATS, "table")
-    started = system_clock()
-    store = advisories(settings())
-    usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
-    catalog = contents.open_catalog(settings(), target, platform, folders)
-    if keep and catalog.layers:
-        contents.keep(settings(), catalog, target)
-    report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,
-                  max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
-                  severities=severities)
+    if question is not None and "vuln" not in kinds:
+        raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
+    if secrets and "secret" not in kinds:
+        kinds = tuple(kind for kind in scanners.KINDS if kind in (*kinds, "secret"))
+    scanners.check_formats([name for name, _ in plan], kinds)
+    started, exposed = system_clock(), None
+    if "vuln" in kinds:
+        store = advisories(settings())
+        usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
+        words.check(settings())
+        catalog = contents.open_catalog(settings(), target, platform, folders)
+        if keep and catalog.layers:
+            contents.keep(settings(), catalog, target)
+        if kinds != ("vuln",):
+            _, exposed = scanners.look(settings(), target, platform, folders, kinds, catalog.digest)
+        report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,
+                      max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
+                      severities=severities, waivers=words.waivers(settings(), catalog, target))
+    else:
+        catalog, exposed = scanners.look(settings(), target, platform, folders, kinds, None)
+        report = scanners.without_packages(catalog, started, system_clock())
+    if exposed is not None:
+        report = scanners.added(report, exposed, kinds, severities)
+    if question is not None:
+        reasons = explanation.explain(report, advisories(settings()), question)
+        print(visible(explanation.text(reasons, report.catalog), "\n"), end="")
+        plan = [(name, file) for name, file in plan if file is not None]
     contents.deliver(plan, _FORMATS, report, report.finished)
-    _explain(report)
-    if threshold != "never":
-        _deny(report.meets(Severity[threshold.upper()]), f"at or above {threshold}")
-    if fail_on_unknown:
-        _deny(report.unrated(), "of unknown severity")
-    if fail_on_exploited:
-        _deny(report.exploited(), "known to be exploited")
-    if (threshold != "never" or fail_on_unknown or fail_on_exploited) and not allow_gaps:
-        report.require_coverage()
-
-
-def _deny(findings: list[Finding], kind: str) -> None:
-    if findings:
-        worst, count = findings[0], f"{len(findings)} finding{'s' * (len(findings) > 1)}"
-        raise DeniedError(visible(f"{count} {kind}, such as {worst.cve} in {worst.package} {worst.version}"),
-                          hint=visible(f"fixed in {', '.join(worst.fixed)}") if worst.fixed else None)
+    if "vuln" in kinds:
+        _explain(report)
+    if exposed is not None:
+        print(visible("\n".join(scanners.lines(report, exposed)), "\n"), file=sys.stderr)
+    try:
+        gate.judge(report)
+    except DeniedError as error:
+        if exit_code is None:
+            raise
+        print(f"error: {error.message}", file=sys.stderr)
+        raise click.exceptions.Exit(exit_code) from None
 
 
 def _explain(report: ScanReport) -> None:
@@ -130,6 +147,7 @@ def _explain(report: ScanReport) -> None:
     if database.exploited is not None:
         said.append(f"known exploited vulnerabilities: {database.exploited}, version {database.exploited_version}; "
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
-    for reason, count in Counter(ignored.reason for ignored in report.ignored).items():
+    for reason, count in Counter(ignored.reason for ignored in report.ignored if not ignored.source).items():
         said.append(f"left out: {count} findings: {reason}")
+    said += waiving.lines(report.waivers, report.ignored)
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

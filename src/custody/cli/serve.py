@@ -17,6 +17,7 @@ from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES
 from custody.server.worker import current
 
+_LOOK = 60.0  # seconds, as `custody watch` has it
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
 
 
@@ -78,6 +79,12 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
               "`urls` in custody.toml says how they are called", file=sys.stderr)
     for warning in check_exposure(configured, chosen, host, insecure=insecure, behind_proxy=behind_proxy):
         print(warning, file=sys.stderr)
+    if "scanner" in chosen:
+        if configured.rescan is None:
+            raise UsageError("--roles: scanner needs to know whose scans it keeps young",
+                             hint="[rescan] with `repositories` in custody.toml")
+        if not configured.watch_interval:
+            configured = configured.replace(watch_interval=_LOOK)
     alone = set(chosen) == {"admission"}
     asked = context.get_parameter_source("port") is ParameterSource.COMMANDLINE
     if workers > 1 and not alone:

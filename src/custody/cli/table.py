@@ -26,9 +26,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
+    "vex": ("custody.cli.vex", "Contents", "say that a product is not affected: create, check, merge"),
     "affected": ("custody.cli.affected", "Contents", "which images have a package, a CVE, a hash or a licence"),
     "watch": ("custody.cli.watch", "Contents", "match what is kept again as advisories come, and tell what changed"),
-    "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: import, status"),
+    "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: update, import, export, …"),
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry"),
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
@@ -38,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
-                     "sbom", "scan", "log"})
+                     "sbom", "scan", "log", "vex", "db"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

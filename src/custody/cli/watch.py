@@ -21,8 +21,8 @@ from custody.ports.cluster import ApiError
 from custody.ports.findings import Event, Findings
 from custody.ports.inventory import InventoryStore, Sightings
 from custody.services.arrivals import Arrivals, Arrived
-from custody.services.contents import catalog_image
-from custody.services.notify import Notifier
+from custody.services.contents import catalog_image, readers
+from custody.services.notify import Notifier, tell
 from custody.services.rematch import refresh
 from custody.services.running import see_pods
 from custody.wiring import cluster_client, command_http, notify_key, registry_client
@@ -59,7 +59,7 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
     if dead or revive is not None:
         _buried(revive)
         return
-    store, records = inventory(settings()), advisories(settings())
+    store, records, waiting = inventory(settings()), advisories(settings()), queue(settings())
     told = _notified(urls or tuple(settings().notify))
     last = _newest(store)
     for notifier in told:
@@ -77,12 +77,10 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         if once or done.images or done.appeared or done.changed or done.disappeared:
             print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
                   f"{done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
-        for notifier in told:
-            notifier.gather(store)
-            _, reason = asyncio.run(notifier.send())
-            if reason:
-                print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
+        for reason in asyncio.run(tell(told, store)):
+            print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
+        waiting.prune(now - timedelta(days=keep_events))
         if once:
             return
         time.sleep(interval)
@@ -97,7 +95,8 @@ def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
             async def catalog(target: str) -> Catalog:
                 return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress)
 
-            return await Arrivals(client, store, queue(configured), system_clock, catalog).look(repositories)
+            return await Arrivals(client, store, queue(configured), system_clock, catalog,
+                                  readers()).look(repositories)
 
     done = asyncio.run(look())
     for failure in done.failures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Literal
 
 import msgspec
 
@@ -12,6 +13,10 @@ from custody.ecosystems import namespace, of_osv, of_release, of_type
 from custody.formats import purl as purls
 from custody.formats import rpmheader
 from custody.formats.purl import PackageUrl
+
+Form = Literal["", "archive", "program", "data", "files", "part"]
+"""As what a package is there: one file, which is an archive, a program or neither; many files; a part of a file that it
+was compiled or copied into. Empty: not known, or only asked for."""
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -65,6 +70,11 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     download: str = ""
     """Where its archive is to be had: an address, or SPDX's words for a repository."""
     copyright: str = ""
+    repository: str = ""
+    """Where its source code is to be had, an address."""
+    form: Form = ""
+    file: str = ""
+    """The name of the one file that it is, without folders; `hashes` are those of it then."""
 
     @property
     def copied(self) -> bool:
@@ -130,6 +140,38 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         return self.identified_size / self.size if self.size else 1.0
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is not what a package says it installed."""
+
+    path: str
+    state: Literal["changed", "configuration", "missing", "added", "unowned", "unread"]
+    """`configuration`: changed where it is meant to be; `added`: in a package's own folder, and not in its list;
+    `unowned`: among the system's programs and libraries, and in no package's list; `unread`: not hashed."""
+    package: str = ""
+    """Package URL; how the list names it where it is not catalogued; empty for what no package says anything of."""
+    layer: str = ""
+    """Digest of the layer that the file, or its absence, is from; empty for a folder, and where nobody knows."""
+    reason: str = ""
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of comparing an image's files with what its packages say of them."""
+
+    stated: int
+    """Files of which a package states a digest."""
+    same: int
+    differences: tuple[Difference, ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
+    """By state, also of those beyond the `differences` that are kept."""
+    unproven: tuple[tuple[str, int], ...] = ()
+    """By type, packages that no list on this machine states digests for."""
+    unreadable: tuple[str, ...] = ()
+    """Lists of installed files that could not be read: nothing is known of what they state."""
+
+    def count(self, state: str) -> int:
+        return dict(self.counts).get(state, 0)
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What an SBOM says of itself; of a catalog that no SBOM was written from yet, what is to be said there."""
 
@@ -155,6 +197,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """When in its life it was looked at, in CycloneDX's words: `build`, `post-build`, `operations`."""
     complete: str = ""
     """How complete the SBOM calls its relationships, in the format's words: `incomplete`, `unknown`, `noAssertion`."""
+    graph: int = 0
+    """Of how many components it says what they need, be it nothing; 0 where the format does not say so of each."""
     layers: tuple[str, ...] = ()
     """Digests of the image's layers from the base up, where an SBOM lists them."""
     unread: tuple[tuple[str, int], ...] = ()
@@ -178,6 +222,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     unknowns: tuple[Unknown, ...] = ()
     coverage: Coverage | None = None
     """None where only an SBOM was read that does not say."""
+    proof: Proof | None = None
+    """None where nobody asked for it."""
     unidentified: tuple[Package, ...] = ()
     """Components of an SBOM that have no package URL: nothing can be looked up for them, and `unknowns` counts them."""
     document: Document | None = None

@@ -16,13 +16,14 @@ from custody.formats.bom import (
     Coverage,
     Distribution,
     Document,
+    Form,
     Location,
     Package,
     Unknown,
     from_purl,
     parse_unknown,
 )
-from custody.formats.cyclonedxwriter import ALGORITHMS, PREFIX, write
+from custody.formats.cyclonedxwriter import ALGORITHMS, FORMS, PREFIX, write
 from custody.kit import strictjson
 from custody.kit.digest import sha256
 
@@ -37,8 +38,12 @@ _COMPONENT = frozenset(("bom-ref", "type", "name", "group", "version", "supplier
                         "scope", "hashes", "licenses", "copyright", "cpe", "purl", "externalReferences", "properties",
                         "evidence", "components", "publisher", "manufacturer"))
 """What is read of each; anything else is counted as unread."""
-_REFERENCES = {"website": "homepage", "distribution": "download"}
-_PROPERTIES = (PREFIX, "syft:", "aquasecurity:trivy:")
+_REFERENCES = {"website": "homepage", "distribution": "download", "source-distribution": "repository",
+               "vcs": "repository"}
+_FILE = "bsi:component:filename"
+_FORMS: dict[tuple[str, ...], Form] = {tuple(row[1:]): row[0] for row in FORMS}
+_PROPERTIES = (PREFIX, "syft:", "aquasecurity:trivy:", _FILE)
+_OF_FORM = tuple(f"bsi:component:{name}" for name in ("executable", "archive", "structured"))
 _COVERAGE = re.compile(r"([0-9]{1,12}) of ([0-9]{1,12}) programs, ([0-9]{1,18}) of ([0-9]{1,18}) bytes\Z")
 _SCOPES = {"excluded": "dev", "optional": "optional"}
 
@@ -106,7 +111,9 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
     return Catalog(name=_text(subject, "name") or where, origin=origin, coverage=coverage,
                    digest=digest, kind="sbom", distribution=distribution,
                    packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
-                   document=_document(document, metadata, subject, unread))
+                   document=_document(document, metadata, subject, unread, sum(
+                       isinstance(edge, dict) and isinstance(ref := edge.get("ref"), str) and ref in spelled
+                       for edge in _list(document, "dependencies"))))
 
 
 _WITHOUT = "component without a package URL"
@@ -119,7 +126,7 @@ def _coverage(text: str) -> Coverage | None:
 
 
 def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[str, Any],
-              unread: Counter[str]) -> Document:
+              unread: Counter[str], graph: int) -> Document:
     tools: list[Any] = _list(metadata, "tools")
     if isinstance(metadata.get("tools"), dict):
         tools = [*_list(metadata["tools"], "components"), *_list(metadata["tools"], "services")]
@@ -140,7 +147,7 @@ def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[
         digest=next((f"{kind}:{_text(entry, 'content')}" for entry in _list(subject, "hashes")
                      if isinstance(entry, dict) for kind, spelling in ALGORITHMS.items()
                      if spelling == entry.get("alg")), ""),
-        phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
+        graph=graph, phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
 
 
 def _person(entry: dict[str, Any]) -> str:
@@ -160,9 +167,12 @@ def _count(component: dict[str, Any], unread: Counter[str]) -> None:
     for entry in _list(component, "externalReferences"):
         if isinstance(entry, dict) and _text(entry, "type") not in _REFERENCES:
             unread[f"components[].externalReferences of type {_text(entry, 'type')}"] += 1
-    for entry in _list(component, "properties"):
-        if isinstance(entry, dict) and not _text(entry, "name").startswith(_PROPERTIES):
-            unread[f"components[].properties {_text(entry, 'name')}"] += 1
+    stated = [(_text(entry, "name"), _text(entry, "value")) for entry in _list(component, "properties")
+              if isinstance(entry, dict)]
+    kept = (*_PROPERTIES, *_OF_FORM) if _form(dict(stated)) else _PROPERTIES
+    for name, _ in stated:
+        if not name.startswith(kept):
+            unread[f"components[].properties {name}"] += 1
     if component.get("type") not in ("library", "operating-system", "file"):
         unread[f"components[].type {_text(component, 'type')}"] += 1
 
@@ -219,8 +229,9 @@ def _described(package: Package, component: dict[str, Any], properties: dict[str
     supplier = _organization(_object(component, "supplier")) or _organization(_object(component, "manufacturer"))
     hashes = tuple((kind, _text(entry, "content")) for entry in _list(component, "hashes") if isinstance(entry, dict)
                    for kind, spelling in ALGORITHMS.items() if spelling == entry.get("alg"))
-    addresses = {_REFERENCES[kind]: _text(entry, "url") for entry in _list(component, "externalReferences")
-                 if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in _REFERENCES}
+    addresses = {_REFERENCES[kind]: url for entry in _list(component, "externalReferences")
+                 if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in _REFERENCES
+                 and not ((url := _text(entry, "url")).startswith("file:") and _FILE in properties)}
     authors = [_person(entry) for entry in _list(component, "authors") if isinstance(entry, dict)]
     cpes = [_text(component, "cpe"), *(_text(entry, "value") for entry in _list(component, "properties")
                                        if isinstance(entry, dict) and entry.get("name") == "syft:cpe23")]
@@ -231,7 +242,15 @@ def _described(package: Package, component: dict[str, Any], properties: dict[str
         author=", ".join(filter(None, authors)) or _text(component, "author"), cpes=tuple(filter(None, cpes)),
         description=_text(component, "description"), copyright=_text(component, "copyright"),
         homepage=addresses.get("homepage", ""), download=addresses.get("download", ""),
+        repository=addresses.get("repository", ""), file=properties.get(_FILE, ""), form=_form(properties),
         scope=properties.get(PREFIX + "scope") or _SCOPES.get(_text(component, "scope"), ""))
+
+
+def _form(properties: dict[str, str]) -> Form:
+    stated = properties.get(PREFIX + "form")
+    if stated in ("files", "part"):
+        return "files" if stated == "files" else "part"
+    return _FORMS.get(tuple(properties.get(name, "") for name in _OF_FORM), "")
 
 
 def _places(component: dict[str, Any], properties: dict[str, str]) -> tuple[Location, ...]:

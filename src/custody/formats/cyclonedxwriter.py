@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from custody.ecosystems import of_type
 from custody.formats import upstream
-from custody.formats.bom import Catalog, Document, Location, Package
+from custody.formats.bom import Catalog, Document, Form, Location, Package
 from custody.formats.licenses import is_expression, is_identifier
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
@@ -25,8 +27,13 @@ LOSES = {"1.4": frozenset(("within", "evidence", "phase")), "1.5": frozenset(("w
 """Fields of places that a version has no words for."""
 _MAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
                    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
+_PLACE = re.compile(r"(?:[a-z0-9][a-z0-9-]*\.)+[a-z]{2,6}(?:/[\w.~-]+)?\Z")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+\Z")
 """RFC 5321 and RFC 3986, as far as the schemas hold documents to them."""
+FORMS: tuple[tuple[Form, str, str, str], ...] = (
+    ("archive", "executable", "archive", "structured"), ("program", "executable", "no archive", "unstructured"),
+    ("data", "non-executable", "no archive", "unstructured"))
+"""What BSI TR-03183-2 2.1.0 calls a file of each form (8.1.4 to 8.1.6)."""
 _EXCLUDED = frozenset(("dev", "test", "build"))
 _KINDS = {"container": "container", "directory": "file", "file": "file", "rootfs": "file"}
 
@@ -38,6 +45,9 @@ class _Shared:
     licenses: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict)
     suppliers: dict[str, dict[str, Any]] = field(default_factory=dict)
     evidence: dict[tuple[Location, ...], dict[str, Any]] = field(default_factory=dict)
+
+
+_DIFFERENCES = 1000
 
 
 def write(catalog: Catalog, now: datetime, tool_version: str, version: str = DEFAULT) -> dict[str, Any]:
@@ -107,7 +117,8 @@ def _metadata(catalog: Catalog, said: Document, subject: str, now: datetime, too
     component["properties"] = [
         *({"name": PREFIX + "layer", "value": digest}
           for digest in [layer.digest for layer in catalog.layers] or said.layers),
-        *({"name": PREFIX + "unknown", "value": str(unknown)} for unknown in catalog.unknowns)]
+        *({"name": PREFIX + "unknown", "value": str(unknown)} for unknown in catalog.unknowns),
+        *_proven(catalog)]
     if known := catalog.coverage:
         component["properties"].append({"name": PREFIX + "coverage", "value": (
             f"{known.identified} of {known.programs} programs, {known.identified_size} of {known.size} bytes")})
@@ -127,6 +138,8 @@ def _organization(text: str) -> dict[str, Any]:
     contact = _contact(text)
     if contact.keys() == {"name", "email"} and f"{contact['name']} <{contact['email']}>" == text:
         return {"name": contact["name"], "contact": [{"email": contact["email"]}]}
+    if _PLACE.match(text):
+        return {"name": text, "url": [f"https://{text}"]}
     return {"name": text}
 
 
@@ -140,7 +153,9 @@ def _component(package: Package, ref: str, version: str, shared: _Shared) -> dic
             supplier = shared.suppliers[package.supplier] = _organization(package.supplier)
         result["supplier"] = supplier
         if version >= "1.6" and not package.author:  # who a package manager says maintains it, made it
-            result["manufacturer"] = supplier
+            page = package.homepage or package.repository
+            result["manufacturer"] = supplier if supplier.keys() != {"name"} or not _ADDRESS.match(page) else {
+                **supplier, "url": [page]}  # whoever reads it is to reach somebody
     if package.author:
         if version >= "1.6":
             result["authors"] = [_contact(package.author)]
@@ -169,8 +184,8 @@ def _component(package: Package, ref: str, version: str, shared: _Shared) -> dic
         result["cpe"] = package.cpes[0]
     if package.purl:
         result["purl"] = package.purl
-    if (package.homepage or package.download) and (references := [{"type": kind, "url": url} for kind, url in (
-            ("website", package.homepage), ("distribution", package.download)) if _ADDRESS.match(url)]):
+    if (package.homepage or package.download or package.repository or package.file) and (
+            references := _references(package, version)):
         result["externalReferences"] = references
     if properties := _properties(package, row.system, version):
         result["properties"] = properties
@@ -180,6 +195,23 @@ def _component(package: Package, ref: str, version: str, shared: _Shared) -> dic
             evidence = shared.evidence[package.locations] = _evidence(package, version)
         result["evidence"] = evidence
     return result
+
+
+def _references(package: Package, version: str) -> list[dict[str, Any]]:
+    references: list[dict[str, Any]] = [{"type": kind, "url": url} for kind, url in (
+        ("website", package.homepage), ("vcs", package.repository),
+        ("source-distribution", package.repository if version >= "1.6" else "")) if _ADDRESS.match(url)]
+    where = package.download
+    if package.file and not where and package.locations:
+        place = package.locations[0]
+        where = "file:///" + quote("!/".join(filter(None, (place.path, place.within))), safe=_SAFE, errors="replace")
+    if _ADDRESS.match(where):
+        deployed: dict[str, Any] = {"type": "distribution", "url": where}
+        strong = [value for kind, value in package.hashes if kind == "sha512"]
+        if strong:
+            deployed["hashes"] = [{"alg": "SHA-512", "content": value} for value in strong]
+        references.append(deployed)
+    return references
 
 
 def _properties(package: Package, system: bool, version: str) -> list[dict[str, str]]:
@@ -192,6 +224,10 @@ def _properties(package: Package, system: bool, version: str) -> list[dict[str, 
         properties += upstream.trivy_properties(package)
     if system and (module := upstream.module(package)):
         properties.append(("aquasecurity:trivy:Modularitylabel", module))
+    if package.file:
+        properties.append(("bsi:component:filename", package.file))
+    if package.form:
+        properties += _FORMS[package.form]
     if package.owner:
         properties.append((PREFIX + "owner", package.owner))
     if package.bundled_in:
@@ -242,6 +278,26 @@ def _licenses(names: tuple[str, ...], version: str) -> list[dict[str, Any]]:
     return [{"license": {"id" if is_identifier(name) else "name": name, **declared}} for name in names]
 
 
+_FORMS: Mapping[Form, tuple[tuple[str, str], ...]] = {
+    "files": ((PREFIX + "form", "files"),), "part": ((PREFIX + "form", "part"),),
+    **{form: tuple((f"bsi:component:{name}", value) for name, value in (
+        ("executable", executable), ("archive", archive), ("structured", structured)))
+       for form, executable, archive, structured in FORMS}}
+"""BSI's taxonomy of properties is for components that are one file (TR-03183-2, 3.2.2)."""
+_SAFE = "/!:@$&'()*+,;=~"
 _STATED = [{"field": "purl", "confidence": 1, "methods": [{"technique": "manifest-analysis", "confidence": 1}]}]
 _EVIDENT = [{"field": "purl", "confidence": 0.8, "methods": [{"technique": "binary-analysis", "confidence": 0.8}]}]
 """What its package manager, or its own metadata, says; and what was read out of a program."""
+
+
+def _proven(catalog: Catalog) -> list[dict[str, Any]]:
+    """What `--prove` says: the counts, and the first files that are not as their packages say."""
+    proof = catalog.proof
+    if proof is None:
+        return []
+    counts = ", ".join(f"{count} {state}" for state, count in proof.counts)
+    return [{"name": PREFIX + "proof", "value": f"{proof.same} of {proof.stated} files as stated"
+             + (f", {counts}" if counts else "")},
+            *({"name": f"{PREFIX}proof:{entry.state}", "value": " ".join(
+                part for part in (entry.path, entry.package, entry.layer) if part)}
+              for entry in proof.differences[:_DIFFERENCES])]

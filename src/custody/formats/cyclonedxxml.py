@@ -80,9 +80,7 @@ def _component(component: dict[str, Any], indent: str) -> Iterator[str]:
         if name in component:
             yield f"{inner}<{name}>{_escaped(component[name])}</{name}>"
     if "hashes" in component:
-        yield f"{inner}<hashes>" + "".join(
-            f"<hash alg={_quoted(entry['alg'])}>{_escaped(entry['content'])}</hash>" for entry in component["hashes"]
-        ) + "</hashes>"
+        yield inner + _hashes(component["hashes"])
     if "licenses" in component:
         yield f"{inner}<licenses>{''.join(map(_license, component['licenses']))}</licenses>"
     for name in ("copyright", "cpe", "purl"):
@@ -90,7 +88,8 @@ def _component(component: dict[str, Any], indent: str) -> Iterator[str]:
             yield f"{inner}<{name}>{_escaped(component[name])}</{name}>"
     if "externalReferences" in component:
         yield f"{inner}<externalReferences>" + "".join(
-            f"<reference type={_quoted(entry['type'])}><url>{_escaped(entry['url'])}</url></reference>"
+            f"<reference type={_quoted(entry['type'])}><url>{_escaped(entry['url'])}</url>"
+            f"{_hashes(entry['hashes']) if 'hashes' in entry else ''}</reference>"
             for entry in component["externalReferences"]) + "</externalReferences>"
     if component.get("properties"):
         yield f"{inner}<properties>"
@@ -105,6 +104,11 @@ def _component(component: dict[str, Any], indent: str) -> Iterator[str]:
     if "evidence" in component:
         yield from _evidence(component["evidence"], inner)
     yield f"{indent}</component>"
+
+
+def _hashes(entries: list[dict[str, str]]) -> str:
+    return "<hashes>" + "".join(f"<hash alg={_quoted(entry['alg'])}>{_escaped(entry['content'])}</hash>"
+                                for entry in entries) + "</hashes>"
 
 
 def _evidence(evidence: dict[str, Any], indent: str) -> Iterator[str]:
@@ -132,7 +136,7 @@ def _license(entry: dict[str, Any]) -> str:
 def _organization(entry: dict[str, Any]) -> str:
     contacts = "".join(f"<contact>{_elements(contact, 'name', 'email')}</contact>"
                        for contact in entry.get("contact", ()))
-    return _elements(entry, "name") + contacts
+    return _elements(entry, "name") + "".join(f"<url>{_escaped(url)}</url>" for url in entry.get("url", ())) + contacts
 
 
 def _people(people: list[dict[str, str]]) -> str:

@@ -10,8 +10,7 @@ from custody.kit.clock import format_rfc3339
 
 LOSES = frozenset(("licenses", "supplier", "hashes", "cpes", "author", "description", "homepage", "download",
                    "copyright", "owner", "bundled_in", "source", "within", "evidence", "declared", "unknowns",
-                   "unidentified", "authors", "tools",
-                   "phase"))
+                   "unidentified", "authors", "tools", "phase", "repository", "form", "file"))
 
 
 def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:

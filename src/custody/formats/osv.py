@@ -1,13 +1,16 @@
-"""Advisories as OSV writes them (https://ossf.github.io/osv-schema/, version 1.7): the parts that matching needs."""
+"""Advisories as OSV writes them (https://ossf.github.io/osv-schema/, version 1.7): the parts that matching needs.
+
+What other publishers write is read into the same types (`formats.advisories`).
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from custody.ecosystems import Distribution, normalise, of_osv
+from custody.ecosystems import Distribution, canonical, normalise, of_osv
 from custody.errors import MalformedError, UnsupportedError
 from custody.kit import strictjson
 from custody.kit.clock import parse_rfc3339
@@ -23,6 +26,11 @@ _TELLING = re.compile(r"(?:severity|urgency|priority|threat|cvss)|(?:nvd|metrics
                       r"vector|base_?score|score)\Z", re.IGNORECASE)
 _SCORED = re.compile(r"(?:base_?)?score\Z|cvss", re.IGNORECASE)
 _MAX_RATINGS = 32
+_HASHES = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
+
+Status = Literal["", "not_affected", "will_not_fix", "fix_deferred", "end_of_life", "under_investigation"]
+"""What a publisher says of a package beyond versions; empty: nothing. `not_affected` has no ranges; of the others the
+ranges say which versions are affected, and that there is no fix says why."""
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
@@ -40,7 +48,13 @@ class Affected(msgspec.Struct, frozen=True, array_like=True):
     versions: tuple[str, ...] = ()
     severity: tuple[tuple[str, str], ...] = ()
     ratings: tuple[str, ...] = ()
-
+    status: Status = ""
+    reason: str = ""
+    """Why, in the publisher's words: `no-dsa: Minor issue`, `vulnerable_code_not_present`."""
+    module: str = ""
+    """The stream that the package must be of, `nodejs:18` (rpm's modularity); empty: it is of none."""
+    by: Literal["", "source", "binary"] = ""
+    """Whose name it is, a built package's or that of what packages are built from; empty: as its ecosystem goes."""
 
 class Advisory(msgspec.Struct, frozen=True, array_like=True):
     """One record. Times are RFC 3339 text as it was written."""
@@ -57,6 +71,13 @@ class Advisory(msgspec.Struct, frozen=True, array_like=True):
     affected: tuple[Affected, ...]
     upstream: tuple[str, ...] = ()
     """The vulnerabilities that this record is of: one is the same vulnerability, several are what a bundle mends."""
+    source: str = "osv"
+    """Who published it: the name of a row of `vulns.sources`, and of OSV records the database that they are of."""
+    part: str = ""
+    """Which of a publisher's documents it stands in, where each is the whole truth of a part: `v3.19/main`."""
+    published: str = ""
+    hashes: tuple[str, ...] = ()
+    """Files that are malicious: `sha256:…`."""
 
     @property
     def cves(self) -> frozenset[str]:
@@ -87,7 +108,8 @@ def read(data: bytes, where: str = "advisory") -> Advisory:
         name, _text(document, "modified", where), withdrawn,
         tuple(_texts(document, "aliases", where)), str(document.get("summary") or _first_line(document))[:500],
         _severity(document, where), (*_ratings(document), *_title(document)), known,
-        _upstream(document, known, where))
+        _upstream(document, known, where), source=_database(name), published=_published(document, where),
+        hashes=_hashes(document))
 
 
 def cve_of(name: str) -> str | None:
@@ -101,7 +123,7 @@ def _affected(value: Any, where: str) -> Affected | None:
     if "package" not in affected:
         return None  # a commit range of a repository
     package = _object(affected["package"], f"{where}.package")
-    ecosystem = _text(package, "ecosystem", f"{where}.package")
+    ecosystem = canonical(_text(package, "ecosystem", f"{where}.package"))
     name = normalise(ecosystem, _text(package, "name", f"{where}.package"))
     ranges = []
     for place, span in enumerate(_list(affected, "ranges", where)):
@@ -129,6 +151,49 @@ def _upstream(document: dict[str, Any], affected: tuple[Affected, ...], where: s
     if stated or not affected or not all(isinstance(of_osv(entry.ecosystem), Distribution) for entry in affected):
         return stated
     return tuple(dict.fromkeys(name for name in related if cve_of(name)))
+
+
+def _database(name: str) -> str:
+    """The home database of an identifier (OSV schema, "id"): `osv/ghsa` of GHSA-…."""
+    prefix = name.partition("-")[0].lower()
+    return f"osv/{prefix}" if prefix.isalnum() and len(prefix) <= 32 else "osv"
+
+
+def _published(document: dict[str, Any], where: str) -> str:
+    if document.get("published") is None:
+        return ""
+    parse_rfc3339(document["published"], f"{where}: published")
+    return str(document["published"])
+
+
+def _hashes(document: dict[str, Any]) -> tuple[str, ...]:
+    """Of malicious archives and files, from `indicators` and `iocs` (ossf/malicious-packages, `database_specific` of a
+    record and of its packages); hashes elsewhere, as of `malicious-packages-origins`, are of reports.
+    """
+    hashes: list[str] = []
+
+    def take(value: Any, kind: str, depth: int) -> None:
+        if isinstance(value, str):
+            named, _, digest = value.lower().rpartition(":")
+            algorithm = (named or kind).replace("-", "")
+            if algorithm in ("hash", "hashes"):
+                algorithm = next((name for name, size in _HASHES.items() if size == len(digest)), "")
+            if len(digest) == _HASHES.get(algorithm) and re.fullmatch("[0-9a-f]+", digest):
+                hashes.append(f"{algorithm}:{digest}")
+        elif isinstance(value, list) and depth:
+            for item in value[:_MAX_LIST]:
+                take(item, kind, depth - 1)
+        elif isinstance(value, dict) and depth:
+            for key, item in value.items():
+                take(item, key.lower(), depth - 1)
+
+    affected = document.get("affected")
+    for place in (document, *(affected if isinstance(affected, list) else ())):
+        specific = place.get("database_specific") if isinstance(place, dict) else None
+        if isinstance(specific, dict):
+            for key in ("indicators", "iocs"):
+                take(specific.get(key), key, 6)
+    return tuple(dict.fromkeys(hashes[:_MAX_LIST]))
 
 
 def _event(value: Any, where: str) -> tuple[str, str]:

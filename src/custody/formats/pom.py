@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from custody.kit.addresses import address
+
 _VARIABLE = re.compile(r"\$\{([^${}]{1,200})\}")
 _DEEPEST = 100
 _ELEMENTS = 100_000
@@ -43,6 +45,8 @@ class Pom:
     dependencies: tuple[Dependency, ...] = ()
     managed: tuple[Dependency, ...] = ()
     """Versions for dependencies that do not say one; with scope `import` the projects that have more of them."""
+    url: str = ""
+    repository: str = ""
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class _Reading:
 _LISTS = {"licenses/license": "licenses", "dependencies/dependency": "dependencies",
           "dependencyManagement/dependencies/dependency": "managed"}
 _VALUES = frozenset(("groupId", "artifactId", "version", "packaging", "parent/groupId", "parent/artifactId",
-                     "parent/version", "organization/name"))
+                     "parent/version", "organization/name", "url", "scm/url"))
 
 
 def parse(content: bytes) -> Pom:
@@ -145,4 +149,5 @@ def _pom(reading: _Reading) -> Pom:
         parent=(told(stated["parent.groupId"]), told(above), told(stated["parent.version"])) if above else None,
         licenses=tuple(dict.fromkeys(text for text in licenses if text)),
         organization=told(texts.get("organization/name", "")), dependencies=rows("dependencies"),
-        managed=rows("managed"))
+        managed=rows("managed"), url=address(told(texts.get("url", ""))),
+        repository=address(told(texts.get("scm/url", ""))))

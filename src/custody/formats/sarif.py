@@ -1,10 +1,12 @@
-"""SARIF 2.1.0 of policy results (OASIS): a rule a policy's rule, a result for each that did not pass."""
+"""SARIF 2.1.0 (OASIS): of policy results, a rule a policy's rule, a result for each that did not pass; of scans."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+from custody.formats.issue import Issue
 from custody.formats.policyreport import Result
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -53,3 +55,50 @@ def document(results: Sequence[Result], tool: str, version: str) -> dict[str, An
 def _log(tool: str, version: str, rules: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{
         "tool": {"driver": {"name": tool, "version": version, "rules": rules}}, "results": results}]}
+
+
+_RANKS = {"critical": ("error", "9.5"), "high": ("error", "8.0"), "medium": ("warning", "5.5"), "low": ("note", "2.0"),
+          "unknown": ("warning", "5.0"), "none": ("note", "0.0")}
+"""By severity: SARIF's level and, where no score is known, GitHub's `security-severity`, from within its bucket."""
+
+
+def issues(listed: Sequence[Issue], tool: str, version: str, address: str, artifact: str) -> dict[str, Any]:
+    """Of a scan of `artifact`, as GitHub's code scanning reads it: every result has a place in a file, a fingerprint
+    that outlives a rebuild, and a rule with a `security-severity`.
+
+    https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
+    """
+    rules: dict[str, dict[str, Any]] = {}
+    numbers: dict[str, int] = {}
+    results: list[dict[str, Any]] = []
+    for issue in listed:
+        level, rank = _RANKS.get(issue.severity, _RANKS["unknown"])
+        if issue.id not in rules:
+            numbers[issue.id] = len(rules)
+            rules[issue.id] = {
+                "id": issue.id, "name": issue.kind.capitalize(), "shortDescription": {"text": issue.title or issue.id},
+                "fullDescription": {"text": issue.title or issue.id}, "defaultConfiguration": {"level": level},
+                **({"helpUri": issue.help} if issue.help else {}),
+                "help": {"text": issue.remedy or issue.message},
+                "properties": {"precision": "very-high", "security-severity": rank if issue.score is None
+                               else f"{issue.score:.1f}", "tags": ["security", issue.kind, issue.severity]}}
+        line = max(issue.line, 1)
+        place: dict[str, Any] = {"physicalLocation": {
+            "artifactLocation": {"uri": quote(issue.path or artifact, errors="surrogatepass"), "uriBaseId": "ROOT"},
+            "region": {"startLine": line, "startColumn": 1, "endLine": line, "endColumn": 1}},
+            "message": {"text": f"{artifact}: {issue.path}" if issue.path else artifact}}
+        if issue.package:
+            place["logicalLocations"] = [{"name": issue.package, "kind": "package",
+                                          "fullyQualifiedName": issue.purl or f"{issue.package}@{issue.version}"}]
+        results.append({
+            "ruleId": issue.id, "ruleIndex": numbers[issue.id], "level": level, "message": {"text": issue.message},
+            "locations": [place], "partialFingerprints": {"custody/v1": issue.fingerprint},
+            "properties": {"severity": issue.severity, **({"layer": issue.layer} if issue.layer else {}),
+                           **({"exploited": True} if issue.exploited else {})}})
+    log = _log(tool, version, [*rules.values()], results)
+    run = log["runs"][0]
+    run["tool"]["driver"]["informationUri"] = address
+    run["columnKind"] = "utf16CodeUnits"
+    run["originalUriBaseIds"] = {"ROOT": {"uri": "file:///"}}
+    run["properties"] = {"artifact": artifact}
+    return log

@@ -23,8 +23,11 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, str, bool], Catalog]], ...] = (
     (spdx3.MARK, lambda data, where, _: spdx3.read(data, where)),
     (syft.MARK, lambda data, where, _: syft.read(data, where)))
 """What is in each of a format that is JSON, and its reader."""
-_PREDICATES = ("https://cyclonedx.org/bom", "https://spdx.dev/Document", "https://spdx.dev/Document/v2.3",
-               "https://spdx.dev/Document/v3", "https://syft.dev/bom")
+PREDICATES = ("https://cyclonedx.org/bom", "https://spdx.dev/Document", "https://spdx.dev/Document/v2.3",
+              "https://spdx.dev/Document/v3", "https://syft.dev/bom")
+"""Types of the statements that have one for a predicate."""
+UNVERIFIED = "unverified "
+"""In front of the `Document.format` of what was in an envelope."""
 _WRAPPED = 2 * 64 * 1024 * 1024
 
 
@@ -45,10 +48,18 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog 
             catalog = read(inner, where, excluded=excluded)
             if catalog is None or catalog.document is None:
                 return None
-            document = msgspec.structs.replace(catalog.document, format=f"unverified {catalog.document.format}")
+            document = msgspec.structs.replace(catalog.document, format=UNVERIFIED + catalog.document.format)
             return msgspec.structs.replace(catalog, digest=sha256(data), document=document)
     reader = next((reader for mark, reader in _READERS if mark in data), None)
     return None if reader is None else reader(data, where, excluded)
+
+
+def of_predicate(kind: str, predicate: Any, where: str) -> Catalog:
+    """The SBOM of a statement that was verified. Raises MalformedError, UnsupportedError."""
+    catalog = read(_bytes_of(predicate), where) if kind in PREDICATES else None
+    if catalog is None:
+        raise UnsupportedError(where, f"is no SBOM that custody reads: {READABLE}")
+    return catalog
 
 
 def recognised(data: bytes) -> bool:
@@ -71,10 +82,13 @@ def _predicate(document: Any, where: str) -> bytes | None:
         document = strictjson.loads(payload, f"{where}: payload")
     if not isinstance(document, dict) or "predicateType" not in document:
         return None
-    if document["predicateType"] not in _PREDICATES:
+    if document["predicateType"] not in PREDICATES:
         raise UnsupportedError(f"{where}: predicateType", f"{document['predicateType']!r} is no SBOM",
-                               hint=f"one of {', '.join(_PREDICATES)}")
-    predicate = document.get("predicate")
+                               hint=f"one of {', '.join(PREDICATES)}")
+    return _bytes_of(document.get("predicate"))
+
+
+def _bytes_of(predicate: Any) -> bytes:
     if isinstance(predicate, dict) and isinstance(predicate.get("Data"), str):  # cosign 1
         predicate = predicate["Data"]
     return predicate.encode() if isinstance(predicate, str) else json.dumps(predicate).encode()

@@ -23,6 +23,7 @@ from custody.formats.bom import (
     Catalog,
     Distribution,
     Document,
+    Form,
     Location,
     Package,
     Unknown,
@@ -51,13 +52,20 @@ _MAIL = re.compile(r"(.*?)(?: ?[<(]([^<>()\s]+@[^<>()\s]+)[>)])?\Z", re.DOTALL)
 _PLACE = re.compile(r"found in ([^;]+?)(?: of layer ([^\s;]+))?(?: within ([^;]+?))?(?: by ([^;]+?))?(?=; |\Z)")
 _OWNER = re.compile(r"(?:\A|; )bundled in (pkg:[^\s;]+)")
 _SOURCE = re.compile(r"built package from: (\S+)(?: (\S+))?\Z")
-_KNOWN = frozenset(("SpdxDocument", "software_Sbom", "software_Package", "Relationship", "LifecycleScopedRelationship",
-                    "CreationInfo", "Person", "Organization", "Tool", "SoftwareAgent", "Agent",
-                    "simplelicensing_LicenseExpression", "simplelicensing_SimpleLicensingText"))
+_PURPOSES_OF_FILES: dict[Form, list[str]] = {
+    "archive": ["executable", "archive", "container"], "program": ["executable", "firmware"], "data": ["firmware"]}
+"""BSI TR-03183-2 2.1.0, 8.2: a container is what it calls structured, firmware what is not."""
+_PURPOSE_OF_PURPOSES = "software_additionalPurpose field is used to indicate the properties of BSI TR-03183-2"
+_FORMS: dict[Form, str] = {"files": "is many files", "part": "is a part of a file"}
+_FORM = re.compile(r"(?:\A|; )(is many files|is a part of a file)(?=; |\Z)")
+_KNOWN = frozenset((
+    "SpdxDocument", "software_Sbom", "software_File", "software_Package", "Relationship", "LifecycleScopedRelationship",
+    "CreationInfo", "Person", "Organization", "Tool", "SoftwareAgent", "Agent", "simplelicensing_LicenseExpression",
+    "simplelicensing_SimpleLicensingText"))
 _PACKAGE = frozenset(("type", "spdxId", "creationInfo", "name", "software_packageVersion", "software_packageUrl",
                       "software_primaryPurpose", "software_downloadLocation", "software_homePage", "suppliedBy",
                       "software_copyrightText", "originatedBy", "description", "comment", "software_sourceInfo",
-                      "summary", "verifiedUsing", "externalIdentifier"))
+                      "summary", "verifiedUsing", "externalIdentifier", "externalRef"))
 
 
 class _Graph:
@@ -204,14 +212,23 @@ def _package(package: Package, graph: _Graph, local: str) -> str:
     if package.cpes:
         fields["externalIdentifier"] = [{"type": "ExternalIdentifier", "externalIdentifierType": "cpe23",
                                          "identifier": cpe} for cpe in package.cpes]
+    if package.repository:
+        fields["externalRef"] = [{"type": "ExternalRef", "externalRefType": "sourceArtifact",
+                                  "locator": [package.repository]}]
     identifier = graph.add("software_Package", local, **fields)
+    if package.form in _PURPOSES_OF_FILES:
+        file = graph.add("software_File", f"{local}-file", name=package.file or package.name,
+                         software_additionalPurpose=_PURPOSES_OF_FILES[package.form], comment=_PURPOSE_OF_PURPOSES,
+                         **({"verifiedUsing": fields["verifiedUsing"]} if "verifiedUsing" in fields else {}))
+        graph.relate(identifier, "hasDistributionArtifact", [file], completeness="complete")
     if package.licenses:
         graph.relate(identifier, "hasDeclaredLicense", [graph.license(package.licenses)])
     return identifier
 
 
 def _comment(package: Package) -> str:
-    info = [f"bundled in {package.bundled_in}"] if package.bundled_in else []
+    info = [_FORMS[package.form]] if package.form in _FORMS else []
+    info += [f"bundled in {package.bundled_in}"] if package.bundled_in else []
     info += [f"found in {_shown(place.path)}" + (f" of layer {place.layer}" if place.layer else "")
              + (f" within {_shown(place.within)}" if place.within else "")
              + (f" by {_shown(place.evidence)}" if place.evidence else "") for place in package.locations[:10]]
@@ -317,6 +334,7 @@ def _related(elements: dict[str, dict[str, Any]], packages: dict[str, Package], 
     owners: dict[str, str] = {}
     scopes: dict[str, str] = {}
     declared: dict[str, list[str]] = {}
+    files: dict[str, dict[str, Any]] = {}
     words = {word: scope for scope, word in _SCOPES.items()}
     for relation in elements.values():
         if relation.get("type") not in ("Relationship", "LifecycleScopedRelationship"):
@@ -333,13 +351,27 @@ def _related(elements: dict[str, dict[str, Any]], packages: dict[str, Package], 
                 scopes.update(dict.fromkeys(known, scope) if scope else {})
             elif origin in ids:
                 edges.setdefault(ids[origin], set()).update(known)
+        elif kind == "hasDistributionArtifact" and origin in ids:
+            files.update((ids[origin], elements[target]) for target in targets if target in elements)
         elif kind == "other" and origin in ids and _text(relation, "comment").startswith("ownership-by-file-overlap"):
             owners.update(dict.fromkeys(known, ids[origin]))
         elif kind not in ("contains", "describes"):
             unread[f"relationships {kind}"] += 1
     return {purl: msgspec.structs.replace(
         package, requires=tuple(sorted(edges.get(purl, ()))), owner=owners.get(purl, ""), scope=scopes.get(purl, ""),
-        licenses=tuple(declared.get(purl, ()))) for purl, package in packages.items()}
+        licenses=tuple(declared.get(purl, ())), **_filed(package, files.get(purl)))
+        for purl, package in packages.items()}
+
+
+def _filed(package: Package, file: dict[str, Any] | None) -> dict[str, Any]:
+    """What is said of the one file that a package is."""
+    if file is None:
+        return {}
+    purposes = file.get("software_additionalPurpose")
+    hashes = [(_text(entry, "algorithm"), _text(entry, "hashValue")) for entry in _objects(file, "verifiedUsing")]
+    return {"file": _text(file, "name"),
+            "hashes": tuple(dict.fromkeys((*package.hashes, *(pair for pair in hashes if all(pair))))),
+            "form": next((form for form, stated in _PURPOSES_OF_FILES.items() if stated == purposes), package.form)}
 
 
 def _licenses(elements: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -366,7 +398,10 @@ def _read_package(entry: dict[str, Any], distribution: Distribution | None,
         entry.get("software_packageUrl"), distribution, version=_text(entry, "software_packageVersion"),
         source=source[1] if source else "", source_version=(source[2] or "") if source else "",
         locations=tuple(Location(*place) for place in _PLACE.findall(comment)))
-    return _detailed(msgspec.structs.replace(package, bundled_in=bundle[1] if bundle else ""), entry, elements)
+    stated = _FORM.search(comment)
+    return _detailed(msgspec.structs.replace(
+        package, bundled_in=bundle[1] if bundle else "",
+        form=next((form for form, words in _FORMS.items() if stated and words == stated[1]), "")), entry, elements)
 
 
 def _detailed(package: Package, entry: dict[str, Any], elements: dict[str, dict[str, Any]]) -> Package:
@@ -380,7 +415,9 @@ def _detailed(package: Package, entry: dict[str, Any], elements: dict[str, dict[
         package, supplier=_who(entry.get("suppliedBy"), elements), author=", ".join(filter(None, authors)),
         hashes=tuple(pair for pair in hashes if all(pair)), cpes=tuple(filter(None, cpes)),
         download=text["software_downloadLocation"], homepage=text["software_homePage"],
-        copyright=text["software_copyrightText"], description=text["description"])
+        copyright=text["software_copyrightText"], description=text["description"],
+        repository=next((locator for ref in _objects(entry, "externalRef") for locator in _names(ref.get("locator"))
+                         if ref.get("externalRefType") in ("sourceArtifact", "vcs")), ""))
 
 
 def _who(ref: object, elements: dict[str, dict[str, Any]]) -> str:

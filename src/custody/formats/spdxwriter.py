@@ -24,7 +24,7 @@ OWNERSHIP = "ownership-by-file-overlap: the distribution's package installed the
 """How syft begins this comment, by which grype leaves the owned package to the distribution's advisories."""
 SCOPES = {"dev": "DEV_DEPENDENCY_OF", "test": "TEST_DEPENDENCY_OF", "build": "BUILD_DEPENDENCY_OF",
           "optional": "OPTIONAL_DEPENDENCY_OF"}
-LOSES = frozenset(("evidence", "within", "declared", "phase"))
+LOSES = frozenset(("evidence", "within", "declared", "phase", "repository", "form", "file"))
 _SUBJECT, _SYSTEM = "SPDXRef-Image", "SPDXRef-OperatingSystem"
 _PURPOSES = {"container": "CONTAINER", "directory": "SOURCE", "file": "FILE", "rootfs": "ARCHIVE"}
 _PLAIN = re.compile(r"[^\s;]+\Z")

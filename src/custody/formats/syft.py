@@ -43,7 +43,7 @@ _MAKERS = {"deb": ("dpkg-db-entry", "maintainer"), "apk": ("apk-db-entry", "main
            "npm": ("javascript-npm-package", "author")}
 """By type: what syft calls its record, and the field of that for whom it is from."""
 LOSES = frozenset(("hashes", "scope", "declared", "evidence", "within", "copyright", "download", "bundled_in", "author",
-                   "created", "authors", "tools", "phase", "unknowns"))
+                   "created", "authors", "tools", "phase", "unknowns", "repository", "form", "file"))
 _MAX_PACKAGES = 500_000
 _TOP = frozenset(("artifacts", "artifactRelationships", "source", "distro", "descriptor", "schema"))
 

@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 Change = Literal["appeared", "changed", "disappeared"]
-Cause = Literal["package", "advisory", "vex", "policy"]
-"""Why: an image came or was replaced, an advisory came, changed or went, a statement on exploitability, a rule."""
+Cause = Literal["package", "advisory", "vex", "policy", "cataloger", "matching"]
+"""Why: an image came or was replaced, an advisory came, changed or went, a statement on exploitability, a rule;
+or custody itself, since it was updated, reads the same image otherwise, or matches the same package otherwise."""
 
 
 class KeptFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +65,22 @@ class Findings(Protocol):
         ...
 
     def replace(self, findings: Mapping[int, Sequence[KeptFinding]], events: Sequence[Event],
-                cursors: Mapping[str, str]) -> None:
+                cursors: Mapping[str, str], *, turn: int | None = None, told: Collection[str] = ()) -> bool:
         """What is wrong with these components now, what changed by it, and how far its author came: together or not
-        at all. Components that are gone meanwhile are passed over."""
+        at all. Components that are gone meanwhile are passed over; of the images `told`, `former` is let go.
+
+        With a turn it is a judgement of what was there at that turn: False, and nothing happened, where another judged
+        since.
+        """
+        ...
+
+    def turn(self) -> int:
+        """How many judgements there were."""
+        ...
+
+    def former(self, image: str) -> Sequence[tuple[str, KeptFinding]] | None:
+        """What was wrong with an image, by package URL, before it was read otherwise; None where nobody has to be told
+        of it."""
         ...
 
     def cursor(self, name: str) -> str:
@@ -78,5 +92,5 @@ class Findings(Protocol):
         ...
 
     def prune(self, before: datetime) -> int:
-        """Let go of older events; their number."""
+        """Let go of older events, and once a day of what no image names any more; the number of events."""
         ...

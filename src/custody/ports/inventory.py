@@ -72,17 +72,18 @@ class InventoryStatus(NamedTuple):
 class Inventory(Protocol):
     """All of it is synchronous: whoever calls is in a thread that may wait. Raises StorageError."""
 
-    def keep(self, catalog: Catalog, at: datetime) -> bool:
+    def keep(self, catalog: Catalog, at: datetime, readers: str = "") -> bool:
         """What is in the image with the catalog's digest, in place of what was said before; False where that was the
-        same. All or nothing; two that keep at the same time wait for each other."""
+        same. All or nothing; two that keep at the same time wait for each other. `readers` names the catalogers and
+        their versions."""
         ...
 
     def catalog(self, image: str) -> Catalog | None:
         """What was kept, its packages in the order of their package URLs."""
         ...
 
-    def kept(self, images: Collection[str]) -> set[str]:
-        """Those of these that are kept."""
+    def kept(self, images: Collection[str], readers: str | None = None) -> set[str]:
+        """Those of these that are kept, as these readers read them if some are given."""
         ...
 
     def forget(self, image: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -14,7 +15,7 @@ import msgspec
 from custody.ecosystems import namespace, of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
-from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
+from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Package, Unknown, identify
 from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
@@ -30,20 +31,25 @@ from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts, read_layer
 from custody.sbom.limits import FullError, Limits
 from custody.sbom.ownership import installed, owners
+from custody.sbom.proof.proving import Prover, read_again
+from custody.sbom.proof.sums import Sums
+from custody.sbom.suppliers import supplier
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
+_ONE_FILE = frozenset(("archive", "program", "data"))
 _CHECK = 16  # bytes
-_FORM = 13
+_FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
 
 def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[int], None] | None = None,
-            limits: Limits | None = None) -> Catalog:
+            limits: Limits | None = None, *, prove: bool = False) -> Catalog:
     """Read an image's layers in one pass each, at most as many at a time as there are processors.
 
     `progress` gets numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
+    `prove`: all are, and the files compared with what packages say of them.
     Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
     """
     descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
@@ -56,29 +62,34 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
     if len(descriptors) > bounds.layers:
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
 
-    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]]) -> LayerFacts:
+    prover = Prover(len(descriptors)) if prove else None
+
+    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]],
+                 watcher: Sums | None) -> LayerFacts:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
         key = f"{_FORM}:{diff_id}:{descriptor.digest}"
         if wanted:
             key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
         known = None if cache is None else _decode(cache.get(key))
         facts = None if known is None else known.current(wanted)
-        if facts is not None and accounts.fits(facts.found):
+        if facts is not None and watcher is None and accounts.fits(facts.found):
             if progress:
                 progress(descriptor.size)
             accounts.names.charge(len(facts.names), descriptor.digest)
         else:
             facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
-                               known=known)
+                               known=known, watcher=watcher)
         if cache is not None and facts is not known and not accounts.full:
             cache.put(key, _encode(facts))
         return facts
 
-    def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int]) -> list[LayerFacts]:
+    def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int],
+                 watchers: Sequence[Sums] | None = None) -> list[LayerFacts]:
         with ThreadPoolExecutor(_WORKERS, "layer") as pool:
             # The largest first, so that it does not run alone at the end.
             order = sorted(places, key=lambda place: -descriptors[place].size)
-            futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place])
+            futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place],
+                                          watchers[place] if watchers else None)
                        for place in order}
             try:
                 return [futures[place].result() for place in places]
@@ -86,40 +97,53 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    layers = read_all([{}] * len(descriptors), range(len(descriptors)))
-    tree = squash(layers, bounds)
-    wanted, counted_only = links.telling(tree, layers)
-    layers = [links.count(facts, kinds) for facts, kinds in zip(layers, counted_only, strict=True)]
-    if again := [place for place, names in enumerate(wanted) if names]:
-        for place, facts in zip(again, read_all(wanted, again), strict=True):
-            layers[place] = links.count(facts, counted_only[place])
-    if again or any(counted_only):
+    with prover or contextlib.nullcontext():
+        layers = read_all([{}] * len(descriptors), range(len(descriptors)), prover.layers if prover else None)
         tree = squash(layers, bounds)
-    return _assemble(Subject(
-        name=image.name, digest=image.descriptor.digest, kind="container", blobs=tuple(
-            Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
-            for blob, facts in zip(image.manifest.layers, layers, strict=True))), layers, tree, accounts)
+        wanted, counted_only = links.telling(tree, layers)
+        layers = [links.count(facts, kinds) for facts, kinds in zip(layers, counted_only, strict=True)]
+        if again := [place for place, names in enumerate(wanted) if names]:
+            for place, facts in zip(again, read_all(wanted, again), strict=True):
+                layers[place] = links.count(facts, counted_only[place])
+        if again or any(counted_only):
+            tree = squash(layers, bounds)
+        result = _assemble(Subject(
+            name=image.name, digest=image.descriptor.digest, kind="container", blobs=tuple(
+                Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
+                for blob, facts in zip(image.manifest.layers, layers, strict=True))), layers, tree, accounts)
+        if prover is None:
+            return result
+        return msgspec.structs.replace(result, proof=prover.prove(
+            layers, result.packages, [layer.digest for layer in result.layers],
+            lambda place, more: read_again(image, descriptors[place], bounds, accounts, more)))
 
 
 def catalog_folder(folder: Folder, kind: str, progress: Callable[[int], None] | None = None,
-                   limits: Limits | None = None, origin: str = "") -> tuple[Catalog, int]:
+                   limits: Limits | None = None, origin: str = "", *, prove: bool = False) -> tuple[Catalog, int]:
     """What is in a folder, and how many files and folders were excluded. `progress` gets numbers of files.
 
     Raises UsageError, MalformedError.
     """
     bounds = limits or Limits()
     accounts = Accounts(bounds)
-    found = read_folder(folder, bounds, accounts, {}, progress)
-    tree = squash([found.layer], bounds, folder.declared)
-    [wanted], [counted_only] = links.telling(tree, [found.layer], folder.declared)
-    if wanted:
-        accounts = Accounts(bounds)
-        found = read_folder(folder, bounds, accounts, wanted)
-    layer = links.count(found.layer, counted_only)
-    if wanted or counted_only:
-        tree = squash([layer], bounds, folder.declared)
-    subject = Subject(name=str(folder.path), digest=found.digest, kind=kind, origin=origin)
-    return _assemble(subject, [layer], tree, accounts), found.excluded
+    with Prover(1) if prove else contextlib.nullcontext() as prover:
+        found = read_folder(folder, bounds, accounts, {}, progress, prover.layers[0] if prover else None)
+        tree = squash([found.layer], bounds, folder.declared)
+        [wanted], [counted_only] = links.telling(tree, [found.layer], folder.declared)
+        if wanted:
+            accounts = Accounts(bounds)
+            found = read_folder(folder, bounds, accounts, wanted)
+        layer = links.count(found.layer, counted_only)
+        if wanted or counted_only:
+            tree = squash([layer], bounds, folder.declared)
+        subject = Subject(name=str(folder.path), digest=found.digest, kind=kind, origin=origin)
+        result = _assemble(subject, [layer], tree, accounts)
+        if prover is not None:
+            def again(_place: int, more: Sums) -> None:
+                read_folder(folder, bounds, Accounts(bounds), {}, watcher=more)
+
+            result = msgspec.structs.replace(result, proof=prover.prove([layer], result.packages, (), again))
+        return result, found.excluded
 
 
 def catalog_file(path: Path, limits: Limits | None = None) -> Catalog:
@@ -175,6 +199,10 @@ class _Gathered:
     scopes: set[str] = field(default_factory=set)
     declared: bool = True
     cpes: dict[str, None] = field(default_factory=dict)
+    file: str = ""
+    """The name of the first file that is all of it."""
+    form: Form = ""
+    hashes: tuple[tuple[str, str], ...] = ()
 
     def add(self, fact: Fact, path: str, layer: str, owner: str) -> None:
         self.places[path, fact.within] = Location(path, layer, fact.within, fact.evidence)
@@ -182,6 +210,8 @@ class _Gathered:
         self.scopes.add(fact.scope)
         self.declared = self.declared and fact.declared
         self.cpes.update(dict.fromkeys(fact.cpes))
+        if fact.form in _ONE_FILE and not self.file:
+            self.file, self.form, self.hashes = (fact.within or path).rpartition("/")[2], fact.form, fact.hashes
 
 
 def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
@@ -295,10 +325,13 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
         source=(fact.source if of_type(fact.type).system else "") or name,
         source_version=fact.source_version or fact.version,
-        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=fact.supplier,
-        hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
+        licenses=stated(fact.licenses or licenses.get((fact.type, fact.name), ())), supplier=supplier(fact),
+        hashes=gathered.hashes or fact.hashes, locations=tuple(gathered.places.values()),
+        requires=tuple(sorted(edges.get(text, ()))),
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""), cpes=tuple(gathered.cpes),
-        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared)
+        scope="" if "" in gathered.scopes else min(gathered.scopes), declared=gathered.declared,
+        homepage=fact.homepage, repository=fact.repository, file=gathered.file,
+        form=gathered.form or fact.form or ("" if gathered.declared else "part" if gathered.bundled_in else "files"))
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:

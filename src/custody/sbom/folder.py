@@ -18,7 +18,7 @@ from custody.errors import MalformedError, UsageError
 from custody.formats.tar.walk import text
 from custody.sbom.catalogers import choose, versions
 from custody.sbom.layerfacts import LayerFacts
-from custody.sbom.layers import Accounts, Collected
+from custody.sbom.layers import Accounts, Collected, Watcher
 from custody.sbom.limits import Limits
 
 _PIECE = 1 << 20
@@ -82,9 +82,10 @@ class FolderFacts:
 
 
 def read_folder(folder: Folder, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],
-                progress: Callable[[int], None] | None = None) -> FolderFacts:
+                progress: Callable[[int], None] | None = None, watcher: Watcher | None = None) -> FolderFacts:
     """Raises UsageError where there is no folder, MalformedError beyond the limits. `wanted`: as for `read_layer`."""
     collected = Collected(str(folder.path), limits, accounts, wanted, {}, None, declared=folder.declared)
+    collected.watcher = watcher
     walk = _Walk(folder, collected, limits)
     try:
         root = os.stat(folder.path)

@@ -7,7 +7,7 @@ import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -69,6 +69,16 @@ class Member(Content, Protocol):
     def target(self) -> str: ...
 
 
+class Watcher(Protocol):
+    """Sees the bytes of a layer's files as they are read."""
+
+    def watch(self, entry: Member) -> Any:
+        """A `Member` in the place of this one, or None."""
+
+    def done(self, watched: Any) -> None:
+        """When whoever cares for it has read of it what they want."""
+
+
 class Accounts:
     """What all layers of one image may take together."""
 
@@ -96,7 +106,8 @@ class Accounts:
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
                progress: Callable[[int], None] | None = None, *, accounts: Accounts | None = None,
-               wanted: Mapping[str, Sequence[str]] | None = None, known: LayerFacts | None = None) -> LayerFacts:
+               wanted: Mapping[str, Sequence[str]] | None = None, known: LayerFacts | None = None,
+               watcher: Watcher | None = None) -> LayerFacts:
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
 
     `wanted`: files by path, and the telling names that symbolic links of the image give them. `known`: what was read
@@ -107,6 +118,7 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
     shared = accounts or Accounts(bounds)
     known = None if known is None or known.relinked else known
     collected = Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
+    collected.watcher = watcher
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
         collected.forget()
@@ -146,6 +158,7 @@ class Collected:
         self.found: dict[str, tuple[Fact, ...]] = {}
         self.missing: dict[str, _Ways] = {}
         """The files whose content hard links need, by path, and the links' names."""
+        self.watcher: Watcher | None = None
         self._limits, self._wanted, self._wanted_by_links, self._known = limits, wanted, linked, known
         self._declared = declared
         self._readers: dict[str, str] = {}
@@ -158,6 +171,14 @@ class Collected:
         self._packer = zstandard.ZstdCompressor(level=1).compressobj()
 
     def take(self, entry: Member) -> None:
+        watched = None if self.watcher is None or entry.kind == "global" else self.watcher.watch(entry)
+        if self.watcher is None or watched is None:
+            self._take(entry)
+            return
+        self._take(watched)
+        self.watcher.done(watched)
+
+    def _take(self, entry: Member) -> None:
         self.entries += 1
         path = entry.path
         if not path or entry.kind == "global":

@@ -12,7 +12,9 @@ _WORDS = {"hashes": "hashes", "cpes": "CPE names", "requires": "dependencies", "
           "licenses": "licences", "supplier": "suppliers", "author": "authors of packages", "owner": "owning packages",
           "bundled_in": "packages that others are bundled in", "scope": "scopes", "declared": "marks of lock files",
           "description": "descriptions", "homepage": "home pages", "download": "download locations",
-          "copyright": "copyright texts", "within": "places inside archives", "evidence": "kinds of evidence"}
+          "copyright": "copyright texts", "repository": "addresses of source code",
+          "form": "forms of packages", "file": "file names",
+          "within": "places inside archives", "evidence": "kinds of evidence"}
 
 
 def lost(catalog: Catalog, loses: frozenset[str]) -> Iterator[str]:

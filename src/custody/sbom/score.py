@@ -21,6 +21,8 @@ from custody.kit.clock import parse_rfc3339
 Need = Literal["required", "additional", "optional"]
 _REACHED = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>()]+|https?://[^\s<>()]+")
 """An address of mail or of a page: a name alone reaches nobody."""
+_PLACE = re.compile(r"(?:[a-z0-9][a-z0-9-]*\.)+[a-z]{2,6}/[\w.~-]+\Z")
+"""Whose page is where the name says, `github.com/gorilla`."""
 _CYCLONEDX = re.compile(r"CycloneDX 1\.([0-9]+)\Z")
 
 
@@ -109,12 +111,22 @@ def _each(holds: Callable[[Package], object]) -> _Test:
 
 
 def _counted(field: str) -> _Test:
-    """Stated in a property of each component."""
+    """Stated of each component in a field that a catalog does not keep."""
     return lambda judged: (min(judged.stated.get(field, 0), len(judged.components)), len(judged.components))
 
 
+def _of_files(holds: Callable[[Package], object], field: str = "") -> _Test:
+    """Of components that are one file each, and of all that do not say what they are. `field`: as for `_counted`."""
+    def test(judged: _Judged) -> tuple[int, int]:
+        files = [package for package in judged.components if package.form not in ("files", "part")]
+        return min(sum(bool(holds(package)) for package in files) + judged.stated.get(field, 0), len(files)), len(files)
+
+    return test
+
+
 def _in_graph(judged: _Judged) -> tuple[int, int]:
-    return sum(package.purl in judged.related for package in judged.components), len(judged.components)
+    related = sum(package.purl in judged.related for package in judged.components)
+    return min(max(related, judged.said.graph), len(judged.components)), len(judged.components)
 
 
 def _some_edges(judged: _Judged) -> tuple[int, int]:
@@ -134,7 +146,8 @@ def _licensed(package: Package) -> bool:
 
 
 def _reachable(package: Package) -> object:
-    return any(_REACHED.search(text) for text in (package.author, package.supplier, package.homepage))
+    return _PLACE.match(package.supplier) or any(_REACHED.search(text) for text in (
+        package.author, package.supplier, package.homepage, package.repository))
 
 
 def _tool(_catalog: Catalog, said: Document) -> bool:
@@ -164,7 +177,7 @@ _HASH = _Row("component hash", _each(lambda package: package.hashes),
 _LICENSE = _Row("licence, as an SPDX expression", _each(_licensed))
 _EDGES = _Row("dependency relationship", _some_edges)
 _PRODUCER = _Row("component producer", _each(lambda package: package.author or package.supplier))
-_DECLARED = "not said of a package that is many files"
+_DECLARED = "asked of components that are one file, and of those that do not say so"
 
 GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
     "ntia": ("NTIA minimum elements, 2021", (
@@ -186,18 +199,25 @@ GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
         _Row("creator of the SBOM, by mail or page",
              _document(lambda _, said: any(map(_REACHED.search, said.authors))), "--author 'NAME <MAIL>'"),
         _TIME, _Row("component creator, by mail or page", _each(_reachable)), _NAME, _VERSION,
-        _Row("file name", _counted("components[].properties bsi:component:filename"), _DECLARED),
+        _Row("file name", _of_files(lambda package: package.file), _DECLARED),
         _Row("dependencies of each component", _in_graph),
         _Row("completeness of dependencies", _document(_completeness)),
         _Row("distribution licence", _LICENSE.test),
         _Row("SHA-512 of the deployable component",
-             _each(lambda package: any(kind == "sha512" for kind, _ in package.hashes)), _HASH.note),
-        *(_Row(f"{name} property", _counted(f"components[].properties bsi:component:{name}"), _DECLARED)
+             _of_files(lambda package: any(kind == "sha512" for kind, _ in package.hashes)), _HASH.note),
+        *(_Row(f"{name} property", _of_files(lambda package: package.form,
+                                             f"components[].properties bsi:component:{name}"), _DECLARED)
           for name in ("executable", "archive", "structured")),
+        _Row("no vulnerabilities in it", _document(lambda _, said: "vulnerabilities" not in dict(said.unread))),
         _Row("address of the SBOM", _document(lambda _, said: said.identifier), need="additional"),
-        _Row("address of the deployable component", _each(lambda package: package.download), need="additional"),
+        _Row("address of the source code", _each(lambda package: package.repository), need="additional"),
+        _Row("address of the deployable component",
+             _of_files(lambda package: package.download or (package.file and package.locations)), need="additional"),
         _Row("other unique identifiers", _IDENTIFIER.test, need="additional"),
-        _Row("original licences", _each(lambda package: package.licenses), need="additional"))),
+        _Row("original licences", _each(lambda package: package.licenses), need="additional"),
+        _Row("effective licence", _counted("components[].properties bsi:component:effectiveLicense"), need="optional"),
+        _Row("address of security.txt", _counted("components[].externalReferences of type rfc-9116"),
+             need="optional"))),
     "fsct": ("Framing Software Component Transparency, third edition", (
         _AUTHOR, _TIME, _Row("primary component", _document(lambda catalog, said: catalog.name and said.version)),
         _NAME, _VERSION, _Row("supplier", _each(lambda package: package.supplier)), _IDENTIFIER, _HASH, _EDGES,

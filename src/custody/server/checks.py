@@ -24,6 +24,7 @@ def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp |
         "ca": lambda: lambda: log(platform.ct, "CT log", platform.data / "ctlog"),
         "log": lambda: lambda: log(platform.log, "log", platform.data / "log"),
         "tsa": lambda: State,
+        "scanner": lambda: scanner(platform.data),
         "admission": lambda: admission.check if admission is not None else State,
     }
     return {role: known[role]() for role in roles}
@@ -41,6 +42,15 @@ def log(sequencer: Sequencer, name: str, folder: Path) -> State:
     if free < _ROOM:
         return State(note=f"{folder}: {free // 1024} KiB are free, and a log that cannot write stops")
     return State()
+
+
+def scanner(folder: Path) -> Check:
+    """It works by itself and is asked nothing; what it writes needs room."""
+    def check() -> State:
+        free = free_bytes(folder)
+        return State(note=f"{folder}: {free // 1024} KiB are free, so little can be kept" if free < _ROOM else "")
+
+    return check
 
 
 def registry(platform: Platform) -> State:

@@ -39,7 +39,7 @@ from custody.wiring.admission import decision_keeper, exceptions, own_names, pre
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
-ROLES = ("registry", "oidc", "ca", "log", "tsa", "admission")
+ROLES = ("registry", "oidc", "ca", "log", "tsa", "scanner", "admission")
 
 
 @dataclass(slots=True)
@@ -137,10 +137,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             if before is not None:
                 gauges.of_evidence(metrics, before)
                 working.append(asyncio.create_task(before.watch()))
-        if settings.watch_interval and "registry" in chosen:
-            watching = platform.watching(http, url.partition("://")[2])
-        else:
-            watching = None
+        watching = (platform.watching(http, url.partition("://")[2], chosen)
+                    if settings.watch_interval and {"registry", "scanner"} & set(chosen) else None)
         async with serving(*listeners.all):
             if watching is not None:
                 working.append(asyncio.create_task(watching.run(settings.watch_interval)))

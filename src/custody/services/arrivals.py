@@ -39,12 +39,13 @@ class Arrived(msgspec.Struct, kw_only=True):
 
 
 class Arrivals:
-    """For one registry client; `catalog` reads the image of a reference."""
+    """For one registry client; `catalog` reads the image of a reference, by `readers`: what others read is read again.
+    """
 
     def __init__(self, client: RegistryClient, store: InventoryStore, queue: Queue, clock: Clock,
-                 catalog: Callable[[str], Awaitable[Catalog]]) -> None:
+                 catalog: Callable[[str], Awaitable[Catalog]], readers: str = "") -> None:
         self._client, self._store, self._queue, self._clock = client, store, queue, clock
-        self._catalog = catalog
+        self._catalog, self._readers = catalog, readers
 
     async def look(self, repositories: Sequence[str]) -> Arrived:
         """At all tags, then at what is due of what they brought. Raises MalformedError, StorageError."""
@@ -74,8 +75,8 @@ class Arrivals:
         if (pulled := (await self._client.resolve(ref)).digest) != descriptor.digest:
             sightings.append(Sighting(descriptor.digest, "index", pulled, now))
         await asyncio.to_thread(self._store.see, sightings)
-        if not await asyncio.to_thread(self._store.kept, [descriptor.digest]):
-            await asyncio.to_thread(self._queue.put, _KIND, descriptor.digest,
+        if not await asyncio.to_thread(self._store.kept, [descriptor.digest], self._readers):
+            await asyncio.to_thread(self._queue.put, _KIND, f"{descriptor.digest} {self._readers}",
                                     str(ref.at(descriptor.digest)).encode(), now)
 
     async def _work(self, done: Arrived) -> None:
@@ -83,7 +84,8 @@ class Arrivals:
                                               self._clock() + _LEASE)) is not None:
             target = job.body.decode()
             try:
-                await asyncio.to_thread(self._store.keep, await self._catalog(target), self._clock())
+                await asyncio.to_thread(self._store.keep, await self._catalog(target), self._clock(),
+                                        self._readers)
             except CustodyError as error:
                 done.failures.append(f"{target}: {error.message}")
                 if job.attempts > len(_PAUSES):

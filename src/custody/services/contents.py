@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from custody import __version__
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import sbom
 from custody.formats.bom import Catalog
+from custody.formats.vex import openvex
 from custody.kit import strictjson
 from custody.services.documents import Format, json_bytes
+from custody.services.reports import REPORTS
+from custody.vulns.vex import stated
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
@@ -27,13 +32,15 @@ what is called with those that are done."""
 
 
 SCANS: Mapping[str, Format[ScanReport]] = {
-    "json": Format(lambda report, _: json_bytes(report.to_json())),
-    "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln()))}
+    **REPORTS, "json": Format(lambda report, _: json_bytes(report.to_json())),
+    "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln())),
+    "openvex": Format(lambda report, now: json_bytes(openvex.write(
+        stated.statements(report), author=f"custody {__version__}", now=now, tooling=f"custody {__version__}")))}
 """What a scan is written as, for programs."""
 
 
 async def catalog_image(target: str, client: RegistryClient, cache: Path, layers: LayerCache, progress: Progress,
-                        platform: str | None = None) -> Catalog:
+                        platform: str | None = None, *, prove: bool = False) -> Catalog:
     """The catalog of the image that `target` names (`services.targets`); `cache` has what was pulled before, `layers`
     what was read before. Raises as `open_target` and `catalog` do.
     """
@@ -42,7 +49,14 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
 
     image = await open_target(target, client, cache, platform)
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        return await asyncio.to_thread(catalog, image, layers, advance)
+        return await asyncio.to_thread(catalog, image, layers, advance, prove=prove)
+
+
+def readers() -> str:
+    """Names the catalogers of this custody and their versions: others may read the same image otherwise."""
+    from custody.sbom.catalogers import versions
+
+    return hashlib.sha256(repr(sorted(versions().items())).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,7 @@ def local(target: str) -> Local | None:
 
 
 def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] = (), mounted: bool = False,
-                   origin: str = "") -> tuple[Catalog, int]:
+                   origin: str = "", prove: bool = False) -> tuple[Catalog, int]:
     """The catalog of a folder, and how many files and folders in it `exclude` left out. Raises as
     `sbom.catalog.catalog_folder` does.
     """
@@ -98,7 +112,7 @@ def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] 
     folder = Folder(path=target.path, declared=not installed, rooted=installed, exclude=tuple(exclude),
                     without_git=target.checkout, mounted=mounted)
     with progress(f"Cataloguing {target.path}", None) as advance:
-        return catalogued(folder, target.kind, advance, origin=origin)
+        return catalogued(folder, target.kind, advance, origin=origin, prove=prove)
 
 
 def catalog_one(path: Path) -> Catalog:

@@ -25,7 +25,8 @@ from custody.formats.bom import Catalog
 _Said = TypeVar("_Said")
 _ALL = frozenset(("licenses", "supplier", "hashes", "locations", "requires", "bundled_in", "owner", "cpes", "scope",
                   "declared", "author", "description", "homepage", "download", "copyright", "within", "evidence",
-                  "source", "unknowns", "unidentified", "created", "authors", "tools", "phase"))
+                  "source", "unknowns", "unidentified", "created", "authors", "tools", "phase", "repository", "form",
+                  "file"))
 """What a list of package URLs does not say."""
 
 

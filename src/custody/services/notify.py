@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,12 +26,16 @@ _PAUSES = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800
 _LEASE = timedelta(minutes=3)
 _AT_ONCE = 1000
 _LARGEST_ANSWER = 1 << 16
+_DEADLINE = 30.0  # seconds for an answer: far below the lease
+_ROUND = timedelta(minutes=1)
+"""After which no further message is sent, so that who is slow holds nobody up."""
 
 
 class Notifier:
     """For one address. `source` says in each event whose it is."""
 
-    def __init__(self, url: str, key: bytes, queue: Queue, http: Http, clock: Clock, source: str) -> None:
+    def __init__(self, url: str, key: bytes, queue: Queue, http: Http, clock: Clock, source: str,
+                 deadline: float = _DEADLINE) -> None:
         if not url.startswith(("https://", "http://")):
             raise MalformedError("notify", got=place_of(url), expected="https://… or http://…")
         self._url = url
@@ -40,6 +44,7 @@ class Notifier:
         self._http = http
         self._clock = clock
         self._source = source
+        self._deadline = deadline
         self._kind = "notify " + hashlib.sha256(url.encode()).hexdigest()[:32]
 
     def begin(self, store: Findings, last: int) -> None:
@@ -60,8 +65,8 @@ class Notifier:
 
     async def send(self) -> tuple[int, str]:
         """What is due; how many were taken, and why the first that was not was not."""
-        sent = 0
-        while (job := await asyncio.to_thread(self._queue.take, self._kind, self._clock(),
+        sent, until = 0, self._clock() + _ROUND
+        while self._clock() < until and (job := await asyncio.to_thread(self._queue.take, self._kind, self._clock(),
                                               self._clock() + _LEASE)) is not None:
             reason = await self._post(job)
             if not reason:
@@ -80,13 +85,23 @@ class Notifier:
         name = f"{self._source}#{job.key}"
         signed = webhook.headers(self._key, name, int(self._clock().timestamp()), job.body)
         try:
-            async with await self._http.request("POST", self._url, body=job.body, headers={
-                    "content-type": "application/cloudevents+json; charset=utf-8", **signed}) as answer:
+            async with asyncio.timeout(self._deadline), await self._http.request(
+                    "POST", self._url, body=job.body, headers={
+                        "content-type": "application/cloudevents+json; charset=utf-8", **signed}) as answer:
                 status = answer.status
                 await answer.read(_LARGEST_ANSWER)
+        except TimeoutError:
+            return f"took longer than {self._deadline:g} s"
         except NetworkError as error:
             return error.message
         return "" if 200 <= status < 300 else f"got status {status}, expected 2xx"
+
+
+async def tell(notifiers: Sequence[Notifier], store: Findings) -> list[str]:
+    """All of them what happened, side by side; why some were not told."""
+    for notifier in notifiers:
+        await asyncio.to_thread(notifier.gather, store)
+    return [reason for _, reason in await asyncio.gather(*(notifier.send() for notifier in notifiers)) if reason]
 
 
 def cloud_event(numbered: NumberedEvent, source: str) -> Mapping[str, Any]:

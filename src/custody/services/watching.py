@@ -9,9 +9,11 @@ from datetime import timedelta
 
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
+from custody.ports.queue import Queue
 from custody.services.arrivals import Arrivals
-from custody.services.notify import Notifier
+from custody.services.notify import Notifier, tell
 from custody.services.rematch import Advisories, Kept, refresh
+from custody.services.rescans import Rescans
 
 _LOG = logging.getLogger(__name__)
 _KEPT = timedelta(days=90)
@@ -21,10 +23,12 @@ _SHOWN = 5
 class Watching:
     """One look after another; a failure is logged, and the next look is made all the same."""
 
-    def __init__(self, store: Kept, advisories: Advisories, clock: Clock, arrivals: Arrivals,
-                 repositories: Callable[[], Sequence[str]], notifiers: Sequence[Notifier]) -> None:
-        self._store, self._advisories, self._clock = store, advisories, clock
+    def __init__(self, store: Kept, queue: Queue, advisories: Advisories, clock: Clock, arrivals: Arrivals,
+                 repositories: Callable[[], Sequence[str]], notifiers: Sequence[Notifier],
+                 rescans: Rescans | None = None) -> None:
+        self._store, self._queue, self._advisories, self._clock = store, queue, advisories, clock
         self._arrivals, self._repositories, self._notifiers = arrivals, repositories, notifiers
+        self._rescans = rescans
 
     async def run(self, interval: float) -> None:
         """Until cancelled, `interval` seconds between two looks."""
@@ -47,9 +51,14 @@ class Watching:
         if arrived.kept or done.appeared or done.changed or done.disappeared:
             _LOG.info("%d images kept; findings: %d appeared, %d changed, %d disappeared", arrived.kept, done.appeared,
                       done.changed, done.disappeared)
-        for notifier in self._notifiers:
-            await asyncio.to_thread(notifier.gather, self._store)
-            _, reason = await notifier.send()
-            if reason:
-                _LOG.warning("%s; it is tried again", reason)
+        if self._rescans is not None:
+            rescanned = await self._rescans.look()
+            for failure in rescanned.failures[:_SHOWN]:
+                _LOG.warning("%s; it is tried again", failure)
+            if rescanned.attested:
+                _LOG.info("scans of %d of %d released images attested anew", len(rescanned.attested),
+                          rescanned.released)
+        for reason in await tell(self._notifiers, self._store):
+            _LOG.warning("%s; it is tried again", reason)
         await asyncio.to_thread(self._store.prune, now - _KEPT)
+        await asyncio.to_thread(self._queue.prune, now - _KEPT)

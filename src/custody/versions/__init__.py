@@ -1,7 +1,8 @@
 """Orders of versions: one module each, whose `key()` sorts as the ecosystem's own tool does.
 
 Ecosystems are named as OSV does (https://ossf.github.io/osv-schema/, "Defined ecosystems"); a release behind a colon,
-as in `Debian:12`, does not matter here. Which has which order is in its row of `custody.ecosystems`.
+as in `Debian:12`, does not matter here. What OSV has no name for is named by its type of package URLs: `conda`. Which
+has which order is in its row of `custody.ecosystems`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,30 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from custody.ecosystems import Order, of_osv
+from custody.ecosystems import Order, of_osv, of_type
 from custody.errors import MalformedError, UnsupportedError
-from custody.versions import apk, deb, dotted, maven, packagist, pep440, rpm, rubygems, semver, sorting
+from custody.versions import (
+    alpm,
+    apk,
+    conda,
+    deb,
+    dotted,
+    generic,
+    gentoo,
+    maven,
+    nix,
+    packagist,
+    pep440,
+    rpm,
+    rubygems,
+    semver,
+    sorting,
+)
 
 _LONGEST = 1024
 ORDERS: dict[Order, Callable[[str], Any]] = {
-    "apk": apk.key, "deb": deb.key, "dotted": dotted.key, "maven": maven.key, "nuget": semver.nuget_key,
+    "alpm": alpm.key, "apk": apk.key, "conda": conda.key, "deb": deb.key, "dotted": dotted.key,
+    "generic": generic.key, "gentoo": gentoo.key, "maven": maven.key, "nix": nix.key, "nuget": semver.nuget_key,
     "packagist": packagist.key, "pep440": pep440.key, "pub": semver.key_with_build, "rpm": rpm.key,
     "rubygems": rubygems.key, "semver": semver.key}
 _SORTABLE = ORDERS | {"maven": maven.sortable}
@@ -26,13 +44,13 @@ _LONGEST_KEY = 1024
 @lru_cache(maxsize=65536)
 def key(ecosystem: str, version: str) -> Any:
     """An orderable: smaller is older. Raises MalformedError for what is no version there, UnsupportedError."""
-    row = of_osv(ecosystem)
-    if row is None or row.order is None:
+    order = _order(ecosystem)
+    if order is None:
         raise UnsupportedError(f"ecosystem {ecosystem}", "the order of its versions is not known")
     if len(version) > _LONGEST:
         raise MalformedError(f"{ecosystem} version", got=version, expected=f"at most {_LONGEST} characters")
     try:
-        return ORDERS[row.order](version)
+        return ORDERS[order](version)
     except ValueError as error:
         raise MalformedError(f"{ecosystem} version", got=version, expected=f"a version ({error})") from None
 
@@ -50,11 +68,16 @@ def sortable(ecosystem: str, version: str) -> bytes | None:
     None for what has no place in a row of all versions: no version there, an ecosystem whose order is not known, a
     key too long. Such a version may be older or newer than any, which `compare` may still say.
     """
-    row = of_osv(ecosystem)
-    if row is None or row.order is None or len(version) > _LONGEST:
+    order = _order(ecosystem)
+    if order is None or len(version) > _LONGEST:
         return None
     try:
-        encoded = sorting.encode(_SORTABLE[row.order](version))
+        encoded = sorting.encode(_SORTABLE[order](version))
     except ValueError:
         return None
     return encoded if len(encoded) <= _LONGEST_KEY else None
+
+
+def _order(ecosystem: str) -> Order | None:
+    row = of_osv(ecosystem)
+    return row.order if row is not None else of_type(ecosystem).order

@@ -40,6 +40,7 @@ def sortable(version: str) -> tuple[Any, ...]:
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     last = None
+    text = "0" + text if text[:1] in (".", "-") else text
     for match in _TOKEN.finditer(text):
         separator, value = match[1], match[2]
         if not separator and not value:

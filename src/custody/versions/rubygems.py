@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from custody.versions.padding import padded
+
 _PART = re.compile(r"[0-9]+|[a-z]+", re.IGNORECASE)
 
 
@@ -18,6 +20,4 @@ def key(version: str) -> Any:
             while result and result[-1] == (1, 0) and all(kind for kind, _ in result):
                 result.pop()
         result.append((1, int(part)) if part.isdigit() else (0, part))
-    while result and result[-1] == (1, 0):
-        result.pop()
-    return (*result, (1, 0))
+    return padded(result, (1, 0))

@@ -12,7 +12,10 @@ from custody.ecosystems import normalise, of_type
 from custody.formats.bom import Catalog, Location, Package
 from custody.ports.inventory import Component
 from custody.versions import sortable
+from custody.vulns.match import names, place_of
 
+RULES = 1
+"""Counts changes of what this module makes of a component: an inventory that was written by others is indexed anew."""
 LONGEST = 500
 """Characters of a name in an index."""
 _LICENSE = re.compile(r"[A-Za-z0-9.+-]+")
@@ -48,16 +51,20 @@ def components(catalog: Catalog) -> Iterator[tuple[Package, Component]]:
 def advised(component: Component) -> tuple[str, str, str] | None:
     """Ecosystem, name and version as advisories have them; None where OSV has no ecosystem."""
     package = component.package
-    if package.ecosystem is None:
+    ecosystem = place_of(package)
+    if ecosystem is None:
         return None
+    if package.ecosystem is None:
+        name, _, version = next(iter(names(package)), ("", "", ""))
+        return (ecosystem, name, version) if name else None
     name, version = package.advised
-    return package.ecosystem, normalise(package.ecosystem, name), version
+    return ecosystem, normalise(ecosystem, name), version
 
 
 def known(component: Component) -> list[Name]:
     """Under what names people ask for it: whole, its last part, and what a distribution built it from."""
     package = component.package
-    ecosystem = package.ecosystem or _UNPLACED.get(package.type, "")
+    ecosystem = package.ecosystem or _UNPLACED.get(package.type, package.type)
     own = dict.fromkeys(_spellings(package.name))
     built_from = dict.fromkeys(spelling for spelling in _spellings(package.source) if spelling not in own)
     return [*(Name(name, ecosystem, package.version) for name in own),

@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from custody.ecosystems import normalise, of_type
+from custody.ecosystems import of_type
 from custody.formats.bom import Catalog, Unknown
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
+from custody.vulns.match import Undecided, names, place_of
 
 GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
                   "old-advisories"]
@@ -119,17 +120,9 @@ class Spokesmen:
         if owner not in self._named:
             package = self._system.get(owner)
             ecosystem = package.ecosystem if package else None
-            self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.find(
-                ecosystem, normalise(ecosystem, package.advised[0])))
+            self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and any(
+                self._store.find(ecosystem, name) for name in {name for name, _, _ in names(package)}))
         return self._named[owner]
-
-
-class Undecided(msgspec.Struct, frozen=True, kw_only=True):
-    """A package and an advisory for it whose versions could not be compared."""
-
-    purl: str
-    id: str
-    reason: str
 
 
 def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecided], database: AdvisoryStatus,
@@ -142,8 +135,8 @@ def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecide
         if package.owner and spokesmen.owner_speaks(package.owner):
             distribution += 1
             continue
-        if spokesmen.advisories(package.ecosystem):
-            matched[package.ecosystem or ""] += 1
+        if spokesmen.advisories(ecosystem := place_of(package)):
+            matched[ecosystem or ""] += 1
             adopted += bool(package.owner)
         else:
             missing[package.ecosystem or f"{package.type} (no OSV ecosystem)"] += 1

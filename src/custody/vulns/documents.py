@@ -1,45 +1,155 @@
-"""The documents in a file, a folder or a zip archive, whatever they say."""
+"""The documents in a file, a folder or an archive, whatever they say, and whatever they are compressed with."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, cast
+
+import zstandard
 
 from custody.errors import MalformedError, UsageError
+from custody.formats import zstd
 
 _MAX_FILES = 2_000_000
-_MAX_TOTAL = 16 << 30
-_MAX_ENTRY = 16 << 20
+_MAX_TOTAL = 64 << 30
 _MAX_RATIO = 300
+_SMALL = 1 << 20  # what is no longer is no bomb
+_HEAD = 64 << 10
+_WINDOW = 128 << 20
+_PLAIN = (".json", ".xml", ".csv", ".oval")
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
+_ARCHIVES = (".zip", ".tar", ".tgz", *(f".tar{ending}" for ending in _PACKED))
+
+Limit = Callable[[bytes], int]
+"""How many bytes a document may have that begins so."""
 
 
-def documents(path: Path, largest: int, hint: str) -> Iterator[tuple[str, bytes]]:
-    """Each with its name; of a file no more than one byte beyond `largest`, for its reader to refuse.
+def documents(path: Path, limit: Limit, hint: str) -> Iterator[tuple[str, bytes]]:
+    """Each with its name; no more than one byte beyond its limit, for its reader to refuse.
 
     Raises UsageError, with the `hint`, where there is nothing; MalformedError for hostile archives.
     """
     if path.is_dir():
-        for file in sorted(path.rglob("*.json")):
-            yield str(file), _bytes(file, largest)
-    elif path.suffix == ".zip":
-        yield from _zipped(path)
+        for file in sorted(path.rglob("*")):
+            if not _hidden(file.relative_to(path)) and (
+                    _named(file.name) or file.name.endswith(_ARCHIVES)) and file.is_file():
+                yield from _documents(file, limit)
     elif path.is_file():
-        yield str(path), _bytes(path, largest)
+        yield from _documents(path, limit)
     else:
         raise UsageError(f"{path}: no such file or folder", hint=hint)
 
 
-def _bytes(file: Path, largest: int) -> bytes:
+def _named(name: str) -> bool:
+    """Whether a file in a folder or an archive is a document by its name: also a CVE of Ubuntu's tracker."""
+    for ending in _PACKED:
+        name = name.removesuffix(ending)
+    return name.endswith(_PLAIN) or (name.startswith("CVE-") and "." not in name)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _documents(path: Path, limit: Limit) -> Iterator[tuple[str, bytes]]:
+    if path.name.endswith(".zip"):
+        yield from _zipped(path, limit)
+        return
     try:
-        with file.open("rb") as stream:
-            return stream.read(largest + 1)
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            with _opened(path.name, file, str(path)) as stream:
+                if path.name.endswith(_ARCHIVES):
+                    yield from _members(stream, path, size, limit)
+                else:
+                    yield str(path), _bytes(stream, str(path), limit,
+                                            size if path.name.endswith(_PACKED) else None)
+    except (zlib.error, lzma.LZMAError, EOFError, zstandard.ZstdError, tarfile.TarError, gzip.BadGzipFile) as error:
+        raise MalformedError(str(path), got=str(error), expected="a readable compressed file") from None
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
+        if error.errno is None:  # of a decompressor
+            raise MalformedError(str(path), got=str(error), expected="a readable compressed file") from None
+        raise UsageError(f"{path}: {error.strerror}") from None
 
 
-def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
+def _opened(name: str, file: IO[bytes], where: str) -> IO[bytes]:
+    if name.endswith((".gz", ".tgz")):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+    if name.endswith(".bz2"):
+        return bz2.BZ2File(file)
+    if name.endswith(".xz"):
+        return lzma.LZMAFile(file)
+    if name.endswith(".zst"):
+        return cast(IO[bytes], io.BufferedReader(_Pieces(zstd.decompress(iter(lambda: file.read(_SMALL), b""), where,
+                                                                         _WINDOW))))
+    return file
+
+
+class _Pieces(io.RawIOBase):
+    """A stream of pieces as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = piece
+        count = min(len(view), len(self._left))
+        view[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+def _bytes(stream: IO[bytes], where: str, limit: Limit, compressed: int | None) -> bytes:
+    """`compressed`: the bytes that it comes from, where it is decompressed."""
+    head = stream.read(_HEAD)
+    most = limit(head) + 1
+    parts, size = [head], len(head)
+    while size < most and (piece := stream.read(min(_SMALL, most - size))):
+        parts.append(piece)
+        size += len(piece)
+        if compressed is not None and size > _SMALL and size > _MAX_RATIO * max(1, compressed):
+            raise MalformedError(where, got=f"{size} bytes out of {compressed}",
+                                 expected="records, not a decompression bomb")
+    return b"".join(parts)
+
+
+def _members(stream: IO[bytes], path: Path, compressed: int, limit: Limit) -> Iterator[tuple[str, bytes]]:
+    count = total = 0
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            count += 1
+            total += max(0, member.size)
+            where = f"{path}: {member.name}"
+            if count > _MAX_FILES or total > _MAX_TOTAL or (total > _SMALL and total > _MAX_RATIO * max(1, compressed)):
+                raise MalformedError(where, got=f"{count} files, {total} bytes out of {compressed}",
+                                     expected="records, not a decompression bomb")
+            if not member.isfile() or not _named(member.name.rpartition("/")[2]):
+                continue
+            opened = archive.extractfile(member)
+            if opened is not None:
+                with _opened(member.name, opened, where) as content:
+                    yield where, _bytes(content, where, limit,
+                                        member.size if member.name.endswith(_PACKED) else None)
+
+
+def _zipped(path: Path, limit: Limit) -> Iterator[tuple[str, bytes]]:
     """Entries one at a time, bounded by what they really inflate to and not by what the archive says."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -48,19 +158,17 @@ def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
                 raise MalformedError(str(path), got=f"{len(members)} entries", expected=f"at most {_MAX_FILES}")
             total = 0
             for member in members:
-                if member.is_dir() or not member.filename.endswith(".json"):
+                where = f"{path}: {member.filename}"
+                if member.is_dir() or not _named(member.filename.rpartition("/")[2]):
                     continue
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise MalformedError(f"{path}: {member.filename}", got=f"compression method {member.compress_type}",
+                    raise MalformedError(where, got=f"compression method {member.compress_type}",
                                          expected="stored or deflated, as OSV's archives are")
                 with archive.open(member) as stream:
-                    data = stream.read(_MAX_ENTRY + 1)
+                    data = _bytes(stream, where, limit, member.compress_size)
                 total += len(data)
-                big = len(data) > 1 << 20 and len(data) > _MAX_RATIO * max(1, member.compress_size)
-                if len(data) > _MAX_ENTRY or total > _MAX_TOTAL or big:
-                    raise MalformedError(f"{path}: {member.filename}",
-                                         got=f"{len(data)} bytes out of {member.compress_size}",
-                                         expected="records, not a decompression bomb")
-                yield f"{path}: {member.filename}", data
+                if total > _MAX_TOTAL:
+                    raise MalformedError(where, got=f"{total} bytes", expected=f"at most {_MAX_TOTAL}")
+                yield where, data
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # the last: a password is asked
         raise MalformedError(str(path), got=str(error), expected="a readable zip archive") from None

@@ -8,7 +8,6 @@ of them, and is the finding of those that no record of the package speaks of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,16 +15,10 @@ from custody.formats.bom import Location, Package
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory, cve_of
 from custody.ports.advisories import AdvisoryReader
-from custody.vulns.match import Match
-from custody.vulns.severity import Rating, Severity, rate
-
-
-class Hit(NamedTuple):
-    """A record that affects a package, why, and how bad it says that it is."""
-
-    advisory: Advisory
-    match: Match
-    rating: Rating
+from custody.vulns.match import Hit, words
+from custody.vulns.risk import risk
+from custody.vulns.severity import Severity, rate
+from custody.vulns.upgrade import smallest
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +47,21 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     exploited: Exploited | None = None
     """What CISA's catalogue says of it; None where it does not, or was not imported."""
+    epss: float | None = None
+    """The probability that it is exploited within 30 days (FIRST's EPSS); None where no scores say."""
+    percentile: float | None = None
+    """The share of all CVEs that EPSS gives as much or less."""
+    risk: float = 0.0
+    """0 to 100: `vulns.risk`."""
+    upgrade: str = ""
+    """The oldest version that clears all findings of the package; empty where none is known to."""
+    status: str = "affected"
+    """`fixed` where a fixed version is known; else `affected`, or what its publisher says will become of it:
+    `will_not_fix`, `fix_deferred`, `end_of_life`, `under_investigation`."""
+    reason: str = ""
+    """The publisher's own words on that: `no-dsa: Minor issue`."""
+    published: str = ""
+    """When the record that speaks, or the first of the others, was published: RFC 3339; empty where none says."""
 
     @property
     def malicious(self) -> bool:
@@ -83,7 +91,9 @@ def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iter
                 by_name[cve] = _Vulnerability((cve,))
             if cve in by_name:
                 by_name[cve].bundles.append(hit)
-    return [_finding(package, ecosystem, vulnerability, store) for vulnerability in dict.fromkeys(by_name.values())]
+    upgrade = smallest(ecosystem, [*words(package, ecosystem, store)]) if hits else ""
+    return [_finding(package, ecosystem, vulnerability, store, upgrade)
+            for vulnerability in dict.fromkeys(by_name.values())]
 
 
 def _bundle(advisory: Advisory) -> tuple[str, ...]:
@@ -118,15 +128,16 @@ def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     return by_name
 
 
-def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader) -> Finding:
+def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader, upgrade: str
+             ) -> Finding:
     """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
 
     Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
     """
-    advisory, match, rating = max(vulnerability.hits or vulnerability.bundles, key=_weight)
+    advisory, match, rating, affected = max(vulnerability.hits or vulnerability.bundles, key=_weight)
     rated_by = advisory.id
     if rating.severity is Severity.UNKNOWN:
-        namesakes = [Hit(record, match, rate(record)) for record in store.named(sorted(vulnerability.names))
+        namesakes = [Hit(record, match, rate(record), affected) for record in store.named(sorted(vulnerability.names))
                   if not _bundle(record)]
         best = max([*vulnerability.bundles, *namesakes], key=_weight, default=None)
         if best is not None:
@@ -137,14 +148,24 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
     cve = next((cve for name in (advisory.id, *advisory.aliases, *advisory.upstream)
                 if (cve := cve_of(name)) and cve in cves), cves[0] if cves else advisory.id)
     known = store.exploited(dict.fromkeys(cves))
+    exploited = known.get(cve) or next(iter(known.values()), None)
+    scored = store.scores(dict.fromkeys(cves))
+    epss = scored.get(cve) or next(iter(scored.values()), None)
+    heard = (*vulnerability.hits, *vulnerability.bundles)
+    fixed = tuple(dict.fromkeys(hit.match.fixed for hit in heard if hit.match.fixed))
+    status, reason = next(((entry.status, entry.reason) for entry in (hit.affected for hit in heard) if entry.status),
+                          ("", ""))
     return Finding(
         id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
         purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
-        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by,
-        fixed=tuple(dict.fromkeys(hit.match.fixed for hit in (*vulnerability.hits, *vulnerability.bundles)
-                                  if hit.match.fixed)),
-        matched=match.event, ecosystem=ecosystem, summary=advisory.summary,
-        exploited=known.get(cve) or next(iter(known.values()), None))
+        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by, fixed=fixed,
+        matched=match.event, ecosystem=ecosystem, status="fixed" if fixed else status or "affected", reason=reason,
+        summary=advisory.summary, exploited=exploited, published=advisory.published or min(
+            filter(None, (hit.advisory.published for hit in heard)), default=""),
+        epss=epss.score if epss else None,
+        percentile=epss.percentile if epss else None, upgrade=upgrade,
+        risk=risk(rating.severity, [score for score in {hit.rating.vector: hit.rating.score for hit in heard}.values()
+                                    if score], epss.score if epss else None, exploited))
 
 
 def _weight(hit: Hit) -> tuple[int, float, str]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from custody.formats.epss import Epss
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.ports.inventory import Component
-from custody.vulns.coverage import Undecided
 from custody.vulns.findings import Finding, findings
-from custody.vulns.report import match_package
+from custody.vulns.match import Undecided, match_package, place_of
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -28,12 +28,13 @@ def judge(component: Component, store: AdvisoryReader) -> Judgement:
     are any that name it.
     """
     package = component.package
-    if package.ecosystem is None or (component.owner is not None and store.find(*component.owner)):
+    ecosystem = place_of(package)
+    if ecosystem is None or (component.owner is not None and store.find(*component.owner)):
         return _NOTHING
-    hits, silent, undecided = match_package(package, package.ecosystem, store)
+    hits, silent, undecided = match_package(package, ecosystem, store)
     if not hits and not undecided:
         return _NOTHING
-    return Judgement(tuple(findings(package, package.ecosystem, hits, silent, store)), tuple(undecided))
+    return Judgement(tuple(findings(package, ecosystem, hits, silent, store)), tuple(undecided))
 
 
 class Remembering:
@@ -59,6 +60,9 @@ class Remembering:
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
         return self._store.exploited(cves)
+
+    def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
+        return self._store.scores(cves)
 
     def count(self, ecosystem: str) -> int:
         return self._store.count(ecosystem)

@@ -1,12 +1,24 @@
-"""Whether a version is affected, as the OSV schema defines it ("Evaluation"), and which event says so."""
+"""Which advisories speak of a package, and whether its version is affected, as the OSV schema says ("Evaluation").
+
+A distribution's advisories name what packages are built from, or packages as they are built: each entry says which
+(`by`), or goes as its distribution does. Entries of a stream of a module are for packages of that stream.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
+from custody.ecosystems import Distribution, normalise, of_osv
 from custody.errors import CustodyError
-from custody.formats.osv import Affected, Range
+from custody.formats.bom import Package
+from custody.formats.osv import Advisory, Affected, Range
+from custody.ports.advisories import AdvisoryReader
 from custody.versions import key
+from custody.vulns import modules
+from custody.vulns.severity import Rating, rate
 
 
 class Match(NamedTuple):
@@ -16,6 +28,110 @@ class Match(NamedTuple):
     """`introduced 2.0, fixed 2.3` or `listed in versions`."""
     fixed: str
     """The next version without it; empty where none is known."""
+
+
+class Hit(NamedTuple):
+    """A record that affects a package, why, and how bad it says that it is."""
+
+    advisory: Advisory
+    match: Match
+    rating: Rating
+    affected: Affected
+    """The entry that says so."""
+
+
+class Undecided(msgspec.Struct, frozen=True, kw_only=True):
+    """A package and an advisory for it whose versions could not be compared."""
+
+    purl: str
+    id: str
+    reason: str
+
+
+class Word(NamedTuple):
+    """What an advisory says of a package: an entry, and the version that it is to be compared with."""
+
+    advisory: Advisory
+    affected: Affected
+    version: str
+
+
+def place_of(package: Package) -> str | None:
+    """The ecosystem whose advisories speak of it; `CPE` for what only its publisher's CPE names say; None: nobody's."""
+    return package.ecosystem or ("CPE" if package.cpes else None)
+
+
+def names(package: Package) -> tuple[tuple[str, str, str], ...]:
+    """Under which normalised names advisories may speak of it: (name, `source` or `binary`, version)."""
+    ecosystem = package.ecosystem or ""
+    if not ecosystem and package.cpes:
+        return tuple((":".join(cpe.split(":")[2:5]).lower(), "", package.version) for cpe in package.cpes
+                     if cpe.startswith("cpe:2.3:"))
+    row = of_osv(ecosystem)
+    if not isinstance(row, Distribution):
+        name, version = package.advised
+        return (normalise(ecosystem, name), "", version),
+    return ((normalise(ecosystem, package.source or package.name), "source", package.source_version or package.version),
+            (normalise(ecosystem, package.name), "binary", package.version))
+
+
+def words(package: Package, ecosystem: str, store: AdvisoryReader) -> Iterator[Word]:
+    """All that is said of a package, by advisory."""
+    row = of_osv(ecosystem)
+    usual = "source" if isinstance(row, Distribution) and row.by_source else "binary"
+    spoken = names(package)
+    for name in dict.fromkeys(name for name, _, _ in spoken):
+        kinds = {kind: version for called, kind, version in spoken if called == name}
+        for advisory in store.find(ecosystem, name):
+            for affected in advisory.affected:
+                kind = "" if "" in kinds else affected.by or usual
+                if affected.ecosystem != ecosystem or affected.name != name or kind not in kinds or modules.of_another(
+                        package, affected, advisory.summary):
+                    continue
+                version = kinds[kind]
+                if kind == "source" and package.type == "rpm" and package.source != package.name:
+                    # The epoch of what it was built from is not written down: perl-Errno has none, and perl has 4.
+                    version, affected = _bare(version), _without_epochs(affected)
+                yield Word(advisory, affected, version)
+
+
+def match_package(package: Package, ecosystem: str,
+                  store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
+    """The records that affect a package, those that do not, and those of which that cannot be said."""
+    hits: list[Hit] = []
+    silent: dict[tuple[str, str, str], Advisory] = {}
+    undecided: list[Undecided] = []
+    decided: set[tuple[str, str, str]] = set()
+    unsure: set[tuple[str, str, str]] = set()
+    for advisory, affected, version in words(package, ecosystem, store):
+        record = advisory.source, advisory.part, advisory.id
+        if record in decided:
+            continue
+        try:
+            match = affected_by(affected, version)
+        except CustodyError as error:
+            reason = error.message if version else "nobody knows the package's version"
+            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
+            unsure.add(record)
+            continue
+        if match is None:
+            silent[record] = advisory
+        else:
+            hits.append(Hit(advisory, match, rate(advisory, affected), affected))
+            decided.add(record)
+    return hits, [silent[record] for record in silent if record not in decided | unsure], undecided
+
+
+def _bare(version: str) -> str:
+    epoch, colon, rest = version.partition(":")
+    return rest if colon and epoch.isdigit() else version
+
+
+def _without_epochs(affected: Affected) -> Affected:
+    return msgspec.structs.replace(
+        affected, versions=tuple(map(_bare, affected.versions)), ranges=tuple(
+            Range(span.kind, tuple((event, _bare(version)) for event, version in span.events))
+            for span in affected.ranges))
 
 
 def affected_by(affected: Affected, version: str) -> Match | None:

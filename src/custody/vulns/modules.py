@@ -38,6 +38,10 @@ def of_another(package: Package, affected: Affected, summary: str) -> bool:
     """
     if package.type != "rpm":
         return False
+    if affected.module:
+        label = stream(package)
+        return (label is not None and ":".join(label) != affected.module) or (
+            label is None and not _BUILT.search(package.version))
     mended = {bool(_BUILT.search(version)) for span in affected.ranges for kind, version in span.events
               if kind in ("fixed", "last_affected")}
     if len(mended) != 1:

@@ -10,19 +10,19 @@ from typing import Any
 import msgspec
 
 from custody import __version__
-from custody.ecosystems import normalise, of_type
-from custody.errors import CustodyError, MissingEvidenceError
+from custody.ecosystems import of_type
+from custody.errors import MissingEvidenceError
 from custody.formats import vulnattestation
-from custody.formats.bom import Catalog, Location, Package
-from custody.formats.osv import Advisory
+from custody.formats.bom import Catalog, Location
+from custody.formats.exposed import Exposure
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
-from custody.vulns import modules
-from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
-from custody.vulns.findings import Finding, Hit, findings
-from custody.vulns.match import affected_by
-from custody.vulns.severity import Severity, rate
+from custody.vulns.coverage import Coverage, Spokesmen, measure
+from custody.vulns.findings import Finding, findings
+from custody.vulns.match import Undecided, match_package, place_of
+from custody.vulns.severity import Severity
+from custody.vulns.vex.waivers import Use, Waivers
 
 _SHOWN = 5
 
@@ -32,6 +32,14 @@ class Ignored(msgspec.Struct, frozen=True, kw_only=True):
 
     finding: Finding
     reason: str
+    by: str = ""
+    """Who said so: a signer, or `the user`; empty for an option of the scan."""
+    until: str = ""
+    """When that stops counting, RFC 3339; empty: never."""
+    source: str = ""
+    """The document or the file, and the place in it."""
+    status: str = ""
+    """`not_affected` or `fixed` (VEX), `ignored` (an ignore file); empty for an option."""
 
 
 class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +56,16 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
     """What the findings speak of. Where it has gaps, no findings means little."""
     ignored: tuple[Ignored, ...] = ()
+    waivers: tuple[Use, ...] = ()
+    """What became of each VEX statement and each rule of an ignore file."""
     parameters: tuple[str, ...] = ()
     """What was asked of the scan that left findings out, as it was typed."""
+    exposures: tuple[Exposure, ...] = ()
+    """Secrets and risky settings, where those were asked for."""
+    scanners: tuple[str, ...] = ("vuln",)
+    """What was looked for, in Trivy's words: `vuln`, `secret`, `misconfig`."""
+    unread: tuple[str, ...] = ()
+    """Files in which no secrets were looked for, each with the reason."""
 
     def counts(self) -> dict[str, int]:
         counts = Counter(finding.severity for finding in self.findings)
@@ -78,8 +94,10 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "finishedOn": format_rfc3339(self.finished), "scanner": {"name": "custody", "version": __version__},
                 "database": msgspec.to_builtins(self.database), "packages": len(self.catalog.packages),
                 "counts": self.counts(), "findings": msgspec.to_builtins(self.findings),
-                "ignored": msgspec.to_builtins(self.ignored),
-                "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished)}
+                "ignored": msgspec.to_builtins(self.ignored), "waivers": msgspec.to_builtins(self.waivers),
+                "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished),
+                **({"scanners": list(self.scanners), "exposures": msgspec.to_builtins(self.exposures),
+                    "unread": list(self.unread)} if self.scanners != ("vuln",) else {})}
 
     def require_coverage(self) -> None:
         """Raises MissingEvidenceError where there are gaps: what was not scanned was not found harmless."""
@@ -96,10 +114,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         """The predicate of a vulnerability attestation; its subject must be `digest`."""
         return vulnattestation.predicate(
             scanner_uri=f"pkg:pypi/custody-chain@{__version__}", scanner_version=__version__, db_uri="",
-            db_version=self.database.digest, result=self._trivy(), started=self.started, finished=self.finished,
+            db_version=self.database.digest, result=self.to_trivy(), started=self.started, finished=self.finished,
             parameters=list(self.parameters) or None)
 
-    def _trivy(self) -> dict[str, Any]:
+    def to_trivy(self) -> dict[str, Any]:
+        """The findings in the shape of Trivy's JSON report, and beside its keys `coverage`."""
         system = self.catalog.distribution
         diff_ids = {layer.digest: layer.diff_id for layer in self.catalog.layers}
         results: dict[str, dict[str, Any]] = {}
@@ -135,24 +154,26 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "Results": [results[kind] for kind in sorted(results)],
                 "coverage": {**self.coverage.to_json(self.finished), "ignored": [
                     {"id": ignored.finding.cve, "purl": ignored.finding.purl, "severity": ignored.finding.severity,
-                     "reason": ignored.reason} for ignored in self.ignored]}}
+                     "reason": ignored.reason, **{key: value for key, value in (
+                         ("status", ignored.status), ("by", ignored.by), ("until", ignored.until),
+                         ("source", ignored.source)) if value}} for ignored in self.ignored]}}
 
 
 def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: datetime | None = None,
          allow_empty: bool = False, max_age: timedelta | None = None, ignore_unfixed: bool = False,
-         severities: Collection[Severity] | None = None) -> ScanReport:
+         severities: Collection[Severity] | None = None, waivers: Waivers | None = None) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
     Packages that a distribution's package installed are left to that package's advisories where there are any; else
     they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
-    `severities` what has another; never what is known to be exploited.
+    `severities` what has another; never what is known to be exploited. `waivers` leave out what they name.
     """
     status = usable(store, allow_empty=allow_empty)
     matched: list[Finding] = []
     undecided: list[Undecided] = []
     spokesmen = Spokesmen(catalog, store)
     for package in catalog.packages:
-        ecosystem = package.ecosystem
+        ecosystem = place_of(package)
         if ecosystem is None or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue
@@ -160,8 +181,12 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         undecided += unsure
         matched += findings(package, ecosystem, hits, silent, store)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
-    ignored = [Ignored(finding=finding, reason=reason) for finding in matched
-               if (reason := _reason(finding, ignore_unfixed, severities))]
+    said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
+    ignored = [
+        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
+                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
+        for place, finding in enumerate(matched)
+        if (reason := "" if place in said else _reason(finding, ignore_unfixed, severities)) or place in said]
     left_out = {id(kept.finding) for kept in ignored}
     ended = finished or now
     parameters = ["--ignore-unfixed"] if ignore_unfixed else []
@@ -169,38 +194,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         parameters += ["--severity", ",".join(str(level) for level in sorted(severities, reverse=True))]
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
                       catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
-                      undecided=tuple(undecided), ignored=tuple(ignored), parameters=tuple(parameters),
+                      undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses, parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
-
-
-def match_package(package: Package, ecosystem: str,
-                  store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
-    """The records that affect a package, those that do not, and those of which that cannot be said."""
-    hits: list[Hit] = []
-    silent: list[Advisory] = []
-    undecided: list[Undecided] = []
-    spoken, version = package.advised
-    name = normalise(ecosystem, spoken)
-    for advisory in store.find(ecosystem, name):
-        unsure = False
-        for affected in advisory.affected:
-            if affected.ecosystem != ecosystem or affected.name != name or modules.of_another(
-                    package, affected, advisory.summary):
-                continue
-            try:
-                match = affected_by(affected, version)
-            except CustodyError as error:
-                reason = error.message if version else "nobody knows the package's version"
-                undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
-                unsure = True
-                continue
-            if match is not None:
-                hits.append(Hit(advisory, match, rate(advisory, affected)))
-                break
-        else:
-            if not unsure:
-                silent.append(advisory)
-    return hits, silent, undecided
 
 
 def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None) -> str:

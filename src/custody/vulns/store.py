@@ -1,18 +1,22 @@
-"""Reads what people have into the store: any kind of document of `sources`, as a file, a folder or a zip archive."""
+"""Reads what people have into the store: any kind of document of `sources`, as a file, a folder or an archive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from custody.errors import CustodyError, MalformedError, UsageError
+from custody.formats.advisories.snapshot import Snapshot
+from custody.formats.epss import EpssScores
 from custody.formats.kev import ExploitedCatalogue
 from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryWriter
 from custody.vulns import sources
 from custody.vulns.documents import documents
+from custody.vulns.sources import Said
 
 
 @dataclass(slots=True)
@@ -26,60 +30,92 @@ class Imported:
     errata: int = 0
     """Errata that mend bugs and name no vulnerability: they are not kept."""
     catalogues: list[str] = field(default_factory=list)
-    """What became of each catalogue of exploited vulnerabilities."""
+    """What became of each document that is no list of advisories."""
     refused: list[str] = field(default_factory=list)
     """Why each document that no source could read was left out."""
 
 
 def import_advisories(store: AdvisoryWriter, path: Path, now: datetime,
-                      progress: Callable[[int], None] | None = None) -> Imported:
+                      progress: Callable[[int], None] | None = None, origin: str = "") -> Imported:
     """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
 
-    Raises UsageError where there is nothing, MalformedError for hostile archives, for a catalogue of exploited
-    vulnerabilities that is broken, and where no document is one that a source reads.
+    Raises UsageError where there is nothing, MalformedError for hostile archives, for a catalogue, a feed or a tracker
+    that is broken, and where no document is one that a source reads.
     """
-    result = Imported()
-    catalogues: list[ExploitedCatalogue] = []
     hint = ", or ".join(source.files for source in reversed(sources.SOURCES))
-    largest = max(source.largest for source in sources.SOURCES)
+    return take(store, documents(path, sources.limit, hint), now, progress, str(path), origin or str(path))
 
-    def told() -> Iterator[Advisory | ExploitedCatalogue]:
-        for name, data in documents(path, largest, hint):
-            result.read += 1
-            if progress:
-                progress(1)
-            source = sources.of(data)
-            try:
-                records = tuple(source.read(data, name))
-            except CustodyError as error:
-                if source.whole:
-                    raise
-                result.refused.append(error.message)
-                continue
-            yield from records
 
-    def advisories() -> Iterator[Advisory]:
-        for record in told():
-            if isinstance(record, ExploitedCatalogue):
-                catalogues.append(record)
-                continue
-            result.withdrawn += record.withdrawn
-            if record.vulnerability:
-                yield record
+def take(store: AdvisoryWriter, stated: Iterable[tuple[str, bytes]], now: datetime,
+         progress: Callable[[int], None] | None, where: str, origin: str) -> Imported:
+    """Add what documents say, each with its name; as `import_advisories` does."""
+    result = Imported()
+    with store.together():
+        others = _told(stated, result, progress)
+        for said in others:
+            if isinstance(said, Advisory):
+                _add(store, chain([said], others), result, now, origin)
+            else:
+                _take(store, said, result, now, origin)
+        if len(result.refused) == result.read:
+            _refuse(result, where)
+    return result
+
+
+def _add(store: AdvisoryWriter, rows: Iterable[Said], result: Imported, now: datetime, origin: str) -> None:
+    """Single records, until something else comes, which is taken after them."""
+    behind: list[Said] = []
+
+    def records() -> Iterator[Advisory]:
+        for said in rows:
+            if not isinstance(said, Advisory):
+                behind.append(said)
+                return
+            result.withdrawn += said.withdrawn
+            if said.vulnerability:
+                yield said
             else:
                 result.errata += 1
-        if len(result.refused) == result.read - len(catalogues) and not catalogues:
-            rows = [source for source in sources.SOURCES if not source.whole]
-            if not result.read:
-                raise MalformedError(str(path), got="no JSON files",
-                                     expected=" or ".join(source.many for source in rows) + " (*.json)")
-            raise UsageError(f"{path}: none of {result.read} documents is "
-                             f"{' or '.join(source.one for source in rows)}: {result.refused[0]}")
 
-    result.added = store.add(advisories(), now)
-    for catalogue in catalogues:
-        taken = store.add_exploited(catalogue, now)
-        fate = "" if taken else ": older than the one that is there, and not taken"
-        result.catalogues.append(f"{len(catalogue.entries)} known exploited vulnerabilities, "
-                                 f"version {catalogue.version}{fate}")
-    return result
+    result.added += store.add(records(), now, origin)
+    for said in behind:
+        _take(store, said, result, now, origin)
+
+
+def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, origin: str) -> None:
+    if isinstance(said, Snapshot):
+        result.added += store.replace(said.source, said.part, said.advisories, now, origin)
+    elif isinstance(said, ExploitedCatalogue):
+        fate = "" if store.add_exploited(said, now) else ": older than the one that is there, and not taken"
+        result.catalogues.append(f"{len(said.entries)} known exploited vulnerabilities, version {said.version}{fate}")
+    elif isinstance(said, EpssScores):
+        fate = "" if store.add_scores(said, now) else ": older than those that are there, and not taken"
+        result.catalogues.append(f"{len(said.entries)} EPSS scores of {said.day[:10]}{fate}")
+
+
+def _told(stated: Iterable[tuple[str, bytes]], result: Imported,
+          progress: Callable[[int], None] | None) -> Iterator[Said]:
+    for name, data in stated:
+        result.read += 1
+        if progress:
+            progress(1)
+        source = sources.of(data)
+        if source.whole:  # one by one: the transaction ends with it where it is broken
+            yield from source.read(data, name)
+            continue
+        try:
+            records = tuple(source.read(data, name))
+        except CustodyError as error:
+            result.refused.append(error.message)
+            continue
+        yield from records
+
+
+def _refuse(result: Imported, where: str) -> None:
+    """Where nothing was read of which anything counts."""
+    rows = [source for source in sources.SOURCES if not source.whole]
+    if not result.read:
+        raise MalformedError(where, got="no documents",
+                             expected=" or ".join(source.many for source in rows) + " (*.json, *.xml, *.csv)")
+    raise UsageError(f"{where}: none of {result.read} documents is "
+                     f"{' or '.join(source.one for source in rows)}: {result.refused[0]}")

@@ -167,13 +167,15 @@ class Platform:
         self.closes(store)
         return Admitted(store, self.clock)
 
-    def watching(self, http: Http, host: str) -> Watching:
-        """Looks at the images of this registry, which is served at `host`. Raises UsageError, MalformedError."""
+    def watching(self, http: Http, host: str, roles: Collection[str]) -> Watching:
+        """Looks at the images of this registry, which is served at `host`, where that is a role; with the scanner role
+        at those of `rescan` too, whose scans it attests. Raises UsageError, MalformedError.
+        """
         from custody.services.arrivals import Arrivals
-        from custody.services.contents import catalog_image
+        from custody.services.contents import catalog_image, readers
         from custody.services.notify import Notifier
         from custody.services.watching import Watching
-        from custody.wiring import local
+        from custody.wiring import local, scanner
 
         cache = self.data / "cache"
         client, layers = registry_client(self.settings, http), local.layer_cache(cache / "layers.db")
@@ -183,9 +185,9 @@ class Platform:
 
         def repositories() -> list[str]:
             names: list[str] = []
-            while page := self.registry.repositories.names(names[-1] if names else "", _PAGE):
+            while "registry" in roles and (page := self.registry.repositories.names(names[-1] if names else "", _PAGE)):
                 names += page
-            return [f"{host}/{name}" for name in names]
+            return list(dict.fromkeys([*(f"{host}/{name}" for name in names), *stated]))
 
         store, queue = local.inventory(self.settings), local.queue(self.settings)
         self.closes(store)
@@ -193,8 +195,13 @@ class Platform:
         key = notify_key(self.settings)
         notifiers = [Notifier(url, key, queue, http, self.clock, "/custody/watch")
                      for url in self.settings.notify] if key is not None else []
-        return Watching(store, local.advisories(self.settings), self.clock,
-                        Arrivals(client, store, queue, self.clock, catalog), repositories, notifiers)
+        records = local.advisories(self.settings)
+        rescans = scanner.rescans(
+            self.settings, http, client, store, queue, records, self.clock,
+            lambda: self.workloads["scanner"]) if "scanner" in roles else None
+        stated = scanner.stated(self.settings) if rescans is not None else []
+        arrivals = Arrivals(client, store, queue, self.clock, catalog, readers())
+        return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans)
 
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
         """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from custody.adapters.relational import engine as sql
+from custody.adapters.relational import former
 from custody.adapters.relational.engine import Engine
 from custody.ports.findings import Event, KeptFinding, NumberedEvent
 
@@ -20,6 +21,7 @@ MIGRATION = (
     "CREATE TABLE event (id {identity}, at BIGINT NOT NULL, body {bytes} NOT NULL); "
     "CREATE INDEX event_at ON event (at); "
     "CREATE TABLE progress (name TEXT PRIMARY KEY, value TEXT NOT NULL){clustered}")
+_TURN = "SELECT value FROM progress WHERE name = 'turn'"
 _ENCODER = msgspec.msgpack.Encoder()
 _FINDING, _EVENT = msgspec.msgpack.Decoder(KeptFinding), msgspec.msgpack.Decoder(Event)
 
@@ -44,8 +46,12 @@ class RelationalFindings:
                                                            sql.text(vulnerability))})
 
     def replace(self, findings: Mapping[int, Sequence[KeptFinding]], events: Sequence[Event],
-                cursors: Mapping[str, str]) -> None:
+                cursors: Mapping[str, str], *, turn: int | None = None, told: Collection[str] = ()) -> bool:
         with self._engine.write() as session:
+            if turn is not None:
+                if _turn(session.execute(_TURN)) != turn:
+                    return False
+                cursors = {**cursors, "turn": str(turn + 1)}
             there: set[int] = set()
             for marks, part in sql.parts(findings):
                 session.execute(f"DELETE FROM finding WHERE component IN ({marks})", *part)  # noqa: S608 - question marks
@@ -58,6 +64,14 @@ class RelationalFindings:
                 (sql.microseconds(event.at), _ENCODER.encode(event)) for event in events])
             session.many("INSERT INTO progress VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                          list(cursors.items()))
+            session.many("DELETE FROM former WHERE image = ?", [(image,) for image in told])
+        return True
+
+    def turn(self) -> int:
+        return _turn(self._engine.read(_TURN))
+
+    def former(self, image: str) -> Sequence[tuple[str, KeptFinding]] | None:
+        return former.read(self._engine, image)
 
     def cursor(self, name: str) -> str:
         rows = self._engine.read("SELECT value FROM progress WHERE name = ?", name)
@@ -69,4 +83,14 @@ class RelationalFindings:
 
     def prune(self, before: datetime) -> int:
         with self._engine.write() as session:
-            return len(session.execute("DELETE FROM event WHERE at < ? RETURNING id", sql.microseconds(before)))
+            gone = len(session.execute("DELETE FROM event WHERE at < ? RETURNING id", sql.microseconds(before)))
+            today = str(before.date())
+            if session.execute("SELECT value FROM progress WHERE name = 'tidied'") != [(today,)]:
+                session.execute("DELETE FROM path WHERE id NOT IN (SELECT path FROM member)")
+                session.execute("INSERT INTO progress VALUES ('tidied', ?) ON CONFLICT (name) DO UPDATE SET value = "
+                                "excluded.value", today)
+        return gone
+
+
+def _turn(rows: Sequence[sql.Row]) -> int:
+    return int(rows[0][0]) if rows else 0

@@ -16,6 +16,7 @@ import msgspec
 import zstandard
 
 from custody.adapters.relational import engine as sql
+from custody.adapters.relational import former
 from custody.adapters.relational.engine import Engine, Row, Session
 from custody.formats.bom import Catalog, Package
 from custody.ports.inventory import Component, InventoryStatus, Kind, Numbered, Place, Seen, Sighting
@@ -45,10 +46,12 @@ MIGRATION = (
     "CREATE TABLE sighting (kind TEXT NOT NULL, place TEXT NOT NULL, image TEXT NOT NULL, first BIGINT NOT NULL, "
     "last BIGINT NOT NULL, PRIMARY KEY (kind, place, image)){clustered}; "
     "CREATE INDEX sighting_image ON sighting (image)")
+READERS = "ALTER TABLE image ADD COLUMN readers TEXT NOT NULL DEFAULT ''"
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
 _LARGEST = 256 << 20
+_AT_ONCE = 1000
 _UNPLACED = b""  # the rank of a version that has no place in its order: below all others
 
 
@@ -63,20 +66,22 @@ class RelationalInventory:
 
     # Inventory
 
-    def keep(self, catalog: Catalog, at: datetime) -> bool:
+    def keep(self, catalog: Catalog, at: datetime, readers: str = "") -> bool:
         bundles = _bundles(catalog)
         head = _pack(msgspec.structs.replace(catalog, packages=()))
         contents = _hash(head, *(layer.encode() + bundle.hash for layer, bundle in bundles.items()))
         with self._engine.write() as session:
             rows = session.execute("SELECT id, contents FROM image WHERE digest = ?", catalog.digest)
             if rows and bytes(rows[0][1]) == contents:
-                session.execute("UPDATE image SET kept = ? WHERE id = ?", sql.microseconds(at), rows[0][0])
+                session.execute("UPDATE image SET kept = ?, readers = ? WHERE id = ?", sql.microseconds(at), readers,
+                                rows[0][0])
                 return False
             if rows:
+                former.write(session, catalog.digest, rows[0][0])
                 _drop(session, rows[0][0])
-            ((image,),) = session.execute("INSERT INTO image (digest, kept, contents, head) VALUES (?, ?, ?, ?) "
-                                          "RETURNING id", catalog.digest, sql.microseconds(at), contents,
-                                          zstandard.compress(head, 3))
+            ((image,),) = session.execute("INSERT INTO image (digest, kept, contents, head, readers) VALUES "
+                                          "(?, ?, ?, ?, ?) RETURNING id", catalog.digest, sql.microseconds(at),
+                                          contents, zstandard.compress(head, 3), readers)
             numbers = _put_bundles(session, bundles.values())
             session.many("INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT DO NOTHING", [
                 (numbers[bundle.hash], image, sql.text(layer)) for layer, bundle in bundles.items()])
@@ -100,9 +105,10 @@ class RelationalInventory:
                 places, key=lambda place: (order.get(place.layer, -1), place.path, place.within, place.evidence))))
             for package, places in sorted(packages.items(), key=lambda entry: (entry[0].purl, entry[0].version))))
 
-    def kept(self, images: Collection[str]) -> set[str]:
-        return {row[0] for marks, part in sql.parts(images) for row in self._engine.read(
-            f"SELECT digest FROM image WHERE digest IN ({marks})", *part)}  # noqa: S608 - question marks
+    def kept(self, images: Collection[str], readers: str | None = None) -> set[str]:
+        return {digest for marks, part in sql.parts(images) for digest, by in self._engine.read(
+            f"SELECT digest, readers FROM image WHERE digest IN ({marks})", *part)  # noqa: S608 - question marks
+            if readers is None or by == readers}
 
     def forget(self, image: str) -> bool:
         with self._engine.write() as session:
@@ -110,7 +116,28 @@ class RelationalInventory:
             for (number,) in rows:
                 _drop(session, number)
             session.execute("DELETE FROM sighting WHERE image = ?", image)
+            session.execute("DELETE FROM former WHERE image = ?", image)
         return bool(rows)
+
+    def reindex(self) -> int:
+        """Names and marks of all components anew, where the rules for them are others than those that they were made
+        by (`vulns.component.RULES`); how many components that were."""
+        rules = str(components.RULES)
+        if self._engine.read("SELECT value FROM progress WHERE name = 'rules'") == [(rules,)]:
+            return 0
+        last, count = 0, 0
+        with self._engine.write() as session:
+            while batch := _numbered(session.execute("SELECT id, body FROM component WHERE id > ? ORDER BY id LIMIT ?",
+                                                     last, _AT_ONCE)):
+                last, count = batch[-1].number, count + len(batch)
+                for table in ("known", "mark"):
+                    session.execute(f"DELETE FROM {table} WHERE component BETWEEN ? AND ?", batch[0].number, last)  # noqa: S608 - constants
+                session.many("UPDATE component SET ecosystem = ?, name = ?, owner_ecosystem = ?, owner_name = ? "
+                             "WHERE id = ?", [(*_names(component), number) for number, component in batch])
+                _index(session, dict(batch))
+            session.execute("INSERT INTO progress VALUES ('rules', ?) ON CONFLICT (name) DO UPDATE SET value = "
+                            "excluded.value", rules)
+        return count
 
     def status(self) -> InventoryStatus:
         ((images, newest, count),) = self._engine.read(
@@ -246,21 +273,27 @@ def _put_bundles(session: Session, bundles: Iterable[_Bundle]) -> dict[bytes, in
 def _put_components(session: Session, by_hash: Mapping[bytes, Component]) -> dict[bytes, int]:
     numbers = _select(session, "component", "hash", by_hash)
     new = {identity: component for identity, component in by_hash.items() if identity not in numbers}
-    rows: list[tuple[object, ...]] = []
-    for identity, component in new.items():
-        advised, owner = components.advised(component), component.owner
-        rows.append((identity, *(map(sql.text, advised[:2]) if advised else (None, None)),
-                     *(map(sql.text, owner) if owner else (None, None)), _pack(component)))
     session.many("INSERT INTO component (hash, ecosystem, name, owner_ecosystem, owner_name, body) "
-                 "VALUES (?, ?, ?, ?, ?, ?)", rows)
+                 "VALUES (?, ?, ?, ?, ?, ?)", [(identity, *_names(component), _pack(component))
+                                               for identity, component in new.items()])
     added = _select(session, "component", "hash", new)
-    session.many("INSERT INTO known VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", [
-        (sql.text(name.name), sql.text(name.ecosystem), name.rank or _UNPLACED, added[identity])
-        for identity, component in new.items() for name in components.known(component)])
-    session.many("INSERT INTO mark VALUES (?, ?) ON CONFLICT DO NOTHING", [
-        (sql.text(mark), added[identity]) for identity, component in new.items()
-        for mark in components.marks(component)])
+    _index(session, {added[identity]: component for identity, component in new.items()})
     return numbers | added
+
+
+def _names(component: Component) -> tuple[str | None, ...]:
+    """Ecosystem and name by which advisories speak of it, and of its owner."""
+    advised, owner = components.advised(component), component.owner
+    return (*(map(sql.text, advised[:2]) if advised else (None, None)),
+            *(map(sql.text, owner) if owner else (None, None)))
+
+
+def _index(session: Session, by_number: Mapping[int, Component]) -> None:
+    session.many("INSERT INTO known VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", [
+        (sql.text(name.name), sql.text(name.ecosystem), name.rank or _UNPLACED, number)
+        for number, component in by_number.items() for name in components.known(component)])
+    session.many("INSERT INTO mark VALUES (?, ?) ON CONFLICT DO NOTHING", [
+        (sql.text(mark), number) for number, component in by_number.items() for mark in components.marks(component)])
 
 
 def _put_paths(session: Session, paths: Collection[str]) -> dict[str, int]:

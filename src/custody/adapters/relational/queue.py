@@ -37,6 +37,10 @@ class RelationalQueue:
         rows = self._write(self._take, sql.microseconds(until), lease, sql.text(kind), moment, moment)
         return Job(rows[0][0], rows[0][1], bytes(rows[0][2]), rows[0][3], lease) if rows else None
 
+    def hasten(self, kind: str, key: str, due: datetime) -> bool:
+        return bool(self._write("UPDATE job SET due = ?, lease = '' WHERE kind = ? AND key = ? AND state = 'waiting' "
+                                "RETURNING id", sql.microseconds(due), sql.text(kind), sql.text(key)))
+
     def done(self, job: Job) -> bool:
         return self._mine(job, "state = 'done', body = ?", b"")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from custody.adapters.relational import findings, inventory
+from custody.adapters.relational import findings, former, inventory
 from custody.adapters.relational.engine import Engine
 
-MIGRATIONS = (inventory.MIGRATION, findings.MIGRATION)
+MIGRATIONS = (inventory.MIGRATION, findings.MIGRATION, f"{former.MIGRATION}; {inventory.READERS}")
 
 
 class RelationalStore(inventory.RelationalInventory, findings.RelationalFindings):
@@ -14,3 +14,4 @@ class RelationalStore(inventory.RelationalInventory, findings.RelationalFindings
     def __init__(self, engine: Engine) -> None:
         inventory.RelationalInventory.__init__(self, engine)
         findings.RelationalFindings.__init__(self, engine)
+        self.reindex()

@@ -1,10 +1,15 @@
-"""Advisories in SQLite, by ecosystem and name."""
+"""Advisories in SQLite, by ecosystem and name.
+
+What one record says of one package is a row of its own beside the others of that name, so that a scan reads and
+decodes what it asks for and no more: a bundle of a kernel's has hundreds of entries.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -12,10 +17,11 @@ from typing import cast
 import msgspec
 
 from custody.adapters.sqlite.database import Database
+from custody.formats.epss import Epss, EpssScores
 from custody.formats.kev import Exploited, ExploitedCatalogue
-from custody.formats.osv import Advisory, cve_of
+from custody.formats.osv import Advisory, Affected, cve_of
 from custody.kit.clock import format_rfc3339, parse_rfc3339
-from custody.ports.advisories import AdvisoryStatus, Changes
+from custody.ports.advisories import AdvisoryStatus, Changes, Feed, SourceStatus
 
 _MIGRATIONS = (
     "CREATE TABLE advisory (id TEXT PRIMARY KEY, modified TEXT NOT NULL, withdrawn INTEGER NOT NULL, "
@@ -36,8 +42,29 @@ _MIGRATIONS = (
     "CREATE INDEX upstream_id ON upstream (id); "
     "CREATE TABLE change (ecosystem TEXT, name TEXT, number INTEGER NOT NULL, PRIMARY KEY (ecosystem, name)) "
     "WITHOUT ROWID; CREATE INDEX change_number ON change (number); "
-    "CREATE TABLE epoch (id TEXT NOT NULL); INSERT INTO epoch VALUES (lower(hex(randomblob(8))))")
+    "CREATE TABLE epoch (id TEXT NOT NULL); INSERT INTO epoch VALUES (lower(hex(randomblob(8))))",
+    # Of records kept before nobody knows the publisher, nor what it says beyond versions: import again.
+    "DROP TABLE alias; DROP TABLE upstream; DROP TABLE affected; DROP TABLE advisory; DELETE FROM import; "
+    "DELETE FROM change; UPDATE epoch SET id = lower(hex(randomblob(8))); "
+    "CREATE TABLE advisory (number INTEGER PRIMARY KEY, source TEXT NOT NULL, part TEXT NOT NULL, id TEXT NOT NULL, "
+    "modified TEXT NOT NULL, withdrawn INTEGER NOT NULL, digest BLOB NOT NULL, record BLOB NOT NULL, "
+    "UNIQUE (source, part, id)); CREATE INDEX advisory_id ON advisory (id); "
+    "CREATE TABLE ecosystem (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE); "
+    "CREATE TABLE affected (ecosystem INTEGER, name TEXT, advisory INTEGER, place INTEGER, entry BLOB NOT NULL, "
+    "PRIMARY KEY (ecosystem, name, advisory, place)) WITHOUT ROWID; "
+    "CREATE INDEX affected_advisory ON affected (advisory, place); "
+    "CREATE TABLE alias (name TEXT, advisory INTEGER, PRIMARY KEY (name, advisory)) WITHOUT ROWID; "
+    "CREATE INDEX alias_advisory ON alias (advisory); "
+    "CREATE TABLE upstream (name TEXT, advisory INTEGER, PRIMARY KEY (name, advisory)) WITHOUT ROWID; "
+    "CREATE INDEX upstream_advisory ON upstream (advisory); "
+    "CREATE TABLE source (name TEXT PRIMARY KEY, at TEXT NOT NULL, origin TEXT NOT NULL, records INTEGER NOT NULL, "
+    "newest TEXT) WITHOUT ROWID; "
+    "CREATE TABLE counted (ecosystem TEXT PRIMARY KEY, advisories INTEGER NOT NULL) WITHOUT ROWID; "
+    "CREATE TABLE score (cve TEXT PRIMARY KEY, score REAL NOT NULL, percentile REAL NOT NULL) WITHOUT ROWID; "
+    "CREATE TABLE scores (version TEXT NOT NULL, day TEXT NOT NULL); "
+    "CREATE TABLE feed (address TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID")
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Advisory)
+_ENTRY, _FEED = msgspec.msgpack.Decoder(Affected), msgspec.msgpack.Decoder(Feed)
 
 
 class SqliteAdvisories:
@@ -45,49 +72,127 @@ class SqliteAdvisories:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _MIGRATIONS, durable=False)
+        self._ecosystems: dict[str, int] = {}
+        self._batch: _Batch | None = None
+        """Of the transaction that is under way: only whoever has the database's lock has one."""
 
-    def add(self, advisories: Iterable[Advisory], now: datetime) -> int:
-        count = 0
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._writing():
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Batch]:
+        """The batch of the transaction that is under way, or a new one, which is summed up at its end."""
         with self._database.write() as db:
-            number = _number(db)
+            if self._batch is not None:
+                yield self._batch
+                return
+            self._batch = _Batch(db)
+            try:
+                yield self._batch
+                self._batch.done()
+            finally:
+                self._batch = None
+
+    def add(self, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
+        count = 0
+        with self._writing() as batch:
+            db = batch.db
             for advisory in advisories:
+                batch.sources[advisory.source] = now, origin
                 modified = format_rfc3339(parse_rfc3339(advisory.modified))
-                row = db.execute("SELECT modified FROM advisory WHERE id = ?", (advisory.id,)).fetchone()
-                if row is not None and parse_rfc3339(row[0]) >= parse_rfc3339(modified):
-                    continue
-                db.execute("INSERT OR REPLACE INTO change SELECT ecosystem, name, ? FROM affected WHERE id = ?",
-                           (number, advisory.id))
-                for table in ("affected", "alias", "upstream"):
-                    db.execute(f"DELETE FROM {table} WHERE id = ?", (advisory.id,))  # noqa: S608 - constants
-                db.execute("INSERT OR REPLACE INTO advisory VALUES (?, ?, ?, ?)",
-                           (advisory.id, modified, advisory.withdrawn, _ENCODER.encode(advisory)))
-                if not advisory.withdrawn:
-                    db.executemany("INSERT OR IGNORE INTO affected VALUES (?, ?, ?)",
-                                   [(package.ecosystem, package.name, advisory.id) for package in advisory.affected])
-                    db.executemany("INSERT OR IGNORE INTO alias VALUES (?, ?)",
-                                   [(name, advisory.id) for name in (*advisory.aliases, *advisory.cves)])
-                    db.executemany("INSERT OR IGNORE INTO upstream VALUES (?, ?)",
-                                   [(name, advisory.id) for upstream in advisory.upstream
-                                    for name in dict.fromkeys((upstream, cve_of(upstream) or upstream))])
-                    db.executemany("INSERT OR REPLACE INTO change VALUES (?, ?, ?)",
-                                   [(package.ecosystem, package.name, number) for package in advisory.affected])
+                row = db.execute("SELECT number, modified FROM advisory WHERE source = ? AND part = ? AND id = ?",
+                                 (advisory.source, advisory.part, advisory.id)).fetchone()
+                if row is not None:
+                    if parse_rfc3339(row[1]) >= parse_rfc3339(modified):
+                        continue
+                    batch.drop(row[0])
+                batch.put(advisory, modified)
                 count += 1
-            _imported(db, now)
+            batch.now = now
         return count
 
+    def replace(self, source: str, part: str, advisories: Iterable[Advisory], now: datetime, origin: str = "") -> int:
+        count = 0
+        with self._writing() as batch:
+            batch.sources[source], batch.now = (now, origin), now
+            db = batch.db
+            left = {id_: (number, digest, modified) for number, id_, digest, modified in db.execute(
+                "SELECT number, id, digest, modified FROM advisory WHERE source = ? AND part = ?", (source, part))}
+            taken: set[str] = set()
+            for advisory in advisories:
+                if advisory.id in taken:
+                    continue
+                taken.add(advisory.id)
+                known = left.pop(advisory.id, None)
+                advisory = msgspec.structs.replace(advisory, source=source, part=part)
+                stated = format_rfc3339(parse_rfc3339(advisory.modified)) if advisory.modified else ""
+                if known is not None:
+                    if known[1] == _digest(advisory) and stated in ("", known[2]):
+                        continue
+                    batch.drop(known[0])
+                batch.put(advisory, stated or format_rfc3339(now))
+                count += 1
+            for number, _, _ in left.values():
+                batch.drop(number)
+                count += 1
+        return count
+
+    def remove(self, name: str) -> int:
+        with self._writing() as batch:
+            db = batch.db
+            rows = db.execute("SELECT number, source FROM advisory WHERE source = ? OR id = ?", (name, name)).fetchall()
+            for number, source in rows:
+                batch.sources.setdefault(source, None)
+                batch.drop(number)
+            count = len(rows)
+            if name == "kev":
+                db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (batch.number,))
+                count += db.execute("DELETE FROM exploited").rowcount
+                db.execute("DELETE FROM exploited_catalogue")
+            if name == "epss":
+                count += db.execute("DELETE FROM score").rowcount
+                db.execute("DELETE FROM scores")
+        return count
+
+    def records(self, source: str = "") -> Iterator[Advisory]:
+        last = ("", "", "")
+        while rows := self._database.rows(
+                "SELECT number, record, source, part, id FROM advisory WHERE (source, part, id) > (?, ?, ?) AND "
+                "(? = '' OR source = ?) ORDER BY source, part, id LIMIT 1000", *last, source, source):
+            for row in rows:
+                yield self._whole(cast(int, row[0]), cast(bytes, row[1]))
+            last = (str(rows[-1][2]), str(rows[-1][3]), str(rows[-1][4]))
+
     def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
-        with self._database.write() as db:
+        with self._writing() as batch:
+            db = batch.db
             row = db.execute("SELECT released FROM exploited_catalogue").fetchone()
             if row is not None and parse_rfc3339(row[0]) > parse_rfc3339(catalogue.released):
                 return False
-            db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (_number(db),))
+            batch.now = now
+            db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (batch.number,))
             db.execute("DELETE FROM exploited")
             db.execute("DELETE FROM exploited_catalogue")
             db.execute("INSERT INTO exploited_catalogue VALUES (?, ?)", (catalogue.version, catalogue.released))
             db.executemany("INSERT OR REPLACE INTO exploited VALUES (?, ?, ?, ?)",
                            [(entry.cve, entry.added, entry.due, entry.ransomware) for entry in catalogue.entries])
-            db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (_number(db),))
-            _imported(db, now)
+            db.execute("INSERT OR REPLACE INTO change SELECT '', cve, ? FROM exploited", (batch.number,))
+        return True
+
+    def add_scores(self, scores: EpssScores, now: datetime) -> bool:
+        with self._writing() as batch:
+            db = batch.db
+            row = db.execute("SELECT day FROM scores").fetchone()
+            if row is not None and parse_rfc3339(row[0]) > parse_rfc3339(scores.day):
+                return False
+            db.execute("DELETE FROM score")
+            db.execute("DELETE FROM scores")
+            db.execute("INSERT INTO scores VALUES (?, ?)", (scores.version, scores.day))
+            db.executemany("INSERT OR REPLACE INTO score VALUES (?, ?, ?)",
+                           [(entry.cve, entry.score, entry.percentile) for entry in scores.entries])
+            batch.now = now
         return True
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
@@ -97,24 +202,20 @@ class SqliteAdvisories:
                 entries[cve] = Exploited(cve=cve, added=str(added), due=str(due), ransomware=bool(ransomware))
         return entries
 
+    def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
+        entries: dict[str, Epss] = {}
+        for cve in cves:
+            for score, percentile in self._database.rows("SELECT score, percentile FROM score WHERE cve = ?", cve):
+                entries[cve] = Epss(cve=cve, score=cast(float, score), percentile=cast(float, percentile))
+        return entries
+
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
-        records: dict[str, bytes] = {}
-        for name in names:
-            for id_, record in self._database.rows(
-                    "SELECT id, record FROM advisory WHERE NOT withdrawn AND (id = ? OR id IN "
-                    "(SELECT id FROM alias WHERE name = ?))", name, name):
-                records[str(id_)] = cast(bytes, record)
-        return [_DECODER.decode(records[id_]) for id_ in sorted(records)]
+        return self._valid("SELECT number FROM advisory WHERE id = ?1 UNION SELECT advisory FROM alias "
+                           "WHERE name = ?1", names)
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
-        asked = list(names)
-        records = {advisory.id: advisory for advisory in self.named(asked)}
-        for name in asked:
-            for (record,) in self._database.rows("SELECT record FROM upstream JOIN advisory USING (id) WHERE name = ?",
-                                                 name):
-                advisory = _DECODER.decode(cast(bytes, record))
-                records[advisory.id] = advisory
-        return [records[id_] for id_ in sorted(records)]
+        return self._valid("SELECT number FROM advisory WHERE id = ?1 UNION SELECT advisory FROM alias WHERE name = ?1 "
+                           "UNION SELECT advisory FROM upstream WHERE name = ?1", names)
 
     def changes(self, cursor: str) -> Changes:
         ((epoch, last),) = self._database.rows("SELECT id, (SELECT coalesce(max(number), 0) FROM change) FROM epoch")
@@ -126,39 +227,186 @@ class SqliteAdvisories:
             "SELECT ecosystem, name FROM change WHERE number > ? ORDER BY ecosystem, name", int(number))))
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
-        rows = self._database.rows("SELECT record FROM affected JOIN advisory USING (id) "
-                                   "WHERE ecosystem = ? AND name = ? ORDER BY id", ecosystem, name)
-        return [_DECODER.decode(cast(bytes, row[0])) for row in rows]
+        number = self._ecosystem(ecosystem)
+        if number is None:
+            return []
+        entries: dict[int, list[Affected]] = {}
+        heads: dict[int, Advisory] = {}
+        for place, record, entry in self._database.rows(
+                "SELECT advisory, record, entry FROM affected JOIN advisory ON number = advisory "
+                "WHERE ecosystem = ? AND name = ?", number, name):
+            key = cast(int, place)
+            if key not in heads:
+                heads[key] = _DECODER.decode(cast(bytes, record))
+            entries.setdefault(key, []).append(_ENTRY.decode(cast(bytes, entry)))
+        return sorted((msgspec.structs.replace(heads[key], affected=tuple(entries[key])) for key in heads),
+                      key=lambda advisory: (advisory.id, advisory.source, advisory.part))
 
     def count(self, ecosystem: str) -> int:
-        ((count,),) = self._database.rows("SELECT count(DISTINCT id) FROM affected WHERE ecosystem = ?", ecosystem)
-        return cast(int, count)
+        rows = self._database.rows("SELECT advisories FROM counted WHERE ecosystem = ?", ecosystem)
+        return cast(int, rows[0][0]) if rows else 0
 
     def status(self) -> AdvisoryStatus:
-        ecosystems: dict[str, int] = {}
-        for name, count in self._database.rows("SELECT CASE instr(ecosystem, ':') WHEN 0 THEN ecosystem ELSE "
-                                               "substr(ecosystem, 1, instr(ecosystem, ':') - 1) END AS base, "
-                                               "count(DISTINCT id) FROM affected GROUP BY base ORDER BY base"):
-            ecosystems[str(name)] = cast(int, count)
-        ((total, newest),) = self._database.rows("SELECT count(*), max(modified) FROM advisory WHERE NOT withdrawn")
+        ecosystems: dict[str, int] = {str(name)[1:]: cast(int, count) for name, count in self._database.rows(
+            "SELECT ecosystem, advisories FROM counted WHERE ecosystem LIKE '=%' ORDER BY ecosystem")}
+        sources = tuple(SourceStatus(
+            name=str(name), records=cast(int, count), newest=parse_rfc3339(newest) if newest else None,
+            imported_at=parse_rfc3339(at), origin=str(origin)) for name, at, origin, count, newest in
+            self._database.rows("SELECT name, at, origin, records, newest FROM source ORDER BY name"))
         catalogue = self._database.rows("SELECT version, (SELECT count(*) FROM exploited) FROM exploited_catalogue")
+        scores = self._database.rows("SELECT day, (SELECT count(*) FROM score) FROM scores")
         last = self._database.rows("SELECT at, digest FROM import ORDER BY rowid DESC LIMIT 1")
         return AdvisoryStatus(
-            advisories=cast(int, total), ecosystems=ecosystems, newest=parse_rfc3339(newest) if newest else None,
+            advisories=sum(source.records for source in sources), ecosystems=ecosystems,
+            newest=max((source.newest for source in sources if source.newest), default=None),
             imported_at=parse_rfc3339(last[0][0]) if last else None, digest=str(last[0][1]) if last else "",
             exploited=cast(int, catalogue[0][1]) if catalogue else None,
-            exploited_version=str(catalogue[0][0]) if catalogue else "")
+            exploited_version=str(catalogue[0][0]) if catalogue else "",
+            scored=cast(int, scores[0][1]) if scores else None, scored_on=str(scores[0][0])[:10] if scores else "",
+            sources=sources)
+
+    def catalogue(self) -> ExploitedCatalogue | None:
+        rows = self._database.rows("SELECT version, released FROM exploited_catalogue")
+        return ExploitedCatalogue(version=str(rows[0][0]), released=str(rows[0][1]), entries=tuple(
+            Exploited(cve=str(cve), added=str(added), due=str(due), ransomware=bool(ransomware))
+            for cve, added, due, ransomware in self._database.rows("SELECT * FROM exploited ORDER BY cve"))
+        ) if rows else None
+
+    def all_scores(self) -> EpssScores | None:
+        rows = self._database.rows("SELECT version, day FROM scores")
+        return EpssScores(version=str(rows[0][0]), day=str(rows[0][1]), entries=tuple(
+            Epss(cve=str(cve), score=cast(float, score), percentile=cast(float, percentile))
+            for cve, score, percentile in self._database.rows("SELECT * FROM score ORDER BY cve"))) if rows else None
+
+    def feed(self, address: str) -> Feed:
+        rows = self._database.rows("SELECT state FROM feed WHERE address = ?", address)
+        return _FEED.decode(cast(bytes, rows[0][0])) if rows else Feed(address=address)
+
+    def feeds(self) -> Sequence[Feed]:
+        return [_FEED.decode(cast(bytes, state)) for (state,) in self._database.rows(
+            "SELECT state FROM feed ORDER BY address")]
+
+    def keep(self, feed: Feed) -> None:
+        with self._database.write() as db:
+            db.execute("INSERT OR REPLACE INTO feed VALUES (?, ?)", (feed.address, _ENCODER.encode(feed)))
+
+    def _ecosystem(self, name: str) -> int | None:
+        if name not in self._ecosystems:  # of those that are not there yet nothing is kept
+            for (number,) in self._database.rows("SELECT number FROM ecosystem WHERE name = ?", name):
+                self._ecosystems[name] = cast(int, number)
+        return self._ecosystems.get(name)
+
+    def _valid(self, numbers: str, names: Iterable[str]) -> Sequence[Advisory]:
+        records: dict[int, Advisory] = {}
+        for name in names:
+            for number, record in self._database.rows(
+                    f"SELECT number, record FROM advisory WHERE NOT withdrawn AND number IN ({numbers})",  # noqa: S608
+                    name):
+                if number not in records:
+                    records[cast(int, number)] = self._whole(cast(int, number), cast(bytes, record))
+        return sorted(records.values(), key=lambda advisory: (advisory.id, advisory.source, advisory.part))
+
+    def _whole(self, number: int, record: bytes) -> Advisory:
+        rows = self._database.rows("SELECT entry FROM affected WHERE advisory = ? ORDER BY place", number)
+        return msgspec.structs.replace(_DECODER.decode(record), affected=tuple(
+            _ENTRY.decode(cast(bytes, entry)) for (entry,) in rows))
 
 
-def _number(db: sqlite3.Connection) -> int:
-    """Of the next change."""
-    return cast(int, db.execute("SELECT coalesce(max(number), 0) + 1 FROM change").fetchone()[0])
+class _Batch:
+    """What one transaction writes."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.now: datetime | None = None
+        """When something was last read; None where only something was removed."""
+        self.number = cast(int, db.execute("SELECT coalesce(max(number), 0) + 1 FROM change").fetchone()[0])
+        """Of the next change."""
+        self.sources: dict[str, tuple[datetime, str] | None] = {}
+        """When each was read, and from where; None where it only lost something."""
+        self._ecosystems: dict[str, int] = dict(db.execute(
+            "SELECT name, number FROM ecosystem").fetchall())
+        self._touched: set[str] = set()
+
+    def put(self, advisory: Advisory, modified: str) -> None:
+        """`modified` is what is compared; of a record that states none, when it was first seen."""
+        db = self.db
+        digest = _digest(advisory)
+        head = msgspec.structs.replace(advisory, affected=(), modified=advisory.modified or modified)
+        number = db.execute("INSERT INTO advisory (source, part, id, modified, withdrawn, digest, record) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?)", (
+                                advisory.source, advisory.part, advisory.id, modified, advisory.withdrawn,
+                                digest, _ENCODER.encode(head))).lastrowid
+        if advisory.withdrawn:
+            return
+        db.executemany("INSERT INTO affected VALUES (?, ?, ?, ?, ?)",
+                       [(self._ecosystem(package.ecosystem), package.name, number, place, _ENCODER.encode(package))
+                        for place, package in enumerate(advisory.affected)])
+        db.executemany("INSERT OR IGNORE INTO alias VALUES (?, ?)",
+                       [(name, number) for name in (*advisory.aliases, *advisory.cves, *advisory.hashes)])
+        db.executemany("INSERT OR IGNORE INTO upstream VALUES (?, ?)",
+                       [(name, number) for upstream in advisory.upstream
+                        for name in dict.fromkeys((upstream, cve_of(upstream) or upstream))])
+        db.executemany("INSERT OR REPLACE INTO change VALUES (?, ?, ?)",
+                       [(package.ecosystem, package.name, self.number) for package in advisory.affected])
+
+    def drop(self, number: int) -> None:
+        db = self.db
+        for (ecosystem,) in db.execute("INSERT OR REPLACE INTO change SELECT ecosystem.name, affected.name, ? "
+                                       "FROM affected JOIN ecosystem ON ecosystem.number = affected.ecosystem "
+                                       "WHERE advisory = ? RETURNING ecosystem", (self.number, number)).fetchall():
+            self._touched.add(ecosystem)
+        for table in ("affected", "alias", "upstream"):
+            db.execute(f"DELETE FROM {table} WHERE advisory = ?", (number,))  # noqa: S608 - constants
+        db.execute("DELETE FROM advisory WHERE number = ?", (number,))
+
+    def done(self) -> None:
+        db = self.db
+        for source, reading in self.sources.items():
+            ((records, newest, remains),) = db.execute(
+                "SELECT count(*) FILTER (WHERE NOT withdrawn), max(modified) FILTER (WHERE NOT withdrawn), count(*) "
+                "FROM advisory WHERE source = ?", (source,))
+            if reading is not None:
+                db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?)",
+                           (source, format_rfc3339(reading[0]), reading[1], records, newest))
+            else:
+                db.execute("UPDATE source SET records = ?, newest = ? WHERE name = ?", (records, newest, source))
+                if not remains:
+                    db.execute("DELETE FROM source WHERE name = ?", (source,))
+        bases = {name.partition(":")[0] for name in self._touched}
+        for name in self._touched:
+            self._count(name, "name = ?1", name)
+        for base in bases:
+            self._count("=" + base, "name = ?1 OR name GLOB ?1 || ':*'", base)
+        digest = hashlib.sha256()
+        for row in db.execute("SELECT source, part, id, modified FROM advisory ORDER BY source, part, id"):
+            digest.update(f"{row[0]} {row[1]} {row[2]} {row[3]}\n".encode())
+        for row in db.execute("SELECT version, released FROM exploited_catalogue"):
+            digest.update(f"exploited {row[0]} {row[1]}\n".encode())
+        for row in db.execute("SELECT version, day FROM scores"):
+            digest.update(f"scores {row[0]} {row[1]}\n".encode())
+        before = db.execute("SELECT at FROM import ORDER BY rowid DESC LIMIT 1").fetchone()
+        at = format_rfc3339(self.now) if self.now else before[0] if before else ""
+        if at:
+            db.execute("DELETE FROM import")
+            db.execute("INSERT INTO import VALUES (?, ?)", (at, "sha256:" + digest.hexdigest()))
+
+    def _count(self, key: str, condition: str, name: str) -> None:
+        ((count,),) = self.db.execute(
+            f"SELECT count(DISTINCT advisory) FROM affected WHERE ecosystem IN "  # noqa: S608 - constants
+            f"(SELECT number FROM ecosystem WHERE {condition})", (name,))
+        if count:
+            self.db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?)", (key, count))
+        else:
+            self.db.execute("DELETE FROM counted WHERE ecosystem = ?", (key,))
+
+    def _ecosystem(self, name: str) -> int:
+        self._touched.add(name)
+        if name not in self._ecosystems:
+            self._ecosystems[name] = cast(int, self.db.execute("INSERT INTO ecosystem (name) VALUES (?)",
+                                                                (name,)).lastrowid)
+        return self._ecosystems[name]
 
 
-def _imported(db: sqlite3.Connection, now: datetime) -> None:
-    digest = hashlib.sha256()
-    for row in db.execute("SELECT id, modified FROM advisory ORDER BY id"):
-        digest.update(f"{row[0]} {row[1]}\n".encode())
-    for row in db.execute("SELECT version, released FROM exploited_catalogue"):
-        digest.update(f"exploited {row[0]} {row[1]}\n".encode())
-    db.execute("INSERT INTO import VALUES (?, ?)", (format_rfc3339(now), "sha256:" + digest.hexdigest()))
+def _digest(advisory: Advisory) -> bytes:
+    """Of all that it says but when it was modified."""
+    return hashlib.sha256(_ENCODER.encode(msgspec.structs.replace(advisory, modified=""))).digest()[:16]

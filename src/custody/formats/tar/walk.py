@@ -47,11 +47,11 @@ class Limits(Protocol):
 class Entry:
     """One member. `pieces()` may be called once, before the walk goes on."""
 
-    __slots__ = ("_left", "_regions", "_source", "kind", "link", "name", "path", "size", "stored", "target",
+    __slots__ = ("_left", "_mode", "_regions", "_source", "kind", "link", "name", "path", "size", "stored", "target",
                  "type")
 
     def __init__(self, source: Source, name: bytes, kind: int, size: int, link: bytes = b"", stored: int = 0,
-                 regions: list[tuple[int, int]] | None = None) -> None:
+                 regions: list[tuple[int, int]] | None = None, mode: bytes = b"") -> None:
         self.name = name
         """As the archive has it."""
         self.path = text(clean(name, source.where))
@@ -71,6 +71,12 @@ class Entry:
         self._source = source
         self._left = stored
         self._regions = regions
+        self._mode = mode
+
+    @property
+    def mode(self) -> int:
+        """Permissions, setuid, setgid and sticky bits. Raises MalformedError."""
+        return headers.number(self._mode, self._source.where) & 0o7777 if self._mode else 0
 
     def peek(self, count: int) -> bytes:
         """What the file begins with: `count` bytes, or fewer where no more are at hand or in it."""
@@ -173,7 +179,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
             long = name if len(name) > limits.path else link
             raise MalformedError(f"{source.where}: {text(long[:60])}…", got=f"a name of {len(long)} bytes",
                                  expected=f"at most {limits.path}")
-        entry = Entry(source, name, kind, 0 if bare else size, link, stored, regions)
+        entry = Entry(source, name, kind, 0 if bare else size, link, stored, regions, header[100:108])
         extended.pax, extended.name, extended.link = {}, b"", b""
         yield entry
         entry.skip(padding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.fact import OWNS, Fact, unknown
 from custody.sbom.catalogers.python import split_license
@@ -50,7 +51,8 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
         gives = [match[0] for word in fields.get("p", "").split() if (match := _DEPENDENCY.match(word))]
         yield Fact(type="apk", name=name, version=version, arch=fields.get("A", ""),
                    source=fields.get("o", name), source_version=version, supplier=fields.get("m", ""),
-                   licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives))
+                   licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives),
+                   homepage=address(fields.get("U", "")))
         if files:
             yield Fact(type=OWNS, name=name, requires=tuple(files))
 

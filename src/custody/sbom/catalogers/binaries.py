@@ -6,18 +6,22 @@ formats too: what it writes is looked for in the whole file then.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import msgspec
+
 from custody.formats import executable, purl
 from custody.kit import strictjson
 from custody.sbom.catalogers import nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.classes import CLASSES
-from custody.sbom.catalogers.fact import PROGRAM, Fact, unknown
+from custody.sbom.catalogers.fact import CRATES, PROGRAM, Fact, unknown
 
 _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
@@ -154,7 +158,9 @@ def _rust(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     for package in packages:
         if package.get("kind", "runtime") == "runtime":
             yield Fact(type="cargo", name=str(package["name"]), version=str(package["version"]),
-                       requires=tuple(spelled[place] for place in package.get("dependencies", ())))
+                       requires=tuple(spelled[place] for place in package.get("dependencies", ())),
+                       supplier=CRATES if package.get("source") in ("crates.io", "registry") else "",
+                       form="program" if package.get("root") is True else "part")
 
 
 def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
@@ -165,7 +171,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     toolchain, place = _go_string(section, 32)
     modules, _ = _go_string(section, place)
     spoken = toolchain.decode().partition(" ")[0].partition("-X:")[0].removeprefix("go")
-    yield Fact(type="golang", name="stdlib", version=spoken)
+    yield Fact(type="golang", name="stdlib", version=spoken, form="part")
     if len(modules) > _MAX_MODULES:
         raise ValueError("module list too large")
     spend(_WORK * (len(modules) + _LINE * modules.count(b"\n")))
@@ -184,7 +190,7 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
                 stated[-1] = [stated[-1][0], *words[1:], ""]  # by another module
     main = next((words for words in stated if words[0] == "mod"), None)  # the linker writes one
     if "path\tcmd/go" in lines:
-        yield Fact(type="generic", name="go", version=spoken, evidence="build information",
+        yield Fact(type="generic", name="go", version=spoken, evidence="build information", form="program",
                    cpes=(f"cpe:2.3:a:golang:go:{spoken}:*:*:*:*:*:*:*",))
     linked = _stated_by_linker(lines, main[1]) if main is not None and main[2] in ("", "(devel)") else ""
     needed = tuple(words[1] for words in stated if words[0] == "dep")
@@ -192,9 +198,9 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
         version = "" if words[2] == "(devel)" else words[2]
         if words is main:
             yield Fact(type="golang", name=words[1], version=version or linked, requires=(*needed, "stdlib"),
-                       evidence="-ldflags -X" if linked else "")
+                       evidence="-ldflags -X" if linked else "", form="program")
         else:
-            yield Fact(type="golang", name=words[1], version=version)
+            yield Fact(type="golang", name=words[1], version=version, form="part")
 
 
 def _stated_by_linker(lines: list[str], module: str) -> str:
@@ -257,8 +263,24 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
 def read_program(path: str, file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
     """As `read`, with what the file says itself to be; each executable and library is one fact more."""
     yield from _kind(path, file)
-    yield from CLASSES.read(path, file, spend)
-    yield from read(file, spend)
+    hashes: tuple[tuple[str, str], ...] = ()
+    for fact in itertools.chain(CLASSES.read(path, file, spend), read(file, spend)):
+        if fact.form != "program":
+            yield fact
+            continue
+        if not hashes:
+            hashes = (("sha512", _sha512(file)),)
+        yield msgspec.structs.replace(fact, hashes=hashes)
+
+
+def _sha512(file: BinaryIO) -> str:
+    place = file.tell()
+    file.seek(0)
+    digest = hashlib.sha512()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    file.seek(place)
+    return digest.hexdigest()
 
 
 def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
@@ -269,6 +291,6 @@ def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
         yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
 
 
-CATALOGER = Cataloger(name="program", version=5, types=("golang", "cargo", "maven", "generic", *_SYSTEMS),
+CATALOGER = Cataloger(name="program", version=6, types=("golang", "cargo", "maven", "generic", *_SYSTEMS),
                       search=read_program,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.documents import hexadecimal, rows, table, toml_table, word, words
-from custody.sbom.catalogers.fact import Fact, unknown
+from custody.sbom.catalogers.fact import CRATES, Fact, unknown
+
+_INDEXES = ("registry+https://github.com/rust-lang/crates.io-index", "sparse+https://index.crates.io/")
 
 
 def read(_path: str, content: bytes) -> Iterator[Fact]:
@@ -21,6 +23,7 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
             continue
         stated = row.get("checksum") or sums.get(f"checksum {name} {version} ({source})")
         yield Fact(type="cargo", name=name, version=version, hashes=hexadecimal("sha256", stated),
+                   supplier=CRATES if source in _INDEXES else "",
                    requires=tuple("@".join(text.split(" ")[:2]) for text in words(row.get("dependencies"))),
                    qualifiers=(("vcs_url", source.partition("?")[0].partition("#")[0]
                                 + f"@{source.rpartition('#')[2]}"),) if source.startswith("git+") else ())

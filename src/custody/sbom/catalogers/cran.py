@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.documents import Table, hexadecimal, json_object, table, word, words
 from custody.sbom.catalogers.fact import Fact, unknown
@@ -27,7 +28,8 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     requires = dict.fromkeys(match[1] for part in needed.split(",") if (match := _NEED.match(part)) and match[1] != "R")
     license_ = re.sub(r" {0,4}\+? {0,4}file LICEN[CS]E", "", fields.get("License", "")).strip()
     return (Fact(type="cran", name=fields["Package"], version=fields["Version"], requires=tuple(requires),
-                 licenses=(license_,) if license_ else (), supplier=fields.get("Maintainer", "")),)
+                 licenses=(license_,) if license_ else (), supplier=fields.get("Maintainer", ""),
+                 homepage=address(re.split(r"[\s,]", fields.get("URL", ""), maxsplit=1)[0])),)
 
 
 def read_lock(path: str, content: bytes) -> Iterator[Fact]:

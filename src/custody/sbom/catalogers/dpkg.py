@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, ending, inside, named
 from custody.sbom.catalogers.fact import LICENSES, Fact, unknown
 from custody.sbom.catalogers.listed import Telling
@@ -51,7 +52,8 @@ def package(stanza: Mapping[str, str], kind: str = "deb") -> Fact | None:
         type=kind, name=name, version=version, arch=stanza.get("architecture", ""),
         source=source[1] if source else name, source_version=(source[2] if source else None) or version,
         supplier=stanza.get("maintainer", ""), vendor=stanza.get("origin") or stanza.get("vendor", ""),
-        requires=tuple(alternatives(", ".join(depends))), provides=tuple(alternatives(stanza.get("provides", ""))))
+        requires=tuple(alternatives(", ".join(depends))), provides=tuple(alternatives(stanza.get("provides", ""))),
+        homepage=address(stanza.get("homepage", "")))
 
 
 def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:

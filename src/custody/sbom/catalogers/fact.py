@@ -7,6 +7,7 @@ import functools
 import msgspec
 
 from custody.ecosystems import of_type
+from custody.formats.bom import Form
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):
@@ -41,6 +42,11 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     """Where it is in the file: the names of archives and members, `WEB-INF/lib/a.jar!META-INF/maven/…`."""
     evidence: str = ""
     """What in the file says so, where it is not all of it: `version string at 0x1f00`, `Implementation-Version`."""
+    homepage: str = ""
+    repository: str = ""
+    """Where its source code is to be had, as it states it."""
+    form: Form = ""
+    """Whether it is this one file, whose hashes those then are; empty: what its kind of packages is."""
 
     @property
     def installed(self) -> bool:
@@ -53,6 +59,10 @@ MARKERS = OS_RELEASE, OWNS, LICENSES, ORIGIN, UNKNOWN, HOLDS, PROGRAM = (
 """`ORIGIN`: where the packages are from whose metadata is in the same folder; `name` is a qualifier of package URLs,
 `source` its value. `HOLDS`: as `OWNS`, for a package of a language: the programs and libraries that it brought.
 `PROGRAM`: an executable or a shared library; its `version` is the size in bytes."""
+
+
+CRATES = "crates.io"
+"""Who supplies a crate, where it says that it is from that registry."""
 
 
 @functools.cache
@@ -68,6 +78,6 @@ def linked(target: str) -> Fact:
 def weight(fact: Fact) -> int:
     """About how many bytes a fact takes."""
     text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl,
-                         fact.within, fact.evidence)))
+                         fact.within, fact.evidence, fact.homepage, fact.repository)))
     many = (*fact.licenses, *fact.requires, *fact.provides, *fact.cpes, *(value for _, value in fact.qualifiers))
     return 500 + 2 * text + 100 * len(many) + sum(map(len, many))

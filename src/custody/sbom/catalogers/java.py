@@ -142,7 +142,7 @@ def _archive(place: _Place, spent: _Spent) -> Iterator[Fact]:
 def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, place: _Place,
             inner: Sequence[str]) -> Iterator[Fact]:
     """The archive as a package: an artifact, or a name without a group, which is counted as well."""
-    hashes = (("sha1", _sha1(place)),)
+    hashes = _hashes(place)
     needs = tuple(dict.fromkeys(inner[:_NEEDS]))
     if chosen is not None:
         yield _fact(chosen, contents, (chosen.group, chosen.name), place, "", needs, hashes, name.classifier)
@@ -153,7 +153,7 @@ def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, pla
         version = coordinates.version_of(contents.manifest, name)
         yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
                    licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
-                   evidence=coordinates.NAME_ONLY)
+                   evidence=coordinates.NAME_ONLY, form="archive")
 
 
 def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inner: list[str]) -> Iterator[Fact]:
@@ -241,7 +241,9 @@ def _fact(told: Coordinates, contents: _Contents, key: tuple[str, str], place: _
     return Fact(
         type="maven", name=f"{told.group}/{told.name}", version=told.version, licenses=_licenses(whole, project),
         supplier=_maker(whole, project), requires=(*needs, *_needed(project)), hashes=hashes, within=within,
-        evidence=told.evidence, qualifiers=(("classifier", classifier),) if classifier else ())
+        evidence=told.evidence, qualifiers=(("classifier", classifier),) if classifier else (),
+        form="part" if member else "archive", homepage=project.url if project else "",
+        repository=project.repository if project else "")
 
 
 def _needed(project: pom.Pom | None) -> tuple[str, ...]:
@@ -283,14 +285,16 @@ def _has(contents: _Contents, start: str) -> bool:
     return any(folder.startswith(classes) or classes.startswith(folder + b"/") for folder in contents.folders)
 
 
-def _sha1(place: _Place) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)
+def _hashes(place: _Place) -> tuple[tuple[str, str], ...]:
+    """SHA-1, by which Maven Central is asked, and SHA-512."""
+    known, strong = hashlib.sha1(usedforsecurity=False), hashlib.sha512()
     place.file.seek(place.start)
     left = place.length
     while left > 0 and (piece := place.file.read(min(_PIECE, left))):
-        digest.update(piece)
+        known.update(piece)
+        strong.update(piece)
         left -= len(piece)
-    return digest.hexdigest()
+    return ("sha1", known.hexdigest()), ("sha512", strong.hexdigest())
 
 
 CATALOGER = Cataloger(

@@ -53,7 +53,7 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
         if package.type == "maven":
             yield Fact(type="maven", name=package.name, version=package.version, licenses=package.licenses,
                        supplier=package.supplier, hashes=package.hashes, purl=package.purl, requires=package.requires,
-                       evidence="SBOM of the native image")
+                       evidence="SBOM of the native image", form="part")
         else:
             yield unknown(f"package of type {package.type} in a native image of Java")
 

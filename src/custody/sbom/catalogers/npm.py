@@ -6,10 +6,13 @@ import re
 from typing import Any
 
 from custody.kit import strictjson
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _INSTALLED = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/package\.json\Z", re.DOTALL)
+_HOSTS = {"github": "github.com", "gitlab": "gitlab.com", "bitbucket": "bitbucket.org"}
+_SHORT = re.compile(r"(?:(github|gitlab|bitbucket):)?([A-Za-z0-9][\w.-]{0,100}/[\w.-]{1,100})\Z")
 _MAX_WEIGHT = 32 << 20
 """Bytes that it takes once it is parsed."""
 
@@ -29,7 +32,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
         if isinstance(needed := document.get(key), dict):
             requires.update(dict.fromkeys(needed))
     return (Fact(type="npm", name=name, version=version.strip().removeprefix("v"), licenses=tuple(_licenses(document)),
-                 supplier=_person(document.get("author")), requires=tuple(requires)),)
+                 supplier=_made_by(document), requires=tuple(requires),
+                 homepage=address(document.get("homepage")), repository=_repository(document.get("repository"))),)
 
 
 def _licenses(document: dict[str, Any]) -> list[str]:
@@ -40,6 +44,23 @@ def _licenses(document: dict[str, Any]) -> list[str]:
         if isinstance(name, str) and name:
             names.append(name)
     return names
+
+
+def _made_by(document: dict[str, Any]) -> str:
+    """Its author, else the first who is named among those who maintain it or contributed."""
+    stated = [document.get("author"), *(people[0] for key in ("maintainers", "contributors")
+                                        if isinstance(people := document.get(key), list) and people)]
+    return next(filter(None, map(_person, stated)), "")
+
+
+def _repository(stated: Any) -> str:
+    """An address, or `[HOST:]OWNER/NAME` (npm docs, "repository")."""
+    text = stated.get("url") if isinstance(stated, dict) else stated
+    if not isinstance(text, str):
+        return ""
+    if match := _SHORT.match(text):
+        return f"https://{_HOSTS[match[1] or 'github']}/{match[2]}"
+    return address(text)
 
 
 def _person(author: Any) -> str:

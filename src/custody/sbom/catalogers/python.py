@@ -12,11 +12,14 @@ from typing import BinaryIO
 from custody.ecosystems import python as spelled
 from custody.formats.zip import Archive
 from custody.kit import strictjson
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.fact import HOLDS, ORIGIN, Fact, unknown
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _PROGRAM = re.compile(r"\.(?:so[.0-9]*|pyd|dylib|node)(?=[\",])|/s?bin/[^\n,]+,|^[^\n.,]+,", re.MULTILINE)
+_UNSPOKEN = re.compile(r"[\W_]")
+_HOMES, _SOURCES = ("homepage", "home"), ("source", "repository", "sourcecode", "github", "code")
 _MOST = 100_000
 _LARGEST = 4 << 20
 _EXTRA = re.compile(r"\bextra\s*==")
@@ -42,12 +45,31 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     if not licenses:
         licenses = tuple(classifier.rpartition("::")[2].strip() for classifier in fields.get("classifier", ())
                          if classifier.startswith("License ::"))
-    people = [fields.get(key, [""])[0] for key in ("author", "maintainer", "author-email", "maintainer-email")]
-    supplier = next((person for person in people if person not in ("", "UNKNOWN")), "")
+    pages = dict(reversed([_labelled(line) for line in fields.get("project-url", ())]))
     requires = dict.fromkeys(spelled(match[1]) for line in fields.get("requires-dist", ())
                              if not _EXTRA.search(line.partition(";")[2]) and (match := _REQUIREMENT.match(line)))
-    return (Fact(type="pypi", name=name, version=version, source=spelled(name), licenses=licenses, supplier=supplier,
-                 requires=tuple(requires)),)
+    return (Fact(type="pypi", name=name, version=version, source=spelled(name), licenses=licenses,
+                 supplier=_maker(fields, "author") or _maker(fields, "maintainer"), requires=tuple(requires),
+                 homepage=address(fields.get("home-page", [""])[0]) or _page(pages, _HOMES),
+                 repository=_page(pages, _SOURCES)),)
+
+
+def _maker(fields: dict[str, list[str]], who: str) -> str:
+    """`Name <mail>` of two fields, of which each may have both already (PyPA, "Core metadata specifications")."""
+    name, mail = (text if (text := fields.get(key, [""])[0]) != "UNKNOWN" else "" for key in (who, f"{who}-email"))
+    if name and mail and not set("<,") & {*name, *mail}:
+        return f"{name} <{mail}>"
+    return mail if "<" in mail and "<" not in name else name or mail
+
+
+def _labelled(line: str) -> tuple[str, str]:
+    """The label of `Project-URL: Label, address` as it is compared ("Well-known Project URLs"), and the address."""
+    label, _, url = line.partition(",")
+    return _UNSPOKEN.sub("", label).lower(), url.strip()
+
+
+def _page(pages: dict[str, str], labels: tuple[str, ...]) -> str:
+    return next((url for label in labels if (url := address(pages.get(label, "")))), "")
 
 
 def read_egg(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[Fact]:

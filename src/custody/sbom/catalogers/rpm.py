@@ -10,6 +10,7 @@ import msgspec
 
 from custody.formats import rpmheader
 from custody.formats.rpmheader import Header
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.fact import Fact, unknown
 from custody.sbom.catalogers.listed import Telling
@@ -48,7 +49,7 @@ class Database:
     def read(self, file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
         """The packages first, then whose the files are."""
         packages: list[_Read] = []
-        for blob in _headers(file, spend):
+        for blob in headers(file, spend):
             header = Header(blob)
             if header.text(rpmheader.NAME) == _KEY:
                 continue
@@ -83,7 +84,7 @@ def read_journal(_path: str, content: bytes) -> Iterator[Fact]:
         yield unknown("rpm database whose last changes are in a journal")
 
 
-def _headers(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[bytes]:
+def headers(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[bytes]:
     """By what the file is, not by its name. Raises ValueError."""
     head = file.read(32)
     file.seek(0)
@@ -114,19 +115,19 @@ def package(header: Header, spend: Callable[[int], None] = lambda _: None) -> Fa
     return _fact(name, f"{version}-{release}", str(epochs[0]) if epochs else "", header.text(rpmheader.ARCH),
                  header.text(rpmheader.SOURCERPM), vendor, supplier=header.text(rpmheader.PACKAGER),
                  terms=header.text(rpmheader.LICENSE), module=module, requires=_names(requires),
-                 provides=tuple(dict.fromkeys(provides)))
+                 provides=tuple(dict.fromkeys(provides)), homepage=address(header.text(rpmheader.URL)))
 
 
 def _fact(name: str, version: str, epoch: str, arch: str, archive: str, vendor: str, *, supplier: str = "",
           terms: str = "", module: str = "", requires: tuple[str, ...] = (),
-          provides: tuple[str, ...] = ()) -> Fact:
+          provides: tuple[str, ...] = (), homepage: str = "") -> Fact:
     front = f"{epoch}:" if epoch else ""
     source = rpmheader.source(archive)
     return Fact(
         type="rpm", name=name, version=front + version, arch=arch, source=source.name if source else name,
         source_version=front + (source.version if source else version), supplier=vendor or supplier, vendor=vendor,
         licenses=(terms,) if terms else (), qualifiers=(("rpmmod", module),) if module else (),
-        requires=requires, provides=provides)
+        requires=requires, provides=provides, homepage=homepage)
 
 
 def _names(requires: Iterable[str]) -> tuple[str, ...]:

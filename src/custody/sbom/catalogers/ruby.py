@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.documents import hexadecimal
 from custody.sbom.catalogers.fact import Fact, unknown
@@ -16,6 +17,7 @@ _FIELD = re.compile(rf"^[ \t]*\w+\.(name|version|platform|license|homepage)\s*=\
 _LISTS = re.compile(r"^[ \t]*\w+\.(licenses|authors)\s*=\s*\[([^\]\n]*)\]", re.MULTILINE)
 _NEEDS = re.compile(rf"^[ \t]*\w+\.add_(?:runtime_)?dependency\s*\(?\s*{_QUOTED}", re.MULTILINE)
 _WORD = re.compile(_QUOTED)
+_SOURCE = re.compile(rf"[\"']source_code_uri[\"']\s{{0,8}}(?:\.freeze\s{{0,8}})?=>\s{{0,8}}{_QUOTED}")
 _LOCKED = re.compile(r"([A-Za-z0-9][\w.-]*)(?: \(([^)]*)\))?(!)?\Z")
 _PLATFORM = re.compile(r"([0-9][0-9A-Za-z.]*)-(.+)\Z")
 _SUM = re.compile(r"(\S+) \(([^)]*)\) sha256=(\w+)")
@@ -32,7 +34,7 @@ def _specification(content: bytes) -> Fact | None:
     for match in _FIELD.finditer(text):
         fields.setdefault(match[1], _quoted(match, 2))
     lists = {match[1]: tuple(_quoted(word) for word in _WORD.finditer(match[2])) for match in _LISTS.finditer(text)}
-    stub = _STUB.search(text)
+    stub, source = _STUB.search(text), _SOURCE.search(text)
     name, version = (stub[1], stub[2]) if stub else (fields.get("name", ""), fields.get("version", ""))
     platform = stub[3] if stub else fields.get("platform", "")
     if not name or not version or not version[0].isdigit():
@@ -40,7 +42,8 @@ def _specification(content: bytes) -> Fact | None:
     licenses = lists.get("licenses") or ((fields["license"],) if fields.get("license") else ())
     return Fact(type="gem", name=name, version=version, licenses=licenses, supplier=", ".join(lists.get("authors", ())),
                 requires=tuple(dict.fromkeys(_quoted(match) for match in _NEEDS.finditer(text))),
-                qualifiers=() if platform in ("", "ruby") else (("platform", platform),))
+                qualifiers=() if platform in ("", "ruby") else (("platform", platform),),
+                homepage=address(fields.get("homepage", "")), repository=address(_quoted(source)) if source else "")
 
 
 def read_installed(_path: str, content: bytes) -> tuple[Fact, ...]:

@@ -86,7 +86,7 @@ class Classes:
                 version, place = told
                 yield Fact(type="generic", name=row.package.format(named.decode()), version=version,
                            cpes=tuple(_cpe(product, version) for product in row.products),
-                           evidence=f"version string at {place:#x}")
+                           evidence=f"version string at {place:#x}", form="program")
 
 
 _Pattern = tuple[bytes, "re.Pattern[bytes]"]

@@ -7,14 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import re2
-
 from custody.errors import MalformedError, UsageError
+from custody.formats.namepattern import Pattern
 from custody.settings import Auth, Grant
 
 Action = Literal["pull", "push", "delete", "catalog"]
 HTPASSWD, CERTIFICATE = "htpasswd", "certificate"
-_MAX_PATTERN = 512
 _REPOSITORY = re.compile(r"[a-z0-9._*-]+(?:/[a-z0-9._*-]+)*")
 
 
@@ -28,28 +26,6 @@ class Caller:
 
     def __str__(self) -> str:
         return ", ".join(self.names)
-
-
-class Pattern:
-    """Text with `*`, any characters but `/`, and `**`, one or more whole parts between two `/`.
-
-    `team/*` is team/app and neither team nor team/app/test; `team/**` is both team/app and team/app/test; `**` is all.
-    """
-
-    def __init__(self, text: str, where: str) -> None:
-        """Raises MalformedError."""
-        if not 0 < len(text) <= _MAX_PATTERN or not text.isprintable():
-            raise MalformedError(where, got=text, expected=f"printable text of 1 to {_MAX_PATTERN} characters")
-        parts = text.split("/")
-        if any("**" in part and part != "**" for part in parts):
-            raise MalformedError(where, got=text, expected="** alone between two /, such as team/**")
-        self.text = text
-        self._expression = re2.compile("/".join(
-            "[^/]+(?:/[^/]+)*" if part == "**" else "[^/]*".join(re2.escape(piece) for piece in part.split("*"))
-            for part in parts))
-
-    def matches(self, text: str) -> bool:
-        return self._expression.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,141 @@
+"""`custody vex`: write, check and join statements on vulnerabilities."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from custody import __version__
+from custody.cli import contents, waiving
+from custody.cli.run import settings
+from custody.errors import DeniedError, UsageError
+from custody.formats import vex
+from custody.formats.vex import openvex
+from custody.formats.vex.statement import JUSTIFICATIONS, STATUSES, Product, Statement
+from custody.kit import destination
+from custody.kit.clock import format_rfc3339, parse_rfc3339, system_clock
+from custody.kit.visible import visible
+from custody.services import statements
+from custody.services.documents import json_bytes
+from custody.vulns.report import scan
+from custody.vulns.vex.product import parsed
+from custody.wiring.local import advisories
+
+_TOOLING = f"custody {__version__}"
+
+
+@click.group("vex")
+def command() -> None:
+    """What is known of vulnerabilities in a product: OpenVEX out; OpenVEX, CycloneDX and CSAF in."""
+
+
+@command.command("create")
+@click.option("--product", "-p", "products", multiple=True, required=True, metavar="PURL|DIGEST",
+              help="The image (pkg:oci/NAME@sha256:…?repository_url=…, or sha256:…) or package; repeatable.")
+@click.option("--subcomponent", "--subcomponents", "components", multiple=True, metavar="PURL",
+              help="Only this package in the product; repeatable.")
+@click.option("--vulnerability", "--vuln", "-v", required=True, metavar="CVE", help="Its identifier.")
+@click.option("--alias", "aliases", multiple=True, metavar="ID", help="Another name of it; repeatable.")
+@click.option("--status", "-s", type=click.Choice(STATUSES), required=True, help="What is so.")
+@click.option("--justification", "-j", type=click.Choice(JUSTIFICATIONS), help="Why it is not affected.")
+@click.option("--impact-statement", metavar="TEXT", help="The same in words.")
+@click.option("--action-statement", "-a", metavar="TEXT", help="What to do where it is affected.")
+@click.option("--author", default="unknown", show_default=True, metavar="NAME", help="Who says so.")
+@click.option("-o", "--output", "--file", metavar="FILE", help="Where to; default: standard output.")
+def create(products: tuple[str, ...], components: tuple[str, ...], vulnerability: str, aliases: tuple[str, ...],
+           status: Any, justification: str | None, impact_statement: str | None, action_statement: str | None,
+           author: str, output: str | None) -> None:
+    """One statement as an OpenVEX document. It counts where somebody chooses to believe it: sign it with `custody
+    attest --type openvex --predicate FILE IMAGE`.
+    """
+    for text in (*products, *components):
+        if text.startswith("pkg:") and parsed(text) is None:
+            raise UsageError(f"got {text!r}, expected a package URL such as pkg:npm/lodash@4.17.20")
+    if status == "not_affected" and not (justification or impact_statement):
+        raise UsageError("--status not_affected: no reason",
+                         hint=f"--justification {'|'.join(JUSTIFICATIONS)}, or --impact-statement TEXT")
+    if status != "not_affected" and justification:
+        raise UsageError(f"--justification: this is for --status not_affected, and not {status}")
+    if status == "affected" and not action_statement:
+        raise UsageError("--status affected: nothing to do about it", hint="--action-statement TEXT")
+    parts = tuple((component,) for component in components)
+    _write([Statement(
+        vulnerability=vulnerability, aliases=aliases, status=status, justification=justification or "",
+        impact=impact_statement or "", action=action_statement or "", time=format_rfc3339(contents.moment()),
+        products=tuple(Product(names=(name,), components=parts) for name in products))], author, output)
+
+
+@command.command("merge")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--author", default="unknown", show_default=True, metavar="NAME", help="Who says so.")
+@click.option("-o", "--output", "--file", metavar="FILE", help="Where to; default: standard output.")
+def merge(files: tuple[Path, ...], author: str, output: str | None) -> None:
+    """All statements of documents of any format as one OpenVEX document, by time; each once.
+
+    What could not be read whole, such as a range of versions, is left out and said on standard error.
+    """
+    merged: dict[bytes, Statement] = {}
+    for file in files:
+        for statement in _read(file).statements:
+            if statement.unread:
+                print(visible(f"left out: {file} {statement.place}: {statement.unread}"), file=sys.stderr)
+                continue
+            bare = msgspec.structs.replace(statement, place="")
+            merged.setdefault(msgspec.json.encode(bare), bare)
+    ordered = sorted(merged.values(), key=lambda statement: (
+        parse_rfc3339(statement.time).timestamp() if statement.time else 0.0))
+    _write(ordered, author, output)
+    print(f"{len(ordered)} statements of {len(files)} documents", file=sys.stderr)
+
+
+@command.command("check")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--target", metavar="TARGET", help="An image, folder or sbom:FILE, scanned to see what matches.")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
+@click.option("--fail-on-unused", is_flag=True, help="Exit 3 where a statement matched nothing or does not count.")
+@waiving.signer_options
+def check(files: tuple[str, ...], target: str | None, platform: str | None, output: str, fail_on_unused: bool,
+          words: waiving.Waiving) -> None:
+    """What the statements of FILE… come to: which matched findings of the target, which nothing, which do not count."""
+    if target is None:
+        for file in files:
+            document = _read(Path(file))
+            print(visible(f"{file}: {document.format}, {len(document.statements)} statements, by "
+                          f"{document.author or 'nobody'}, of {document.time or 'no time'}"))
+        return
+    words = words.with_vex(files)
+    words.check(settings())
+    catalog = contents.open_catalog(settings(), target, platform, contents.Folders())
+    now = system_clock()
+    report = scan(catalog, advisories(settings()), now, waivers=words.waivers(settings(), catalog, target))
+    if output == "json":
+        print(json.dumps(msgspec.to_builtins(report.waivers), indent=2, ensure_ascii=False))
+    else:
+        rows = [("STATE", "VULNERABILITY", "STATUS", "FINDINGS", "BY", "UNTIL", "WHERE", "WHY")]
+        rows += [(use.state, use.id, use.status, str(use.findings), use.by, use.until or "no expiry",
+                  f"{use.source} {use.place}".strip(), use.reason) for use in report.waivers]
+        print(contents.columns(rows), end="")
+    vain = [use for use in report.waivers if use.state in ("unused", "refused", "expired")]
+    if fail_on_unused and vain:
+        raise DeniedError(visible(f"{len(vain)} statements match nothing or do not count, such as "
+                                  f"{waiving.describe(vain[0])}"))
+
+
+def _read(file: Path) -> vex.Document:
+    spoken, _ = statements.read_file(file, "", None, system_clock())
+    return spoken[0].document
+
+
+def _write(stated: list[Statement], author: str, output: str | None) -> None:
+    body = json_bytes(openvex.write(stated, author=author, now=contents.moment(), tooling=_TOOLING))
+    if output is None:
+        print(body.decode(), end="")
+    else:
+        destination.write(Path(output), body, "-o")

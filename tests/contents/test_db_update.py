@@ -1,0 +1,315 @@
+"""`custody db update` beside servers that answer, break off, go on, lie, and are not there."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import zstandard
+
+from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.main import main
+from custody.vulns.feeds import Address
+from tests.contents import feeds
+from tests.contents.test_scan import record
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture(name="run")
+def _run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*words: str) -> Done:
+        capsys.readouterr()
+        code = main(list(words))
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return run
+
+
+class Mirror:
+    """What each path has, and what was asked."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str]] = []
+        """Path, and what of it: `all`, `304`, `bytes=5-`, `404`."""
+        self.break_off: set[str] = set()
+        """Paths of which the next answer ends in the middle."""
+        self.headers: dict[str, tuple[str, str]] = {}
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                mirror.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        path = request.path
+        data = self.files.get(path)
+        if data is None:
+            self.asked.append((path, "404"))
+            request.send_response(404)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+        if request.headers.get("If-None-Match") == etag:
+            self.asked.append((path, "304"))
+            request.send_response(304)
+            request.end_headers()
+            return
+        begin = 0
+        wanted = request.headers.get("Range", "")
+        if wanted and request.headers.get("If-Range") == etag:
+            begin = int(wanted.removeprefix("bytes=").partition("-")[0])
+            request.send_response(206)
+            request.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        else:
+            request.send_response(200)
+        self.asked.append((path, wanted if begin else "all"))
+        request.send_header("ETag", etag)
+        request.send_header("Content-Length", str(len(data) - begin))
+        if path in self.headers:
+            request.send_header(*self.headers[path])
+        request.end_headers()
+        if path in self.break_off:
+            self.break_off.discard(path)
+            request.wfile.write(data[begin:begin + (len(data) - begin) // 2])
+            request.close_connection = True
+            request.connection.close()
+            return
+        request.wfile.write(data[begin:])
+
+
+@pytest.fixture(name="mirror")
+def _mirror() -> Iterator[Mirror]:
+    mirror = Mirror()
+    thread = threading.Thread(target=mirror.server.serve_forever, daemon=True)
+    thread.start()
+    yield mirror
+    mirror.server.shutdown()
+    mirror.server.server_close()
+    thread.join()
+
+
+@pytest.fixture(name="home")
+def _home(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "custody.toml").write_text(f'[advisories]\nmirror = "{mirror.url}"\nfeeds = ["wolfi"]\n')
+    return tmp_path
+
+
+WOLFI = "/packages.wolfi.dev/os/security.json"
+OSV = "/osv-vulnerabilities.storage.googleapis.com/PyPI/"
+
+
+def _wolfi(*versions: str) -> bytes:
+    return feeds.alpine(distroversion=None, urlprefix="https://packages.wolfi.dev", reponame="os", packages=[
+        {"pkg": {"name": "openssl", "secfixes": {version: [f"CVE-2023-{place:04}"]}}}
+        for place, version in enumerate(versions, 1)])
+
+
+def _store(home: Path) -> SqliteAdvisories:
+    return SqliteAdvisories(home / ".custody" / "advisories.db")
+
+
+def test_only_what_is_new_is_fetched(home: Path, mirror: Mirror, run: Run) -> None:
+    mirror.files[WOLFI] = _wolfi("1", "2")
+    assert run("db", "update").code == 0
+    assert [advisory.id for advisory in _store(home).find("Wolfi", "openssl")] == ["WOLFI-CVE-2023-0001",
+                                                                                "WOLFI-CVE-2023-0002"]
+    done = run("db", "update")
+    assert (done.code, "nothing new" in done.err) == (0, True)
+    assert [kind for _, kind in mirror.asked] == ["all", "304"]
+    mirror.files[WOLFI] = _wolfi("1")
+    assert run("db", "update").code == 0
+    assert [advisory.id for advisory in _store(home).find("Wolfi", "openssl")] == ["WOLFI-CVE-2023-0001"]
+
+
+def test_an_outage_leaves_what_is_there_and_says_how_old_it_is(home: Path, mirror: Mirror, run: Run) -> None:
+    done = run("db", "update")
+    assert (done.code, "of which nothing is there" in done.err) == (6, True)
+    mirror.files[WOLFI] = _wolfi("1")
+    assert run("db", "update").code == 0
+    for broken in (None, b"{", _wolfi("1")[:-9], b"<html>moved</html>"):
+        mirror.files.pop(WOLFI)
+        if broken is not None:
+            mirror.files[WOLFI] = broken
+        done = run("db", "update")
+        assert (done.code, "what is there is less than a day old" in done.err) == (0, True)
+        assert [advisory.id for advisory in _store(home).find("Wolfi", "openssl")] == ["WOLFI-CVE-2023-0001"]
+        assert "security.json: read 0 h ago" in run("db", "status").err
+        mirror.files[WOLFI] = b""
+
+
+def test_a_download_that_broke_off_goes_on_where_it_ended(home: Path, mirror: Mirror, run: Run) -> None:
+    mirror.files[WOLFI] = _wolfi(*map(str, range(2000)))
+    mirror.break_off.add(WOLFI)
+    assert run("db", "update").code == 6
+    assert run("db", "update").code == 0
+    (_, first), (_, second) = mirror.asked
+    assert (first, second[:6]) == ("all", "bytes=")
+    assert len(_store(home).find("Wolfi", "openssl")) == 2000
+    mirror.break_off.add(WOLFI)  # what changed in the meantime is begun anew
+    mirror.files[WOLFI] = _wolfi("1", "2", *("3" * 2000))
+    run("db", "update")
+    mirror.files[WOLFI] = _wolfi("1")
+    assert run("db", "update").code == 0
+    assert len(_store(home).find("Wolfi", "openssl")) == 1
+    assert not [file for file in (home / ".custody" / "downloads").rglob("*") if file.is_file()]
+
+
+def _osv(mirror: Mirror, *records: tuple[str, str]) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, modified in records:
+            data = json.dumps({**record(name, [{"introduced": "0"}], package="flask"), "modified": modified}).encode()
+            archive.writestr(f"{name}.json", data)
+            mirror.files[f"{OSV}{name}.json".replace(":", "%3A")] = data
+    mirror.files[f"{OSV}all.zip"] = content.getvalue()
+    rows = sorted(((modified, name) for name, modified in records), reverse=True)
+    mirror.files[f"{OSV}modified_id.csv"] = "".join(f"{modified},{name}\n" for modified, name in rows).encode()
+
+
+def test_of_osv_only_the_records_that_changed(home: Path, mirror: Mirror, run: Run) -> None:
+    _osv(mirror, ("A-1", "2026-01-01T00:00:00Z"), ("ALSA-2026:2", "2026-01-02T00:00:00Z"))
+    assert run("db", "update", "pypi").code == 0
+    assert [path for path, _ in mirror.asked] == [f"{OSV}modified_id.csv", f"{OSV}all.zip"]
+    mirror.asked.clear()
+    assert run("db", "update", "osv/PyPI").code == 0
+    assert [kind for _, kind in mirror.asked] == ["304"]
+    mirror.asked.clear()
+    _osv(mirror, ("A-1", "2026-01-01T00:00:00Z"), ("ALSA-2026:2", "2026-02-02T00:00:00Z"),
+         ("A-3", "2026-02-03T00:00:00Z"))
+    assert run("db", "update", "osv/PyPI").code == 0
+    assert sorted(path for path, _ in mirror.asked) == [f"{OSV}A-3.json", f"{OSV}ALSA-2026%3A2.json",
+                                                       f"{OSV}modified_id.csv"]
+    assert [(advisory.id, advisory.modified[:10]) for advisory in _store(home).find("PyPI", "flask")] == [
+        ("A-1", "2026-01-01"), ("A-3", "2026-02-03"), ("ALSA-2026:2", "2026-02-02")]
+    mirror.asked.clear()
+    _osv(mirror, ("A-4", "2026-03-01T00:00:00Z"), ("A-5", "2026-03-01T00:00:00Z"))
+    del mirror.files[f"{OSV}A-5.json"]  # half of what changed is no update: both are asked for again
+    assert run("db", "update", "osv/PyPI").code == 0
+    assert len(_store(home).find("PyPI", "flask")) == 3
+    _osv(mirror, ("A-4", "2026-03-01T00:00:00Z"), ("A-5", "2026-03-01T00:00:00Z"))
+    assert run("db", "update", "osv/PyPI").code == 0
+    assert len(_store(home).find("PyPI", "flask")) == 5
+
+
+def test_what_the_publisher_says_of_the_bytes_is_checked(home: Path, mirror: Mirror, run: Run) -> None:
+    _osv(mirror, ("A-1", "2026-01-01T00:00:00Z"))
+    wrong = base64.b64encode(hashlib.md5(b"x").digest()).decode()
+    mirror.headers[f"{OSV}all.zip"] = ("x-goog-hash", f"crc32c=AAAAAA==,md5={wrong}")
+    done = run("db", "update", "osv/PyPI")
+    assert (done.code, f"expected {wrong}" in done.err) == (6, True)
+    right = base64.b64encode(hashlib.md5(mirror.files[f"{OSV}all.zip"]).digest()).decode()
+    mirror.headers[f"{OSV}all.zip"] = ("x-goog-hash", f"crc32c=AAAAAA==,md5={right}")
+    assert run("db", "update", "osv/PyPI").code == 0
+
+
+def test_what_nvd_says_of_a_feed_is_checked(home: Path, mirror: Mirror, run: Run,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2023"
+    monkeypatch.setattr("custody.vulns.feeds.FEEDS", {"nvd": (Address(f"https:/{place}.json.gz", sidecar=".meta"),)})
+    mirror.files[f"{place}.json.gz"] = gzip.compress(feeds.nvd())
+    for meta in (b"", b"lastModifiedDate:2026\r\nsha256:" + b"0" * 64):
+        mirror.files[f"{place}.meta"] = meta
+        done = run("db", "update", "nvd")
+        assert (done.code, ".meta says" in done.err) == (6, True)
+    digest = hashlib.sha256(feeds.nvd()).hexdigest().upper()
+    mirror.files[f"{place}.meta"] = f"lastModifiedDate:2026\r\nsize:1\r\nsha256:{digest}\r\n".encode()
+    assert run("db", "update", "nvd").code == 0
+    assert _store(home).find("CPE", "a:nodejs:node.js")
+
+
+def test_of_csaf_the_archive_and_then_what_changed(home: Path, mirror: Mirror, run: Run) -> None:
+    base = "/security.access.redhat.com/data/csaf/v2/vex/"
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        member = tarfile.TarInfo("2023/cve-2023-20593.json")
+        member.size = len(feeds.csaf())
+        archive.addfile(member, io.BytesIO(feeds.csaf()))
+    mirror.files |= {f"{base}archive_latest.txt": b"csaf_vex_2024-05-02.tar.zst\n",
+                     f"{base}csaf_vex_2024-05-02.tar.zst": zstandard.compress(content.getvalue()),
+                     f"{base}changes.csv": b'"2023/cve-2023-20593.json","2024-05-01T10:00:00+00:00"\n'}
+    assert run("db", "update", "redhat").code == 0
+    assert len(_store(home).named(["CVE-2023-20593"])) == 1
+    mirror.asked.clear()
+    later = feeds.csaf().replace(b"2024-05-01T10", b"2024-06-01T10").replace(b"Will not fix", b"Fix deferred")
+    mirror.files[f"{base}2023/cve-2023-20593.json"] = later
+    mirror.files[f"{base}changes.csv"] = b'"2023/cve-2023-20593.json","2024-06-01T10:00:00+00:00"\n'
+    assert run("db", "update", "redhat").code == 0
+    assert [path for path, _ in mirror.asked] == [f"{base}changes.csv", f"{base}2023/cve-2023-20593.json"]
+    (advisory,) = _store(home).find("Red Hat:8", "kernel")
+    assert advisory.affected[0].status == "fix_deferred"
+    mirror.files[f"{base}changes.csv"] = b'"../../x.json","2024-07-01T10:00:00+00:00"\n'
+    done = run("db", "update", "redhat")
+    assert (done.code, "records of that folder" in done.err) == (0, True)
+
+
+@pytest.mark.parametrize("place", ["https://127.0.0.1:1/x", "file:///etc/passwd", ""])
+def test_a_redirect_that_leads_nowhere_good(home: Path, mirror: Mirror, run: Run, place: str) -> None:
+    class Moved(Mirror):
+        def answer(self, request: BaseHTTPRequestHandler) -> None:
+            request.send_response(302)
+            request.send_header("Location", place)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+
+    moved = Moved()
+    threading.Thread(target=moved.server.serve_forever, daemon=True).start()
+    try:
+        assert run("db", "update", "--from", f"{moved.url}/a.json").code == 6
+    finally:
+        moved.server.shutdown()
+        moved.server.server_close()
+
+
+def test_from_one_address_a_folder_and_nobody(home: Path, mirror: Mirror, run: Run) -> None:
+    mirror.files["/kev.json"] = b"{}"
+    assert run("db", "update", "--from", f"{mirror.url}/kev.json").code == 6
+    mirror.files["/updateinfo.xml"] = feeds.UPDATEINFO
+    assert run("db", "update", "--from", f"{mirror.url}/updateinfo.xml").code == 0
+    (home / "osv-scanner" / "PyPI").mkdir(parents=True)
+    _osv(mirror, ("A-1", "2026-01-01T00:00:00Z"))
+    (home / "osv-scanner" / "PyPI" / "all.zip").write_bytes(mirror.files[f"{OSV}all.zip"])
+    assert run("db", "update", "--from", "osv-scanner").code == 0
+    assert [advisory.id for advisory in _store(home).find("PyPI", "flask")] == ["A-1"]
+    assert run("db", "update", "--from", "osv-scanner", "wolfi").code == 2
+    done = run("db", "update", "wolfy")
+    assert (done.code, "did you mean wolfi?" in done.err) == (2, True)
+    assert run("--offline", "db", "update").code == 6
+    assert WOLFI in run("db", "update", "--list").out
+
+
+def test_nothing_but_update_asks_anybody(home: Path, mirror: Mirror, run: Run) -> None:
+    for words in (("status",), ("list",), ("remove", "x"), ("show", "CVE-1"), ("import", "custody.toml"),
+                  ("export", "--insecure-unsigned", "x")):
+        run("db", *words)
+    assert not mirror.asked
