@@ -29,5 +29,5 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     return facts or (unknown("Bitnami component without a package of Bitnami's"),)
 
 
-CATALOGER = Cataloger(name="Bitnami", version=1, types=None, read=read, parsed=4.0, paths=(
+CATALOGER = Cataloger(name="Bitnami", version=2, types=None, read=read, parsed=4.0, paths=(
     ending("spdx", pattern=r"opt/bitnami/(?:.*/)?\.spdx-[^/]+"),))

@@ -42,7 +42,7 @@ def _published(text: str) -> str:
 
 
 CATALOGER = Cataloger(
-    name="embedded SBOM", version=1, types=None, read=read, parsed=4.0,
+    name="embedded SBOM", version=2, types=None, read=read, parsed=4.0,
     # A component is read, and its package URL, in some 50 µs.
     paths=(ending("json", pattern=r".*\.dist-info/sboms/.+", examples=("sboms/a.json",)),),
     listed=r"\.dist-info/sboms/")

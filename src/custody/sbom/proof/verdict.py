@@ -155,7 +155,7 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
 
 
 def _vouching(digested: list[tuple[Statement, int]]) -> list[tuple[Statement, int]]:
-    """Where a package of the system states a file, no list of another kind speaks for it: anybody may write a RECORD."""
+    """Where a package of the system states a file, no other list speaks for it: anybody may write a RECORD."""
     return [entry for entry in digested if entry[0].owner.partition(" ")[0] in _MANAGERS] or digested
 
 
