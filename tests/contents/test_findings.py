@@ -361,3 +361,13 @@ def test_the_slow_matcher_agrees() -> None:
     from tests.fuzz.matching import disagreements
 
     assert not list(disagreements(5000, 3))
+
+
+def test_what_is_there_for_development_only(tmp_path: Path) -> None:
+    parts = package("a", "1", scope="dev"), package("b", "1"), package("c", "1", scope="test")
+    records = [record(f"X-{name}", FIX, package=name) for name in "abc"]
+    report_of = report(tmp_path, records, *parts, omit=("dev",))
+    assert [finding.package for finding in report_of.findings] == ["b", "c"]
+    assert [(entry.finding.package, entry.reason) for entry in report_of.ignored] == [
+        ("a", "its package is there for dev only")]
+    assert report_of.parameters == ("--omit", "dev")

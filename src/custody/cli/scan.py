@@ -77,6 +77,9 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
               metavar="KIND[,KIND…]", help="What is looked for: vuln, secret, misconfig. Default: vuln.")
 @click.option("--secrets", is_flag=True, help="Look for secrets in every layer too: --scanners …,secret.")
 @gating.options
+@click.option("--omit", multiple=True, type=click.Choice(["dev", "test", "optional", "build"]),
+              help="Leave out findings of packages that a lock file has for this only, unless they are known to be "
+                   "exploited; repeatable.")
 @click.option("--explain", "question", metavar="CVE[:PACKAGE]",
               help="Say why this is a finding or none: where it lies, which advisories, what was compared. To standard "
                    "output, in place of the table.")
@@ -85,7 +88,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
 def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severities: frozenset[Severity] | None,
             max_age: int | None, allow_empty_db: bool, platform: str | None, keep: bool, kinds: tuple[str, ...],
             secrets: bool, gate: Gate, exit_code: int | None, folders: contents.Folders,
-            words: waiving.Waiving, question: str | None) -> None:
+            words: waiving.Waiving, question: str | None, omit: tuple[str, ...]) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
@@ -109,7 +112,7 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
             _, exposed = scanners.look(settings(), target, platform, folders, kinds, catalog.digest)
         report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,
                       max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
-                      severities=severities, waivers=words.waivers(settings(), catalog, target))
+                      severities=severities, waivers=words.waivers(settings(), catalog, target), omit=omit)
     else:
         catalog, exposed = scanners.look(settings(), target, platform, folders, kinds, None)
         report = scanners.without_packages(catalog, started, system_clock())

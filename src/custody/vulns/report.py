@@ -163,12 +163,14 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: datetime | None = None,
          allow_empty: bool = False, max_age: timedelta | None = None, ignore_unfixed: bool = False,
-         severities: Collection[Severity] | None = None, waivers: Waivers | None = None) -> ScanReport:
+         severities: Collection[Severity] | None = None, waivers: Waivers | None = None,
+         omit: Collection[str] = ()) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
     Packages that a distribution's package installed are left to that package's advisories where there are any; else
     they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
-    `severities` what has another; never what is known to be exploited. `waivers` leave out what they name.
+    `severities` what has another; never what is known to be exploited. `waivers` leave out what they name, `omit`
+    findings of packages of these scopes: `dev`, `test`, `optional`, `build`.
     """
     status = usable(store, allow_empty=allow_empty)
     matched: list[Finding] = []
@@ -189,24 +191,27 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     for package, ecosystem, hits, silent in hit:
         matched += findings(package, ecosystem, hits, silent, ready)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
+    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
     said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
     ignored = [
         Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
                 status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
         for place, finding in enumerate(matched)
-        if (reason := "" if place in said else _reason(finding, ignore_unfixed, severities)) or place in said]
+        if (reason := "" if place in said else _reason(
+            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said]
     left_out = {id(kept.finding) for kept in ignored}
     ended = finished or now
     parameters = ["--ignore-unfixed"] if ignore_unfixed else []
     if severities is not None:
         parameters += ["--severity", ",".join(str(level) for level in sorted(severities, reverse=True))]
+    parameters += [argument for scope in sorted(omit) for argument in ("--omit", scope)]
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
                       catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
                       undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses, parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
 
 
-def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None) -> str:
+def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None, omitted: str) -> str:
     """Why a finding does not count; empty where it does."""
     if finding.exploited is not None:
         return ""
@@ -214,7 +219,7 @@ def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Sever
         return "no fixed version is known"
     if severities is not None and Severity[finding.severity.upper()] not in severities:
         return f"severity {finding.severity} was not asked for"
-    return ""
+    return f"its package is there for {omitted} only" if omitted else ""
 
 
 def usable(store: AdvisoryReader, *, allow_empty: bool = False) -> AdvisoryStatus:
