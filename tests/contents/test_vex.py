@@ -254,3 +254,28 @@ def test_a_signed_file_asks_for_a_signer(tmp_path: Path) -> None:
     file.write_text(json.dumps({"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": []}))
     with pytest.raises(UsageError, match="nobody was chosen"):
         statements.read_file(file, IMAGE, None, NOW)
+
+
+def test_a_document_with_a_statement_for_every_package(tmp_path: Path) -> None:
+    """Work that grows with the statements, and not with statements times findings."""
+    entries = [word([f"pkg:pypi/p{number}@1"]) for number in range(5000)]
+    document = vex.of_json(said(*entries), "v.json")
+    parts = tuple(package(f"p{number}", "1") for number in range(100))
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([osv.read(json.dumps({**record("CVE-2026-0001", FIX), "affected": [
+        {"package": {"ecosystem": "PyPI", "name": part.name}, "ranges": [
+            {"type": "ECOSYSTEM", "events": FIX}]} for part in parts]}).encode())], NOW)
+    asked = 0
+    applies = Subject.applies
+
+    def counted(self: Subject, product: Product, purl: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return applies(self, product, purl)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Subject, "applies", counted)
+        report = scan(catalog(*parts), store, NOW, waivers=Waivers([
+            Spoken(document=document, source="v.json", by="the user")]))
+    assert (len(report.ignored), len(report.findings)) == (100, 0)
+    assert asked <= 200

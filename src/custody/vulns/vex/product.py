@@ -35,6 +35,17 @@ def parsed(text: str) -> PackageUrl | None:
         return None
 
 
+def package_key(text: str) -> tuple[str, str] | None:
+    """Type and name of a package URL of a package; None for an image's, and for what is none."""
+    purl = parsed(text) if text.startswith("pkg:") else None
+    return None if purl is None or purl.type in ("oci", "docker") else (purl.type, purl.name)
+
+
+def packages_of(product: Product) -> set[tuple[str, str] | None]:
+    """The keys of the packages that a product may be about; None among them: any."""
+    return {package_key(name) for names in (product.components or (product.names,)) for name in names}
+
+
 def matches(stated: PackageUrl, package: PackageUrl) -> bool:
     """Whether all that a statement's package URL says holds for a package's."""
     if (stated.type, stated.namespace, stated.name) != (package.type, package.namespace, package.name):

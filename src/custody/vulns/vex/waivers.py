@@ -22,7 +22,7 @@ from custody.formats.osv import cve_of
 from custody.formats.vex.statement import Document, Statement
 from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.vulns.findings import Finding
-from custody.vulns.vex.product import Subject
+from custody.vulns.vex.product import Subject, package_key, packages_of
 from custody.vulns.vex.rules import Asking
 
 State = Literal["used", "unused", "outdated", "expired", "refused"]
@@ -121,10 +121,12 @@ class Waivers:
         self._statements = [_Statement(statement, entry, order) for order, (entry, statement) in enumerate(statements)]
         self._rules = [_Rule(Asking(rule, entry.source), entry.source) for entry in rules for rule in entry.rules]
         self._refused = tuple(refused)
-        self._by_name: dict[str, list[_Statement]] = {}
+        self._by_name: dict[tuple[str, tuple[str, str] | None], list[_Statement]] = {}
         for statement in self._statements:
+            about = {key for product in statement.statement.products for key in packages_of(product)}
             for name in statement.names:
-                self._by_name.setdefault(name, []).append(statement)
+                for key in about or {None}:
+                    self._by_name.setdefault((name, key), []).append(statement)
 
     def judge(self, findings: Sequence[Finding], catalog: Catalog, now: datetime
               ) -> tuple[dict[int, Waived], tuple[Use, ...]]:
@@ -133,6 +135,7 @@ class Waivers:
             return {}, self._refused
         subject = Subject(catalog)
         packages = {package.purl: package for package in catalog.packages}
+        called = {name for finding in findings for name in (finding.cve, finding.id, *finding.aliases)}
         waived: dict[int, Waived] = {}
         for place, finding in enumerate(findings):
             if (word := self._stated(finding, subject, now)) is not None:
@@ -145,19 +148,17 @@ class Waivers:
                         status="ignored", reason=rule.rule.reason or _NO_REASON, source=rule.source,
                         by=rule.rule.by or "the user", until=_written(rule.rule.until))
                     break
-        return waived, (*self._refused, *(_use_of(statement, now) for statement in self._statements),
+        return waived, (*self._refused, *(_use_of(statement, called, now) for statement in self._statements),
                         *(_use(rule, now) for rule in self._rules))
 
     def _stated(self, finding: Finding, subject: Subject, now: datetime) -> Waived | None:
-        spoken: list[_Statement] = []
         names = dict.fromkeys((finding.cve, finding.id, *finding.aliases))
-        for statement in {id(entry): entry for name in names for entry in self._by_name.get(name, ())}.values():
-            if reason := statement.refused(now):
-                statement.state, statement.reason = "refused", reason
-            elif any(subject.applies(product, finding.purl) for product in statement.statement.products):
-                spoken.append(statement)
-            elif statement.state == "unused":
-                statement.reason = "no product of it is what was scanned"
+        # Of the statements on it, those that may be about this package: a document may have one for every package.
+        keys = [(name, key) for name in names for key in (None, package_key(finding.purl))]
+        spoken = [statement for statement in {
+            id(entry): entry for key in keys for entry in self._by_name.get(key, ())}.values()
+            if not statement.refused(now) and any(
+                subject.applies(product, finding.purl) for product in statement.statement.products)]
         if not spoken:
             return None
         newest = max(spoken, key=lambda entry: (entry.time is not None, entry.time or now, entry.order))
@@ -183,10 +184,12 @@ def _why(statement: Statement) -> str:
     return ": ".join(words)[:500] or f"stated as {statement.status}"
 
 
-def _use_of(entry: _Statement, now: datetime) -> Use:
+def _use_of(entry: _Statement, called: set[str], now: datetime) -> Use:
     said = entry.statement
     if entry.state == "unused" and (reason := entry.refused(now)):
         entry.state, entry.reason = "refused", reason
+    elif entry.state == "unused" and not called.isdisjoint(entry.names):
+        entry.reason = "no product of it is what was scanned"
     products = tuple(name for product in said.products for name in (*product.names[:1], *(
         part[0] for part in product.components if part)))
     return Use(state=entry.state, source=entry.spoken.source, place=said.place, id=said.vulnerability,
