@@ -55,11 +55,12 @@ Member = tuple[str, bytes | tuple[str, str] | None]
 """(path, content), (path, None) for a folder, (path, (`link` | `symlink`, target))."""
 
 
-def tar(members: Sequence[Member], form: int = tarfile.PAX_FORMAT) -> bytes:
+def tar(members: Sequence[Member], form: int = tarfile.PAX_FORMAT, *, programs: Sequence[str] = ()) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as archive:
         for path, content in members:
             info = tarfile.TarInfo(path)
+            info.mode = 0o755 if path in programs else info.mode
             if content is None:
                 info.type = tarfile.DIRTYPE
             elif isinstance(content, tuple):

@@ -1,6 +1,6 @@
-"""syft and trivy on the same image: every difference falls under a rule of docs/compatibility-packages.md.
+"""syft and trivy on the same images and folders: every difference falls under a rule of docs/compatibility-packages.md.
 
-The image is `$CUSTODY_IMAGES/shop.oci`, a Debian with a pip and an npm application in it.
+The images are `$CUSTODY_IMAGES/shop.oci` and `plant.oci`, Debians with applications in them, and those of `samples`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,24 +19,18 @@ from typing import Any
 import pytest
 
 from custody.formats import cyclonedx
-from custody.formats.bom import Catalog, Package
+from custody.formats.bom import Catalog
 from custody.formats.purl import build
 from custody.registry.image import open_layout
 from custody.sbom.catalog import catalog
 from custody.sbom.catalogers import read
 from custody.services.documents import SPELLINGS
 from tests.conftest import ROOT, peer
+from tests.contents.differences import RULES, by_identity, unexplained
+from tests.contents.samples import MAKERS, UnavailableError
 
 pytestmark = pytest.mark.peer
 _ROW = re.compile(r"\| `(?P<rule>[a-z-]+)` \| (?P<peer>\w+) \| (?P<side>custody|peer) \| (?P<types>[a-z, ]+) \|")
-
-# What each rule of the document means.
-_RULES: dict[str, Callable[[Package], bool]] = {
-    "embedded-sbom": lambda package: all("/sboms/" in place.path for place in package.locations),
-    "no-version": lambda package: package.version in ("", "UNKNOWN"),
-    "distribution-owned": lambda package: bool(package.owner),
-}
-
 
 def shop() -> Path:
     folder = Path(os.environ.get("CUSTODY_IMAGES", "")) / "shop.oci"
@@ -72,70 +67,50 @@ def ours(folder: Path) -> Catalog:
     return catalog(open_layout(folder))
 
 
-def theirs(name: str, folder: Path, tmp_path: Path) -> Catalog:
-    out = tmp_path / "bom.json"
-    command = {
-        "syft": [peer("syft"), "-q", f"oci-dir:{folder}", "-o", f"cyclonedx-json={out}"],
-        "trivy": [
-            peer("trivy"),
-            "image",
-            "--quiet",
-            "--offline-scan",
-            "--skip-db-update",
-            "--input",
-            str(folder),
-            "--format",
-            "cyclonedx",
-            "--cache-dir",
-            str(tmp_path / "cache"),
-            "-o",
-            str(out),
-        ],
-    }[name]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"})
-    return cyclonedx.read(out.read_bytes(), name)
+def places(tmp_path: Path) -> Iterator[Path]:
+    """Images and folders; those that cannot be made on this machine are named."""
+    for name in ("shop", "plant"):
+        layout = Path(os.environ.get("CUSTODY_IMAGES", "/nowhere")) / f"{name}.oci"
+        if layout.is_dir():
+            yield layout
+    for name, make in MAKERS.items():
+        try:
+            yield make(tmp_path / name)
+        except UnavailableError as reason:
+            warnings.warn(f"{name}: {reason}", stacklevel=1)
 
 
-def by_identity(found: Catalog) -> dict[tuple[str, str, str], Package]:
-    return {
-        (
-            package.type,
-            package.source.lower() if package.type == "pypi" else package.name.lower(),
-            package.version,
-        ): package
-        for package in found.packages
-    }
+def rows() -> set[tuple[str, str, str, str]]:
+    """The document's rules: (rule, peer, side, type)."""
+    text = (ROOT / "docs/compatibility-packages.md").read_text()
+    return {(row["rule"], row["peer"], row["side"], kind)
+            for row in _ROW.finditer(text) for kind in row["types"].split(", ")}
 
 
 @pytest.mark.parametrize("name", ["syft", "trivy"])
-def test_every_difference_is_explained(name: str, tmp_path: Path) -> None:
-    rows, seen = explained(name, shop(), tmp_path)
-    assert {row["rule"] for row in rows} == set(_RULES)
-    assert seen == {(row["rule"], row["side"]) for row in rows if row["peer"] == name}
+def test_every_difference_is_explained_and_every_rule_explains_one(name: str, tmp_path: Path) -> None:
+    used: set[tuple[str, str, str]] = set()
+    seen: list[str] = []
+    for place in places(tmp_path / "samples"):
+        answers = tmp_path / f"{name}-{len(seen)}"
+        answers.mkdir()
+        missing, explained = unexplained(name, place, answers, rows())
+        assert not missing, place
+        used |= explained
+        seen.append(place.name)
+    assert {row[0] for row in rows()} == set(RULES)
+    if len(seen) == len(MAKERS) + 2:
+        assert used == {(rule, side, kind) for rule, peers, side, kind in rows() if peers == name}
 
 
 @pytest.mark.parametrize("name", ["syft", "trivy"])
 def test_every_difference_on_the_demo_image_is_explained(name: str, demo: Path, tmp_path: Path) -> None:
-    _, seen = explained(name, demo, tmp_path)
-    assert seen == {("embedded-sbom", "custody")}
+    missing, used = unexplained(name, demo, tmp_path, rows())
+    assert not missing
+    assert {(rule, side) for rule, side, _ in used} == {("embedded-sbom", "custody")}
     kinds = {package.type for package in ours(demo).packages}
     assert len(ours(demo).packages) >= 30
     assert kinds == {"pypi", "cargo"}
-
-
-def explained(name: str, folder: Path, tmp_path: Path) -> tuple[list[dict[str, str]], set[tuple[str, str]]]:
-    """The document's rules, and those that differences fall under; fails for a difference without a rule."""
-    text = (ROOT / "docs/compatibility-packages.md").read_text()
-    rows = [match.groupdict() for match in _ROW.finditer(text)]
-    mine, other = by_identity(ours(folder)), by_identity(theirs(name, folder, tmp_path))
-    seen: set[tuple[str, str]] = set()
-    for side, left, right in (("custody", mine, other), ("peer", other, mine)):
-        for identity in sorted(set(left) - set(right)):
-            rule = next((row["rule"] for row in rows if row["peer"] == name and row["side"] == side
-                         and identity[0] in row["types"].split(", ") and _RULES[row["rule"]](left[identity])), None)
-            assert rule, f"only in {side if side == 'custody' else name}, and unexplained: {identity}"
-            seen.add((rule, side))
-    return rows, seen
 
 
 def test_what_dpkg_itself_says() -> None:

@@ -112,6 +112,14 @@ def test_what_a_later_layer_put_there_is_named_with_the_layer(tmp_path: Path) ->
     assert difference.reason == "another layer than its package's put it there"
 
 
+def test_a_wheels_list_vouches_for_no_file_of_the_systems(tmp_path: Path) -> None:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"evil").digest()).rstrip(b"=").decode()
+    proven = proof(tmp_path, debian({"usr/bin/ls": b"list"}), [
+        ("usr/bin/ls", b"evil"), ("srv/a-1.dist-info/METADATA", b"Name: a\nVersion: 1\n"),
+        ("srv/a-1.dist-info/RECORD", f"../usr/bin/ls,sha256={digest},4\n".encode())])
+    assert states(proven) == {"usr/bin/ls": "changed"}
+
+
 def test_the_visible_file_counts(tmp_path: Path) -> None:
     """A layer that puts the right file back makes it right; one that takes it away makes it missing."""
     files = {"usr/bin/ls": b"list", "usr/bin/cp": b"copy"}

@@ -13,14 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from custody.adapters.relational.store import MIGRATIONS
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.adapters.sqlite.engine import SqliteEngine
 from custody.adapters.sqlite.inventory import SqliteInventory
 from custody.errors import StorageError
 from custody.formats import osv
 from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.ports.findings import Event
-from custody.ports.inventory import Sighting
+from custody.ports.inventory import Component, Sighting
 from custody.services import rematch
+from custody.services.affected import ask
 from custody.services.rematch import Refreshed, refresh
 from custody.vulns import component
 from custody.vulns.report import scan
@@ -232,6 +235,35 @@ def test_names_are_made_anew_where_their_rules_changed(world: World, monkeypatch
     assert [len(again.named(name, "npm")) for name in ("left", "sinister")] == [0, 2]
     assert len(again.marked("license:NEW")) == 2
     assert again.reindex() == 0
+
+
+@pytest.mark.parametrize(("by", "name", "fixed"), [("binary", "libleft1", "2.0"), ("source", "left", "3.0")])
+def test_advisories_of_either_name_are_looked_at(world: World, by: str, name: str, fixed: str) -> None:
+    """Those of a distribution speak of what was built, or of what it was built from."""
+    entry = catalog("suse", package("rpm", "libleft1", "1.0", "SUSE:Linux Enterprise Server 15 SP5", source="left"))
+    world.store.keep(entry, NOW)
+    world.refresh()
+    stated = osv.read(msgspec.json.encode(record(
+        "S-1", [{"introduced": "0"}, {"fixed": fixed}], package=name, aliases=["CVE-2026-0001"],
+        ecosystem="SUSE:Linux Enterprise Server 15 SP5")))
+    world.advisories.add([msgspec.structs.replace(stated, affected=tuple(
+        msgspec.structs.replace(affected, by=by) for affected in stated.affected))], NOW)
+    world.refresh()
+    assert world.told() == [("appeared", "advisory", "CVE-2026-0001 libleft1@1.0", 1)]
+    assert [row.image for row in ask("CVE-2026-0001", world.store, world.advisories).affected] == [entry.digest]
+
+
+def test_a_store_of_an_older_custody_is_indexed_anew(tmp_path: Path) -> None:
+    old = SqliteEngine(tmp_path / "inventory.db", MIGRATIONS[:2])
+    left = Component(package=msgspec.structs.replace(package("npm", "left", "1.0.0", "npm"), locations=()))
+    with old.write() as session:
+        session.execute("INSERT INTO component (hash, ecosystem, name, body) VALUES (?, ?, ?, ?)", b"h", "npm", "gone",
+                        msgspec.msgpack.encode(left))
+    old.close()
+    store = SqliteInventory(tmp_path / "inventory.db")
+    assert [row.component for row in store.advised("npm", "left")] == [left]
+    assert len(store.named("left", "npm")) == 1
+    assert store.advised("npm", "gone") == []
 
 
 def test_paths_that_no_image_names_go(world: World) -> None:

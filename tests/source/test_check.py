@@ -153,12 +153,12 @@ def test_since_leaves_out_what_was_checked_before(folder: GitFolder) -> None:
 
 def test_lock_files_are_read_from_the_commit_not_the_working_tree(folder: GitFolder) -> None:
     good = "requests==2.32.0 --hash=sha256:" + "a" * 64 + "\n"
-    folder.commit("ann", "lock", files={"app/requirements.txt": good, "web/package-lock.json": "{}"})
+    folder.commit("ann", "lock", files={"app/requirements.txt": good, "web/mix.lock": "%{}"})
     (folder.path / "app" / "requirements.txt").write_text("requests\n")
     report = check(folder, folder.allowed("ann"))
     assert report.failures == []
     assert [(pinned.name, pinned.version) for pinned in report.locks[0].entries] == [("requests", "2.32.0")]
-    assert report.not_checked == ("web/package-lock.json",)
+    assert report.not_checked == ("web/mix.lock",)
 
 
 def test_damaged_object(folder: GitFolder) -> None:

@@ -92,11 +92,11 @@ def test_cve_2026_33634(tmp_path: Path) -> None:
 
 def test_a_lock_file_that_is_not_read_is_a_gap(tmp_path: Path) -> None:
     folder = GitFolder(tmp_path)
-    folder.commit("ann", "first", files={"web/package-lock.json": "{}"})
+    folder.commit("ann", "first", files={"web/mix.lock": "%{}"})
     (tmp_path / "allowed").write_text(folder.allowed("ann"))
     command = ["source", "check", "repo", "--allowed-signers", "allowed"]
     done = custody(*command, cwd=tmp_path)
     assert done.returncode == 4
-    assert "package-lock.json: 1 not catalogued, such as web/package-lock.json" in done.stderr
+    assert "mix.lock: 1 not catalogued, such as web/mix.lock" in done.stderr
     for flag in (["--allow-gaps"], ["--fail-on", "never"]):
         assert custody(*command, *flag, cwd=tmp_path).returncode == 0

@@ -19,7 +19,6 @@ Every folder that the command leaves in $CUSTODY_OUTPUT becomes one layer, in th
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import fields
 from typing import Any
 
@@ -27,6 +26,7 @@ import msgspec
 
 from custody.build.limits import Limits, parse_limits
 from custody.errors import MalformedError
+from custody.kit import stricttoml
 
 NAME = "custody-build.toml"
 _MAX_SIZE = 256 * 1024
@@ -81,11 +81,11 @@ def parse_definition(data: bytes, where: str = NAME) -> Definition:
     if len(data) > _MAX_SIZE:
         raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {_MAX_SIZE}")
     try:
-        definition = msgspec.convert(tomllib.loads(data.decode()), Definition)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(where, got=str(error), expected="TOML") from None
+        definition = msgspec.convert(stricttoml.loads(data), Definition)
     except msgspec.ValidationError as error:
         raise MalformedError(where, got=str(error), expected="the keys of the build guide") from None
+    except ValueError as error:
+        raise MalformedError(where, got=str(error), expected="TOML") from None
     if not definition.build.command or not definition.build.command[0]:
         raise MalformedError(f"{where}: build.command", got=definition.build.command,
                              expected="a program and its arguments")

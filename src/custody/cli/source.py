@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from custody import __version__
 from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
 from custody.errors import DeniedError, NotFoundError, UsageError
+from custody.formats import sarif
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.source import scan_locks
 from custody.source.check import SourceReport, check_source
+from custody.source.inputs import RULES, Concern, Expectations
 from custody.source.signers import read_allowed_signers
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport
@@ -40,45 +44,93 @@ def command() -> None:
 @click.option("--allow-gaps", is_flag=True,
               help="Pass where a lock file is not read or no advisory speaks of its ecosystem too, instead of exit 4.")
 @click.option("--allow-empty-db", is_flag=True, help="Check locks without advisories too, instead of exit 4.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+@click.option("--base", metavar="REV", help="The revision before: what appeared since is judged, too.")
+@click.option("--allow-registry", "registries", multiple=True, metavar="HOST[/PATH]",
+              help="Where packages may be from, beside the ecosystems' registries; repeatable.")
+@click.option("--private", multiple=True, metavar="PATTERN",
+              help="The team's own names, such as '@myorg/*': no public registry may answer for them; repeatable.")
+@click.option("--cooldown", type=click.IntRange(min=1), metavar="DAYS",
+              help="Exit 3 where a locked version is younger, as far as the lock file says (uv, pnpm); off by default. "
+                   "No registry is asked.")
+@click.option("--popular", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Names that others are taken for typosquats of, one a line, beside those that are built in.")
+@click.option("--fail-on-warnings", is_flag=True, help="Exit 3 for suspicions too.")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True,
               help="What stdout gets.")
 def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str,
            allow_unpinned_actions: bool, allow_gaps: bool,
-           allow_empty_db: bool, output: str) -> None:
-    """Verify the SSH signature of every commit of a branch, and the lock files and workflows of its head.
+           allow_empty_db: bool, base: str | None, registries: tuple[str, ...], private: tuple[str, ...],
+           cooldown: int | None, popular: Path | None, fail_on_warnings: bool, output: str) -> None:
+    """Verify the SSH signature of every commit of a branch, and the lock files, manifests, Dockerfiles and workflows of
+    its head.
 
     Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
     """
     allowed = read_allowed_signers(signers)
     repository = git_repository(folder)
     try:
-        report = check_source(repository, branch, allowed, frozenset(map(repository.resolve, since)))
+        report = check_source(
+            repository, branch, allowed, frozenset(map(repository.resolve, since)), base=base, now=system_clock(),
+            expected=Expectations(registries=frozenset(registries), private=private, popular=_names(popular),
+                                  cooldown=timedelta(days=cooldown) if cooldown is not None else None))
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:
         repository.close()
     findings: list[Finding] = []
     scanned: ScanReport | None = None
-    if report.not_checked or any(lock.entries for lock in report.locks):
+    locked = any(lock.entries for lock in report.locks) or any(report.inputs.packages.values())
+    if report.not_checked or locked:
         store = advisories(settings())
         scanned = scan_locks(report, store, system_clock(),
-                             allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
+                             allow_empty=allow_empty_db or not locked)
         findings = [finding for finding in scanned.findings if finding.malicious] if threshold == "never" else (
             scanned.meets(Severity[threshold.upper()]))
     bad = [f"{finding.package} {finding.version}: {finding.severity} {finding.cve}: {finding.summary}"
            for finding in findings]
     problems = [*report.failures, *([] if allow_unpinned_actions else report.unpinned), *bad]
+    if fail_on_warnings:
+        problems += report.warnings
     click.echo(json.dumps(_json(report, problems, scanned), indent=2) if output == "json"
+               else json.dumps(_sarif(report, bad), indent=2) if output == "sarif"
                else "\n".join(_lines(report, bad)))
     for line in coverage_lines(scanned.coverage) if scanned is not None else ():
         click.echo(line, err=True)
     for line in report.unpinned if allow_unpinned_actions else ():
         click.echo(f"warning: {visible(line)}", err=True)
+    if report.inputs.undated:
+        click.echo(f"warning: --cooldown: of {report.inputs.undated} packages the lock files do not say when they were "
+                   "released", err=True)
     if problems:
         raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
     unasked = threshold == "never" or allow_gaps
     if scanned is not None and not unasked and not (allow_empty_db and not scanned.database.advisories):
         scanned.require_coverage()
+
+
+def _names(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    try:
+        return frozenset(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--popular: {path}: {error}") from None
+
+
+def _sarif(report: SourceReport, bad: list[str]) -> dict[str, object]:
+    """Every problem, with the line that it is on."""
+    concerns = [*report.inputs.concerns,
+                *(Concern("lock", lock.path, problem.reason, line=problem.line)
+                  for lock in report.locks for problem in lock.problems),
+                *(Concern("action-unpinned", workflow.path, f"uses {problem.reason}", line=problem.line)
+                  for workflow in report.workflows for problem in workflow.problems),
+                *(Concern("commit", "", f"commit {commit.commit[:12]}: {commit.reason}")
+                  for commit in report.commits if commit.reason),
+                *(Concern("advisory", "", text) for text in bad)]
+    rules = {**RULES, "lock": "a lock that does not lock", "action-unpinned": "an action by a tag or branch",
+             "commit": "a commit that nobody who is allowed to signed", "advisory": "a known vulnerability"}
+    return sarif.lines([sarif.Line(concern.rule, concern.level, concern.message, concern.path, concern.line)
+                        for concern in concerns], rules, "custody", __version__)
 
 
 def _lines(report: SourceReport, bad: list[str]) -> list[str]:
@@ -94,12 +146,21 @@ def _lines(report: SourceReport, bad: list[str]) -> list[str]:
         result.append(f"  {'✗' if workflow.problems else '✓'} {workflow.path}: {len(workflow.uses)} actions of others, "
                       f"{len(workflow.problems)} of them not pinned to a commit")
         result += [f"      line {problem.line}: {problem.reason}" for problem in workflow.problems]
+    bad_paths = {concern.path for concern in report.inputs.concerns if concern.level == "error"}
+    result += [f"  {'✗' if path in bad_paths else '✓'} {path}: {len(entries)} packages"
+               for path, entries in report.inputs.packages.items()]
+    result += [f"  {'✗' if concern.level == 'error' else '!'} {concern}" for concern in report.inputs.concerns]
     result += [f"  - {path}: not checked by custody yet" for path in report.not_checked]
     return [visible(line) for line in [*result, *(f"  ✗ {line}" for line in bad)]]
 
 
 def _json(report: SourceReport, problems: list[str], scanned: ScanReport | None) -> dict[str, object]:
     return {"branch": report.branch, "head": report.head, "problems": problems, "notChecked": report.not_checked,
+            "concerns": [{"rule": concern.rule, "level": concern.level, "path": concern.path, "line": concern.line,
+                          "package": concern.package, "message": concern.message}
+                         for concern in report.inputs.concerns],
+            "inputs": [{"path": path, "packages": [entry.purl for entry in entries]}
+                       for path, entries in report.inputs.packages.items()],
             "workflows": [{"path": workflow.path, "uses": workflow.uses, "problems": [
                 {"line": problem.line, "reason": problem.reason} for problem in workflow.problems]}
                 for workflow in report.workflows],

@@ -104,10 +104,11 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind}: {self.count}" + (f", installed by {self.owner}" if self.owner else "")
 
 
-def parse_unknown(text: str) -> Unknown | None:
-    """What `str()` of an Unknown says; None for text that is something else."""
-    match = _UNKNOWN.match(text)
-    return Unknown(kind=match[1], count=int(match[2]), owner=match[3] or "") if match else None
+def parse_unknown(text: str) -> Unknown:
+    """What `str()` of an Unknown says; text that is something else stands for one of which nobody knows more."""
+    if match := _UNKNOWN.match(text):
+        return Unknown(kind=match[1], count=int(match[2]), owner=match[3] or "")
+    return Unknown(kind=" ".join(text.split())[:200] or "something", count=1)
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):

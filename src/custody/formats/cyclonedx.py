@@ -93,8 +93,8 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
             unread["components[] of type file"] += 1
         elif kind != "operating-system":
             unidentified.append(_unidentified(component))
-    unknowns = [unknown for stated in _list(subject, "properties") if isinstance(stated, dict)
-                and stated.get("name") == PREFIX + "unknown" and (unknown := parse_unknown(_text(stated, "value")))]
+    unknowns = [parse_unknown(_text(stated, "value")) for stated in _list(subject, "properties")
+                if isinstance(stated, dict) and stated.get("name") == PREFIX + "unknown"]
     if unidentified:
         unknowns = [unknown for unknown in unknowns if unknown.kind != _WITHOUT]
         unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -50,6 +50,27 @@ def document(results: Sequence[Result], tool: str, version: str) -> dict[str, An
         made.append({"ruleId": name, "ruleIndex": [*rules].index(name), "level": level,
                      "message": {"text": result.message or result.result}, "locations": where})
     return _log(tool, version, [*rules.values()], made)
+
+
+class Line(NamedTuple):
+    """A finding on a line of a file; `path` is empty, or `line` 0, where it is of no one of them."""
+
+    rule: str
+    level: str
+    message: str
+    path: str
+    line: int
+
+
+def lines(told: Sequence[Line], rules: Mapping[str, str], tool: str, version: str) -> dict[str, Any]:
+    """Of findings in files of a repository: the rules that they name, of `rules` with their descriptions."""
+    names = [*dict.fromkeys(line.rule for line in told)]
+    return _log(tool, version, [{"id": name, "shortDescription": {"text": rules[name]}} for name in names], [
+        {"ruleId": line.rule, "ruleIndex": names.index(line.rule), "level": line.level,
+         "message": {"text": line.message}, **({"locations": [{"physicalLocation": {
+             "artifactLocation": {"uri": quote(line.path), "uriBaseId": "%SRCROOT%"},
+             **({"region": {"startLine": line.line}} if line.line else {})}}]} if line.path else {})}
+        for line in told])
 
 
 def _log(tool: str, version: str, rules: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:

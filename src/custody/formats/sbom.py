@@ -37,19 +37,28 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog 
     The predicate of a statement is read, whoever signed it: its `document.format` begins with `unverified`.
     Raises MalformedError, UnsupportedError.
     """
-    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith(b"<"):
-        return cyclonedxxml.read(data, where, excluded=excluded) if cyclonedxxml.MARK.search(data[:65536]) else None
-    if not head.startswith(b"{"):
-        return spdxtagvalue.read(data, where) if spdxtagvalue.MARK.search(data[:65536]) else None
-    if b'"payload"' in data or b'"predicate"' in data:
+    if _head(data).startswith(b"{") and (b'"payload"' in data or b'"predicate"' in data):
         inner = _predicate(strictjson.loads(data, where, max_size=_WRAPPED), where)
         if inner is not None:
-            catalog = read(inner, where, excluded=excluded)
+            catalog = _read(inner, where, excluded)
             if catalog is None or catalog.document is None:
                 return None
             document = msgspec.structs.replace(catalog.document, format=UNVERIFIED + catalog.document.format)
             return msgspec.structs.replace(catalog, digest=sha256(data), document=document)
+    return _read(data, where, excluded)
+
+
+def _head(data: bytes) -> bytes:
+    return data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+
+
+def _read(data: bytes, where: str, excluded: bool) -> Catalog | None:
+    """The document itself. A statement in a statement is none: each would be read as often as it is deep."""
+    head = _head(data)
+    if head.startswith(b"<"):
+        return cyclonedxxml.read(data, where, excluded=excluded) if cyclonedxxml.MARK.search(data[:65536]) else None
+    if not head.startswith(b"{"):
+        return spdxtagvalue.read(data, where) if spdxtagvalue.MARK.search(data[:65536]) else None
     reader = next((reader for mark, reader in _READERS if mark in data), None)
     return None if reader is None else reader(data, where, excluded)
 

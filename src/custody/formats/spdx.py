@@ -89,8 +89,8 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
         elif entry is not system:
             unidentified.append(_without(entry, extracted))
     packages = _related(document, packages, ids, str(subject.get("SPDXID")), unread)
-    unknowns = [unknown for part in str(document.get("comment", "")).split("; ") if part.startswith(NOT_CATALOGUED)
-                and (unknown := parse_unknown(part.removeprefix(NOT_CATALOGUED)))]
+    unknowns = [parse_unknown(part.removeprefix(NOT_CATALOGUED))
+                for part in str(document.get("comment", "")).split("; ") if part.startswith(NOT_CATALOGUED)]
     if unidentified:
         unknowns = [unknown for unknown in unknowns if unknown.kind != _WITHOUT]
         unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),

@@ -32,7 +32,7 @@ from custody.formats.bom import (
 )
 from custody.formats.licenselist import VERSION
 from custody.formats.licenses import combined
-from custody.formats.spdxwriter import NOT_CATALOGUED, OWNERSHIP, agent
+from custody.formats.spdxwriter import NOT_CATALOGUED, OWNERSHIP, agent, apart
 from custody.kit import digest as digests
 from custody.kit import strictjson
 from custody.kit.clock import format_rfc3339
@@ -147,7 +147,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
                         software_packageVersion=said.version or catalog.digest,
                         software_primaryPurpose=_PURPOSES.get(said.about or catalog.kind, "container"), **fields)
     ids = _packages(catalog, graph, subject)
-    comment = "; ".join(f"{NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns)
+    comment = "; ".join(f"{NOT_CATALOGUED}{apart(str(unknown))}" for unknown in catalog.unknowns)
     kind = next((kind for kind, phase in _PHASES.items() if phase == said.phase), "analyzed")
     sbom = graph.add("software_Sbom", "sbom", rootElement=[subject], element=ids, software_sbomType=[kind])
     graph.add("SpdxDocument", "document", name=catalog.name, rootElement=[sbom],
@@ -290,8 +290,8 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     packages = _related(elements, packages, ids, licenses, _text(subject, "spdxId"), unread)
     described: dict[str, Any] = next(
         (element for element in elements.values() if element.get("type") == "SpdxDocument"), {})
-    unknowns = [unknown for part in _text(described, "comment").split("; ") if part.startswith(NOT_CATALOGUED)
-                and (unknown := parse_unknown(part.removeprefix(NOT_CATALOGUED)))]
+    unknowns = [parse_unknown(part.removeprefix(NOT_CATALOGUED))
+                for part in _text(described, "comment").split("; ") if part.startswith(NOT_CATALOGUED)]
     if unidentified:
         unknowns = [unknown for unknown in unknowns if unknown.kind != _WITHOUT]
         unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),

@@ -12,7 +12,7 @@ from custody.formats.bom import Catalog
 from custody.kit.digest import sha256
 from custody.kit.visible import visible
 
-MARK = re.compile(rb"^\s*SPDXVersion:", re.MULTILINE)
+MARK = re.compile(rb"^[ \t]*SPDXVersion:", re.MULTILINE)
 _LINE = re.compile(r"([A-Za-z]+):[ \t]*(.*)\Z", re.DOTALL)
 _DOCUMENT = (("SPDXVersion", "spdxVersion"), ("DataLicense", "dataLicense"), ("SPDXID", "SPDXID"),
              ("DocumentName", "name"), ("DocumentNamespace", "documentNamespace"))
@@ -79,7 +79,9 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _plain(value: str) -> str:
-    """On one line, whatever is in it: a name cannot begin another field."""
+    """On one line, whatever is in it: a name cannot begin another field, nor a text that takes the next lines in."""
+    if value.lstrip()[:6].lower() == "<text>":
+        value = "<\\x74ext>" + value.lstrip()[6:]
     return value if value.isprintable() else visible(value)
 
 

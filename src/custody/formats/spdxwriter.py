@@ -77,7 +77,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
         "documentNamespace": "",
         "creationInfo": {"created": said.created or format_rfc3339(now.replace(microsecond=0)),
                          "creators": creators(said, tool_version), "licenseListVersion": VERSION},
-        "comment": "; ".join(f"{NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns),
+        "comment": "; ".join(f"{NOT_CATALOGUED}{apart(str(unknown))}" for unknown in catalog.unknowns),
         "packages": packages,
         "relationships": [{"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
                           for element, kind, related in relations]}
@@ -167,10 +167,11 @@ def _comment(package: Package) -> str:
         info.append(f"installed by {package.owner}")
     if package.bundled_in:
         info.append(f"bundled in {package.bundled_in}")
-    for place in package.locations[:10]:
-        # A path that says "; installed by …" must not be read as if custody had said so.
-        path = place.path
-        if _HIDDEN.search(path):
-            path = visible(path).replace(";", "\\x3b")
-        info.append(f"found in {path} of layer {place.layer}" if place.layer else f"found in {path}")
+    info += [f"found in {apart(place.path)}" + (f" of layer {apart(place.layer)}" if place.layer else "")
+             for place in package.locations[:10]]
     return "; ".join(info)
+
+
+def apart(text: str) -> str:
+    """A path that says "; installed by …" must not be read as if custody had said so."""
+    return visible(text).replace(";", "\\x3b") if _HIDDEN.search(text) else text

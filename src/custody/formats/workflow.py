@@ -91,3 +91,60 @@ def _mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
     if "<<" in entries:
         raise ValueError("got a merge key (<<), expected a plain map")
     return entries
+
+
+_STRANGERS = re.compile(
+    r"\$\{\{[^}]*\bgithub\.(?:head_ref|event\.(?:issue|pull_request|comment|review|discussion|pages|commits|"
+    r"head_commit|workflow_run)\b[\w.*\[\]]*\.(?:title|body|ref|label|name|email|message|head_branch|page_name|"
+    r"default_branch))\b[^}]*\}\}")
+"""Text that anybody may write (docs.github.com, "Understanding the risk of script injections")."""
+_HEAD = re.compile(r"\$\{\{[^}]*\bgithub\.(?:head_ref|event\.pull_request\.head\.(?:sha|ref))\b[^}]*\}\}")
+
+
+def runs(data: bytes) -> list[tuple[int, str]]:
+    """Line and text of the programs in a workflow's or action's steps; none of what cannot be read."""
+    return [(line, step["run"].value) for line, step, _ in _steps(data)
+            if isinstance(step.get("run"), yaml.ScalarNode)]
+
+
+def injections(data: bytes) -> list[tuple[int, str]]:
+    """Where text of strangers becomes program (Ultralytics, 2024), and where their code runs with secrets:
+    `pull_request_target` with a checkout of the pull request."""
+    told: list[tuple[int, str]] = []
+    for line, step, privileged in _steps(data):
+        program, uses = step.get("run"), step.get("uses")
+        texts = [program] if program is not None else []
+        if isinstance(uses, yaml.ScalarNode) and uses.value.startswith("actions/github-script@"):
+            texts += [node for node in [_mapping(step.get("with")).get("script")] if node is not None]
+        told += [(line, f"{match[0]}: anybody can write it, and it becomes a part of a program; give it to the program "
+                        "in env") for node in texts
+                 if isinstance(node, yaml.ScalarNode) and (match := _STRANGERS.search(node.value))]
+        ref = _mapping(step.get("with")).get("ref")
+        if privileged and isinstance(uses, yaml.ScalarNode) and uses.value.startswith("actions/checkout@") and (
+                isinstance(ref, yaml.ScalarNode) and _HEAD.search(ref.value)):
+            told.append((line, "pull_request_target with a checkout of the pull request: a stranger's code runs with "
+                               "the repository's secrets"))
+    return told
+
+
+def _steps(data: bytes) -> list[tuple[int, dict[str, yaml.Node], bool]]:
+    """Line, entries, and whether a stranger's pull request starts it with secrets."""
+    try:
+        if len(data) > _MAX_SIZE:
+            return []
+        document = _mapping(yaml.compose(data.decode("utf-8"), Loader=yaml.SafeLoader))
+        trigger = document.get("on") or document.get("true")
+        words = ([trigger.value] if isinstance(trigger, yaml.ScalarNode) else
+                 [node.value for node in trigger.value if isinstance(node, yaml.ScalarNode)] if isinstance(
+                     trigger, yaml.SequenceNode) else list(_mapping(trigger)))
+        privileged = not {"pull_request_target", "workflow_run"}.isdisjoint(words)
+        steps: list[tuple[int, dict[str, yaml.Node], bool]] = []
+        for owner in (document.get("runs"), *_mapping(document.get("jobs")).values()):
+            listed = _mapping(owner).get("steps")
+            for node in listed.value if isinstance(listed, yaml.SequenceNode) else ():
+                if len(steps) == _MAX_STEPS:
+                    return steps
+                steps.append((node.start_mark.line + 1, _mapping(node), privileged))
+        return steps
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return []  # `parse_workflow` says that it is not readable

@@ -21,6 +21,10 @@ def scan_locks(report: SourceReport, store: AdvisoryReader, now: datetime, *, al
     for lock in report.locks:
         for locked in lock.entries:
             packages[locked.purl] = from_purl(locked.purl, None)
+    for entries in report.inputs.packages.values():
+        for entry in entries:
+            if not entry.own and entry.version and (spelled := entry.purl) is not None:
+                packages[spelled] = from_purl(spelled, None)
     unread: dict[str, list[str]] = {}
     for path in report.not_checked:
         unread.setdefault(path.rpartition("/")[2], []).append(path)

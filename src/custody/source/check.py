@@ -6,15 +6,19 @@ that anybody else read the change, nor when it was made: a commit's time is what
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from custody.errors import CustodyError, VerificationError
 from custody.formats import sshsig
-from custody.formats.gitobject import Commit
+from custody.formats.gitobject import Commit, File
 from custody.formats.lockfile import NOT_CHECKED, Lock, is_requirements, parse_requirements
 from custody.formats.workflow import Workflow, is_workflow, parse_workflow
 from custody.ports.repository import Repository
+from custody.source.inputs import Expectations, Inputs, inspect
+from custody.source.locked import READERS
 from custody.source.signers import AllowedSigner
 
 
@@ -36,6 +40,8 @@ class SourceReport:
     locks: tuple[Lock, ...]
     not_checked: tuple[str, ...]
     """Lock files that custody does not read yet, by path."""
+    inputs: Inputs
+    """What the lock files, manifests and build files take in, and what is wrong with it."""
     workflows: tuple[Workflow, ...] = ()
     """GitHub workflows and actions, with what they run that is not pinned to a commit."""
 
@@ -44,7 +50,13 @@ class SourceReport:
         unsigned = [f"commit {commit.commit[:12]} ({commit.summary}): {commit.reason}"
                     for commit in self.commits if commit.reason]
         return unsigned + [f"{lock.path}:{problem.line}: {problem.reason}"
-                           for lock in self.locks for problem in lock.problems]
+                           for lock in self.locks for problem in lock.problems] + [
+                               str(concern) for concern in self.inputs.concerns if concern.level == "error"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Suspicions, and what is not pinned."""
+        return [str(concern) for concern in self.inputs.concerns if concern.level == "warning"]
 
     @property
     def unpinned(self) -> list[str]:
@@ -54,22 +66,33 @@ class SourceReport:
 
 
 def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...],
-                 since: frozenset[str] = frozenset()) -> SourceReport:
-    """Verify every commit from the branch's head back, merges' other parents included, and read its lock files
-    and workflows.
+                 since: frozenset[str] = frozenset(), *, base: str | None = None,
+                 expected: Expectations | None = None, now: datetime | None = None) -> SourceReport:
+    """Verify every commit from the branch's head back, merges' other parents included, and read its lock files,
+    manifests, build files and workflows; `base` is the revision that they are compared with.
     """
     head = repository.resolve(branch)
     commits = tuple(_judge(commit, signers) for commit in repository.history(head, since))
     locks, not_checked, workflows = [], [], []
-    for file in repository.files(repository.commit(head)):
+    files = repository.files(repository.commit(head))
+    before = None if base is None else repository.files(repository.commit(repository.resolve(base)))
+    inputs = inspect(
+        _readers(repository, files), None if before is None else _readers(repository, before),
+        {file.path: file.id for file in files}, {file.path: file.id for file in before or ()},
+        expected or Expectations(), now or datetime.now(UTC))
+    for file in files:
         name = file.path.rpartition("/")[2]
         if is_requirements(file.path):
             locks.append(parse_requirements(repository.blob(file.id), file.path))
-        elif name in NOT_CHECKED:
+        elif name in NOT_CHECKED and name not in READERS:
             not_checked.append(file.path)
         elif is_workflow(file.path):
             workflows.append(parse_workflow(repository.blob(file.id), file.path))
-    return SourceReport(branch, head, commits, tuple(locks), tuple(not_checked), tuple(workflows))
+    return SourceReport(branch, head, commits, tuple(locks), tuple(not_checked), inputs, tuple(workflows))
+
+
+def _readers(repository: Repository, files: Iterable[File]) -> dict[str, Callable[[], bytes]]:
+    return {file.path: partial(repository.blob, file.id) for file in files}
 
 
 def verify_commit(commit: Commit, signers: tuple[AllowedSigner, ...]) -> AllowedSigner:

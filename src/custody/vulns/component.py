@@ -14,7 +14,7 @@ from custody.ports.inventory import Component
 from custody.versions import sortable
 from custody.vulns.match import names, place_of
 
-RULES = 1
+RULES = 2
 """Counts changes of what this module makes of a component: an inventory that was written by others is indexed anew."""
 LONGEST = 500
 """Characters of a name in an index."""
@@ -48,17 +48,13 @@ def components(catalog: Catalog) -> Iterator[tuple[Package, Component]]:
         yield package, Component(package=bare, owner=owners.get(package.owner) if package.owner else None)
 
 
-def advised(component: Component) -> tuple[str, str, str] | None:
-    """Ecosystem, name and version as advisories have them; None where OSV has no ecosystem."""
-    package = component.package
-    ecosystem = place_of(package)
-    if ecosystem is None:
-        return None
-    if package.ecosystem is None:
-        name, _, version = next(iter(names(package)), ("", "", ""))
-        return (ecosystem, name, version) if name else None
-    name, version = package.advised
-    return ecosystem, normalise(ecosystem, name), version
+def spoken(component: Component) -> set[tuple[str, str]]:
+    """Ecosystem and normalised name of all whose advisories may change what is said of it: its own names, and its
+    owner's.
+    """
+    ecosystem = place_of(component.package)
+    stated = {(ecosystem, name) for name, _, _ in names(component.package) if name} if ecosystem is not None else set()
+    return stated | ({component.owner} if component.owner else set())
 
 
 def known(component: Component) -> list[Name]:

@@ -47,6 +47,13 @@ MIGRATION = (
     "last BIGINT NOT NULL, PRIMARY KEY (kind, place, image)){clustered}; "
     "CREATE INDEX sighting_image ON sighting (image)")
 READERS = "ALTER TABLE image ADD COLUMN readers TEXT NOT NULL DEFAULT ''"
+SPOKEN = (  # advisories may speak of a package under several names
+    "DROP INDEX component_advised; DROP INDEX component_owned; ALTER TABLE component DROP COLUMN ecosystem; "
+    "ALTER TABLE component DROP COLUMN name; ALTER TABLE component DROP COLUMN owner_ecosystem; "
+    "ALTER TABLE component DROP COLUMN owner_name; "
+    "CREATE TABLE spoken (ecosystem TEXT NOT NULL, name TEXT NOT NULL, component BIGINT NOT NULL REFERENCES component "
+    "ON DELETE CASCADE, PRIMARY KEY (ecosystem, name, component)){clustered}; "
+    "CREATE INDEX spoken_component ON spoken (component)")
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
@@ -130,10 +137,8 @@ class RelationalInventory:
             while batch := _numbered(session.execute("SELECT id, body FROM component WHERE id > ? ORDER BY id LIMIT ?",
                                                      last, _AT_ONCE)):
                 last, count = batch[-1].number, count + len(batch)
-                for table in ("known", "mark"):
+                for table in ("known", "mark", "spoken"):
                     session.execute(f"DELETE FROM {table} WHERE component BETWEEN ? AND ?", batch[0].number, last)  # noqa: S608 - constants
-                session.many("UPDATE component SET ecosystem = ?, name = ?, owner_ecosystem = ?, owner_name = ? "
-                             "WHERE id = ?", [(*_names(component), number) for number, component in batch])
                 _index(session, dict(batch))
             session.execute("INSERT INTO progress VALUES ('rules', ?) ON CONFLICT (name) DO UPDATE SET value = "
                             "excluded.value", rules)
@@ -190,8 +195,8 @@ class RelationalInventory:
 
     def advised(self, ecosystem: str, name: str) -> Sequence[Numbered]:
         return _numbered(self._engine.read(
-            "SELECT id, body FROM component WHERE ecosystem = ? AND name = ? UNION ALL SELECT id, body FROM component "
-            "WHERE owner_ecosystem = ? AND owner_name = ?", *[sql.text(ecosystem), sql.text(name)] * 2))
+            "SELECT id, body FROM component WHERE id IN (SELECT component FROM spoken WHERE ecosystem = ? AND "
+            "name = ?)", sql.text(ecosystem), sql.text(name)))
 
     def marked(self, mark: str) -> Sequence[Numbered]:
         return _numbered(self._engine.read("SELECT id, body FROM component WHERE id IN (SELECT component FROM mark "
@@ -273,19 +278,11 @@ def _put_bundles(session: Session, bundles: Iterable[_Bundle]) -> dict[bytes, in
 def _put_components(session: Session, by_hash: Mapping[bytes, Component]) -> dict[bytes, int]:
     numbers = _select(session, "component", "hash", by_hash)
     new = {identity: component for identity, component in by_hash.items() if identity not in numbers}
-    session.many("INSERT INTO component (hash, ecosystem, name, owner_ecosystem, owner_name, body) "
-                 "VALUES (?, ?, ?, ?, ?, ?)", [(identity, *_names(component), _pack(component))
-                                               for identity, component in new.items()])
+    session.many("INSERT INTO component (hash, body) VALUES (?, ?)", [
+        (identity, _pack(component)) for identity, component in new.items()])
     added = _select(session, "component", "hash", new)
     _index(session, {added[identity]: component for identity, component in new.items()})
     return numbers | added
-
-
-def _names(component: Component) -> tuple[str | None, ...]:
-    """Ecosystem and name by which advisories speak of it, and of its owner."""
-    advised, owner = components.advised(component), component.owner
-    return (*(map(sql.text, advised[:2]) if advised else (None, None)),
-            *(map(sql.text, owner) if owner else (None, None)))
 
 
 def _index(session: Session, by_number: Mapping[int, Component]) -> None:
@@ -294,6 +291,9 @@ def _index(session: Session, by_number: Mapping[int, Component]) -> None:
         for number, component in by_number.items() for name in components.known(component)])
     session.many("INSERT INTO mark VALUES (?, ?) ON CONFLICT DO NOTHING", [
         (sql.text(mark), number) for number, component in by_number.items() for mark in components.marks(component)])
+    session.many("INSERT INTO spoken VALUES (?, ?, ?) ON CONFLICT DO NOTHING", [
+        (sql.text(ecosystem), sql.text(name), number) for number, component in by_number.items()
+        for ecosystem, name in components.spoken(component)])
 
 
 def _put_paths(session: Session, paths: Collection[str]) -> dict[str, int]:

@@ -12,6 +12,8 @@ _MAX_WEIGHT = 16 << 20
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
     """Bitnami's own packages: of what else is listed other files tell, as far as it is there."""
+    if content.lstrip()[:1] != b"{":  # of tag-value and XML `parsed` does not say what they take
+        raise ValueError("an SBOM that is no JSON")
     if strictjson.weight(content) > _MAX_WEIGHT:
         raise ValueError("an SBOM with too many values")
     document = sbom.read(content, path)
@@ -27,5 +29,5 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     return facts or (unknown("Bitnami component without a package of Bitnami's"),)
 
 
-CATALOGER = Cataloger(name="Bitnami", version=1, types=None, read=read, parsed=4.0, paths=(
+CATALOGER = Cataloger(name="Bitnami", version=2, types=None, read=read, parsed=4.0, paths=(
     ending("spdx", pattern=r"opt/bitnami/(?:.*/)?\.spdx-[^/]+"),))

@@ -6,10 +6,9 @@ import base64
 import binascii
 import json
 import re
-import tomllib
 from typing import Any
 
-from custody.kit import strictjson
+from custody.kit import strictjson, stricttoml
 
 _HEAVIEST = 256 << 20
 """Bytes that JSON takes once it is parsed."""
@@ -39,10 +38,7 @@ def json_object(path: str, content: bytes) -> Table:
 
 def toml_table(content: bytes) -> Table:
     """Raises ValueError."""
-    try:
-        return tomllib.loads(content.decode().removeprefix("\ufeff"))
-    except RecursionError:
-        raise ValueError("TOML nested too deep") from None
+    return stricttoml.loads(content)
 
 
 def table(value: Any) -> Table:

@@ -12,6 +12,8 @@ _MAX_WEIGHT = 16 << 20
 
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    if content.lstrip()[:1] != b"{":  # of tag-value and XML `parsed` does not say what they take
+        raise ValueError("an SBOM that is no JSON")
     if strictjson.weight(content) > _MAX_WEIGHT:
         raise ValueError("an SBOM with too many values")
     document = sbom.read(content, path, excluded=False)
@@ -40,7 +42,7 @@ def _published(text: str) -> str:
 
 
 CATALOGER = Cataloger(
-    name="embedded SBOM", version=1, types=None, read=read, parsed=4.0,
+    name="embedded SBOM", version=2, types=None, read=read, parsed=4.0,
     # A component is read, and its package URL, in some 50 µs.
     paths=(ending("json", pattern=r".*\.dist-info/sboms/.+", examples=("sboms/a.json",)),),
     listed=r"\.dist-info/sboms/")

@@ -82,5 +82,5 @@ def _running(importers: Table, packages: Table) -> set[str]:
     return running
 
 
-CATALOGER = Cataloger(name="pnpm lock", version=1, types=("npm",), read=read, declares=True, largest=32 << 20,
+CATALOGER = Cataloger(name="pnpm lock", version=1, types=("npm",), read=read, declares=True, largest=32 << 20, effort=4,
                       paths=(named("pnpm-lock.yaml"),))

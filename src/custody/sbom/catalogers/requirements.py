@@ -76,7 +76,7 @@ def _pins(requirements: Iterable[str], scope: str = "", hashes: tuple[tuple[str,
 
 
 REQUIREMENTS = Cataloger(
-    name="requirements", version=1, types=("pypi",), read=read, declares=True, paths=(
+    name="requirements", version=1, types=("pypi",), read=read, declares=True, effort=6, paths=(
         ending("txt", pattern=r"(?i:(?:.*/)?[^/]*requirements[^/]*\.txt)"),
         inside("requirements", pattern=r"(?i:.*\.txt)")))
 SETUP_CFG = Cataloger(name="setup.cfg", version=1, types=("pypi",), read=read_cfg, declares=True, largest=64 << 10,

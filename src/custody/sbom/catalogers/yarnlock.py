@@ -16,10 +16,10 @@ _OWN = ("workspace:", "link:", "portal:")
 
 
 def read(_path: str, content: bytes) -> Iterator[Fact]:
-    entries = _modern(content) if b"\n__metadata:" in b"\n" + content else _classic(content)
-    chosen = {specifier: f"{name}@{version}" for specifiers, name, version, _, _ in entries
+    told = entries(content)
+    chosen = {specifier: f"{name}@{version}" for specifiers, name, version, _, _ in told
               for specifier in specifiers}
-    for _, name, version, row, needed in entries:
+    for _, name, version, row, needed in told:
         requires = [chosen[specifier] for asked in needed.items() for specifier in _spellings(*asked)
                     if specifier in chosen]
         yield Fact(type="npm", name=name, version=version, requires=tuple(dict.fromkeys(requires)),
@@ -28,6 +28,11 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
 
 _Entry = tuple[list[str], str, str, Table, dict[str, str]]
 """Specifiers, name, version, fields and the dependencies by name."""
+
+
+def entries(content: bytes) -> list[_Entry]:
+    """Of both kinds of file. Raises ValueError."""
+    return _modern(content) if b"\n__metadata:" in b"\n" + content else _classic(content)
 
 
 def _classic(content: bytes) -> list[_Entry]:
@@ -92,5 +97,5 @@ def _spellings(name: str, asked: str) -> tuple[str, ...]:
     return f"{name}@{asked}", f"{name}@npm:{asked}"
 
 
-CATALOGER = Cataloger(name="yarn lock", version=1, types=("npm",), read=read, declares=True, largest=32 << 20,
+CATALOGER = Cataloger(name="yarn lock", version=1, types=("npm",), read=read, declares=True, largest=32 << 20, effort=6,
                       paths=(named("yarn.lock"),))

@@ -20,6 +20,8 @@ _STATEMENTS, _KEPT, _PARSED = 3_000_000, 10_000, 1 << 30
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "usr/bin", "usr/sbin", "usr/lib", "usr/lib32", "usr/lib64",
            "usr/libexec")
 _AMONG = tuple(top + "/" for top in _SYSTEM)
+_MANAGERS = ("deb", "apk", "rpm", "alpm")
+"""How the names of the system's packages begin in statements."""
 _MADE = re.compile(r".*(?:\.pyc|\.cache|/locale-archive|/modules\.[^/]+|/giomodule\.cache|/fonts\.(?:dir|scale))\Z")
 """What packages make of their own files when they are installed, and so do not list."""
 _COMPILED = re.compile(r"(.*?)(?:__pycache__/)?([^/.]+)(?:\.[^/]*)?\.pyc\Z")
@@ -110,8 +112,8 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
         return digests[place] if place is not None and digests else ""
 
     for path, told in said.by_path.items():
-        digested = [(statement, place) for statement, place in zip(told.statements, told.places, strict=True)
-                    if statement.digest]
+        digested = _vouching([(statement, place) for statement, place in
+                              zip(told.statements, told.places, strict=True) if statement.digest])
         if not digested:
             continue
         stated += 1
@@ -150,6 +152,11 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
         differences=tuple(sorted(differences, key=lambda entry: (_ORDER.index(entry.state), entry.path))),
         unproven=tuple(sorted(Counter(package.type for package in packages if package.purl not in proven).items())),
         unreadable=tuple(said.unreadable))
+
+
+def _vouching(digested: list[tuple[Statement, int]]) -> list[tuple[Statement, int]]:
+    """Where a package of the system states a file, no other list speaks for it: anybody may write a RECORD."""
+    return [entry for entry in digested if entry[0].owner.partition(" ")[0] in _MANAGERS] or digested
 
 
 class _Identity:

@@ -1,0 +1,37 @@
+"""TOML (toml.io/en/v1.0.0) of others: bounded, because `tomllib` takes the square of a key's parts in memory.
+
+A key of 100,000 parts, `a.a.a.…`, is 200 kB and takes 40 GB there.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+_PARTS = 24
+"""Dots in a line that cost nothing: an address or a version in a text has fewer."""
+_WORK = 20_000_000
+"""Parts of keys that are looked at."""
+
+
+def loads(data: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
+    text = data.decode().removeprefix("\ufeff")
+    if text.count(".") > _PARTS:
+        _check(text)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("TOML nested too deep") from None
+
+
+def _check(text: str) -> None:
+    """A key has at most as many parts as its line has dots; each is looked for below those of the table it is in."""
+    work = above = 0
+    for line in text.split("\n"):
+        parts = line.count(".")
+        if line.lstrip()[:1] == "[":
+            above = parts if parts > _PARTS else 0
+        work += above + (parts * (parts + above) if parts > _PARTS else 0)
+        if work > _WORK:
+            raise ValueError("TOML with keys of too many parts")
