@@ -118,7 +118,7 @@ def test_timeout_of_a_service_that_drips(tmp_path: Path) -> None:
 def test_what_holds_the_end_up_is_ended_too(tmp_path: Path) -> None:
     script = ("import time\nfrom custody.cli import deadline, run\nimport custody.cli.main as main\n"
               "deadline.GRACE = 0.2\n"
-              "def held(*_):\n    while True:\n        try:\n            time.sleep(60)\n"
+              "def held(*_, **__):\n    while True:\n        try:\n            time.sleep(60)\n"
               "        except BaseException:\n            pass\n"
               "import custody.cli.sbom as sbom\nsbom.contents.open_catalog = held\n"
               "main.main(['sbom', '--timeout', '200ms', 'oci:x'])")
@@ -145,7 +145,7 @@ def test_a_timeout_for_a_service(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_error_that_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                   capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("custody.cli.sbom.contents.open_catalog", lambda *_: 1 // 0)
+    monkeypatch.setattr("custody.cli.sbom.contents.open_catalog", lambda *_, **__: 1 // 0)
     assert run.run(["sbom", "oci:x"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: internal error: ZeroDivisionError: integer division or modulo by zero (test_streams")
@@ -157,7 +157,7 @@ def test_an_error_that_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_no_line_of_an_error_begins_as_another_error(monkeypatch: pytest.MonkeyPatch,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise NetworkError("one\nerror: two\n\nhint: three\n  four")
 
     monkeypatch.setattr("custody.cli.sbom.contents.open_catalog", fail)

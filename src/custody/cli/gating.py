@@ -26,11 +26,14 @@ def _level(_context: click.Context, _parameter: click.Parameter, given: str) -> 
     return level
 
 
+def _completed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [level for level in _LEVELS if level.startswith(incomplete)]
+
+
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Given to the command as `gate` and `exit_code`, which is None where it is custody's own."""
     @click.option("--fail-on", "threshold", callback=_level, default="never", show_default=True,
-                  metavar="|".join(_LEVELS), shell_complete=lambda _context, _parameter, incomplete: [
-                      level for level in _LEVELS if level.startswith(incomplete.lower())],
+                  metavar="|".join(_LEVELS), shell_complete=_completed,
                   help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")
     @click.option("--fail-on-unknown", is_flag=True, help="Exit 3 where nobody says how bad a finding is, too.")
     @click.option("--fail-on-exploited", "--fail-on-kev", "fail_on_exploited", is_flag=True,
