@@ -129,7 +129,7 @@ SILENT = {
     "Nix store path": ["nix/store/0a1b-source/bin/openssl", "nix/store/9z-glibc/lib/libc.so"],
     "WordPress": ["app/wp-includes/version.php"],
     "snap without a name or a version": ["snap/core/meta/snap.yaml"],
-    "Bitnami component whose SBOM is not SPDX": ["opt/bitnami/redis/.spdx-redis.spdx"],
+    "unreadable Bitnami file": ["opt/bitnami/redis/.spdx-redis.spdx"],
     "unreadable Chisel file": ["var/lib/chisel/manifest.wall"],
     "unreadable Python egg file": ["opt/a-1.egg"], "Python package in development": ["s/a.egg-link"],
     "Python package without metadata": ["s/a-1.dist-info/RECORD", "s/b-1.dist-info/WHEEL"],
