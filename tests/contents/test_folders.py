@@ -150,6 +150,12 @@ def test_what_is_excluded_is_neither_read_nor_walked(tmp_path: Path) -> None:
     assert names(catalogued(root, exclude=("**/x", "**/a/*.json"))) == {"Flask_Login"}
 
 
+def test_a_lock_file_that_is_not_read_is_counted(tmp_path: Path) -> None:
+    root = unpacked(tmp_path / "root", ("bun.lockb", b"#!/usr/bin/env bun\nbun-lockfile-format-v0\n"))
+    assert [(kind.kind, kind.count) for kind in catalogued(root).unknowns] == [("Bun's binary lock file", 1)]
+    assert catalogued(root, rooted=True).unknowns == ()
+
+
 def test_a_folder_beyond_the_limits_is_refused(tmp_path: Path) -> None:
     root = unpacked(tmp_path / "root", *((f"f{number}", b"") for number in range(11)))
     with pytest.raises(MalformedError, match="more than 10 files and folders"):

@@ -78,3 +78,5 @@ def _running(workspaces: dict[str, object], needs: dict[str, list[str]],
 
 CATALOGER = Cataloger(name="bun lock", version=1, types=("npm",), read=read, declares=True, parsed=1.0,
                       largest=32 << 20, paths=(named("bun.lock"),))
+BINARY = Cataloger(name="bun binary lock", version=1, declares=True, head=True, largest=64,
+                   read=lambda _path, _content: (unknown("Bun's binary lock file"),), paths=(named("bun.lockb"),))
