@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from custody.cli import contents, proving, sbom_compare, sbom_convert, sbom_diff, sbom_merge, sbom_score
+from custody.cli import contents, proving
 from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
 from custody.errors import UnsupportedError, UsageError
@@ -28,7 +28,9 @@ _FORMATS = {"table": Format(_table), "proof": Format(lambda catalog, _: json_byt
 _SHOWN = ("table", "proof", *SBOMS)
 
 
-@click.group("sbom", cls=DefaultGroup)
+@click.group("sbom", cls=DefaultGroup, places={
+    "convert": "custody.cli.sbom_convert", "score": "custody.cli.sbom_score", "diff": "custody.cli.sbom_diff",
+    "merge": "custody.cli.sbom_merge", "compare": "custody.cli.sbom_compare"})
 def command() -> None:
     """List the packages in a TARGET, `custody sbom TARGET`; convert, score, compare, diff and merge SBOMs.
 
@@ -84,7 +86,3 @@ def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, fo
             print(visible(line), file=sys.stderr)
     if catalog.proof is not None and fail_on_changed:
         proving.require(catalog.proof)
-
-
-for below in (sbom_convert.command, sbom_score.command, sbom_diff.command, sbom_merge.command, sbom_compare.command):
-    command.add_command(below)
