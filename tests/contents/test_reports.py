@@ -16,8 +16,7 @@ from custody.errors import CustodyError, DeniedError, MissingEvidenceError
 from custody.formats import osv
 from custody.formats.bom import Catalog, Coverage, Distribution
 from custody.formats.exposed import Exposure
-from custody.services.contents import SCANS
-from custody.services.reports import issues
+from custody.services.reports import SCANS, issues
 from custody.vulns.gate import Gate
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity

@@ -13,8 +13,8 @@ from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
-from custody.services.contents import SCANS
 from custody.services.documents import Format, encode
+from custody.services.reports import SCANS
 from custody.vulns import explanation
 from custody.vulns.gate import Gate
 from custody.vulns.report import ScanReport, scan, usable

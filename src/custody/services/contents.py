@@ -10,33 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from custody import __version__
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import sbom
 from custody.formats.bom import Catalog
-from custody.formats.vex import openvex
 from custody.kit import strictjson
-from custody.services.documents import Format, json_bytes
-from custody.services.reports import REPORTS
-from custody.vulns.vex import stated
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
     from custody.registry.client import RegistryClient
-    from custody.vulns.report import ScanReport
 
 _LARGEST_SBOM, _HEAVIEST_SBOM = 64 << 20, 192 << 20
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
 """Tells a person how far it is: a title and the bytes in all, or None for files of which nobody knows how many; gives
 what is called with those that are done."""
-
-
-SCANS: Mapping[str, Format[ScanReport]] = {
-    **REPORTS, "json": Format(lambda report, _: json_bytes(report.to_json())),
-    "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln())),
-    "openvex": Format(lambda report, now: json_bytes(openvex.write(
-        stated.statements(report), author=f"custody {__version__}", now=now, tooling=f"custody {__version__}")))}
-"""What a scan is written as, for programs."""
 
 
 async def catalog_image(target: str, client: RegistryClient, cache: Path, layers: LayerCache, progress: Progress,

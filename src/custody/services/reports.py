@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from custody import __version__
 from custody.formats import cyclonedxvulnerabilities, cyclonedxwriter, gitlab, intotovulns, junit, sarif
 from custody.formats.issue import Issue, page
+from custody.formats.vex import openvex
 from custody.services.documents import Format, encode, json_bytes
+from custody.vulns.vex import stated
 
 if TYPE_CHECKING:
     from custody.vulns.report import ScanReport
@@ -124,6 +126,10 @@ def _trivy(report: ScanReport, _now: datetime) -> bytes:
     return json_bytes(document)
 
 
-REPORTS: Mapping[str, Format[ScanReport]] = {
+SCANS: Mapping[str, Format[ScanReport]] = {
     "sarif": Format(_sarif), "junit": Format(_junit), "gitlab": Format(_gitlab_of_kind),
-    "cyclonedx-json": Format(_cyclonedx), "trivy-json": Format(_trivy), "in-toto-vulns": Format(_in_toto)}
+    "cyclonedx-json": Format(_cyclonedx), "trivy-json": Format(_trivy), "in-toto-vulns": Format(_in_toto),
+    "json": Format(lambda report, _: json_bytes(report.to_json())),
+    "cosign-vuln": Format(lambda report, _: json_bytes(report.to_cosign_vuln())),
+    "openvex": Format(lambda report, now: json_bytes(openvex.write(
+        stated.statements(report), author=f"custody {__version__}", now=now, tooling=f"custody {__version__}")))}
