@@ -129,6 +129,21 @@ class Counted(Wanted):
     """Whether the files of one folder stand for one package."""
 
 
+def _lazily(pattern: str) -> Callable[[str], object]:
+    """Whether all of a path fits. Compiled for the first path that is asked about: most images have few kinds of files,
+    and what is known of layers already asks about none.
+    """
+    fullmatch: Callable[[str], object] | None = None
+
+    def match(path: str) -> object:
+        nonlocal fullmatch
+        if fullmatch is None:
+            fullmatch = re.compile(pattern, re.DOTALL).fullmatch
+        return fullmatch(path)
+
+    return match
+
+
 _Rules = dict[str, list[tuple[Callable[[str], object], str]]]
 
 
@@ -158,7 +173,7 @@ class Table:
         for name, paths in (*((row.name, row.paths) for row in catalogers),
                             *(("?" + row.kind, row.paths) for row in counted)):
             for rule in paths:
-                match = re.compile(rule.pattern, re.DOTALL).fullmatch
+                match = _lazily(rule.pattern)
                 for key in rule.keys:
                     self._indexes[rule.by].setdefault(key, []).append((match, name))
                 for example in rule.examples:
