@@ -150,6 +150,13 @@ def test_what_is_excluded_is_neither_read_nor_walked(tmp_path: Path) -> None:
     assert names(catalogued(root, exclude=("**/x", "**/a/*.json"))) == {"Flask_Login"}
 
 
+def test_one_file_is_no_pipe_and_no_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (("pipe", "got a device, pipe or socket"), ("", "got a folder")):
+        with pytest.raises(UsageError, match=reason):
+            catalog_file(tmp_path / name)
+
+
 def test_a_lock_file_that_is_not_read_is_counted(tmp_path: Path) -> None:
     root = unpacked(tmp_path / "root", ("bun.lockb", b"#!/usr/bin/env bun\nbun-lockfile-format-v0\n"))
     assert [(kind.kind, kind.count) for kind in catalogued(root).unknowns] == [("Bun's binary lock file", 1)]
