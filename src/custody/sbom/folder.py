@@ -111,7 +111,8 @@ def read_file(path: Path, limits: Limits, accounts: Accounts) -> FolderFacts:
         status = path.stat()
         size = status.st_size
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-            raise UsageError(f"{path}: got {'a folder' if path.is_dir() else 'a device, pipe or socket'}, expected a file")
+            kind = "a folder" if path.is_dir() else "a device, pipe or socket"
+            raise UsageError(f"{path}: got {kind}, expected a file")
         with path.open("rb") as content:
             digest = "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
