@@ -15,6 +15,7 @@ import pytest
 
 from custody.demo import attacks
 from custody.errors import CustodyError
+from tests.apiserver import free_port
 from tests.conftest import peer
 from tests.contents.images import layout, tar
 from tests.demo.worlds import small_image, small_world
@@ -131,8 +132,8 @@ def test_the_command_with_an_image_as_data_and_twice(tmp_path: Path) -> None:
 
 def test_interrupted_it_cleans_up(tmp_path: Path) -> None:
     layout = small_image(tmp_path / "image")
-    running = custody("demo", "--image", f"oci:{layout}", "--keep", "--port", str(_free_port()), "--webhook-port",
-                      str(_free_port()), cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    running = custody("demo", "--image", f"oci:{layout}", "--keep", "--port", str(free_port()), "--webhook-port",
+                      str(free_port()), cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert running.stderr is not None
     for line in running.stderr:
         if "log verify" in line:
@@ -166,10 +167,3 @@ def test_interrupted_in_the_middle_it_cleans_up(tmp_path: Path) -> None:
     assert running.returncode in (0, 130), err
     assert "Traceback" not in err
     assert not (tmp_path / ".custody" / "demo").exists()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -125,6 +125,9 @@ class MemoryAdvisories:
                                   if (entry.ecosystem, entry.name) == (ecosystem, name))) for advisory in self._valid()]
         return [msgspec.structs.replace(advisory, affected=entries) for advisory, entries in asked if entries]
 
+    def find_all(self, ecosystem: str, names: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
+        return {name: advisories for name in names if (advisories := self.find(ecosystem, name))}
+
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
         return [advisory for advisory in self._valid() if asked & {

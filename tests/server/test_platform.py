@@ -29,12 +29,8 @@ from custody.server.platform import running
 from custody.settings import Issuer, Settings
 from custody.trust import audit
 from custody.trust.roots import parse_trusted_root
+from tests.apiserver import free_port
 from tests.trust.test_hashedrekord import request
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:

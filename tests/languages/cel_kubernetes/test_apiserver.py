@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.apiserver import PEERS
+from tests.apiserver import PEERS, free_port
 from tests.conftest import ROOT, peer
 from tests.languages.cel_kubernetes.apiserver import (
     Server,
@@ -31,11 +30,6 @@ from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES, SCHEMA
 TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
 
 
-def _free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in ("kube-apiserver", "etcd", "kubectl", "openssl"):
@@ -44,8 +38,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not script.is_file():
         pytest.skip("the script that boots an API server is not here")
     folder = tmp_path_factory.mktemp("apiserver")
-    env = {**os.environ, "PATH": f"{os.environ['PATH']}:{PEERS}", "APISERVER_PORT": _free_port(),
-           "ETCD_PORT": _free_port()}
+    env = {**os.environ, "PATH": f"{os.environ['PATH']}:{PEERS}", "APISERVER_PORT": str(free_port()),
+           "ETCD_PORT": str(free_port())}
     with (folder / "start.log").open("wb") as log:
         try:
             subprocess.run([script, "start", folder], env=env, stdout=log, stderr=log, timeout=120, check=True)
