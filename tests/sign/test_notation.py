@@ -224,6 +224,27 @@ def test_no_changed_byte_is_taken(made: Evidence) -> None:
     assert taken == []
 
 
+def test_base64_has_one_text_for_the_same_bytes() -> None:
+    """The last letter of base64 has bits of nothing: where they are set, the text is not the one that was made."""
+    for end in (b"=", b"=="):
+        while True:
+            key, root_key = new_key(), new_key()
+            root = certificate(root_key, None, name="root", ca=True, extensions=[ISSUING], **SPAN)
+            leaf = certificate(key, (root, root_key), name="acme", extensions=[SIGNING], **SPAN)
+            made = jws(key=key, chain=(leaf, root))
+            padding_at = made.data.index(b'"]', made.data.index(b"x5c")) - len(end)
+            if made.data[padding_at - 1:].startswith(made.data[padding_at - 1:padding_at] + end + b'"'):
+                break
+        trusted = Notaries((der(root),))
+        assert verify(made, trusted)
+        for bit in (1, 2) if end == b"=" else (1, 2, 4, 8):
+            letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+            letter = letters[letters.index(made.data[padding_at - 1]) | bit]
+            data = made.data[:padding_at - 1] + bytes([letter]) + made.data[padding_at:]
+            with pytest.raises(MalformedError, match="unused bits are zero"):
+                verify(Evidence(subject=DIGEST, media_type=made.media_type, data=data, source="x"), trusted)
+
+
 def test_cbor_that_is_not_read() -> None:
     for data in (b"\x1c", b"\xf9\x00\x00", b"\x9f\xff", b"\xa2\x01\x01\x01\x02", b"\xa1\x41\x00\x00", b"\x61\xff",
                  b"\x00\x00", b"\x81" * 20 + b"\x00", b"\x9b" + b"\xff" * 8, b"\x5a\xff\xff\xff\xff"):

@@ -180,15 +180,25 @@ def _base64url(text: str, where: str) -> bytes:
     try:
         if "=" in text or not text.isascii():
             raise ValueError
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
         raise MalformedError(where, got=text[:60], expected="base64url without padding") from None
+    return _canonical(data, base64.urlsafe_b64encode(data).rstrip(b"="), text, where)
 
 
 def _base64(text: Any, where: str) -> bytes:
     try:
         if not isinstance(text, str):
             raise ValueError
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except ValueError:
         raise MalformedError(where, got=str(text)[:60], expected="base64") from None
+    return _canonical(data, base64.b64encode(data), text, where)
+
+
+def _canonical(data: bytes, encoded: bytes, text: str, where: str) -> bytes:
+    """One text for the same bytes: what a last letter says beyond them is zero (RFC 4648, section 3.5)."""
+    if encoded.decode() != text:
+        raise MalformedError(where, got=f"…{text[-8:]}", expected=f"…{encoded[-8:].decode()}, the same bytes in base64 "
+                             "whose unused bits are zero")
+    return data
