@@ -94,6 +94,12 @@ class Framer:
         """Whether the next byte begins a request."""
         return self._state == _HEADS
 
+    @property
+    def whole(self) -> bool:
+        """Whether the request whose head was given last is there to its end, with a length that was said."""
+        return self._state == _END or (self._state == _BODY and not self._chunked
+                                       and len(self._buffer) - self._at >= self._left)
+
     def feed(self, data: bytes) -> None:
         self._buffer = self._buffer[self._at:] + data if self._at < len(self._buffer) else data
         self._at = 0
