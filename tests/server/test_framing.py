@@ -30,6 +30,7 @@ def verdict(data: bytes, cuts: list[int]) -> Verdict:
                 if isinstance(part, Head):
                     head, body = b" ".join((part.method.encode(), part.target, *map(b":".join, part.headers))), b""
                     promised = framer.whole
+                    assert not promised or framer.announced is not None
                 elif isinstance(part, End):
                     whole.append((head, body))
                     promised = False

@@ -15,7 +15,8 @@ from custody.evidence.model import EvidenceSet
 from custody.policy.load import PolicySet
 from custody.server.access.mtls import Named
 from custody.server.admission import AdmissionApp
-from custody.server.asgi import Answer, read_body, respond
+from custody.server.asgi import Answer, DisconnectedError, read_body, respond
+from custody.server.limits import Limits
 from custody.server.metrics import Metrics
 from custody.server.observed import Observed, observer
 from custody.server.run import Paths
@@ -57,19 +58,26 @@ class Told:
         return Answer(200, body)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        body = await read_body(receive, 1 << 20)
+        try:
+            body = await read_body(receive, 1 << 20)
+        except DisconnectedError:
+            return
         self.asked.append(f"{scope['method']} in turn")
         await respond(send, 200, body)
 
 
-async def both_ways(client: Client, body: bytes, path: bytes, more: bytes = b"") -> list[tuple[int, Any, bytes]]:
+QUICK = Limits(sweep=0.01)
+"""After which nobody waits for the rest of a request."""
+
+
+async def both_ways(client: Client, body: bytes, path: bytes) -> list[tuple[int, Any, bytes]]:
     """What is answered to a request that comes whole, and to one whose last byte comes later."""
     answers = []
     for pause in (False, True):
-        request = posted(body, path, more)
+        request = posted(body, path)
         if pause:
             await client.send(request[:-1])
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
             request = request[-1:]
         await client.send(request)
         status, headers, said = await client.answer()
@@ -89,7 +97,7 @@ def test_whole_or_in_pieces_a_review_has_the_same_answer(body: bytes, path: byte
     metrics = Metrics()
 
     async def main() -> None:
-        async with place(webhook(metrics=metrics), STILL) as at:
+        async with place(webhook(metrics=metrics), QUICK) as at:
             whole, pieces = await both_ways(await at.client(), body, path)
             assert whole == pieces
             assert whole[0] == status
@@ -266,18 +274,77 @@ def test_who_has_no_name_that_counts_is_not_answered_at_once() -> None:
     assert told.asked == []
 
 
-@pytest.mark.parametrize(("cut", "way"), [(1, "at once"), (40, "at once"), (5_000, "in turn")])
-def test_a_request_in_two_pieces_is_answered_with_the_second(cut: int, way: str) -> None:
+@pytest.mark.parametrize(("cut", "size", "way"), [
+    (1, 6_000, "at once"), (40, 6_000, "at once"), (5_000, 6_000, "at once"), (5_000, 70_000, "in turn")])
+def test_a_small_request_in_two_pieces_is_answered_with_the_second(cut: int, size: int, way: str) -> None:
+    """As those of an API server come, whose TLS records end at 4 KiB."""
     told = Told()
 
     async def main() -> None:
         async with place(told, STILL) as at:  # type: ignore[arg-type]
             client = await at.client()
-            request = posted(b"a" * 6_000, b"/now")
+            request = posted(b"a" * size, b"/now")
             await client.send(request[:cut])
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
+            assert told.asked == []
             await client.send(request[cut:])
-            assert (await client.answer())[0] == 200
+            assert len((await client.answer())[2]) == size
 
     run(main)
     assert told.asked == [f"POST {way}"]
+
+
+def test_a_rest_that_does_not_come_is_missed_in_time() -> None:
+    metrics = Metrics()
+
+    async def main() -> None:
+        async with place(Observed(Told(), metrics), STILL) as at:  # type: ignore[arg-type]
+            client = await at.client()
+            await client.send(posted(b"ab" * 100, b"/now")[:-3])
+            protocol = await at.protocol()
+            await until(lambda: protocol._waiting is not None)
+            protocol.check(protocol.loop.time() + 20)
+            assert protocol._waiting is None
+            protocol.check(protocol.loop.time() + 31)
+            status, _, body = await client.answer()
+            assert (status, b"fewer than 4096 bytes came" in body) == (408, True)
+            assert await client.closed() == b""
+            await until(lambda: 'code="aborted"' in metrics.text().decode())
+
+    run(main)
+
+
+def test_who_goes_away_with_half_a_request_is_counted() -> None:
+    metrics = Metrics()
+
+    async def main() -> None:
+        async with place(Observed(Told(), metrics), STILL) as at:  # type: ignore[arg-type]
+            client = await at.client()
+            await client.send(posted(b"ab" * 100, b"/now")[:-3])
+            protocol = await at.protocol()
+            await until(lambda: protocol._waiting is not None)
+            client.writer.close()
+            await until(lambda: 'code="aborted"' in metrics.text().decode())
+
+    run(main)
+    assert 'custody_http_requests_in_flight{role="none"} 0.0' in metrics.text().decode()
+
+
+def test_half_a_request_is_still_answered_when_the_process_ends() -> None:
+    told = Told()
+
+    async def main() -> None:
+        async with place(told, STILL) as at:  # type: ignore[arg-type]
+            client = await at.client()
+            request = posted(b"ab" * 100, b"/now")
+            await client.send(request[:-3])
+            protocol = await at.protocol()
+            await until(lambda: protocol._waiting is not None)
+            at.listener.stop()
+            await until(lambda: protocol._waiting is None)
+            await client.send(request[-3:])
+            status, headers, body = await client.answer()
+            assert (status, headers[b"connection"], len(body)) == (200, b"close", 200)
+
+    run(main)
+    assert told.asked == ["POST in turn"]

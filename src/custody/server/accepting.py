@@ -65,6 +65,8 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state)
         self.limits = limits or Limits()
         self._prompt: Prompt | None = getattr(self.app, "prompt", None)
+        self._waiting: Head | None = None
+        """Of a small request that is answered at once as soon as it is there to its end."""
         self.flow: _Flow
         self._framer = Framer()
         self._closing = 0.0
@@ -93,7 +95,12 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.ended is not None:
             self.ended()
+        self._wait_no_more()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        self._wait_no_more()
+        super().shutdown()
 
     @property
     def answering(self) -> bool:
@@ -132,16 +139,24 @@ class Protocol(HttpToolsProtocol):
     def _advance(self) -> None:
         """Hand on what has come, up to the end of a request whose answer has not gone."""
         framer = self._framer
+        if self._waiting is not None:
+            if framer.whole:
+                self._take(self._waiting)
+            return
         try:
             while not self._closing and not self.transport.is_closing():
                 part = framer.next()
                 if part is None:
                     break
                 if isinstance(part, Head):
-                    if self._prompt is not None and framer.whole and not (part.expects or self.flow.write_paused):
-                        self._take(part, self._prompt)
-                        return
                     self._enter("body")
+                    if self.begins is not None:
+                        self.begins()
+                    if self._prompted(part):
+                        self._waiting = part
+                        if framer.whole:
+                            self._take(part)
+                        return
                     self._begin(part, self._scope(part), self.app)
                 elif isinstance(part, End):
                     if not self._answered:
@@ -166,8 +181,23 @@ class Protocol(HttpToolsProtocol):
             if framer.between and framer.pending and self._phase != "head":
                 self._enter("head")
 
-    def _take(self, head: Head, prompt: Prompt) -> None:
+    def _prompted(self, head: Head) -> bool:
+        """Whether a request is handed on when it is whole."""
+        size = self._framer.announced
+        return (self._prompt is not None and size is not None and size <= HIGH_WATER_LIMIT
+                and not (head.expects or self.flow.write_paused or self._silent))
+
+    def _wait_no_more(self) -> None:
+        """Hand a request on as it has come so far, like any other."""
+        if self._waiting is not None:
+            head, self._waiting = self._waiting, None
+            self._begin(head, self._scope(head), self.app)
+            self._advance()
+
+    def _take(self, head: Head) -> None:
         """A request that has come whole: mostly it is answered at once."""
+        self._waiting = None
+        prompt: Any = self._prompt
         body = b""
         while not isinstance(part := self._framer.next(), End):
             body = part if isinstance(part, bytes) else body  # in one piece: it is all there
@@ -179,7 +209,6 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
             self.on_response_complete()
             return
-        self._enter("body")
         self._begin(head, scope, said)
         self.cycle.body, self.cycle.more_body = body, False  # type: ignore[assignment]  # see `_advance`
         self.cycle.message_event.set()
@@ -192,8 +221,6 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _scope(self, head: Head) -> Any:
-        if self.begins is not None:
-            self.begins()
         raw_path, _, query = head.target.partition(b"?")
         path = raw_path.decode("ascii")
         scope: Any = {
@@ -270,6 +297,7 @@ class Protocol(HttpToolsProtocol):
         transport, limits = self.transport, self.limits
         if transport is None:
             return
+        self._wait_no_more()  # the rest comes at once or takes its time
         waiting = transport.get_write_buffer_size()
         if not waiting or waiting <= self._queued - limits.progress:
             self._taken = now

@@ -95,10 +95,14 @@ class Framer:
         return self._state == _HEADS
 
     @property
+    def announced(self) -> int | None:
+        """Bytes of a body of which none was given yet; None where its head does not say."""
+        return None if self._chunked else self._left
+
+    @property
     def whole(self) -> bool:
-        """Whether the request whose head was given last is there to its end, with a length that was said."""
-        return self._state == _END or (self._state == _BODY and not self._chunked
-                                       and len(self._buffer) - self._at >= self._left)
+        """Whether a body is there to its announced end, so that it comes in one piece."""
+        return not self._chunked and len(self._buffer) - self._at >= self._left
 
     def feed(self, data: bytes) -> None:
         self._buffer = self._buffer[self._at:] + data if self._at < len(self._buffer) else data
