@@ -27,6 +27,7 @@ class Reach(NamedTuple):
     high: bytes | None
 
 
+_KINDS = frozenset(("introduced", "after", "fixed", "last_affected", "limit"))
 _NOTHING = Reach(b"\xff", b"")
 """Of an entry that says of no version that it is affected."""
 
@@ -66,9 +67,9 @@ def _of_range(ecosystem: str, span: Range) -> Reach:
         if (kind, version) == ("limit", "*"):
             continue
         key = sortable(ecosystem, version)
-        if key is None or version == "0":  # no version there, or an end before all versions
+        if key is None or version == "0" or kind not in _KINDS:  # no version there, or an end before all versions
             return Reach(None, None)
-        if kind == "introduced":
+        if kind in ("introduced", "after"):
             begins.append(key)
         elif kind != "limit":
             ends.append(key if kind == "fixed" else _after(key))
