@@ -201,7 +201,8 @@ class Platform:
             lambda: self.workloads["scanner"]) if "scanner" in roles else None
         stated = scanner.stated(self.settings) if rescans is not None else []
         arrivals = Arrivals(client, store, queue, self.clock, catalog, readers())
-        return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans)
+        return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans,
+                        lambda: local.words(self.settings))
 
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
         """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import zstandard
 
+from custody.adapters.relational import aside, former
 from custody.adapters.relational import engine as sql
-from custody.adapters.relational import former
 from custody.adapters.relational.engine import Engine, Row, Session
 from custody.formats.bom import Catalog, Package
 from custody.ports.inventory import Component, InventoryStatus, Kind, Numbered, Place, Seen, Sighting
@@ -85,6 +85,7 @@ class RelationalInventory:
                 return False
             if rows:
                 former.write(session, catalog.digest, rows[0][0])
+                aside.drop(session, [catalog.digest])
                 _drop(session, rows[0][0])
             ((image,),) = session.execute("INSERT INTO image (digest, kept, contents, head, readers) VALUES "
                                           "(?, ?, ?, ?, ?) RETURNING id", catalog.digest, sql.microseconds(at),
@@ -124,6 +125,7 @@ class RelationalInventory:
                 _drop(session, number)
             session.execute("DELETE FROM sighting WHERE image = ?", image)
             session.execute("DELETE FROM former WHERE image = ?", image)
+            aside.drop(session, [image])
         return bool(rows)
 
     def reindex(self) -> int:
