@@ -1,4 +1,4 @@
-"""What ceases to count, and counts again: by VEX, by ignore files, by options; each change is told once, with its cause."""
+"""What ceases to count, and counts again: by VEX, ignore files, options; each change is told once, with its cause."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from custody.services.rematch import refresh
 from custody.services.running import see_pods
 from custody.services.verify import Terms
 from custody.vulns.severity import Severity
-from custody.wiring import cluster_client, command_http, notify_key, registry_client
+from custody.wiring import cluster_client, command_http, notify_key, registry_client, signers
 from custody.wiring.local import advisories, inventory, layer_cache, queue
 from custody.wiring.local import words as words_of
 
@@ -129,8 +129,8 @@ def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
             async def catalog(target: str) -> Catalog:
                 return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress)
 
-            return await Arrivals(client, store, queue(configured), system_clock, catalog,
-                                  readers()).look(repositories)
+            return await Arrivals(client, store, queue(configured), system_clock, catalog, readers(),
+                                  signers(configured, client, system_clock)).look(repositories)
 
     done = asyncio.run(look())
     for failure in done.failures:

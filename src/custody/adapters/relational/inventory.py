@@ -54,6 +54,8 @@ SPOKEN = (  # advisories may speak of a package under several names
     "CREATE TABLE spoken (ecosystem TEXT NOT NULL, name TEXT NOT NULL, component BIGINT NOT NULL REFERENCES component "
     "ON DELETE CASCADE, PRIMARY KEY (ecosystem, name, component)){clustered}; "
     "CREATE INDEX spoken_component ON spoken (component)")
+LAYERS = ("CREATE TABLE layer (digest TEXT NOT NULL, image BIGINT NOT NULL REFERENCES image ON DELETE CASCADE, "
+          "PRIMARY KEY (digest, image)){clustered}; CREATE INDEX layer_image ON layer (image)")
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
@@ -90,6 +92,7 @@ class RelationalInventory:
             ((image,),) = session.execute("INSERT INTO image (digest, kept, contents, head, readers) VALUES "
                                           "(?, ?, ?, ?, ?) RETURNING id", catalog.digest, sql.microseconds(at),
                                           contents, zstandard.compress(head, 3), readers)
+            _put_layers(session, image, catalog)
             numbers = _put_bundles(session, bundles.values())
             session.many("INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT DO NOTHING", [
                 (numbers[bundle.hash], image, sql.text(layer)) for layer, bundle in bundles.items()])
@@ -129,13 +132,15 @@ class RelationalInventory:
         return bool(rows)
 
     def reindex(self) -> int:
-        """Names and marks of all components anew, where the rules for them are others than those that they were made
-        by (`vulns.component.RULES`); how many components that were."""
+        """Names and marks of all components, and layers, anew, where the rules for them are others than those that
+        they were made by (`vulns.component.RULES`); how many components that were."""
         rules = str(components.RULES)
         if self._engine.read("SELECT value FROM progress WHERE name = 'rules'") == [(rules,)]:
             return 0
         last, count = 0, 0
         with self._engine.write() as session:
+            for image, head in session.execute("SELECT id, head FROM image"):
+                _put_layers(session, image, _CATALOG.decode(_unpack(head)))
             while batch := _numbered(session.execute("SELECT id, body FROM component WHERE id > ? ORDER BY id LIMIT ?",
                                                      last, _AT_ONCE)):
                 last, count = batch[-1].number, count + len(batch)
@@ -216,6 +221,11 @@ class RelationalInventory:
         return [(number, digest) for number, digest in self._engine.read(
             "SELECT id, digest FROM image WHERE id > ? ORDER BY id LIMIT ?", after, most)]
 
+    def layered(self, digest: str) -> Sequence[str]:
+        return [image for (image,) in self._engine.read(
+            "SELECT image.digest FROM layer JOIN image ON image.id = layer.image WHERE layer.digest = ? ORDER BY "
+            "image.id", sql.text(digest))]
+
     def contents(self, image: str) -> Sequence[int]:
         return sorted(row[0] for row in self._engine.read(
             "SELECT DISTINCT member.component FROM member JOIN holds ON holds.bundle = member.bundle JOIN image ON "
@@ -275,6 +285,11 @@ def _put_bundles(session: Session, bundles: Iterable[_Bundle]) -> dict[bytes, in
             for identity, (package, _) in zip(hashes, bundle.packages, strict=True)
             for path in ([sql.text(components.path(place), 600) for place in package.locations] or [""])])
     return numbers
+
+
+def _put_layers(session: Session, image: int, catalog: Catalog) -> None:
+    session.many("INSERT INTO layer VALUES (?, ?) ON CONFLICT DO NOTHING", [
+        (sql.text(digest), image) for layer in catalog.layers for digest in (layer.digest, layer.diff_id)])
 
 
 def _put_components(session: Session, by_hash: Mapping[bytes, Component]) -> dict[bytes, int]:
