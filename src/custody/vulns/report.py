@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -191,14 +191,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     for package, ecosystem, words in hit:
         matched += findings(package, ecosystem, words, ready)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
-    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
-    said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
-    ignored = [
-        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
-                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
-        for place, finding in enumerate(matched)
-        if (reason := "" if place in said else _reason(
-            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said]
+    ignored, uses = set_aside(matched, catalog, finished or now, ignore_unfixed=ignore_unfixed, severities=severities,
+                              waivers=waivers, omit=omit)
     left_out = {id(kept.finding) for kept in ignored}
     ended = finished or now
     parameters = ["--ignore-unfixed"] if ignore_unfixed else []
@@ -209,6 +203,20 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
                       catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
                       undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses, parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
+
+
+def set_aside(matched: Sequence[Finding], catalog: Catalog, now: datetime, *, ignore_unfixed: bool = False,
+              severities: Collection[Severity] | None = None, waivers: Waivers | None = None,
+              omit: Collection[str] = ()) -> tuple[list[Ignored], tuple[Use, ...]]:
+    """Those that do not count, and what became of each word; by what is said of `scan`."""
+    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
+    said, uses = (waivers or Waivers()).judge(matched, catalog, now)
+    return [
+        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
+                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
+        for place, finding in enumerate(matched)
+        if (reason := "" if place in said else _reason(
+            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said], uses
 
 
 def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None, omitted: str) -> str:
