@@ -20,6 +20,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
+from custody.vulns.deferral import Deferred, divide, own_undecided
 from custody.vulns.findings import Finding, called, findings
 from custody.vulns.match import Hit, Undecided, match_package, place_of
 from custody.vulns.prefetch import Prefetched
@@ -58,6 +59,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
     """What the findings speak of. Where it has gaps, no findings means little."""
     ignored: tuple[Ignored, ...] = ()
+    deferred: tuple[Deferred, ...] = ()
+    """Findings that the distribution answers for, whose package says that it installed what they are in."""
     waivers: tuple[Use, ...] = ()
     """What became of each VEX statement and each rule of an ignore file."""
     parameters: tuple[str, ...] = ()
@@ -96,7 +99,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "finishedOn": format_rfc3339(self.finished), "scanner": {"name": "custody", "version": __version__},
                 "database": msgspec.to_builtins(self.database), "packages": len(self.catalog.packages),
                 "counts": self.counts(), "findings": msgspec.to_builtins(self.findings),
-                "ignored": msgspec.to_builtins(self.ignored), "waivers": msgspec.to_builtins(self.waivers),
+                "ignored": msgspec.to_builtins(self.ignored),
+                "deferred": msgspec.to_builtins(self.deferred), "waivers": msgspec.to_builtins(self.waivers),
                 "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished),
                 **({"scanners": list(self.scanners), "exposures": msgspec.to_builtins(self.exposures),
                     "unread": list(self.unread)} if self.scanners != ("vuln",) else {})}
@@ -158,7 +162,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                     {"id": ignored.finding.cve, "purl": ignored.finding.purl, "severity": ignored.finding.severity,
                      "reason": ignored.reason, **{key: value for key, value in (
                          ("status", ignored.status), ("by", ignored.by), ("until", ignored.until),
-                         ("source", ignored.source)) if value}} for ignored in self.ignored]}}
+                         ("source", ignored.source)) if value}} for ignored in self.ignored],
+                    **({"deferred": [
+                        {"id": left.finding.cve, "purl": left.finding.purl, "severity": left.finding.severity,
+                         "owner": left.owner, "advisories": list(left.advisories)} for left in self.deferred]}
+                       if self.deferred else {})}}
 
 
 def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: datetime | None = None,
@@ -167,8 +175,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
          omit: Collection[str] = ()) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
-    Packages that a distribution's package installed are left to that package's advisories where there are any; else
-    they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
+    What a distribution's package installed is left to that package's advisories in what those speak of, and else
+    matched in its own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
     `severities` what has another; never what is known to be exploited. `waivers` leave out what they name, `omit`
     findings of packages of these scopes: `dev`, `test`, `optional`, `build`.
     """
@@ -177,20 +185,26 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     undecided: list[Undecided] = []
     ready = Prefetched(store, catalog.packages)
     spokesmen = Spokesmen(catalog, ready)
+    deferred: list[Deferred] = []
     hit: list[tuple[Package, str, list[Hit], list[Advisory]]] = []
     for package in catalog.packages:
         ecosystem = place_of(package)
-        if ecosystem is None or not ready.speaks_of(package) or not spokesmen.advisories(ecosystem) or (
-                package.owner and spokesmen.owner_speaks(package.owner)):
+        if ecosystem is None or not ready.speaks_of(package) or not spokesmen.advisories(ecosystem):
             continue
         hits, silent, unsure = match_package(package, ecosystem, ready)
+        if unsure and package.owner and (spoken := spokesmen.of_owner(package.owner)):
+            unsure = own_undecided(unsure, spoken)
         undecided += unsure
         if hits:
             hit.append((package, ecosystem, hits, silent))
     heard = [entry for _, _, hits, _ in hit for entry in hits]
     ready.expect(called(heard), called(entry for entry in heard if entry.rating.severity is Severity.UNKNOWN))
     for package, ecosystem, hits, silent in hit:
-        matched += findings(package, ecosystem, hits, silent, ready)
+        of_package = findings(package, ecosystem, hits, silent, ready)
+        if package.owner and (spoken := spokesmen.of_owner(package.owner)):
+            of_package, left = divide(of_package, package.owner, spoken)
+            deferred += left
+        matched += of_package
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
     scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
     said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
@@ -208,7 +222,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     parameters += [argument for scope in sorted(omit) for argument in ("--omit", scope)]
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
                       catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
-                      undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses, parameters=tuple(parameters),
+                      undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses,
+                      deferred=tuple(deferred), parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
 
 
