@@ -19,7 +19,7 @@ _OTHERS = re.compile(r"nodesource|pgdg|sury|bitnami|ppa[0-9]", re.IGNORECASE)
 _MERGED = ("usr/bin/", "usr/sbin/", "usr/lib/", "usr/lib32/", "usr/lib64/")
 _COMPANY = re.compile(r"(?:[\s,.]+(?:project|linux|os|enterprise|software|products|foundation|america|aws|corporation|"
                       r"inc|llc|gmbh|se|org|com))*[\s,.]*(?:<[^<>]*>)?\Z")
-"""What may stand behind a distribution's name where it is a vendor's: no `Fedora Copr - user a`, no `AlmaLinux fans`."""
+"""What may stand behind a distribution's name where it is a vendor: no `Fedora Copr - user a`, no `AlmaLinux fans`."""
 _UBUNTU = re.compile(r"[@.](?:ubuntu|canonical)\.com>?\s*\Z")
 
 
