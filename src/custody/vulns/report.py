@@ -69,6 +69,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets and risky settings, where those were asked for."""
     scanners: tuple[str, ...] = ("vuln",)
     """What was looked for, in Trivy's words: `vuln`, `secret`, `misconfig`."""
+    apart: tuple[Exposure, ...] = ()
+    """Secrets in files of tests, examples and documents, which stop nothing."""
     unread: tuple[str, ...] = ()
     """Files in which no secrets were looked for, each with the reason."""
 
@@ -103,6 +105,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "deferred": msgspec.to_builtins(self.deferred), "waivers": msgspec.to_builtins(self.waivers),
                 "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished),
                 **({"scanners": list(self.scanners), "exposures": msgspec.to_builtins(self.exposures),
+                    "apart": msgspec.to_builtins(self.apart),
                     "unread": list(self.unread)} if self.scanners != ("vuln",) else {})}
 
     def require_coverage(self) -> None:
