@@ -235,7 +235,7 @@ def coverage_lines(coverage: Coverage) -> list[str]:
             for matched in coverage.ecosystems]
     if coverage.distribution:
         said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
-                    "advisories")
+                    "advisories in what those speak of")
     if coverage.adopted:
         said.append(f"{coverage.adopted} packages came with packages that no advisory of the distribution names, and "
                     "were matched in their own ecosystem")

@@ -141,5 +141,10 @@ def _explain(report: ScanReport) -> None:
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
     for reason, count in Counter(ignored.reason for ignored in report.ignored if not ignored.source).items():
         said.append(f"left out: {count} findings: {reason}")
+    if report.deferred:
+        first = report.deferred[0]
+        said.append(visible(f"left to the distribution: {len(report.deferred)} findings in what its packages "
+                            f"installed, such as {first.finding.cve} in {first.finding.package} "
+                            f"{first.finding.version}, installed by {first.owner} (-o json has them all)"))
     said += waiving.lines(report.waivers, report.ignored)
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

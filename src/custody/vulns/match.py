@@ -60,6 +60,7 @@ class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     purl: str
     id: str
     reason: str
+    aliases: tuple[str, ...] = ()
 
 
 class Word(NamedTuple):
@@ -136,7 +137,7 @@ def match_package(package: Package, ecosystem: str, store: AdvisoryReader) -> Ma
             match = affected_by(affected, version)
         except CustodyError as error:
             reason = error.message if version else "nobody knows the package's version"
-            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
+            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason, aliases=advisory.aliases))
             unsure.add(record)
             continue
         if match is None:
