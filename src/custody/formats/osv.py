@@ -38,7 +38,8 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     """`SEMVER` or `ECOSYSTEM`; GIT ranges speak of commits and are left out."""
     events: tuple[tuple[str, str], ...]
-    """(`introduced` | `fixed` | `last_affected` | `limit`, version), as they stand in the record."""
+    """(`introduced` | `fixed` | `last_affected` | `limit`, version), as they stand in the record; where OSV cannot say
+    what is stated, also `after`: the versions behind one, and not that."""
 
 
 class Affected(msgspec.Struct, frozen=True, array_like=True):

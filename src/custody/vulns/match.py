@@ -161,27 +161,35 @@ def affected_by(affected: Affected, version: str) -> Match | None:
     return None
 
 
+_BEGINS = ("introduced", "after")
+_TURNS = {"introduced": 0, "fixed": 1, "last_affected": 1, "after": 2}
+"""Which comes first of several at one version: what is said of it, then what is said of those behind it."""
+
+
 def _in_range(ecosystem: str, span: Range, version: str) -> Match | None:
     mine = _key(ecosystem, span, version)
     limits = [stated for kind, stated in span.events if kind == "limit" and stated != "*"]
     if limits and not any(mine < _key(ecosystem, span, limit) for limit in limits):
         return None
-    vulnerable, introduced, ended = False, "", ""
+    vulnerable, began, ended, fixed = False, "", "", ""
     for place, kind, stated in sorted(((_place(ecosystem, span, stated), kind, stated) for kind, stated in span.events
-                                       if kind != "limit"), key=lambda event: (event[0], event[1] != "introduced")):
+                                       if kind != "limit"), key=lambda event: (event[0], _TURNS[event[1]])):
         here = None if place[0] == 0 else place[1]
-        if kind == "introduced" and (here is None or mine >= here):
-            vulnerable, introduced = True, stated
+        if kind in _BEGINS:
+            if ended:
+                break
+            if here is None or mine > here or (mine == here and kind == "introduced"):
+                vulnerable, began = True, f"{kind} {stated}"
         elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and here is not None
                                                                      and mine > here):
             vulnerable = False
-        elif vulnerable and kind != "introduced":
-            ended = f"{kind} {stated}"
-            break
+        elif vulnerable:
+            ended, fixed = ended or f"{kind} {stated}", stated if kind == "fixed" else ""
+            if fixed:
+                break
     if not vulnerable:
         return None
-    fixed = ended.removeprefix("fixed ") if ended.startswith("fixed ") else ""
-    return Match(f"introduced {introduced}" + (f", {ended}" if ended else ""), fixed)
+    return Match(began + (f", {ended}" if ended else ""), fixed)
 
 
 def _key(ecosystem: str, span: Range, version: str) -> Any:
