@@ -108,9 +108,11 @@ _SOURCES = {"AlmaLinux": "alma", "Rocky Linux": "rocky", "Amazon Linux": "amazon
 TRIVY_LANGUAGES = {"npm": "npm", "Packagist": "composer", "PyPI": "pip", "RubyGems": "rubygems", "crates.io": "cargo",
                    "NuGet": "nuget", "Maven": "maven", "Go": "go", "Hex": "erlang", "Pub": "pub", "Bitnami": "bitnami",
                    "Julia": "julia", "SwiftURL": "swift"}
-GRYPE_LANGUAGES = {"npm": "npm", "Packagist": "php-composer", "PyPI": "python", "RubyGems": "gem", "Maven": "java-archive",
-                   "crates.io": "rust-crate", "NuGet": "dotnet", "Go": "go-module", "Hex": "hex", "Pub": "dart-pub",
+GRYPE_LANGUAGES = {"npm": "npm", "Packagist": "php-composer", "PyPI": "python", "RubyGems": "gem",
+                   "Maven": "java-archive", "crates.io": "rust-crate", "NuGet": "dotnet", "Go": "go-module",
+                   "Hex": "hex", "Pub": "dart-pub",
                    "Bitnami": "bitnami", "CRAN": "R-package", "SwiftURL": "swift"}
+TRIVY_SYSTEMS = frozenset((*TRIVY_LANGUAGES, *_BUCKETS))
 _GRYPE_SYSTEMS = {"Debian": ("debian", "debian", "deb"), "Ubuntu": ("ubuntu", "ubuntu", "deb"),
                   "Alpine": ("alpine", "alpine", "apk"), "Wolfi": ("wolfi", "wolfi", "apk"),
                   "AlmaLinux": ("almalinux", "almalinux", "rpm"), "Rocky Linux": ("rockylinux", "rocky", "rpm"),
@@ -119,7 +121,10 @@ _GRYPE_SYSTEMS = {"Debian": ("debian", "debian", "deb"), "Ubuntu": ("ubuntu", "u
                   "Photon OS": ("photon", "photon", "rpm")}
 
 
-def trivy(records: Iterable[Record], details: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006
+_CODENAMES = {"Debian:12": "bookworm", "Debian:13": "trixie", "Ubuntu:22.04:LTS": "jammy"}
+
+
+def trivy(records: Iterable[Record], details: Mapping[str, Mapping[str, Any]] | None = None,
           more: Tree | None = None) -> Tree:
     """The root of Trivy's database."""
     tree: Tree = {b"data-source": {}, b"vulnerability": {}, **(more or {})}
@@ -129,19 +134,18 @@ def trivy(records: Iterable[Record], details: Mapping[str, Mapping[str, Any]] = 
                   else f"{TRIVY_LANGUAGES[system]}::Made for a test")
         source = _SOURCES.get(system, system.lower() if system in _BUCKETS else "ghsa")
         _bucket(tree, "data-source")[bucket.encode()] = json.dumps({"ID": source, "Name": system}).encode()
-        stated: dict[str, Any] = {**record.extra}
-        for key, value in (("FixedVersion", record.fixed), ("VulnerableVersions", list(record.vulnerable)),
-                           ("PatchedVersions", list(record.patched)), ("UnaffectedVersions", list(record.unaffected)),
-                           ("VendorIDs", list(record.aliases)), ("Severity", record.severity),
-                           ("Status", record.status)):
-            if value:
-                stated[key] = value
+        stated: dict[str, Any] = {
+            "FixedVersion": record.fixed, "VulnerableVersions": list(record.vulnerable),
+            "PatchedVersions": list(record.patched), "UnaffectedVersions": list(record.unaffected),
+            "VendorIDs": list(record.aliases), "Severity": record.severity, "Status": record.status, **record.extra}
+        stated = {key: value for key, value in stated.items() if value}
         name = record.name.lower().replace("_", "-") if system == "PyPI" else (
             record.name if system in ("Go", "Julia", *_BUCKETS) else record.name.lower())
         name = f"{record.module}::{name}" if record.module else name
         _bucket(_bucket(tree, bucket), name)[record.id.encode()] = json.dumps(stated).encode()
         _bucket(tree, "vulnerability").setdefault(record.id.encode(), json.dumps(
-            {"Title": f"What {record.id} is", "VendorSeverity": {"nvd": 3}, **details.get(record.id, {})}).encode())
+            {"Title": f"What {record.id} is", "VendorSeverity": {"nvd": 3}, **(details or {}).get(record.id, {})}
+            ).encode())
     return tree
 
 
@@ -171,7 +175,8 @@ def grype_rows(records: Iterable[Record]) -> Iterable[dict[str, Any]]:
             name, identifier, kind = _GRYPE_SYSTEMS[system]
             major, _, minor = release.removeprefix("v").removesuffix(":LTS").partition(".")
             row |= {"provider": name, "ecosystem": kind, "name": record.name, "os": {
-                "name": name, "release": identifier, "major": major, "minor": minor}}
+                "name": name, "release": identifier, "major": major, "minor": minor,
+                "codename": _CODENAMES.get(record.ecosystem, "")}}
         elif system == "CPE":
             part, vendor, product = record.name.split(":")
             row |= {"provider": "nvd", "cpe": {"part": part, "vendor": vendor, "product": product}}
@@ -179,9 +184,9 @@ def grype_rows(records: Iterable[Record]) -> Iterable[dict[str, Any]]:
             row |= {"provider": "github", "ecosystem": GRYPE_LANGUAGES[system], "name": record.name}
         constraints = [f"< {record.fixed}"] if record.fixed else list(record.vulnerable) or [""]
         fixes = [record.fixed] if record.fixed else list(record.patched)
-        row["blob"] = {"ranges": [{"version": {"type": record.extra.get("format", ""), "constraint": constraint}, "fix": {
-            "version": fixes[0] if fixes else "", "state": "fixed" if fixes else "not-fixed"}}
-            for constraint in constraints]}
+        fix = {"version": fixes[0] if fixes else "", "state": "fixed" if fixes else "not-fixed"}
+        row["blob"] = {"ranges": [{"version": {"type": record.extra.get("format", ""), "constraint": constraint},
+                                   "fix": fix} for constraint in constraints]}
         if record.module or row.get("ecosystem") == "rpm":
             row["blob"]["qualifiers"] = {"rpm_modularity": record.module}
         yield row
@@ -224,10 +229,50 @@ def write_grype(rows: Iterable[Mapping[str, Any]], schema: str, folder: Path) ->
             system = row.get("os")
             release = None if system is None else number(
                 "operating_systems", "name, release_id, major_version, minor_version, label_version, codename, channel",
-                system["name"], system["release"], system["major"], system["minor"], "", "", system.get("channel", ""))
+                system["name"], system["release"], system["major"], system["minor"], "", system.get("codename", ""),
+                system.get("channel", ""))
             package = number("packages", "ecosystem, name", row["ecosystem"], row["name"])
             table = "unaffected" if row.get("unaffected") else "affected"
             number(f"{table}_package_handles", "vulnerability_id, operating_system_id, package_id, blob_id", record,
                    release, package, place)
     db.close()
+    digest = xxh64((kept / "vulnerability.db").read_bytes())
+    (kept / "import.json").write_text(json.dumps({"digest": f"xxh64:{digest:016x}", "client_version": "v6.1.10"}))
     return kept
+
+
+def xxh64(data: bytes) -> int:
+    """XXH64 of seed 0 (github.com/Cyan4973/xxHash, doc/xxhash_spec.md): Grype takes no file of another sum."""
+    mask, primes = (1 << 64) - 1, (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63,
+                                   0x27D4EB2F165667C5)
+    one, two, three, four, five = primes
+
+    def turned(value: int, by: int) -> int:
+        return (value << by | value >> 64 - by) & mask
+
+    def rounded(lane: int, value: int) -> int:
+        return turned((lane + value * two) & mask, 31) * one & mask
+
+    stripes = len(data) // 32
+    if stripes:
+        lanes = [(one + two) & mask, two, 0, -one & mask]
+        for block in struct.iter_unpack("<QQQQ", data[:32 * stripes]):
+            lanes = [rounded(lane, value) for lane, value in zip(lanes, block, strict=True)]
+        total = sum(turned(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18), strict=True)) & mask
+        for lane in lanes:
+            total = ((total ^ rounded(0, lane)) * one + four) & mask
+    else:
+        total = five
+    total = (total + len(data)) & mask
+    rest = data[32 * stripes:]
+    while len(rest) >= 8:
+        total = (turned(total ^ rounded(0, struct.unpack_from("<Q", rest)[0]), 27) * one + four) & mask
+        rest = rest[8:]
+    if len(rest) >= 4:
+        total = (turned(total ^ struct.unpack_from("<I", rest)[0] * one & mask, 23) * two + three) & mask
+        rest = rest[4:]
+    for byte in rest:
+        total = turned(total ^ byte * five & mask, 11) * one & mask
+    total = (total ^ total >> 33) * two & mask
+    total = (total ^ total >> 29) * three & mask
+    return total ^ total >> 32

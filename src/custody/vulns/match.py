@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from custody.ecosystems import Distribution, normalise, of_osv
-from custody.errors import CustodyError
+from custody.errors import CustodyError, UnsupportedError
 from custody.formats.bom import Package
 from custody.formats.osv import Advisory, Affected, Range
 from custody.ports.advisories import AdvisoryReader
@@ -167,21 +167,22 @@ _TURNS = {"introduced": 0, "fixed": 1, "last_affected": 1, "after": 2}
 
 
 def _in_range(ecosystem: str, span: Range, version: str) -> Match | None:
+    if span.kind == "UNREAD":
+        raise UnsupportedError(span.events[0][1], "a constraint that custody does not read")
     mine = _key(ecosystem, span, version)
     limits = [stated for kind, stated in span.events if kind == "limit" and stated != "*"]
     if limits and not any(mine < _key(ecosystem, span, limit) for limit in limits):
         return None
     vulnerable, began, ended, fixed = False, "", "", ""
-    for place, kind, stated in sorted(((_place(ecosystem, span, stated), kind, stated) for kind, stated in span.events
-                                       if kind != "limit"), key=lambda event: (event[0], _TURNS[event[1]])):
+    events = ((_place(ecosystem, span, kind, stated), kind, stated) for kind, stated in span.events if kind != "limit")
+    for place, kind, stated in sorted(events, key=lambda event: (event[0], _TURNS[event[1]])):
         here = None if place[0] == 0 else place[1]
         if kind in _BEGINS:
             if ended:
                 break
             if here is None or mine > here or (mine == here and kind == "introduced"):
                 vulnerable, began = True, f"{kind} {stated}"
-        elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and here is not None
-                                                                     and mine > here):
+        elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and mine > here):
             vulnerable = False
         elif vulnerable:
             ended, fixed = ended or f"{kind} {stated}", stated if kind == "fixed" else ""
@@ -198,9 +199,9 @@ def _key(ecosystem: str, span: Range, version: str) -> Any:
     return key(ecosystem, version)
 
 
-def _place(ecosystem: str, span: Range, version: str) -> tuple[int, Any]:
-    """`0` stands before every version."""
-    return (0, 0) if version == "0" else (1, _key(ecosystem, span, version))
+def _place(ecosystem: str, span: Range, kind: str, version: str) -> tuple[int, Any]:
+    """What begins or is fixed at `0` does so before every version."""
+    return (0, 0) if version == "0" and kind in ("introduced", "fixed") else (1, _key(ecosystem, span, version))
 
 
 def _next_fix(affected: Affected, version: str) -> str:

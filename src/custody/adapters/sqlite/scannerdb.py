@@ -57,7 +57,7 @@ class SqliteScannerTables:
             raise UnsupportedError(self._where, f"an SQLite database without a table {absent[0]}",
                                    hint="Grype's database of schema 6 is read")
         for name, (kind, sql) in stated.items():
-            if kind != b"table" or not sql.upper().startswith(b"CREATE TABLE "):
+            if kind != b"table" or not sql.upper().startswith(b"CREATE TABLE ") or self._computes(name):
                 self.close()
                 raise UnsupportedError(self._where, f"{name} is no table that holds its rows itself")
         self._db.set_authorizer(_allowed)
@@ -141,6 +141,11 @@ class SqliteScannerTables:
                 handles.append(Handle("cpe", software, ":".join(parts), None, self._blob(blob)))
             yield number, handles
 
+    def _computes(self, table: str) -> bool:
+        """Whether a column of it is computed when it is read: authorizers are not asked about that."""
+        with self._reading():
+            return any(row[6] for row in self._db.execute(f"PRAGMA table_xinfo({table})"))
+
     def _has_channels(self) -> bool:
         """Since 6.0.3."""
         return self.schema() >= (6, 0, 3)
@@ -158,7 +163,8 @@ class SqliteScannerTables:
 
     def _rows(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
         with self._reading():
-            yield from self._db.execute(statement, values)
+            for row in self._db.execute(statement, values):  # noqa: UP028 - which would close it after the database
+                yield row
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from custody.formats.osv import Range
 from custody.versions import key
 
 _LONGEST = 64 << 10
-_TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*(?P<version>[^\s,|<>=~^!]+)\s*,?")
+_TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*(?P<version>[^\s,|<>=~^!()\[\]]+)\s*,?")
 _SPELLINGS = {"": "=", "==": "=", "===": "=", "=>": ">=", "=<": "<="}
 _NUMBERS = re.compile(r"[vV]?([0-9]+(?:\.[0-9]+)*)(.*)\Z")
 _ANY = ("*", "x", "X")
@@ -67,8 +67,8 @@ def with_fixes(ecosystem: str, spans: Sequence[Range], fixes: Iterable[str]) -> 
 
 
 def undecidable(text: str) -> tuple[Range, ...]:
-    """A range of which nothing can be said: its end is no version of any ecosystem."""
-    return (Range("ECOSYSTEM", (("introduced", "0"), ("fixed", f"what meets {text[:200]!r}"))),)
+    """A range of which nothing can be said but that it is there."""
+    return (Range("UNREAD", (("introduced", text[:200]),)),)
 
 
 def _alternatives(text: str) -> list[_Interval]:
