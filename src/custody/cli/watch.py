@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import click
@@ -54,7 +55,8 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
     """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
     and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
 
-    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet.
+    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet. With --once, exit 6 where
+    some could not be.
     """
     if dead or revive is not None:
         _buried(revive)
@@ -69,8 +71,7 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         now = system_clock()
         if kubeconfig is not None:
             _look_at_pods(kubeconfig, store, now, fatal=once)
-        if repositories:
-            _look_at_tags(repositories, store)
+        unread = _look_at_tags(repositories, store) if repositories else ()
         with progress("Matching packages") as advance:
             done = refresh(store, records, now, advance)
         last = _tell(store, last, chosen)
@@ -81,12 +82,15 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
             print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
         waiting.prune(now - timedelta(days=keep_events))
+        if once and unread:
+            raise NetworkError(f"not all images could be looked at: {visible(unread[0])}")
         if once:
             return
         time.sleep(interval)
 
 
-def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
+def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> Sequence[str]:
+    """What could not be looked at, and why."""
     configured = settings()
     cache = configured.state() / "cache"
 
@@ -103,6 +107,7 @@ def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
         print(visible(f"warning: {failure}; it is tried again"), file=sys.stderr)
     if done.kept:
         print(f"{done.kept} of {done.tags} tags brought an image that was read and kept", file=sys.stderr)
+    return done.failures
 
 
 def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bool) -> None:
