@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Pa
 from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
+from custody.kit.sealed import seal, unseal
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links, repositories
@@ -38,7 +38,6 @@ from custody.sbom.suppliers import supplier
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
 _ONE_FILE = frozenset(("archive", "program", "data"))
-_CHECK = 16  # bytes
 _FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
@@ -80,7 +79,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
                                known=known, watcher=watcher)
         if cache is not None and facts is not known and not accounts.full:
-            cache.put(key, _encode(facts))
+            cache.put(key, seal(_ENCODER.encode(facts)))
         return facts
 
     def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int],
@@ -155,24 +154,14 @@ def catalog_file(path: Path, limits: Limits | None = None) -> Catalog:
     return _assemble(subject, [found.layer], squash([found.layer], bounds, True), accounts)
 
 
-def _encode(facts: LayerFacts) -> bytes:
-    data = _ENCODER.encode(facts)
-    return _check(data) + data
-
-
 def _decode(kept: bytes | None) -> LayerFacts | None:
     """What the cache has; None where it has nothing, or something that is broken: the layer is read again."""
-    if kept is None or _check(data := kept[_CHECK:]) != kept[:_CHECK]:
+    if kept is None or (data := unseal(kept)) is None:
         return None
     try:
         return _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _check(data: bytes) -> bytes:
-    """A disk that changes a byte takes no package out of an image. Whoever writes to the cache may."""
-    return hashlib.blake2b(data, digest_size=_CHECK).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.formats import sbom
 from custody.formats.bom import Catalog
 from custody.kit import strictjson
+from custody.services.catalogcache import CatalogCache
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
     from custody.registry.client import RegistryClient
+    from custody.registry.image import Image
 
 _LARGEST_SBOM, _HEAVIEST_SBOM = 64 << 20, 192 << 20
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
@@ -30,12 +30,27 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
     """The catalog of the image that `target` names (`services.targets`); `cache` has what was pulled before, `layers`
     what was read before. Raises as `open_target` and `catalog` do.
     """
-    from custody.sbom.catalog import catalog
+    import asyncio
+
     from custody.services.targets import open_target
 
     image = await open_target(target, client, cache, platform)
+    return await asyncio.to_thread(catalog_opened, target, image, layers, progress, prove=prove)
+
+
+def catalog_opened(target: str, image: Image, layers: LayerCache, progress: Progress, *,
+                   prove: bool = False) -> Catalog:
+    """The same of an image that is open. Raises as `catalog` does."""
+    kept = CatalogCache(layers, image)
+    if not prove and (known := kept.get()) is not None:
+        return known
+    from custody.sbom.catalog import catalog
+
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        return await asyncio.to_thread(catalog, image, layers, advance, prove=prove)
+        made = catalog(image, layers, advance, prove=prove)
+    if not prove:
+        kept.put(made)
+    return made
 
 
 def readers() -> str:
@@ -110,6 +125,8 @@ def catalog_one(path: Path) -> Catalog:
 
 def read_sbom(path: Path) -> Catalog:
     """What an SBOM of any format lists. Raises UsageError, MalformedError, UnsupportedError."""
+    from custody.formats import sbom
+
     try:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST_SBOM + 1)
