@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,11 +45,12 @@ _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFac
 
 
 def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[int], None] | None = None,
-            limits: Limits | None = None, *, prove: bool = False) -> Catalog:
+            limits: Limits | None = None, *, prove: bool = False, stopped: threading.Event | None = None) -> Catalog:
     """Read an image's layers in one pass each, at most as many at a time as there are processors.
 
     `progress` gets numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
-    `prove`: all are, and the files compared with what packages say of them.
+    `prove`: all are, and the files compared with what packages say of them. Whoever sets `stopped` wants no catalog any
+    more: the threads end at the next chunk of their layers, and some exception is raised.
     Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
     """
     descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
@@ -57,7 +59,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                              expected="one diff_id for each layer", hint="is it an image, or another artifact?")
 
     bounds = limits or Limits()
-    accounts = Accounts(bounds)
+    accounts = Accounts(bounds, stopped)
     if len(descriptors) > bounds.layers:
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
 
@@ -93,6 +95,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             try:
                 return [futures[place].result() for place in places]
             except BaseException:
+                accounts.stopped.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -35,11 +36,15 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
     from custody.services.targets import open_target
 
     image = await open_target(target, client, cache, platform)
-    return await asyncio.to_thread(catalog_opened, target, image, layers, progress, prove=prove)
+    stopped = threading.Event()
+    try:
+        return await asyncio.to_thread(catalog_opened, target, image, layers, progress, prove=prove, stopped=stopped)
+    finally:
+        stopped.set()  # a person interrupted it, or a deadline passed: no thread reads on
 
 
 def catalog_opened(target: str, image: Image, layers: LayerCache, progress: Progress, *,
-                   prove: bool = False) -> Catalog:
+                   prove: bool = False, stopped: threading.Event | None = None) -> Catalog:
     """The same of an image that is open. Raises as `catalog` does."""
     kept = CatalogCache(layers, image)
     if not prove and (known := kept.get()) is not None:
@@ -47,7 +52,7 @@ def catalog_opened(target: str, image: Image, layers: LayerCache, progress: Prog
     from custody.sbom.catalog import catalog
 
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        made = catalog(image, layers, advance, prove=prove)
+        made = catalog(image, layers, advance, prove=prove, stopped=stopped)
     if not prove:
         kept.put(made)
     return made
