@@ -120,8 +120,8 @@ class Spokesmen:
         if owner not in self._named:
             package = self._system.get(owner)
             ecosystem = package.ecosystem if package else None
-            self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and any(
-                self._store.find(ecosystem, name) for name in {name for name, _, _ in names(package)}))
+            self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.known(
+                ecosystem, {name for name, _, _ in names(package)}))
         return self._named[owner]
 
 

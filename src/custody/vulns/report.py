@@ -15,13 +15,12 @@ from custody.errors import MissingEvidenceError
 from custody.formats import vulnattestation
 from custody.formats.bom import Catalog, Location, Package
 from custody.formats.exposed import Exposure
-from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.findings import Finding, called, findings
-from custody.vulns.match import Hit, Undecided, match_package, place_of
+from custody.vulns.match import Matched, Undecided, match_package, place_of
 from custody.vulns.prefetch import Prefetched
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
@@ -177,20 +176,20 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     undecided: list[Undecided] = []
     ready = Prefetched(store, catalog.packages)
     spokesmen = Spokesmen(catalog, ready)
-    hit: list[tuple[Package, str, list[Hit], list[Advisory]]] = []
+    hit: list[tuple[Package, str, Matched]] = []
     for package in catalog.packages:
         ecosystem = place_of(package)
-        if ecosystem is None or not ready.speaks_of(package) or not spokesmen.advisories(ecosystem) or (
+        if ecosystem is None or not ready.may_affect(package) or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue
-        hits, silent, unsure = match_package(package, ecosystem, ready)
-        undecided += unsure
-        if hits:
-            hit.append((package, ecosystem, hits, silent))
-    heard = [entry for _, _, hits, _ in hit for entry in hits]
+        words = match_package(package, ecosystem, ready)
+        undecided += words.undecided
+        if words.hits:
+            hit.append((package, ecosystem, words))
+    heard = [entry for _, _, words in hit for entry in words.hits]
     ready.expect(called(heard), called(entry for entry in heard if entry.rating.severity is Severity.UNKNOWN))
-    for package, ecosystem, hits, silent in hit:
-        matched += findings(package, ecosystem, hits, silent, ready)
+    for package, ecosystem, words in hit:
+        matched += findings(package, ecosystem, words, ready)
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
     ignored, uses = set_aside(matched, catalog, finished or now, ignore_unfixed=ignore_unfixed, severities=severities,
                               waivers=waivers, omit=omit)

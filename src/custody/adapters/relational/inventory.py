@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import zstandard
 
+from custody import versions
 from custody.adapters.relational import aside, former
 from custody.adapters.relational import engine as sql
 from custody.adapters.relational.engine import Engine, Row, Session
@@ -133,8 +134,8 @@ class RelationalInventory:
 
     def reindex(self) -> int:
         """Names and marks of all components, and layers, anew, where the rules for them are others than those that
-        they were made by (`vulns.component.RULES`); how many components that were."""
-        rules = str(components.RULES)
+        they were made by (`vulns.component.RULES`, `versions.KEYS`); how many components that were."""
+        rules = f"{components.RULES} {versions.KEYS}"
         if self._engine.read("SELECT value FROM progress WHERE name = 'rules'") == [(rules,)]:
             return 0
         last, count = 0, 0
