@@ -25,8 +25,10 @@ import zstandard
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.adapters.sqlite.scannerdb import SqliteScannerTables
 from custody.errors import CustodyError
 from custody.formats import rolie
+from custody.services.advisoryimport import Importer
 from custody.services.advisoryupdate import Updated, Updater
 from custody.vulns import feeds as addresses
 from custody.vulns.feeds import Address, Kind
@@ -91,7 +93,8 @@ class World:
         async def main() -> Updated:
             http = StdlibHttp()
             try:
-                return await Updater(http, self.store, self.folder / "downloads", lambda: self.now,
+                importer = Importer(self.store, SqliteScannerTables, self.folder / "downloads")
+                return await Updater(http, self.store, importer, lambda: self.now,
                                      lambda _title, _size: contextlib.nullcontext(), wait).update(
                     "feed", Address(f"{self.publisher.url}{path}", kind, sidecar))
             finally:

@@ -26,9 +26,10 @@ from custody.kit.clock import Clock, format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStore, Feed
 from custody.ports.http import Http, place_of
 from custody.services import nvdpages
+from custody.services.advisoryimport import Importer
 from custody.services.downloads import LARGEST_LIST, Downloads, MissingError, Progress, Wait, conditional
 from custody.vulns.feeds import Address
-from custody.vulns.store import Imported, import_advisories
+from custody.vulns.store import Imported
 
 _SINGLE = 200
 """Changed records that are fetched one by one where there is an archive; beyond that all are."""
@@ -52,14 +53,15 @@ class Updated:
 
 
 class Updater:
-    """`folder` is where downloads are kept while they are not whole."""
+    """Downloads are kept in the importer's folder while they are not whole."""
 
-    def __init__(self, http: Http, store: AdvisoryStore, folder: Path, clock: Clock, progress: Progress,
+    def __init__(self, http: Http, store: AdvisoryStore, importer: Importer, clock: Clock, progress: Progress,
                  wait: Wait = asyncio.sleep) -> None:
-        self._downloads = Downloads(http, folder, progress, wait)
+        self._downloads = Downloads(http, importer.folder, progress, wait)
         self._wait = wait
         self._store = store
-        self._folder = folder
+        self._importer = importer
+        self._folder = importer.folder
         self._clock = clock
         self._progress = progress
 
@@ -155,7 +157,7 @@ class Updater:
                 if body is not None:
                     path = self._place(url) / "page.json"
                     path.write_bytes(body)
-                    added += (await asyncio.to_thread(import_advisories, self._store, path, self._clock(), None,
+                    added += (await asyncio.to_thread(self._importer.take, path, self._clock(), None,
                                                       place_of(url))).added
                     path.unlink()
                 feed = msgspec.structs.replace(feed, cursor=cursor)
@@ -209,7 +211,7 @@ class Updater:
 
     async def _import(self, name: str, path: Path, url: str) -> Imported:
         with self._progress(f"Importing {name}", None) as advance:
-            return await asyncio.to_thread(import_advisories, self._store, path, self._clock(), advance, place_of(url))
+            return await asyncio.to_thread(self._importer.take, path, self._clock(), advance, place_of(url))
 
     def _keep(self, feed: Feed, **changes: str) -> None:
         self._store.keep(msgspec.structs.replace(feed, **changes, checked=format_rfc3339(self._clock()), failure=""))

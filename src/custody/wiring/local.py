@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
+    from custody.ports.advisories import AdvisoryStore
     from custody.ports.tiles import TileReader
+    from custody.services.advisoryimport import Importer
     from custody.services.counting import Said, Words
     from custody.services.verify import Terms
 
@@ -46,6 +48,13 @@ def advisories_in(file: Path) -> SqliteAdvisories:
     from custody.adapters.sqlite.advisories import SqliteAdvisories
 
     return SqliteAdvisories(file)
+
+
+def advisory_importer(settings: Settings, store: AdvisoryStore) -> Importer:
+    from custody.adapters.sqlite.scannerdb import SqliteScannerTables
+    from custody.services.advisoryimport import Importer
+
+    return Importer(store, SqliteScannerTables, settings.state() / "downloads")
 
 
 def inventory(settings: Settings) -> RelationalStore:
