@@ -38,6 +38,8 @@ from custody.sbom.suppliers import supplier
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
 _ONE_FILE = frozenset(("archive", "program", "data"))
+_OF_SOURCES = ("directory", "file")
+"""What manifests are read of; in an image what an application needs may be compiled into one file of it."""
 _CHECK = 16  # bytes
 _FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
@@ -231,6 +233,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
                for fact in seen.facts if fact.type == ORIGIN}
     bare: set[tuple[str, str]] = set()
+    asked: list[tuple[Fact, str]] = []
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
     """Once there is room for no further package, those that are there."""
@@ -238,7 +241,9 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         for fact in seen.facts:
             if fact == ASSEMBLY and path in better["nuget"]:
                 continue
-            if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
+            if fact.type == UNKNOWN and fact.requires:
+                asked.append((fact, path))
+            elif fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
                 continue
@@ -266,6 +271,12 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
                 gathered = by_purl[spelled] = _Gathered(fact, purl)
             gathered.add(fact, path, subject.blobs[seen.layer].digest if subject.blobs else "", owned.get(path, ""))
             placed.append((fact, path, spelled))
+    if subject.kind in _OF_SOURCES:
+        names = {"/".join(filter(None, (gathered.purl.type, gathered.purl.namespace, gathered.purl.name)))
+                 for gathered in by_purl.values()}
+        for fact, path in asked:
+            if unlisted := [path for name in fact.requires if name not in names]:
+                unknowns.setdefault((fact.name, ""), []).extend(unlisted)
     try:
         edges = dependencies.resolve(placed, accounts.kept)
     except FullError as limit:

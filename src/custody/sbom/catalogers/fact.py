@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import msgspec
 
@@ -68,6 +69,12 @@ CRATES = "crates.io"
 @functools.cache
 def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
+
+
+def asked_for(kind: str, names: Iterable[str]) -> Fact:
+    """Packages, `pypi/flask`, that a manifest of a folder asks for without saying which version: each that nothing else
+    in the folder lists counts as an unknown of this kind."""
+    return Fact(type=UNKNOWN, name=kind, requires=tuple(dict.fromkeys(names)))
 
 
 def linked(target: str) -> Fact:
