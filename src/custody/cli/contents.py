@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -26,11 +25,12 @@ from custody.kit.visible import visible
 from custody.services import contents
 from custody.services.documents import SPELLINGS, Format
 from custody.settings import Settings
-from custody.vulns.coverage import Coverage
 
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
+
+    from custody.vulns.coverage import Coverage
 
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 _NO_FORMATS = {"template": "Go templates are not rendered; -o syft-json has every field by the names that they use",
@@ -125,7 +125,7 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
     if local is None:
         if platform is not None and not _PLATFORM.fullmatch(platform):
             raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
-        return asyncio.run(_catalog_image(settings, target, platform, prove))
+        return _catalog_image(settings, target, platform, prove)
     if platform is not None:
         raise UnsupportedError("--platform", f"{local.kind_with_article} is of one platform already")
     if local.kind == "sbom":
@@ -171,14 +171,23 @@ class Folders:
                 raise UnsupportedError(flag, "this is for folders: dir:PATH, git:PATH, rootfs:PATH")
 
 
-async def _catalog_image(settings: Settings, target: str, platform: str | None, prove: bool) -> Catalog:
-    from custody.wiring import registry_client
+def _catalog_image(settings: Settings, target: str, platform: str | None, prove: bool) -> Catalog:
+    from custody.services.stored import is_stored, open_stored
     from custody.wiring.local import layer_cache
 
     cache = settings.state() / "cache"
-    async with registry_client(settings) as client:
-        return await contents.catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
-                                            platform, prove=prove)
+    layers = layer_cache(cache / "layers.db")
+    if is_stored(target):
+        return contents.catalog_opened(target, open_stored(target, platform), layers, progress, prove=prove)
+    import asyncio  # for who asks a registry
+
+    from custody.wiring import registry_client
+
+    async def pulled() -> Catalog:
+        async with registry_client(settings) as client:
+            return await contents.catalog_image(target, client, cache, layers, progress, platform, prove=prove)
+
+    return asyncio.run(pulled())
 
 
 def keep(settings: Settings, catalog: Catalog, target: str) -> None:
@@ -225,7 +234,7 @@ def coverage_lines(coverage: Coverage) -> list[str]:
             for matched in coverage.ecosystems]
     if coverage.distribution:
         said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
-                    "advisories")
+                    "advisories in what those speak of")
     if coverage.adopted:
         said.append(f"{coverage.adopted} packages came with packages that no advisory of the distribution names, and "
                     "were matched in their own ecosystem")

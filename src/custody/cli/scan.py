@@ -12,7 +12,6 @@ from custody.cli import contents, gating, scanners, waiving
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
-from custody.kit.near import near
 from custody.kit.visible import visible
 from custody.services.contents import check as check_target
 from custody.services.documents import Format, encode
@@ -49,18 +48,6 @@ _SPELLINGS = {**_FORMATS, "cyclonedx": SCANS["cyclonedx-json"]}
 """As Trivy has it too."""
 
 
-def _severities(_context: click.Context, _parameter: click.Parameter,
-                given: tuple[str, ...]) -> frozenset[Severity] | None:
-    """`HIGH,critical`, as Trivy takes it; all of them where it is given several times."""
-    if not given:
-        return None
-    names = [name.strip().upper() for text in given for name in text.split(",")]
-    if wrong := [name.lower() for name in names if name not in Severity.__members__]:
-        raise UsageError(f"--severity: got {wrong[0]!r}, expected {', '.join(map(str, Severity))}",
-                         hint=near(wrong[0], map(str, Severity)))
-    return frozenset(Severity[name] for name in names)
-
-
 @click.command("scan")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
@@ -68,7 +55,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
-@click.option("--severity", "severities", multiple=True, callback=_severities, metavar="LEVEL[,LEVEL…]",
+@click.option("--severity", "severities", multiple=True, callback=gating.severities, metavar="LEVEL[,LEVEL…]",
               help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
                    "are known to be exploited.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",
@@ -159,5 +146,10 @@ def _explain(report: ScanReport) -> None:
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
     for reason, count in Counter(ignored.reason for ignored in report.ignored if not ignored.source).items():
         said.append(f"left out: {count} findings: {reason}")
+    if report.deferred:
+        first = report.deferred[0]
+        said.append(visible(f"left to the distribution: {len(report.deferred)} findings in what its packages "
+                            f"installed, such as {first.finding.cve} in {first.finding.package} "
+                            f"{first.finding.version}, installed by {first.owner} (-o json has them all)"))
     said += waiving.lines(report.waivers, report.ignored)
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.formats import sbom
 from custody.formats.bom import Catalog
 from custody.kit import strictjson
+from custody.services.catalogcache import CatalogCache
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
     from custody.registry.client import RegistryClient
+    from custody.registry.image import Image
 
 _LARGEST_SBOM, _HEAVIEST_SBOM, _HEAD = 64 << 20, 192 << 20, 1 << 20
 _STDIN = Path("-")
@@ -31,12 +32,31 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
     """The catalog of the image that `target` names (`services.targets`); `cache` has what was pulled before, `layers`
     what was read before. Raises as `open_target` and `catalog` do.
     """
-    from custody.sbom.catalog import catalog
+    import asyncio
+
     from custody.services.targets import open_target
 
     image = await open_target(target, client, cache, platform)
+    stopped = threading.Event()
+    try:
+        return await asyncio.to_thread(catalog_opened, target, image, layers, progress, prove=prove, stopped=stopped)
+    finally:
+        stopped.set()  # a person interrupted it, or a deadline passed: no thread reads on
+
+
+def catalog_opened(target: str, image: Image, layers: LayerCache, progress: Progress, *,
+                   prove: bool = False, stopped: threading.Event | None = None) -> Catalog:
+    """The same of an image that is open. Raises as `catalog` does."""
+    kept = CatalogCache(layers, image)
+    if not prove and (known := kept.get()) is not None:
+        return known
+    from custody.sbom.catalog import catalog
+
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        return await asyncio.to_thread(catalog, image, layers, advance, prove=prove)
+        made = catalog(image, layers, advance, prove=prove, stopped=stopped)
+    if not prove:
+        kept.put(made)
+    return made
 
 
 def readers() -> str:
@@ -104,6 +124,7 @@ def check(target: str) -> None:
 
 def _is_sbom(path: Path) -> bool:
     """By its content, unless a cataloger reads files of its name: what is in a lock file makes it no SBOM."""
+    from custody.formats import sbom
     from custody.sbom.catalogers import choose
 
     if choose(path.name, declared=True):
@@ -136,6 +157,8 @@ def catalog_one(path: Path) -> Catalog:
 
 def read_sbom(path: Path) -> Catalog:
     """What an SBOM of any format lists; `-` is standard input. Raises UsageError, MalformedError, UnsupportedError."""
+    from custody.formats import sbom
+
     place = "standard input" if path == _STDIN else str(path)
     try:
         with open(0 if path == _STDIN else path, "rb", closefd=path != _STDIN) as stream:

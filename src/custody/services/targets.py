@@ -17,7 +17,8 @@ from custody.formats import oci, reference
 from custody.kit import digest as digests
 from custody.ports.http import Content
 from custody.registry.client import RegistryClient
-from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader, open_archive, open_layout
+from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader
+from custody.services.stored import is_stored, open_stored, split_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
@@ -53,7 +54,7 @@ def check(text: str) -> None:
     Raises UsageError, UnsupportedError, MalformedError.
     """
     scheme, _, location = text.partition(":")
-    if scheme in ("oci", "archive") and location:
+    if is_stored(text):
         path = split_layout(location)[0]
         if not path.exists():
             raise UsageError(f"{path}: No such file or directory")
@@ -85,11 +86,8 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
     VerificationError.
     """
     check(text)
-    scheme, _, location = text.partition(":")
-    if scheme in ("oci", "archive") and location:
-        path, identifier = split_layout(location)
-        opener = open_layout if scheme == "oci" else open_archive
-        return await asyncio.to_thread(opener, path, identifier, platform)
+    if is_stored(text):
+        return await asyncio.to_thread(open_stored, text, platform)
     return await pull(reference.parse(text, "target"), client, cache, platform or DEFAULT_PLATFORM)
 
 
@@ -116,18 +114,3 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
 
 def _opened(image: Image, blob: oci.Descriptor) -> BinaryIO:
     return cast(BinaryIO, VerifyingReader(image.open_blob(blob), blob))
-
-
-def split_layout(location: str) -> tuple[Path, str | None]:
-    """`DIR`, `DIR:TAG`, `FILE:NAME:TAG` or `DIR@DIGEST`: the path is what there is up to one of the colons."""
-    path, at, digest = location.rpartition("@")
-    if at and not Path(location).exists():
-        return Path(path), digests.parse(digest, "target")
-    path, colon, tag = location, "", ""
-    while not Path(path).exists():
-        path, colon, more = path.rpartition(":")
-        if not colon:  # there is none: the usual spelling, for what is said of it
-            path, colon, tag = location.rpartition(":")
-            return (Path(path), tag) if colon and "/" not in tag else (Path(location), None)
-        tag = f"{more}:{tag}" if tag else more
-    return Path(path), tag or None
