@@ -171,7 +171,7 @@ def _related(elements: dict[str, dict[str, Any]], packages: dict[str, Package], 
 
 
 def _filed(package: Package, file: dict[str, Any] | None) -> dict[str, Any]:
-    """What is said of the one file that a package is."""
+    """The file that a package is, as it is stated."""
     if file is None:
         return {}
     purposes = file.get("software_additionalPurpose")

@@ -290,7 +290,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
 
 
 def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:
-    """Whether another file says what this one would, or one of the same folder was counted already."""
+    """Whether another file says what this file would, or a file of the same folder was counted already."""
     if counted.explained(kind, path, files):
         return True
     if not counted.once(kind):

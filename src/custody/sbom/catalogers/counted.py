@@ -44,7 +44,7 @@ _NONE = Counted(kind="")
 
 
 def explained(kind: str, path: str, files: Container[str]) -> bool:
-    """Whether another file says what this one is a sign of."""
+    """Whether another file says what the file is a sign of."""
     folder = path.rpartition("/")[0]
     for name in _BY_KIND.get(kind, _NONE).unless:
         place = folder

@@ -47,11 +47,11 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     repository: str = ""
     """Where its source code is to be had, as it states it."""
     form: Form = ""
-    """Whether it is this one file, whose hashes those then are; empty: what its kind of packages is."""
+    """Whether it is this single file, whose hashes those then are; empty: what its kind of packages is."""
 
     @property
     def installed(self) -> bool:
-        """Whether this is a distribution's package: no copy of one inside another, of which that one's SBOM tells."""
+        """Whether this is a distribution's package: no copy inside another, whose SBOM tells of it."""
         return of_type(self.type).system and not self.purl
 
 
