@@ -53,14 +53,14 @@ class Asker:
         for rule in policies.rules:
             rule.note_reads(self.hints)
 
-    def pairs(self, objects: Sequence[dict[str, Any]], count: int) -> Iterator[tuple[Asked, Asked]]:
-        """Decisions on two requests that are alike but for a few changes, of which rules may read some."""
+    def requests(self, objects: Sequence[dict[str, Any]], count: int) -> Iterator[Asked]:
+        """Decisions on requests, each of them twice: as it is and with a few changes, of which rules may read some."""
         for at in range(count):
-            first = self.request(self.changed(self.random.choice(objects), self.random.choice((0, 0, 1, 2, 4))), at)
-            second = first
+            request = self.request(self.changed(self.random.choice(objects), self.random.choice((0, 0, 1, 2, 4))), at)
+            yield self.asked(request)
             for _ in range(self.random.choice((1, 1, 2, 3))):
-                second = self.altered(second)
-            yield self.asked(first), self.asked(second)
+                request = self.altered(request)
+            yield self.asked(request)
 
     def request(self, document: dict[str, Any], at: int) -> Request:
         request = Request.create(document, "default")
@@ -120,28 +120,32 @@ class Asker:
 
 
 def told_apart(asker: Asker, objects: Sequence[dict[str, Any]], count: int) -> tuple[Counter[str], list[str]]:
-    """How many pairs were alike and known, and what is wrong: the same likeness and not the same answer."""
+    """How many were alike and known, and what is wrong: the same likeness and not the same answer."""
     counts: Counter[str] = Counter()
     wrong: list[str] = []
-    for first, second in asker.pairs(objects, count):
-        counts["pairs"] += 1
-        if first.like is None or second.like is None:
+    seen: dict[bytes, Asked] = {}
+    for asked in asker.requests(objects, count):
+        counts["requests"] += 1
+        if asked.like is None:
             counts["unlike anything"] += 1
             continue
-        if first.like.digest != second.like.digest:
+        before = seen.setdefault(asked.like.digest, asked)
+        if before is asked:
             continue
         counts["alike"] += 1
-        asker.verdicts.learn(first.like, first.decision)
-        known = asker.verdicts.known(second.like)
+        asker.verdicts.learn(asked.like, before.decision)
+        known = asker.verdicts.known(asked.like)
         if known is None:
             continue
         counts["known"] += 1
         counts[f"known {known}"] += 1
-        outcomes = [[(result.policy, result.rule, result.outcome) for result in asked.decision.results]
-                    for asked in (first, second)]
-        if known != second.decision.verdict or outcomes[0] != outcomes[1]:
-            wrong.append(f"{known}, not {second.decision.verdict}: {outcomes[0]} {outcomes[1]}")
+        if known != asked.decision.verdict or _outcomes(before) != _outcomes(asked):
+            wrong.append(f"{known}, not {asked.decision.verdict}: {_outcomes(before)} {_outcomes(asked)}")
     return counts, wrong
+
+
+def _outcomes(asked: Asked) -> list[tuple[str, str, str]]:
+    return [(result.policy, result.rule, result.outcome) for result in asked.decision.results]
 
 
 def beside(folder: Path) -> Iterator[tuple[Path, PolicySet, list[dict[str, Any]]]]:

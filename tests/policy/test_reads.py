@@ -10,6 +10,7 @@ import pytest
 
 from custody.errors import CustodyError
 from custody.policy.load import PolicySet
+from custody.policy.migrate.pods import Pods
 from custody.policy.reads import Part, Projection, Reads
 from policylang.conditions import reads as language
 from policylang.conditions.reads import UnboundedError
@@ -63,6 +64,21 @@ _MORE: dict[str, dict[str, Any]] = {
          "value": False}]}}}},
     "standards without images": {"validate": {"podSecurity": {"level": "restricted", "exclude": [
         {"controlName": "Capabilities", "images": ["ghcr.io/*"]}, {"controlName": "Seccomp"}]}}},
+    "filters": {"validate": {"deny": {"conditions": {"any": [
+        {"key": "{{ request.object.spec.containers[?imagePullPolicy == 'Always'].name }}", "operator": "AnyIn",
+         "value": ["side", "x"]},
+        {"key": "{{ length(request.object.spec.volumes[?hostPath]) }}", "operator": "Equals", "value": 0}]}}}},
+    "passed over": {"validate": {"foreach": [
+        {"list": "request.object.spec.containers", "preconditions": {"any": [
+            {"key": "{{ element.imagePullPolicy || '' }}", "operator": "Equals", "value": "Always"}]},
+         "deny": {"conditions": {"all": [{"key": "{{ element.name }}", "operator": "Equals", "value": "*"}]}}}]}},
+    "the old object": {"validate": {"deny": {"conditions": {"any": [
+        {"key": "{{ request.oldObject.spec.priority || `0` }}", "operator": "Equals", "value": 7},
+        {"key": "{{ request.oldObject.metadata.labels.app || '' }}", "operator": "NotEquals",
+         "value": "{{ request.object.metadata.labels.app || '' }}"}]}}}},
+    "emptiness": {"validate": {"deny": {"conditions": {"any": [
+        {"key": "{{ request.object.spec.securityContext.runAsUser || `5` }}", "operator": "Equals", "value": 5},
+        {"key": "{{ request.object.spec.securityContext && 'set' }}", "operator": "Equals", "value": "set"}]}}}},
     "what was there before": {"validate": {"allowExistingViolations": True, "failureAction": "Enforce", "message": "no",
                                            "pattern": {"spec": {"containers": [{"image": "!*:latest"}]}}}},
 }
@@ -95,6 +111,29 @@ def test_patterns_and_conditions() -> None:
 def test_rules_of_every_form() -> None:
     total = _seen(_MORE, [POD, BARE], 300)
     assert total["known denied"] > 150
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+@pytest.mark.parametrize("excluded", [[], [{"controlName": "Seccomp", "images": ["nginx"]}]])
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "CronJob"])
+def test_the_standards(level: str, excluded: list[dict[str, Any]], kind: str) -> None:
+    version = "v1.18" if level == "baseline" else "latest"
+    block: dict[str, Any] = {"level": level, "version": version, "exclude": excluded}
+    document = policy("p", {"validate": {"podSecurity": block}})
+    document["metadata"]["annotations"] = {}
+    pods = [{"kind": kind, **_held(kind, pod)} for pod in Pods(block).objects(120)]
+    counts, wrong = told_apart(Asker(PolicySet([document])), pods, 150)
+    assert wrong == []
+    assert counts["alike"] > 30
+
+
+def _held(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
+    if kind == "Pod":
+        return {"apiVersion": "v1", **pod}
+    if kind == "Deployment":
+        return {"apiVersion": "apps/v1", "metadata": {"name": "x"}, "spec": {"template": pod}}
+    job = {"metadata": pod["metadata"], "spec": {"template": {"spec": pod["spec"]}}}
+    return {"apiVersion": "batch/v1", "metadata": {"name": "x"}, "spec": {"jobTemplate": job}}
 
 
 def test_policies_of_others_together() -> None:
