@@ -127,6 +127,20 @@ def test_the_standards(level: str, excluded: list[dict[str, Any]], kind: str) ->
     assert counts["alike"] > 30
 
 
+def test_the_standards_read_images_where_some_are_left_out() -> None:
+    exclude = [{"controlName": "Privileged Containers", "images": ["ghcr.io/*"]}]
+    for excluded, alike in (([], True), (exclude, False)):
+        block = {"level": "baseline", "exclude": excluded}
+        asker = Asker(PolicySet([policy("p", {"validate": {"podSecurity": block}})]))
+        ours, theirs = (asker.asked(asker.request({**BARE, "spec": {"containers": [
+            {"name": "one", "image": image, "securityContext": {"privileged": True}}]}}, 0))
+            for image in ("ghcr.io/x", "docker.io/x"))
+        assert ours.like is not None
+        assert theirs.like is not None
+        assert (ours.like.digest == theirs.like.digest) is alike
+        assert (ours.decision.verdict == theirs.decision.verdict) is alike
+
+
 def _held(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
     if kind == "Pod":
         return {"apiVersion": "v1", **pod}
@@ -143,6 +157,18 @@ def test_policies_of_others_together() -> None:
     counts, wrong = told_apart(Asker(PolicySet(documents)), [POD, BARE], 150)
     assert wrong == []
     assert counts["alike"] > 15
+
+
+def test_beside_policies_that_may_read_anything() -> None:
+    kept = [policy(f"p{at}", _MORE[name]) for at, name in enumerate(
+        ("a selector", "filters", "what was there before"))]
+    strangers = [policy("images", {"context": [{"name": "tags", "variable": {"jmesPath": "request.object"}}], **_denies(
+        "{{ tags.spec.containers[0].name }}")}),
+                 policy("cel", {"validate": {"cel": {"expressions": [{"expression": "object.spec.priority != 0"}]}}})]
+    counts, wrong = told_apart(Asker(PolicySet([*kept, *strangers])), [POD, BARE], 400)
+    assert wrong == []
+    assert counts["beside others"] > 100
+    assert min(counts["known denied"], counts["known allowed"]) > 20
 
 
 @pytest.mark.parametrize("folder", ["best-practices", "pod-security", "psa", "other", "istio", "velero"])
@@ -207,6 +233,7 @@ def _of(expression: str, document: str) -> bytes | None:
     ("o.a.* | [0]", '{"a":{"b":1,"c":2},"d":3}', b'{"a":{"b":1,"c":2}}'),
     ("o.a[?b == 'x'].c", '{"a":[{"b":1,"c":2,"d":3}]}', b'{"a":[{"b":1,"c":2}]}'),
     ("o.a || o.b.c", '{"a":{"x":1},"b":{"c":1,"d":2}}', b'{"a":{"x":1},"b":{"c":1}}'),
+    ("o.a && o.a.b", '{"a":{"x":1}}', b'{"a":{"x":1}}'), ("!(o.a) || o.a.b", '{"a":{"x":1}}', b'{"a":{"x":1}}'),
     ("o.a[0].{x: b}.x", '{"a":[{"b":1,"c":2}]}', b'{"a":[{"b":1}]}'),
     ("o.\"a b\".c", '{"a b":{"c":1,"d":2}}', b'{"a b":{"c":1}}')])
 def test_what_an_expression_reads(expression: str, document: str, read: bytes | None) -> None:
