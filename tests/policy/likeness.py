@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from custody.errors import CustodyError
-from custody.policy.decide import decide
+from custody.policy.decide import decide, written
 from custody.policy.kept import divided, own
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request, User
@@ -89,7 +89,7 @@ class Asker:
             return decide(request, {}, policies, CONTEXT, at=Course.VALIDATING, digested=False)
 
         decision = by(self.policies)
-        body = divided(own(request, {}, decision), {}, self.policies.digest, CONTEXT, at=Course.VALIDATING)
+        body = divided(own(request, written(request), {}, decision), {}, self.policies.digest, CONTEXT, at=Course.VALIDATING)
         return Asked(decision, self.verdicts.likeness(body), by)
 
     # ── changes ─────────────────────────────────────────────────────────────────────────────────────────────────
