@@ -22,7 +22,7 @@ from custody.policy.record import VERSION
 from custody.policy.rule import Policy, Rule
 from policylang.conditions.reads import UnboundedError
 
-_MOST = 200_000  # verdicts that are known at once, of about 100 bytes each
+_MOST = 200_000  # verdicts that are known at once, of some 200 bytes each
 _KINDS = 1024  # of requests
 _TRIED, _SELDOM = 2000, 20  # requests of a kind after which less than the twentieth part is too few to go on
 _FIRST = (Verdict.DENIED, Verdict.ALLOWED, Verdict.NOT_JUDGED)
