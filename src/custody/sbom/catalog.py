@@ -24,7 +24,7 @@ from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.dotnet import ASSEMBLY
+from custody.sbom.catalogers.assemblies import ASSEMBLY
 from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
@@ -230,7 +230,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         for fact in seen.facts:
             if fact == ASSEMBLY and path in better["nuget"]:
                 continue
-            if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
+            if fact.type == UNKNOWN and files.keys().isdisjoint(fact.requires) and not _stands_for_nothing(
+                    fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
                 continue

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from custody.sbom.catalogers.cataloger import Counted, ending, named
+from custody.sbom.catalogers.cataloger import Counted, named
 from custody.sbom.catalogers.chisel import NO_SOURCE
 from custody.sbom.catalogers.nix import STORE
 
 COUNTED = (
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
-    Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
     Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
         named("index.js", "index.cjs", "index.mjs",
               pattern=r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/index\.[cm]?js"),)),
