@@ -23,7 +23,7 @@ from custody.kit.clock import system_clock
 from custody.kit.near import near
 from custody.kit.visible import visible
 from custody.services import contents
-from custody.services.documents import Format
+from custody.services.documents import SPELLINGS, Format
 from custody.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from custody.vulns.coverage import Coverage
 
-_HEAD = 1 << 20
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 _NO_FORMATS = {"template": "Go templates are not rendered; -o syft-json has every field by the names that they use",
                "cpes": "-o syft-json has them; packages are matched by name and version, not by CPE"}
@@ -43,7 +42,8 @@ Outputs = list[tuple[str, Path | None]]
 
 def outputs(given: Sequence[str], accepted: Collection[str], default: str,
             shown: Collection[str] | None = None) -> Outputs:
-    """`FORMAT` or `FORMAT=FILE`, several times; standard output once. `shown` are the names that a hint lists.
+    """`FORMAT` or `FORMAT=FILE`, several times; standard output, which is `-` too, once. `shown` are the names that a
+    hint lists.
 
     Raises UnsupportedError, UsageError.
     """
@@ -51,10 +51,13 @@ def outputs(given: Sequence[str], accepted: Collection[str], default: str,
     for text in given or (default,):
         name, equals, file = text.partition("=")
         if name not in accepted:
-            raise UnsupportedError(f"-o {name}", "this format is not written", hint=_NO_FORMATS.get(name) or near(
+            hint = f"custody sbom TARGET -o {name}" if name in SPELLINGS else _NO_FORMATS.get(name)
+            raise UnsupportedError(f"-o {name}", "this format is not written", hint=hint or near(
                 name, accepted, f"formats: {', '.join(shown or accepted)}"))
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
+        if file == "-":
+            equals = ""
         if equals:
             destination.check(file, f"-o {text}:")  # said before the work, not after it
         chosen.append((name, Path(file) if equals else None))
@@ -113,7 +116,7 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_catalog(settings: Settings, target: str, platform: str | None, folders: Folders, *,
                  prove: bool = False) -> Catalog:
-    """The catalog of an image, a folder or a file, or of the SBOM that `sbom:FILE` names."""
+    """The catalog of an image, a folder or a file, or of an SBOM (`services.contents.local`)."""
     local = contents.local(target)
     if local is None or local.kind == "sbom":
         folders.refuse()
@@ -187,19 +190,6 @@ def _catalog_image(settings: Settings, target: str, platform: str | None, prove:
     return asyncio.run(pulled())
 
 
-def names_an_sbom(target: str) -> bool:
-    """Whether it is `sbom:FILE`, or the path of a file that is an SBOM."""
-    from custody.formats import sbom
-
-    if target.startswith("sbom:"):
-        return True
-    path = Path(target)
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return sbom.recognised(stream.read(_HEAD))
-
-
 def keep(settings: Settings, catalog: Catalog, target: str) -> None:
     """In the inventory, for `custody affected`; a warning where that fails, since the work itself was done."""
     from custody.ports.inventory import Sighting
@@ -244,7 +234,7 @@ def coverage_lines(coverage: Coverage) -> list[str]:
             for matched in coverage.ecosystems]
     if coverage.distribution:
         said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
-                    "advisories")
+                    "advisories in what those speak of")
     if coverage.adopted:
         said.append(f"{coverage.adopted} packages came with packages that no advisory of the distribution names, and "
                     "were matched in their own ecosystem")

@@ -18,7 +18,7 @@ from custody.kit import digest as digests
 from custody.ports.http import Content
 from custody.registry.client import RegistryClient
 from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader
-from custody.services.stored import is_stored, open_stored
+from custody.services.stored import is_stored, open_stored, split_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
@@ -48,13 +48,20 @@ class PulledImage:
         return path.open("rb")
 
 
-async def open_target(text: str, client: RegistryClient, cache: Path, platform: str | None = None) -> Image:
-    """The image that `text` names; of an index, the one of `platform`. Raises UsageError, NotFoundError,
-    VerificationError.
+def check(text: str) -> None:
+    """Whether it can be an image's name, as far as it can be known before anything is read.
+
+    Raises UsageError, UnsupportedError, MalformedError.
     """
-    if is_stored(text):
-        return await asyncio.to_thread(open_stored, text, platform)
     scheme, _, location = text.partition(":")
+    if is_stored(text):
+        path = split_layout(location)[0]
+        if not path.exists():
+            raise UsageError(f"{path}: No such file or directory")
+        return
+    if "://" in text:
+        raise UsageError(f"target: got {text!r}, expected an image, a file or a folder",
+                         hint="an image is named without https://; of a repository a clone is read: git:DIR")
     for prefix in _REFUSED:
         if text.startswith(prefix):
             same = _ALIKE.get(prefix)
@@ -63,10 +70,24 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
                                    _INSTEAD.get(prefix, "use oci:DIR, archive:FILE.tar or a registry reference"))
     if location == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
-    if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant
-        raise UsageError(f"target: got the {'folder' if path.is_dir() else 'file'} {text!r}, expected an image",
-                         hint=f"{'oci' if path.is_dir() else 'archive'}:{text}; or, if the image of a registry is "
-                              f"meant, its whole name")
+    path = Path(text)
+    if path.exists():  # a folder `image` may be an image's name too, and is what was meant
+        state, image, file = ("a folder with an OCI layout", "oci", "dir") if path.is_dir() else (
+            "an archive", "archive", "file")
+        raise UsageError(f"target: got {text!r}, {state}, expected {image}:{text} for the image in it, or "
+                         f"{file}:{text}", hint="an image of a registry of that name is named with its registry")
+    if text.endswith("/"):
+        raise UsageError(f"{text}: no such folder")
+    reference.parse(text, "target")
+
+
+async def open_target(text: str, client: RegistryClient, cache: Path, platform: str | None = None) -> Image:
+    """The image that `text` names; of an index, the one of `platform`. Raises as `check` does, NotFoundError,
+    VerificationError.
+    """
+    check(text)
+    if is_stored(text):
+        return await asyncio.to_thread(open_stored, text, platform)
     return await pull(reference.parse(text, "target"), client, cache, platform or DEFAULT_PLATFORM)
 
 
