@@ -102,6 +102,8 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                 raise
 
     with prover or contextlib.nullcontext():
+        if prover is not None and descriptors:
+            prover.recognise(image, bounds, accounts.window)
         layers = read_all([{}] * len(descriptors), range(len(descriptors)), prover.layers if prover else None)
         tree = squash(layers, bounds)
         wanted, counted_only = links.telling(tree, layers)
