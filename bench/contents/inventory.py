@@ -3,8 +3,8 @@
 usage: python bench/contents/inventory.py [sqlite|postgres] [IMAGES…]      default: sqlite 1000 10000 30000
 
 An image has 250 packages: 150 of one of 100 bases, 60 of one of 500 frameworks, 40 of its own, of 4,000 names with 30
-versions. Three images have the planted package. `nothing shared` is the worst case: every layer is its image's own. PostgreSQL's processor time counts in what is said
-of the processor.
+versions. Three images have the planted package. `nothing shared` is the worst case: every layer is its image's own.
+What is said of the processor has the time of PostgreSQL's process in it.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         advisories = SqliteAdvisories(Path(folder) / "advisories.db")
         advisories.add([advisory("X-2026-1", "planted"), advisory("X-2026-2", "p1")], NOW)
-        fleets = [(f"{size}", Fleet(size)) for size in sizes] + [("nothing shared", Fleet(min(1000, *sizes), shared=False))]
+        fleets = [*((f"{size}", Fleet(size)) for size in sizes),
+                  ("nothing shared", Fleet(min(1000, *sizes), shared=False))]
         if engine == "postgres":
             from custody.adapters.postgres.inventory import PostgresInventory
 
