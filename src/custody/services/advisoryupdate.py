@@ -12,7 +12,8 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,12 +26,16 @@ from custody.errors import CustodyError, MalformedError, NetworkError, OfflineEr
 from custody.kit.clock import Clock, format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStore, Feed
 from custody.ports.http import Answer, Http, place_of
-from custody.vulns.feeds import Address
+from custody.vulns.feeds import Address, publishers
 from custody.vulns.store import Imported, import_advisories
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
 _LARGEST = 8 << 30
 _LARGEST_LIST = 256 << 20
+_LARGEST_RECORD = 64 << 20
+_LARGEST_UNPACKED = 4 << 30
+_MOST_CHANGES = 2_000_000
+"""Lines of a list of changes; osv.dev's of everything has some 500,000."""
 _SINGLE = 200
 """Changed records that are fetched one by one; beyond that all are."""
 _AT_ONCE = 8
@@ -130,7 +135,7 @@ class Updater:
         with self._progress(f"Fetching {name}", None) as advance:
             async def fetch(place: int, record: str) -> None:
                 async with gate:
-                    answer = await self._get(urljoin(url, quote(record)), {}, _LARGEST_LIST)
+                    answer = await self._get(urljoin(url, quote(record)), {}, _LARGEST_RECORD)
                     if answer is not None:
                         (folder / f"{place}.json").write_bytes(answer[0])
                     if advance:
@@ -149,7 +154,9 @@ class Updater:
 
     async def _import(self, name: str, path: Path, url: str) -> Imported:
         with self._progress(f"Importing {name}", None) as advance:
-            return await asyncio.to_thread(import_advisories, self._store, path, self._clock(), advance, place_of(url))
+            known = publishers(name)
+            return await asyncio.to_thread(import_advisories, self._store, path, self._clock(), advance, place_of(url),
+                                           None if known is None else frozenset(known))
 
     async def _download(self, name: str, url: str, feed: Feed) -> tuple[Path, Mapping[str, str]] | None:
         """The file and what the server says of it; None where that is what was read before."""
@@ -202,9 +209,18 @@ class Updater:
         stated = next((line.partition(":")[2] for line in text.splitlines() if line.startswith("sha256:")),
                       text.split()[0] if text.split() else "").strip().lower()
         digest = hashlib.sha256()
-        with gzip.open(path) if address.sidecar == ".meta" else path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+        size = 0
+        try:
+            with gzip.open(path) if address.sidecar == ".meta" else path.open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+                    size += len(piece)
+                    if size > _LARGEST_UNPACKED:
+                        raise MalformedError(place_of(address.url), got=f"more than {_LARGEST_UNPACKED} bytes unpacked",
+                                             expected="advisories, no decompression bomb")
+        except (OSError, EOFError, zlib.error) as error:
+            path.unlink()
+            raise MalformedError(place_of(address.url), got=str(error), expected="a gzip file") from None
         if digest.hexdigest() != stated:
             path.unlink()
             raise VerificationError(f"{place_of(address.url)}: got {digest.hexdigest()}, expected "
@@ -275,13 +291,22 @@ def _check_digest(answer: Answer, path: Path, url: str) -> None:
 
 def _changes(body: bytes, where: str) -> list[tuple[datetime, str]]:
     """Rows of a time and a record, in either order: osv.dev has the time first, CSAF the file."""
-    rows = []
-    for fields in csv.reader(io.StringIO(body.decode("utf-8", "replace"))):
+    rows: list[tuple[datetime, str]] = []
+    for fields in _fields(body, where):
         if len(fields) < 2:
             continue
+        if len(rows) == _MOST_CHANGES:
+            raise MalformedError(where, got=f"more than {_MOST_CHANGES} records", expected="fewer")
         stated, record = (fields[0], fields[1]) if fields[0][:4].isdigit() and "T" in fields[0] else (
             fields[1], fields[0])
         if ".." in record.split("/") or record.startswith("/"):
             raise MalformedError(where, got=record, expected="records of that folder")
         rows.append((parse_rfc3339(stated, where), record))
     return rows
+
+
+def _fields(body: bytes, where: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(body.decode("utf-8", "replace")))
+    except csv.Error as error:
+        raise MalformedError(where, got=str(error), expected="lines of CSV") from None

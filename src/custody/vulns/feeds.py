@@ -19,6 +19,13 @@ _OSV = "https://osv-vulnerabilities.storage.googleapis.com"
 _SECDB = "https://secdb.alpinelinux.org"
 
 
+def publishers(name: str) -> tuple[str, ...] | None:
+    """Whose advisories a feed of this name has (`Advisory.source`, or its beginning before `/`); None: anybody's, of an
+    address that people call by a name of their own.
+    """
+    return ("osv",) if name.startswith("osv/") else _PUBLISHERS.get(name)
+
+
 class Address(NamedTuple):
     url: str
     kind: Kind = "document"
@@ -51,6 +58,10 @@ FEEDS: Mapping[str, tuple[Address, ...]] = {
                  for year in (*range(2002, 2027), "modified")),
     **{f"osv/{name}": (Address(f"{_OSV}/{name.replace(' ', '%20')}/", "osv"),) for name in _ECOSYSTEMS}}
 """By what people call them."""
+_PUBLISHERS: Mapping[str, tuple[str, ...]] = {
+    "kev": (), "epss": (), "debian": ("debian-tracker",), "ubuntu": ("ubuntu-usn",), "alpine": ("alpine-secdb",),
+    "wolfi": ("wolfi-secdb",), "chainguard": ("chainguard-secdb",), "redhat": ("redhat-csaf",), "suse": ("suse-csaf",),
+    "alma": ("alma-errata",), "oracle": ("oracle",), "photon": ("photon",), "azure": ("azure-linux",), "nvd": ("nvd",)}
 USUAL = ("kev", "epss", "debian", "alpine", "wolfi", "osv/PyPI", "osv/npm", "osv/Go", "osv/Maven", "osv/crates.io",
          "osv/RubyGems", "osv/NuGet", "osv/Packagist")
 """What is asked where nobody says what."""

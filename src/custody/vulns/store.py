@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -38,22 +39,28 @@ class Imported:
 
 
 def import_advisories(store: AdvisoryWriter, path: Path, now: datetime,
-                      progress: Callable[[int], None] | None = None, origin: str = "") -> Imported:
+                      progress: Callable[[int], None] | None = None, origin: str = "",
+                      publishers: AbstractSet[str] | None = None) -> Imported:
     """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
 
+    `publishers`: whose they may be, `feeds.publishers`; a mirror of one publisher replaces the advisories of no other.
     Raises UsageError where there is nothing, MalformedError for hostile archives, for a catalogue, a feed or a tracker
     that is broken, and where no document is one that a source reads.
     """
     hint = ", or ".join(source.files for source in reversed(sources.SOURCES))
-    return take(store, documents(path, sources.limit, hint), now, progress, str(path), origin or str(path))
+    return take(store, documents(path, sources.limit, hint), now, progress, str(path), origin or str(path),
+                publishers)
 
 
 def take(store: AdvisoryWriter, stated: Iterable[tuple[str, bytes]], now: datetime,
-         progress: Callable[[int], None] | None, where: str, origin: str) -> Imported:
+         progress: Callable[[int], None] | None, where: str, origin: str,
+         publishers: AbstractSet[str] | None = None) -> Imported:
     """Add what documents say, each with its name; as `import_advisories` does."""
     result = Imported()
     with store.together():
         others = _told(stated, result, progress)
+        if publishers is not None:
+            others = _of(others, publishers, where)
         for said in others:
             if isinstance(said, Advisory):
                 _add(store, chain([said], others), result, now, origin)
@@ -120,6 +127,15 @@ def _told(stated: Iterable[tuple[str, bytes]], result: Imported,
             result.records += 1
             continue
         yield from records
+
+
+def _of(said: Iterator[Said], publishers: AbstractSet[str], where: str) -> Iterator[Said]:
+    for entry in said:
+        if isinstance(entry, Advisory | Snapshot) and publishers.isdisjoint(
+                (entry.source, entry.source.partition("/")[0])):
+            raise MalformedError(where, got=f"advisories of {entry.source}",
+                                 expected=f"those of {', '.join(sorted(publishers)) or 'nobody'}")
+        yield entry
 
 
 def _refuse(result: Imported, where: str) -> None:
