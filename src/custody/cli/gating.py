@@ -30,6 +30,17 @@ def _completed(_context: click.Context, _parameter: click.Parameter, incomplete:
     return [level for level in _LEVELS if level.startswith(incomplete)]
 
 
+def severities(_context: click.Context, _parameter: click.Parameter,
+               given: tuple[str, ...]) -> frozenset[Severity] | None:
+    """`HIGH,critical`, as Trivy takes it; all of them where it is given several times."""
+    if not given:
+        return None
+    names = [name.strip().upper() for text in given for name in text.split(",")]
+    if wrong := [name for name in names if name not in Severity.__members__]:
+        raise UsageError(f"--severity: got {wrong[0].lower()!r}, expected {', '.join(map(str, Severity))}")
+    return frozenset(Severity[name] for name in names)
+
+
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Given to the command as `gate` and `exit_code`, which is None where it is custody's own."""
     @click.option("--fail-on", "threshold", callback=_level, default="never", show_default=True,

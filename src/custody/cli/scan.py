@@ -45,17 +45,6 @@ def _table(report: ScanReport, _now: datetime) -> bytes:
 _FORMATS = {"table": Format(_table), **SCANS}
 
 
-def _severities(_context: click.Context, _parameter: click.Parameter,
-                given: tuple[str, ...]) -> frozenset[Severity] | None:
-    """`HIGH,critical`, as Trivy takes it; all of them where it is given several times."""
-    if not given:
-        return None
-    names = [name.strip().upper() for text in given for name in text.split(",")]
-    if wrong := [name for name in names if name not in Severity.__members__]:
-        raise UsageError(f"--severity: got {wrong[0].lower()!r}, expected {', '.join(map(str, Severity))}")
-    return frozenset(Severity[name] for name in names)
-
-
 @click.command("scan")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
@@ -63,7 +52,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
-@click.option("--severity", "severities", multiple=True, callback=_severities, metavar="LEVEL[,LEVEL…]",
+@click.option("--severity", "severities", multiple=True, callback=gating.severities, metavar="LEVEL[,LEVEL…]",
               help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
                    "are known to be exploited.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",

@@ -42,7 +42,7 @@ class Waiving:
         """Say what cannot be read before minutes are spent on the image. Raises as `waivers` does."""
         from custody.services import statements
 
-        self._terms(settings)
+        self.terms(settings)
         statements.read_rules(self.ignorefiles)
         for text in self.vex:
             if text not in _ATTESTED and not Path(text).is_file():
@@ -52,7 +52,7 @@ class Waiving:
         """Raises UsageError, MalformedError, UnsupportedError, and what asking the registry does."""
         from custody.services import statements
 
-        terms = self._terms(settings)
+        terms = self.terms(settings)
         spoken: list[Spoken] = []
         refused: list[Use] = []
         for text in self.vex:
@@ -69,7 +69,7 @@ class Waiving:
         return [refusal(str(path), f"nobody named it: --ignorefile {path}") for folder in folders for name in _NEARBY
                 if (path := folder / name).absolute() not in named and path.is_file()]
 
-    def _terms(self, settings: Settings) -> Terms | None:
+    def terms(self, settings: Settings) -> Terms | None:
         if self.signer is None:
             if any(text in _ATTESTED for text in self.vex):
                 raise UsageError("--vex attested: nobody was chosen whose word counts",
@@ -89,7 +89,7 @@ class Waiving:
         from custody.sign.referrers import fetch_evidence
         from custody.wiring import registry_client
 
-        assert terms is not None  # said by _terms
+        assert terms is not None  # said by terms
         ref = named(target).at(catalog.digest)
 
         async def fetch() -> Any:

@@ -86,7 +86,7 @@ class Selection:
 
 
 def _settled(rule: Rule, request: Request) -> bool:
-    if type(rule).silence is not Rule.silence or not rule.scope.by_kind:
+    if not (type(rule).silence is Rule.silence or rule.silent_by_kind) or not rule.scope.by_kind:
         return False
     try:
         return rule.silence(request, Answers({})) is None

@@ -86,6 +86,9 @@ class Rule(Protocol):
     needs_request: str = ""
     """What it reads of a request that no object in a cluster has, such as who asks; empty where it reads none."""
 
+    silent_by_kind: bool = False
+    """Whether a `silence` of its own looks, beside its scope, at nothing but a request's kind, operation and way."""
+
     exceptions: Sequence[PolicyException] = ()
     """Those that name it."""
     partly: frozenset[str] = frozenset()

@@ -87,7 +87,7 @@ class DecisionKeeper:
             part: Own | Judged = judged
             size = answered.size
         else:
-            part = own(request, judged.answers, decision)
+            part = own(request, judged.text, judged.answers, decision)
             size = len(part.request) + len(part.decision)
         made = partial(
             KeptDecision, uid=answered.review.uid, at=judged.context.now, course=str(judged.at),
@@ -142,7 +142,7 @@ class DecisionKeeper:
         if policies.digest not in parts and policies.digest not in self._stored:
             parts[policies.digest] = msgspec.json.encode(policies.documents)
         if isinstance(part, Judged):
-            part = own(part.request, part.answers, part.decision)
+            part = own(part.request, part.text, part.answers, part.decision)
         return waiting.made(body=divided(part, evidence, policies.digest, waiting.context, at=waiting.at),
                             parts=(policies.digest, *evidence.values()))
 

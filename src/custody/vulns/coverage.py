@@ -108,6 +108,7 @@ class Spokesmen:
         self._system = {package.purl: package for package in catalog.packages if of_type(package.type).system}
         self._advisories: dict[str, int] = {}
         self._named: dict[str, Sequence[Advisory]] = {}
+        self._speaking: dict[str, bool] = {}
 
     def advisories(self, ecosystem: str | None) -> int:
         """How many there are for the ecosystem; 0 where OSV has none."""
@@ -121,14 +122,19 @@ class Spokesmen:
         """The distribution's advisories that name the package with this package URL."""
         if owner not in self._named:
             package = self._system.get(owner)
-            ecosystem = package.ecosystem if package else None
-            self._named[owner] = [] if package is None or not ecosystem or not self.advisories(ecosystem) else [
+            self._named[owner] = [] if package is None or not package.ecosystem or not self.owner_speaks(owner) else [
                 advisory for name in sorted({name for name, _, _ in names(package)})
-                for advisory in self._store.find(ecosystem, name)]
+                for advisory in self._store.find(package.ecosystem, name)]
         return self._named[owner]
 
     def owner_speaks(self, owner: str) -> bool:
-        return bool(self.of_owner(owner))
+        """Whether there is one."""
+        if owner not in self._speaking:
+            package = self._system.get(owner)
+            ecosystem = package.ecosystem if package else None
+            self._speaking[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.known(
+                ecosystem, {name for name, _, _ in names(package)}))
+        return self._speaking[owner]
 
 
 def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecided], database: AdvisoryStatus,

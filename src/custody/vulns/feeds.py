@@ -19,11 +19,12 @@ _OSV = "https://osv-vulnerabilities.storage.googleapis.com"
 _SECDB = "https://secdb.alpinelinux.org"
 
 
-def publishers(name: str) -> tuple[str, ...] | None:
+def publishers(name: str) -> frozenset[str] | None:
     """Whose advisories a feed of this name has (`Advisory.source`, or its beginning before `/`); None: anybody's, of an
     address that people call by a name of their own.
     """
-    return ("osv",) if name.startswith("osv/") else _PUBLISHERS.get(name)
+    known = ("osv",) if name.startswith("osv/") else _PUBLISHERS.get(name)
+    return None if known is None else frozenset(known)
 
 
 class Address(NamedTuple):

@@ -32,14 +32,14 @@ def judge(component: Component, store: AdvisoryReader) -> Judgement:
     ecosystem = place_of(package)
     if ecosystem is None:
         return _NOTHING
-    hits, silent, undecided = match_package(package, ecosystem, store)
-    if not hits and not undecided:
+    matched = match_package(package, ecosystem, store)
+    if not matched.hits and not matched.undecided:
         return _NOTHING
-    matched = findings(package, ecosystem, hits, silent, store)
+    judged, undecided = findings(package, ecosystem, matched, store), matched.undecided
     if component.owner is not None and (advisories := store.find(*component.owner)):
-        matched, _ = divide(matched, "", advisories)
+        judged, _ = divide(judged, "", advisories)
         undecided = own_undecided(undecided, advisories)
-    return Judgement(tuple(matched), tuple(undecided))
+    return Judgement(tuple(judged), tuple(undecided))
 
 
 class Remembering:
@@ -60,8 +60,14 @@ class Remembering:
     def find_all(self, ecosystem: str, names: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
         return {name: records for name in names if (records := self.find(ecosystem, name))}
 
-    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
-        return self._store.named(names)
+    def known(self, ecosystem: str, names: Iterable[str]) -> set[str]:
+        return self._store.known(ecosystem, names)
+
+    def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
+        return self._store.reached(ecosystem, versions)
+
+    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
+        return self._store.named(names, whole=whole)
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         return self._store.speaking(names)

@@ -7,6 +7,7 @@ outside modules is mended by itself (Fedora, "Modularity"; dnf.modularity). Thei
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from custody.errors import CustodyError
 from custody.formats import purl
@@ -21,8 +22,16 @@ _LABELS = ("rpmmod", "modularitylabel")
 
 def stream(package: Package) -> tuple[str, str] | None:
     """Module and stream of a package, as its package URL says; None where it says none."""
+    return _stated(package.purl)
+
+
+@lru_cache(maxsize=16)
+def _stated(text: str) -> tuple[str, str] | None:
+    """One package is asked for with one advisory after another."""
+    if not any(label in text.lower() for label in _LABELS):
+        return None
     try:
-        qualifiers = purl.parse(package.purl).qualifiers
+        qualifiers = purl.parse(text).qualifiers
     except CustodyError:
         return None
     label = next((qualifiers[key] for key in _LABELS if key in qualifiers), "")

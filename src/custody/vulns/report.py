@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,14 +15,13 @@ from custody.errors import MissingEvidenceError
 from custody.formats import vulnattestation
 from custody.formats.bom import Catalog, Location, Package
 from custody.formats.exposed import Exposure
-from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.deferral import Deferred, divide, own_undecided
 from custody.vulns.findings import Finding, called, findings
-from custody.vulns.match import Hit, Undecided, match_package, place_of
+from custody.vulns.match import Matched, Undecided, match_package, place_of
 from custody.vulns.prefetch import Prefetched
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
@@ -189,34 +188,29 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     ready = Prefetched(store, catalog.packages)
     spokesmen = Spokesmen(catalog, ready)
     deferred: list[Deferred] = []
-    hit: list[tuple[Package, str, list[Hit], list[Advisory]]] = []
+    hit: list[tuple[Package, str, Matched]] = []
     for package in catalog.packages:
         ecosystem = place_of(package)
-        if ecosystem is None or not ready.speaks_of(package) or not spokesmen.advisories(ecosystem):
+        if ecosystem is None or not ready.may_affect(package) or not spokesmen.advisories(ecosystem):
             continue
-        hits, silent, unsure = match_package(package, ecosystem, ready)
+        words = match_package(package, ecosystem, ready)
+        unsure = words.undecided
         if unsure and package.owner and (spoken := spokesmen.of_owner(package.owner)):
             unsure = own_undecided(unsure, spoken)
         undecided += unsure
-        if hits:
-            hit.append((package, ecosystem, hits, silent))
-    heard = [entry for _, _, hits, _ in hit for entry in hits]
+        if words.hits:
+            hit.append((package, ecosystem, words))
+    heard = [entry for _, _, words in hit for entry in words.hits]
     ready.expect(called(heard), called(entry for entry in heard if entry.rating.severity is Severity.UNKNOWN))
-    for package, ecosystem, hits, silent in hit:
-        of_package = findings(package, ecosystem, hits, silent, ready)
+    for package, ecosystem, words in hit:
+        of_package = findings(package, ecosystem, words, ready)
         if package.owner and (spoken := spokesmen.of_owner(package.owner)):
             of_package, left = divide(of_package, package.owner, spoken)
             deferred += left
         matched += of_package
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
-    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
-    said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
-    ignored = [
-        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
-                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
-        for place, finding in enumerate(matched)
-        if (reason := "" if place in said else _reason(
-            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said]
+    ignored, uses = set_aside(matched, catalog, finished or now, ignore_unfixed=ignore_unfixed, severities=severities,
+                              waivers=waivers, omit=omit)
     left_out = {id(kept.finding) for kept in ignored}
     ended = finished or now
     parameters = ["--ignore-unfixed"] if ignore_unfixed else []
@@ -228,6 +222,20 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
                       undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses,
                       deferred=tuple(deferred), parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
+
+
+def set_aside(matched: Sequence[Finding], catalog: Catalog, now: datetime, *, ignore_unfixed: bool = False,
+              severities: Collection[Severity] | None = None, waivers: Waivers | None = None,
+              omit: Collection[str] = ()) -> tuple[list[Ignored], tuple[Use, ...]]:
+    """Those that do not count, and what became of each word; by what is said of `scan`."""
+    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
+    said, uses = (waivers or Waivers()).judge(matched, catalog, now)
+    return [
+        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
+                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
+        for place, finding in enumerate(matched)
+        if (reason := "" if place in said else _reason(
+            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said], uses
 
 
 def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None, omitted: str) -> str:
