@@ -23,7 +23,7 @@ class Importer:
 
     def take(self, path: Path, now: datetime, progress: Callable[[int], None] | None = None, origin: str = "",
              publishers: AbstractSet[str] | None = None) -> Imported:
-        """As `import_advisories`; also Trivy's and Grype's databases, wherever they are, which are of many publishers."""
+        """As `import_advisories`; also Trivy's and Grype's databases, wherever they are: of many publishers."""
         if publishers is None:
             with database(path, self.tables, self.folder) as contents:
                 if contents is not None:
