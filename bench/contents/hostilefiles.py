@@ -3,7 +3,7 @@
 usage: python bench/contents/hostilefiles.py [ROW…]      (syft from $CUSTODY_PEERS or PATH, where it reads such a thing)
 
 Exit code 1 where custody breaks, is killed, takes more than 300 MiB, or more than five seconds of processor time and
-more than syft does.
+more than syft does, which is stopped after 15 seconds of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PEERS = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers"))
-MOST_MIB, SECONDS, ALONE = 300, 5.0, 120
+MOST_MIB, SECONDS, ALONE, PEER = 300, 5.0, 60, 15
 M = 1 << 20
 
 
@@ -145,15 +145,18 @@ def spdx3(count: int) -> bytes:
 def statements(count: int) -> bytes:
     return json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "@id": "a", "author": "A", "version": 1,
                        "timestamp": "2026-01-01T00:00:00Z", "statements": [{
-                           "vulnerability": {"name": f"CVE-2026-{number:05}"}, "status": "not_affected", "justification":
-                               "component_not_present", "products": [{"@id": f"pkg:npm/n{place}"} for place in range(20)]}
+                           "vulnerability": {"name": f"CVE-2026-{number:05}"}, "status": "not_affected", "justif"
+                                                            "ication":
+                               "component_not_present",
+                           "products": [{"@id": f"pkg:npm/n{place}"} for place in range(20)]}
                            for number in range(count)]}).encode()
 
 
 def osv_ranges(events: int) -> bytes:
     return json.dumps({"id": "GHSA-a", "modified": "2026-01-01T00:00:00Z", "affected": [
         {"package": {"ecosystem": "npm", "name": "n"}, "ranges": [{"type": "SEMVER", "events": [
-            entry for number in range(events) for entry in ({"introduced": f"1.{number}.0"}, {"fixed": f"1.{number}.0"})]}]}
+            entry for number in range(events)
+            for entry in ({"introduced": f"1.{number}.0"}, {"fixed": f"1.{number}.0"})]}]}
     ]}).encode()
 
 
@@ -170,8 +173,9 @@ def deb() -> bytes:
         archive.addfile(info, io.BytesIO(b"Package: a\n" * (200 * M // 11 + 1)))
     control = zlib.compressobj(9, wbits=31)
     data = control.compress(out.getvalue()) + control.flush()
-    return b"!<arch>\n" + b"".join(b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (name, 0, 0, 0, b"100644", len(body)) + body + b"\n" * (
-        len(body) % 2) for name, body in ((b"debian-binary", b"2.0\n"), (b"control.tar.gz", data)))
+    return b"!<arch>\n" + b"".join(
+        b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (name, 0, 0, 0, b"100644", len(body)) + body + b"\n" * (len(body) % 2)
+        for name, body in ((b"debian-binary", b"2.0\n"), (b"control.tar.gz", data)))
 
 
 _IMPORT, _CONVERT = ("db", "import", "t"), ("sbom", "convert", "t/{}", "-o", "spdx-json")
@@ -191,7 +195,8 @@ ROWS: dict[str, Row] = {
                                                                 for n in range(60)) + b"</properties></project>", 20),
     "pom_of_entities": Row("pom.xml", lambda: b"<!DOCTYPE p [" + b"".join(
         b'<!ENTITY a%d "&a%d;&a%d;">' % (n + 1, n, n) for n in range(60)) + b"]><project>&a60;</project>", 20),
-    "rpm_sqlite_of_ones": Row("usr/lib/sysimage/rpm/rpmdb.sqlite", lambda: sqlite_pages(60_000, b"\x05" + b"\xff" * 4000),
+    "rpm_sqlite_of_ones": Row("usr/lib/sysimage/rpm/rpmdb.sqlite",
+                              lambda: sqlite_pages(60_000, b"\x05" + b"\xff" * 4000),
                               1, _ROOT),
     "rpm_sqlite_of_pointers": Row("usr/lib/sysimage/rpm/rpmdb.sqlite", lambda: sqlite_pages(
         20_000, b"\x05\0\0\x03\xff\0\0\0\0\0\0\2" + b"\0\x10" * 1023), 1, _ROOT),
@@ -200,16 +205,20 @@ ROWS: dict[str, Row] = {
     "rpm_header_of_strings": Row("var/lib/rpm/Packages.db", lambda: ndb(1), 1, _ROOT),
     "deb_of_control": Row("a.deb", deb, 20),
     "portage_contents": Row("var/db/pkg/a/b-1/CONTENTS", lambda: b"obj /usr/bin/a%d 0 1\n" * 700_000, 1, _ROOT),
-    "pacman_files": Row("var/lib/pacman/local/a-1-1/files", lambda: b"%FILES%\n" + b"usr/bin/x\n" * 1_500_000, 1, _ROOT),
+    "pacman_files": Row("var/lib/pacman/local/a-1-1/files", lambda: b"%FILES%\n" + b"usr/bin/x\n" * 1_500_000, 1,
+                        _ROOT),
     "dll_of_resources": Row("a.dll", lambda: pe(96), 100),
     "macho_of_slices": Row("a.dylib", fat_macho, 100, _ROOT),
-    "deps_of_targets": Row("a.deps.json", lambda: json.dumps({"targets": {f"t{number}": {f"A{place}/1": {"dependencies": {
+    "deps_of_targets": Row("a.deps.json", lambda: json.dumps({"targets": {f"t{number}": {f"A{place}/1": {"depend"
+                                                            "encies": {
         "B": "1"}} for place in range(100)} for number in range(300)}, "libraries": {f"A{place}/1": {"type": "package"}
-                                                                                  for place in range(100)}}).encode(), 50),
+                                                                                  for place in range(100)}}).encode(),
+                           50),
     "npm_lock_of_packages": Row("package-lock.json", lambda: json.dumps({"lockfileVersion": 3, "packages": {
         f"node_modules/n{number}": {"version": "1", "dependencies": {f"n{number - 1}": "1"}}
         for number in range(40_000)}}).encode(), 10),
-    "npm_lock_in_each_other": Row("package-lock.json", lambda: b'{"lockfileVersion":1,"dependencies":' + b'{"a":{"version":'
+    "npm_lock_in_each_other": Row("package-lock.json", lambda: b'{"lockfileVersion":1,"dependencies":' + b'{"a":'
+                                                            b'{"version":'
                                   b'"1","dependencies":' * 3000 + b"{}" + b"}}" * 3000 + b"}", 50),
     "yarn_lock_of_lines": Row("yarn.lock", lambda: b"".join(b'"a%d@1":\n  version "1"\n  dependencies:\n    a%d 1\n' % (
         n, n - 1) for n in range(60_000)), 10),
@@ -229,11 +238,14 @@ ROWS: dict[str, Row] = {
     "nix_drv": Row("nix/store/a-b/x", lambda: b"", 1, _ROOT),
     "wheel_record": Row("a.dist-info/RECORD", lambda: b"a/b.so,sha256=x,1\n" * 600_000, 20, _ROOT),
     "embedded_sbom": Row("a.dist-info/sboms/a.json", lambda: cyclonedx(10_000, 3), 5, _ROOT),
-    "sbom_cyclonedx": Row("s.json", lambda: cyclonedx(20_000, 20), 1, _CONVERT, ("convert", "t/s.json", "-o", "spdx-json")),
+    "sbom_cyclonedx": Row("s.json", lambda: cyclonedx(20_000, 20), 1, _CONVERT,
+                          ("convert", "t/s.json", "-o", "spdx-json")),
     "sbom_spdx3": Row("s.json", lambda: spdx3(30_000), 1, _CONVERT, None),
-    "sbom_deep": Row("s.json", lambda: b'{"bomFormat":"CycloneDX","specVersion":"1.6","components":' + b'[{"components":'
+    "sbom_deep": Row("s.json", lambda: b'{"bomFormat":"CycloneDX","specVersion":"1.6","components":' + b'[{"comp'
+                                                            b'onents":'
                      * 500_000, 1, _CONVERT, ("convert", "t/s.json", "-o", "spdx-json")),
-    "sbom_xml": Row("s.xml", lambda: b'<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components>' + b'<component type='
+    "sbom_xml": Row("s.xml", lambda: b'<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components>' + b'<compo'
+                                                            b'nent type='
                     b'"library"><name>a</name><version>1</version></component>' * 100_000 + b"</components></bom>", 1,
                     _CONVERT, ("convert", "t/s.xml", "-o", "spdx-json")),
     "sbom_tag_value": Row("s.spdx", lambda: b"SPDXVersion: SPDX-2.3\n" + b"".join(
@@ -248,22 +260,25 @@ ROWS: dict[str, Row] = {
     "oval_entities": Row("oval.xml", lambda: b"<!DOCTYPE a [" + b"".join(b'<!ENTITY a%d "&a%d;&a%d;">' % (n + 1, n, n)
                          for n in range(60)) + b']><oval_definitions>&a60;</oval_definitions>', 1, _IMPORT, None),
     "oval_deep": Row("oval.xml", lambda: b"<oval_definitions>" + b"<criteria>" * M, 1, _IMPORT, None),
-    "updateinfo_of_one": Row("updateinfo.xml", lambda: b'<updates><update from="a@amazon.com" status="final" type="security">'
-                             b"<id>ALAS-1</id><references>" + b'<reference id="CVE-2026-0001" type="cve"/>' * 500_000, 1,
+    "updateinfo_of_one": Row("updateinfo.xml", lambda: b'<updates><update from="a@amazon.com" status="final" typ'
+                                                       b'e="security">'
+                             b"<id>ALAS-1</id><references>" + b'<reference id="CVE-2026-0001" type="cve"/>' * 500_000,
+                             1,
                              _IMPORT, None),
     "debian_tracker": Row("t.json", lambda: json.dumps({f"p{n}": {f"CVE-2026-{n:05}": {"releases": {"bookworm": {
         "status": "open", "repositories": {}, "urgency": "low"}}}} for n in range(30_000)}).encode(), 1, _IMPORT, None),
-    "epss_of_lines": Row("epss_scores-current.csv", lambda: b"#model_version:v2025.03.14,score_date:2026-01-01T00:00:00+0000"
+    "epss_of_lines": Row("epss_scores-current.csv", lambda: b"#model_version:v2025.03.14,score_date:2026-01-01T0"
+                                                            b"0:00:00+0000"
                          b"\ncve,epss,percentile\n" + b"CVE-2026-0001,0.1,0.1\n" * M, 1, _IMPORT, None),
     "vex_of_statements": Row("v.json", lambda: statements(20_000), 1, (
         "scan", "sbom:t/v.json", "--allow-empty-db", "--vex", "t/v.json"), None),
 }
 
 
-def measure(command: list[str], place: Path, memory: int | None = None) -> tuple[float, int, int, str]:
+def measure(command: list[str], place: Path, seconds: int, memory: int | None = None) -> tuple[float, int, int, str]:
     """Processor seconds, MiB, exit code, and the last line of what it said."""
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (ALONE, ALONE))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         if memory:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
@@ -296,10 +311,11 @@ def main() -> int:
                     os.link(place / "t/0" / row.path, file)
                 else:
                     file.write_bytes(row.content())
-            own, memory, code, said = measure([*custody, *(word.format(row.path) for word in row.command)], place)
+            own, memory, code, said = measure([*custody, *(word.format(row.path) for word in row.command)], place,
+                                              ALONE)
             theirs, much = 0.0, 0
             if syft and row.syft:
-                theirs, much, _, _ = measure([syft, "-q", *row.syft], place, 4 << 30)
+                theirs, much, _, _ = measure([syft, "-q", *row.syft], place, PEER, 4 << 30)
         if code in (1, -9, -11, -24) or "Traceback" in said or memory > MOST_MIB or own > max(SECONDS, theirs):
             broken.append(name)
         print(f"{name:<31}{own:>10.1f}{memory:>5}{code:>5}{theirs:>8.1f}{much:>6}  {said[:70]}", flush=True)

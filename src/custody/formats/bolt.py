@@ -94,7 +94,7 @@ class Bucket:
 
 class Database:
     """A file that is open. All walks together pass at most four times as many pages as it has, and all keys and values
-    together have at most 64 times its bytes: what leads to more, by pages in several places or by elements that overlap,
+    together have at most 64 times its bytes: what leads to more, by pages in several places or elements that overlap,
     is made to take long.
     """
 
