@@ -194,6 +194,8 @@ def test_command(world: World, tmp_path: Path) -> None:
     assert (done.returncode, "1 of 1 tags brought an image" in done.stderr) == (0, True)
     done = custody("affected", "flask", cwd=tmp_path)
     assert (done.returncode, f"{world.host}/shop:1@sha256:" in done.stdout) == (0, True)
+    done = custody("watch", "--once", f"{world.host}/nobody", cwd=tmp_path)
+    assert (done.returncode, "error: not all images could be looked at: " in done.stderr) == (6, True)
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from custody.errors import UsageError
+from custody.kit.near import near
 from custody.vulns.gate import Gate
 from custody.vulns.severity import Severity
 
@@ -36,8 +37,9 @@ def severities(_context: click.Context, _parameter: click.Parameter,
     if not given:
         return None
     names = [name.strip().upper() for text in given for name in text.split(",")]
-    if wrong := [name for name in names if name not in Severity.__members__]:
-        raise UsageError(f"--severity: got {wrong[0].lower()!r}, expected {', '.join(map(str, Severity))}")
+    if wrong := [name.lower() for name in names if name not in Severity.__members__]:
+        raise UsageError(f"--severity: got {wrong[0]!r}, expected {', '.join(map(str, Severity))}",
+                         hint=near(wrong[0], map(str, Severity)))
     return frozenset(Severity[name] for name in names)
 
 

@@ -13,6 +13,7 @@ from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
+from custody.services.contents import check as check_target
 from custody.services.documents import Format, encode
 from custody.services.reports import SCANS
 from custody.vulns import explanation
@@ -43,6 +44,8 @@ def _table(report: ScanReport, _now: datetime) -> bytes:
 
 
 _FORMATS = {"table": Format(_table), **SCANS}
+_SPELLINGS = {**_FORMATS, "cyclonedx": SCANS["cyclonedx-json"]}
+"""As Trivy has it too."""
 
 
 @click.command("scan")
@@ -78,21 +81,23 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
             max_age: int | None, allow_empty_db: bool, platform: str | None, keep: bool, kinds: tuple[str, ...],
             secrets: bool, gate: Gate, exit_code: int | None, folders: contents.Folders,
             words: waiving.Waiving, question: str | None, omit: tuple[str, ...]) -> None:
-    """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
+    """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
     advisory in the database could speak of.
     """
-    plan = contents.outputs(chosen, _FORMATS, "table")
+    plan = contents.outputs(chosen, _SPELLINGS, "table", shown=_FORMATS)
     if question is not None and "vuln" not in kinds:
         raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
     if secrets and "secret" not in kinds:
         kinds = tuple(kind for kind in scanners.KINDS if kind in (*kinds, "secret"))
     scanners.check_formats([name for name, _ in plan], kinds)
+    check_target(target)  # a word typed wrong is said first, not the advisories that are missing
     started, exposed = system_clock(), None
     if "vuln" in kinds:
         store = advisories(settings())
-        usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
+        # before minutes are spent on the image
+        usable(store, allow_empty=allow_empty_db, place=f"{settings().state()} (data_dir, CUSTODY_DATA_DIR)")
         words.check(settings())
         catalog = contents.open_catalog(settings(), target, platform, folders)
         if keep and catalog.layers:
@@ -111,7 +116,7 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
         reasons = explanation.explain(report, advisories(settings()), question)
         print(visible(explanation.text(reasons, report.catalog), "\n"), end="")
         plan = [(name, file) for name, file in plan if file is not None]
-    contents.deliver(plan, _FORMATS, report, report.finished)
+    contents.deliver(plan, _SPELLINGS, report, report.finished)
     if "vuln" in kinds:
         _explain(report)
     if exposed is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -75,7 +76,8 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
 
     What counts changes too: when a VEX statement comes or goes, or a rule of an ignore file does, or its time is over.
 
-    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet.
+    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet. With --once, exit 6 where
+    some could not be.
     """
     if dead or revive is not None:
         _buried(revive)
@@ -95,8 +97,7 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         now = system_clock()
         if kubeconfig is not None:
             _look_at_pods(kubeconfig, store, now, fatal=once)
-        if repositories:
-            _look_at_tags(repositories, store)
+        unread = _look_at_tags(repositories, store) if repositories else ()
         counted = _words(said, terms)
         with progress("Matching packages") as advance:
             done = refresh(store, records, now, advance, counted)
@@ -108,6 +109,8 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
             print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
         waiting.prune(now - timedelta(days=keep_events))
+        if once and unread:
+            raise NetworkError(f"not all images could be looked at: {visible(unread[0])}")
         if once:
             return
         time.sleep(interval)
@@ -120,7 +123,8 @@ def _words(said: Said | None, terms: Terms | None) -> Words:
     return counted
 
 
-def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
+def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> Sequence[str]:
+    """What could not be looked at, and why."""
     configured = settings()
     cache = configured.state() / "cache"
 
@@ -137,6 +141,7 @@ def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
         print(visible(f"warning: {failure}; it is tried again"), file=sys.stderr)
     if done.kept:
         print(f"{done.kept} of {done.tags} tags brought an image that was read and kept", file=sys.stderr)
+    return done.failures
 
 
 def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bool) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from custody.errors import MalformedError, VerificationError
+from custody.errors import MalformedError
 from custody.exposure import secrets, settings
 from custody.formats.exposed import Exposure
 from custody.formats.tar.source import Source
@@ -106,9 +106,7 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
                         continue
                     exposed.take(entry.path, entry.pieces(), descriptor.digest)
             source.drain()
-            actual = "sha256:" + chunks.state.hexdigest()
-        if actual != diff_id:
-            raise VerificationError(f"{where}: its uncompressed bytes are {actual}, the image config says {diff_id}")
+            chunks.verify(diff_id)
     exposed.exposures = [_removed(exposure, removed.get(number, "")) for number,
         exposure in enumerate(exposed.exposures)]
     if "secret" in scanners:

@@ -73,6 +73,11 @@ class Selection:
         self._by_handle = dict(self._by_handle)
 
     @property
+    def candidates(self) -> list[int]:
+        """Ranks of the rules that are asked about any of these requests."""
+        return sorted({rank for ranks in self._by_handle.values() for rank in ranks}.union(self._always))
+
+    @property
     def by_content(self) -> bool:
         """Whether it depends on more of a request than what is alike, such as labels, which rules can change."""
         return bool(self._by_handle)

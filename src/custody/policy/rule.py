@@ -18,6 +18,7 @@ from custody.ports.lookup import Question
 
 if TYPE_CHECKING:
     from custody.policy.exceptions import PolicyException
+    from custody.policy.reads import Reads
 
 
 @dataclass(eq=False)
@@ -142,6 +143,10 @@ class Rule(Protocol):
     def unexcepted(self, given: Given, message: str) -> RuleResult:
         """The result where it cannot be told whether an exception holds."""
         return self.failed(given, f"failed to load context: {message}")
+
+    def note_reads(self, reads: Reads) -> bool:  # noqa: ARG002 - engines' do
+        """Mark all that decides which outcome it has; whether that is known. Silence is a part of it."""
+        return False
 
     def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterable[Vouched]:  # noqa: ARG002 - engines' do
         """What a summary may say of images that it judged; `results` are its policy's in an allowed decision.

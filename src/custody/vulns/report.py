@@ -249,10 +249,14 @@ def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Sever
     return f"its package is there for {omitted} only" if omitted else ""
 
 
-def usable(store: AdvisoryReader, *, allow_empty: bool = False) -> AdvisoryStatus:
-    """The store's status. Raises MissingEvidenceError where it is empty, unless that is allowed."""
+def usable(store: AdvisoryReader, *, allow_empty: bool = False, place: str = "") -> AdvisoryStatus:
+    """The store's status; `place` is where people are told that it is.
+
+    Raises MissingEvidenceError where it is empty, unless that is allowed.
+    """
     status = store.status()
     if not status.advisories and not allow_empty:
         raise MissingEvidenceError("the advisory database is empty: a scan would say nothing",
-                                   hint="custody db import PATH (OSV records), or --allow-empty-db")
+                                   hint="custody db update, or custody db import PATH (OSV records); or "
+                                        "--allow-empty-db" + f"\nadvisories are kept in {place}" * bool(place))
     return status
