@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,10 @@ from custody.vulns.sources import Said
 
 if TYPE_CHECKING:
     from custody.vulns.databases.files import Contents
+
+
+_SKEW = timedelta(days=2)
+"""That clocks and calendars may differ."""
 
 
 @dataclass(slots=True)
@@ -73,7 +77,7 @@ def take(store: AdvisoryWriter, stated: Iterable[tuple[str, bytes]], now: dateti
     """Add what documents say, each with its name; as `import_advisories` does."""
     result = Imported()
     with store.together():
-        others = _told(stated, result, progress)
+        others = _told(stated, result, progress, now)
         if publishers is not None:
             others = _of(others, publishers, where)
         for said in others:
@@ -126,22 +130,34 @@ def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, or
 
 
 def _told(stated: Iterable[tuple[str, bytes]], result: Imported,
-          progress: Callable[[int], None] | None) -> Iterator[Said]:
+          progress: Callable[[int], None] | None, now: datetime) -> Iterator[Said]:
+    latest = (now + _SKEW).strftime("%Y-%m-%d")
     for name, data in stated:
         result.read += 1
         if progress:
             progress(1)
         source = sources.of(data)
         if source.whole:  # one by one: the transaction ends with it where it is broken
-            yield from source.read(data, name)
+            yield from _until(source.read(data, name), latest, name)
             continue
         try:
-            records = tuple(source.read(data, name))
+            records = tuple(_until(source.read(data, name), latest, name))
         except CustodyError as error:
             result.refused.append(error.message)
             result.records += 1
             continue
         yield from records
+
+
+def _until(said: Iterable[Said], latest: str, where: str) -> Iterator[Said]:
+    """Raises MalformedError for what is of a day to come: no later one would ever take its place."""
+    for entry in said:
+        stated = entry.modified if isinstance(entry, Advisory) else entry.released if isinstance(
+            entry, ExploitedCatalogue) else entry.day if isinstance(entry, EpssScores) else ""
+        if stated[:10] > latest:
+            raise MalformedError(where, got=f"a time to come, {stated}", expected=f"one until {latest}",
+                                 hint="is this machine's clock right?")
+        yield entry
 
 
 def _of(said: Iterator[Said], publishers: AbstractSet[str], where: str) -> Iterator[Said]:
