@@ -33,9 +33,12 @@ def write(document: dict[str, Any]) -> bytes:
         lines.append("    </dependency>")
     lines += ["  </dependencies>", "  <compositions>"]
     for composition in document["compositions"]:
-        lines += ["    <composition>", f"      <aggregate>{composition['aggregate']}</aggregate>", "      <assemblies>",
-                  *(f"        <assembly ref={_quoted(ref)}/>" for ref in composition["assemblies"]),
-                  "      </assemblies>", "    </composition>"]
+        lines += ["    <composition>", f"      <aggregate>{composition['aggregate']}</aggregate>"]
+        for of, one in (("assemblies", "assembly"), ("dependencies", "dependency")):
+            if of in composition:
+                lines += [f"      <{of}>", *(f"        <{one} ref={_quoted(ref)}/>" for ref in composition[of]),
+                          f"      </{of}>"]
+        lines.append("    </composition>")
     return ("\n".join([*lines, "  </compositions>", "</bom>"]) + "\n").encode()
 
 
