@@ -216,7 +216,7 @@ def _report(updated: Sequence[Updated], now: datetime) -> None:
     absent = [answer for answer in failed if not answer.before]
     if absent:
         raise NetworkError(f"{len(absent)} of {len(updated)} addresses could not be read, of which nothing is there: "
-                           f"{visible(absent[0].url)}: {visible(absent[0].failure)}",
+                           + visible(absent[0].url),
                            hint="the setting advisories.mirror names a mirror, advisories.feeds what is asked")
 
 
