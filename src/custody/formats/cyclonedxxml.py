@@ -34,10 +34,10 @@ def write(document: dict[str, Any]) -> bytes:
     lines += ["  </dependencies>", "  <compositions>"]
     for composition in document["compositions"]:
         lines += ["    <composition>", f"      <aggregate>{composition['aggregate']}</aggregate>"]
-        for of, one in (("assemblies", "assembly"), ("dependencies", "dependency")):
-            if of in composition:
-                lines += [f"      <{of}>", *(f"        <{one} ref={_quoted(ref)}/>" for ref in composition[of]),
-                          f"      </{of}>"]
+        for members, member in (("assemblies", "assembly"), ("dependencies", "dependency")):
+            if members in composition:
+                lines += [f"      <{members}>", *(
+                    f"        <{member} ref={_quoted(ref)}/>" for ref in composition[members]), f"      </{members}>"]
         lines.append("    </composition>")
     return ("\n".join([*lines, "  </compositions>", "</bom>"]) + "\n").encode()
 
