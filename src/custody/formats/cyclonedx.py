@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import heard
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import purl
 from custody.formats.bom import (
@@ -71,7 +72,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
     system = next((component for component in components if component.get("type") == "operating-system"), None)
     distribution = None
     if system is not None:
-        distribution = Distribution(id=_text(system, "name"), version=_text(system, "version"),
+        distribution = Distribution(id=heard(_text(system, "name")), version=_text(system, "version"),
                                     name=_text(system, "description") or _text(system, "name"))
     edges = {edge["ref"]: edge["dependsOn"] for edge in _list(document, "dependencies")
              if isinstance(edge, dict) and isinstance(edge.get("ref"), str) and isinstance(edge.get("dependsOn"), list)}

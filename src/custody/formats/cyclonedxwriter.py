@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import of_type, spoken
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Form, Location, Package
 from custody.formats.licenses import is_expression, is_identifier
@@ -68,7 +68,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str, version: str = DEF
                    for number, package in enumerate(catalog.unidentified, 1)]
     if system := catalog.distribution:
         components.insert(0, {
-            "bom-ref": "os", "type": "operating-system", "name": system.id, "version": system.version,
+            "bom-ref": "os", "type": "operating-system", "name": spoken(system.id), "version": system.version,
             "description": system.name, "properties": [
                 {"name": "syft:distro:id", "value": system.id},
                 {"name": "syft:distro:prettyName", "value": system.name},

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import heard, of_type, spoken
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import upstream
 from custody.formats.bom import (
@@ -165,8 +165,8 @@ def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
            for package in in_order}
     listed = []
     if system := catalog.distribution:
-        listed.append(graph.add("software_Package", "os", name=system.id, software_packageVersion=system.version,
-                                summary=system.name, software_primaryPurpose="operatingSystem"))
+        listed.append(graph.add("software_Package", "os", name=spoken(system.id), summary=system.name,
+                                software_packageVersion=system.version, software_primaryPurpose="operatingSystem"))
     start = len(graph.namespace)
     listed += [_package(package, graph, ids[package.purl][start:]) for package in in_order]
     listed += [_package(package, graph, f"unidentified-{number}")
@@ -262,7 +262,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     system = next((entry for entry in entries if entry.get("software_primaryPurpose") == "operatingSystem"), None)
     distribution = None
     if system is not None:
-        distribution = Distribution(id=_text(system, "name"), version=_text(system, "software_packageVersion"),
+        distribution = Distribution(id=heard(_text(system, "name")), version=_text(system, "software_packageVersion"),
                                     name=_text(system, "summary") or _text(system, "name"))
     roots = {root for element in elements.values() if element.get("type") == "software_Sbom"
              for root in _names(element.get("rootElement"))}
