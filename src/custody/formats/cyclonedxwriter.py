@@ -152,7 +152,8 @@ def _organization(text: str, kind: str) -> dict[str, Any]:
 
 def _component(package: Package, ref: str, version: str, shared: _Shared) -> dict[str, Any]:
     row = of_type(package.type)
-    group, name = row.split(package.name) if row.grouped else ("", package.name)
+    # The whole name as advisories have it, which is what syft writes and osv-scanner reads; Maven's group is apart.
+    group, name = row.split(package.name) if row.grouped and row.joint != "/" else ("", package.name)
     result: dict[str, Any] = {"bom-ref": ref, "type": "library"}
     if package.supplier:
         key = package.supplier, package.type == "maven"
