@@ -1,0 +1,14 @@
+"""Requests of which more is known than what an API server asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from custody.policy.model import Request
+
+
+class Reviewed(Request, frozen=True, kw_only=True):
+    generated: bool = False
+    """Nobody asked for the object: an ExpansionTemplate says that it will come of one that was asked for."""
+    review: dict[str, Any] | None = None
+    """The AdmissionRequest as it was written, for `input.review`; None: made of the fields."""
