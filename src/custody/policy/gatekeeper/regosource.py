@@ -19,13 +19,15 @@ from custody.policy.model import Request
 from custody.policy.regoworld import RegoWorld
 from custody.ports.lookup import ApiCall, ExternalData, Inventory
 from policylang import rego
-from policylang.budget import Limits
+from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
 from policylang.rego.syntax.tree import Expr, Module, Ref, Scalar, Term, Var, walk_rule
 from policylang.rego.values import to_json
 
 PACKAGE = "template"
+PRINTED = "printed"
+"""What `print` said of a request, among what is kept for it."""
 LIMITS = Limits(steps=5_000_000, size=1 << 24)
 """Of one constraint's evaluation: that of a policy which walks through an inventory."""
 _PACKAGE = re.compile(r"package\s+(?:[\w.]+|\[\s*\"[^\"]*\"\s*\])+")
@@ -78,12 +80,15 @@ class RegoSource:
         data: dict[str, Any] = {}
         if self.inventory:
             data[_INVENTORY] = _inventory(given)
+        context = Context(Meter(LIMITS), _World(given))
         try:
             value = self._violation({"review": review, "parameters": {} if parameters is None else parameters}, data,
-                                    limits=LIMITS, world=_World(given))
+                                    world=context.world, context=context)
         except LanguageError as error:
             yield Violation(error.message, error=True)
             return
+        finally:
+            given.memo.setdefault(PRINTED, []).extend(context.printed)
         members: Sequence[Any] = value.ordered() if isinstance(value, rego.Set) else (
             [*value] if isinstance(value, (dict, list)) else [])
         for member in members:

@@ -59,7 +59,9 @@ class Template:
         if (named := target.need("target", str)) != TARGET:
             raise MalformedError(target.path("target"), got=named, expected=TARGET)
         self.operations = _operations(target)
-        self.engine, self.source = _source(target)
+        self.sources = _sources(target)
+        """By engine, the one that is asked first."""
+        self.source = next(iter(self.sources.values()))
         target.done()
         self.schema = Schema(Fields(_constraint_schema(), "spec.crd"))
         if self.parameters is not None:
@@ -90,8 +92,8 @@ def _operations(target: Fields) -> tuple[str, ...]:
     return () if "*" in operations else tuple(operations)
 
 
-def _source(target: Fields) -> tuple[str, Source]:
-    """(engine, source): CEL before Rego, as Gatekeeper chooses where both are there; both must compile."""
+def _sources(target: Fields) -> dict[str, Source]:
+    """CEL before Rego, as Gatekeeper chooses where both are there; both must compile."""
     written: dict[str, Fields] = {}
     for code in target.each("code"):
         engine, source = code.need("engine", str), code.need("source", dict)
@@ -109,14 +111,13 @@ def _source(target: Fields) -> tuple[str, Source]:
         target.any("rego")
         target.any("libs")
     sources: dict[str, Source] = {}
-    if REGO in written:
-        sources[REGO] = RegoSource(written[REGO])
     if NATIVE in written:
         sources[NATIVE] = NativeSource(written[NATIVE])
-    for engine in (NATIVE, REGO):
-        if engine in sources:
-            return engine, sources[engine]
-    raise MalformedError(target.where, got="no code", expected=f"rego, or code of {REGO} or {NATIVE}")
+    if REGO in written:
+        sources[REGO] = RegoSource(written[REGO])
+    if not sources:
+        raise MalformedError(target.where, got="no code", expected=f"rego, or code of {REGO} or {NATIVE}")
+    return sources
 
 
 def _constraint_schema() -> dict[str, Any]:

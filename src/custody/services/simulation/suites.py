@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from custody.policy.decide import spoken
 from custody.policy.engines import compile_document
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.constraint import COMMAND, Constraint, ConstraintRule, SchemaError
+from custody.policy.gatekeeper.regosource import PRINTED
 from custody.policy.gatekeeper.reviewed import Reviewed
-from custody.policy.gatekeeper.template import Template
+from custody.policy.gatekeeper.template import REGO, Template
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Kind, Outcome, Request, Resource, User
@@ -74,6 +76,7 @@ class Result:
     error: str = ""
     skipped: bool = False
     seconds: float = 0.0
+    printed: list[str] = field(default_factory=list)
     inner: list[Result] = field(default_factory=list)
 
     @property
@@ -82,9 +85,9 @@ class Result:
 
 
 def find(path: str) -> list[Suite]:
-    """The suites of a file, a folder, or with `/...` at its end of all folders below. Raises UsageError, MalformedError.
+    """The suites of a file, a folder, or with `/...` at its end of all folders below.
 
-    Files that hold something else are passed over.
+    Files that hold something else are passed over. Raises UsageError, MalformedError.
     """
     recursive = path.endswith("/...")
     root = Path(path.removesuffix("/...") or "/")
@@ -128,7 +131,8 @@ def _trial(fields: Fields) -> Trial:
 
 def _case(fields: Fields) -> Case:
     case = Case(name=fields.take("name", str) or "", object=fields.take("object", str) or "",
-                inventory=fields.texts("inventory"), assertions=[_assertion(entry) for entry in fields.each("assertions")],
+                inventory=fields.texts("inventory"),
+                assertions=[_assertion(entry) for entry in fields.each("assertions")],
                 skip=fields.take("skip", bool) or False)
     fields.done()
     return case
@@ -152,8 +156,9 @@ def _assertion(fields: Fields) -> Assertion:
 class Runner:
     """Runs suites. Templates that several tests name are compiled once."""
 
-    def __init__(self, now: datetime, chosen: Filter) -> None:
-        self._now, self._chosen = now, chosen
+    def __init__(self, now: datetime, chosen: Filter, *, native: bool = True) -> None:
+        """`native`: whether CEL judges where a template has both, as Gatekeeper does."""
+        self._now, self._chosen, self._native = now, chosen, native
         self._templates: dict[Path, Template] = {}
 
     def run(self, suite: Suite) -> Result:
@@ -186,7 +191,7 @@ class Runner:
             if case.skip or not self._chosen.case(trial, case):
                 result.inner.append(Result(case.name, skipped=True))
             else:
-                result.inner.append(_timed(case.name, lambda _, case=case: self._case(folder, rule, case)))  # type: ignore[misc]
+                result.inner.append(_timed(case.name, partial(self._case, folder, rule, case)))
 
     def _rule(self, folder: Path, trial: Trial) -> ConstraintRule:
         if not trial.template:
@@ -202,6 +207,10 @@ class Runner:
             if not isinstance(compiled, Template):
                 raise UsageError(f"{path}: not a ConstraintTemplate")
             template = self._templates[path] = compiled
+            if not self._native:
+                if REGO not in template.sources:
+                    raise UsageError(f"{path}: has no Rego, and --enable-k8s-native-validation is false")
+                template.source = template.sources[REGO]
         constraint = _compiled(folder / trial.constraint)
         if not isinstance(constraint, Constraint):
             raise UsageError(f"{folder / trial.constraint}: not a Constraint")
@@ -210,7 +219,7 @@ class Runner:
                              f"{template.kind}")
         return constraint.of(template)
 
-    def _case(self, folder: Path, rule: ConstraintRule, case: Case) -> None:
+    def _case(self, folder: Path, rule: ConstraintRule, case: Case, into: Result) -> None:
         """Raises CustodyError where an assertion does not hold, or nobody can say."""
         if not case.object:
             raise UsageError("invalid Case: must define object")
@@ -223,6 +232,7 @@ class Runner:
         kept = [document for name in case.inventory for document in _documents(folder / name)]
         given = Given(request_of(objects[0]), Context(now=self._now, point=COMMAND), {}, Answers(Offline(kept)))
         messages = [result.message for result in _results(rule, given)]
+        into.printed += given.memo.get(PRINTED, ())
         for assertion in case.assertions:
             _hold(assertion, messages)
 
@@ -281,7 +291,7 @@ class Offline(dict[Question, Answer]):
             self[NamespaceLabels(name)] = Answered((document.get("metadata") or {}).get("labels") or {})
             self[ApiCall(f"/api/v1/namespaces/{name}")] = Answered(document)
 
-    def get(self, question: Question, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, question: Question, default: Any = None) -> Any:
         known = super().get(question, default)
         return Absent() if known is None and isinstance(question, (NamespaceLabels, ApiCall)) else known
 
@@ -297,11 +307,12 @@ def request_of(document: dict[str, Any]) -> Request:
     if not isinstance(asked, dict):
         raise MalformedError("request", got="nothing", expected="an AdmissionRequest")
     current, before = asked.get("object"), asked.get("oldObject")
-    if not isinstance(current, dict) and not isinstance(before, dict):
+    subject = current if isinstance(current, dict) else before
+    if not isinstance(subject, dict):
         raise MalformedError("request", got="neither", expected="an object or an oldObject to review")
     if asked.get("operation") == "DELETE" and not isinstance(before, dict):
         raise MalformedError("request.oldObject", got="nothing", expected="the object that is deleted")
-    of_object = Request.create(current if isinstance(current, dict) else before)  # type: ignore[arg-type]
+    of_object = Request.create(subject)
     written = asked.get("kind")
     review: Mapping[str, Any] = {
         "uid": "", "kind": {"group": "", "version": "", "kind": ""},
