@@ -84,12 +84,14 @@ class ConstraintRule(Rule):
         return reason
 
     def evaluate(self, given: Given) -> Spoken:
-        actions = self.actions[point_of(given)]
+        return Spoken(self.judged(given, self.actions[point_of(given)]))
+
+    def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
+        """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""
         results = [self._result(given, violation, actions)
                    for violation in self.template.source.violations(given, self.document)]
-        return Spoken(results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="",
-                                             outcome=Outcome.PASS, message="", resource=given.resource,
-                                             enforce="deny" in actions)])
+        return results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS,
+                                      message="", resource=given.resource, enforce="deny" in actions)]
 
     def _result(self, given: Given, violation: Violation, actions: tuple[str, ...]) -> RuleResult:
         return RuleResult(

@@ -9,34 +9,66 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.engine import Finding, Unit
 from custody.policy.engines import standing
 from custody.policy.fields import Fields
-from custody.policy.gatekeeper import constraint, template
-from custody.policy.gatekeeper.constraint import Constraint
+from custody.policy.gatekeeper import constraint, expansion, mutators, template
+from custody.policy.gatekeeper.constraint import Constraint, ConstraintRule
+from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
+from custody.policy.gatekeeper.mutation import POLICY, Mutation, MutationRule
+from custody.policy.gatekeeper.mutators import Mutator, compile_mutator
 from custody.policy.gatekeeper.template import Template
 from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
 
 TEMPLATE = "ConstraintTemplate"
+Compiled = Template | Constraint | Mutator | ExpansionTemplate
+_VERSIONS = {"templates.gatekeeper.sh": template.VERSIONS, "constraints.gatekeeper.sh": constraint.VERSIONS,
+             "mutations.gatekeeper.sh": mutators.VERSIONS, "expansion.gatekeeper.sh": expansion.VERSIONS}
 
 
 class Gatekeeper:
     evaluates = f"templates.gatekeeper.sh/v1 {TEMPLATE} and its constraints"
 
-    def compile(self, document: dict[str, Any]) -> Template | Constraint:
+    def compile(self, document: dict[str, Any]) -> Compiled:
         """Raises MalformedError, UnsupportedError."""
         fields = Fields(document, "")
         kind, api_version = fields.need("kind", str), fields.need("apiVersion", str)
         group, _, version = api_version.partition("/")
-        versions = template.VERSIONS if group == "templates.gatekeeper.sh" else constraint.VERSIONS
+        versions = _VERSIONS[group]
         if version not in versions:
             raise UnsupportedError("apiVersion", f"{api_version} {kind} is not evaluated by custody yet",
                                    hint=", ".join(versions) + " are")
-        return Template(fields, version) if group == "templates.gatekeeper.sh" else Constraint(document, kind)
+        if group == "templates.gatekeeper.sh":
+            return Template(fields, version)
+        if group == "expansion.gatekeeper.sh":
+            return ExpansionTemplate(fields)
+        return compile_mutator(fields, kind) if group == "mutations.gatekeeper.sh" else Constraint(document, kind)
 
-    def again(self, compiled: Template | Constraint) -> Template | Constraint:
-        return compiled  # linking writes into neither
+    def again(self, compiled: Compiled) -> Compiled:
+        return compiled  # linking writes into none
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
-        """A policy each constraint. Raises MalformedError for one whose template is not there."""
+        """A policy each constraint, and one of all mutators. Raises MalformedError for a constraint whose template is
+        not there."""
+        mutating = [unit for unit in units if isinstance(unit.compiled, Mutator)]
+        mutation = Mutation([unit.compiled for unit in mutating])
+        if mutating:
+            policy = Policy(POLICY, "gatekeeper", kind="Mutators", background=False,
+                            parts=tuple(unit.at for unit in mutating))
+            policy.rules = [MutationRule(policy, mutation)]
+            yield policy
+        expanding = [unit for unit in units if isinstance(unit.compiled, ExpansionTemplate)]
+        expanded = None
+        if expanding:
+            with standing(expanding[0].where):
+                expanded = Expansion([unit.compiled for unit in expanding], mutation)
+        for policy in self._constraints(units):
+            if expanded is not None:
+                constraint_rule = policy.rules[0]
+                assert isinstance(constraint_rule, ConstraintRule)
+                policy.rules = [constraint_rule, ImpliedRule(constraint_rule, expanded)]
+                policy.parts += tuple(unit.at for unit in expanding)
+            yield policy
+
+    def _constraints(self, units: Sequence[Unit]) -> Iterator[Policy]:
         templates: dict[str, tuple[Unit, Template]] = {}
         for unit in units:
             if isinstance(unit.compiled, Template):
@@ -58,4 +90,9 @@ class Gatekeeper:
             yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
-        yield from ()
+        for rule in policy.rules:
+            if isinstance(rule, MutationRule):
+                for rank in sorted(rule.mutation.conflicts):
+                    mutator = rule.mutation.mutators[rank]
+                    yield ("spec.location", "conflicting-mutator", "warning", f"{mutator.kind} {mutator.name} is not "
+                           "applied: another mutator implies another shape of what it writes to", "")

@@ -18,12 +18,15 @@ from custody.policy.decide import spoken
 from custody.policy.engines import compile_document
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.constraint import COMMAND, Constraint, ConstraintRule, SchemaError
+from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
+from custody.policy.gatekeeper.mutation import Mutation
 from custody.policy.gatekeeper.regosource import PRINTED
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.gatekeeper.template import REGO, Template
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Kind, Outcome, Request, Resource, User
+from custody.policy.rule import Rule
 from custody.ports.lookup import Absent, Answer, Answered, ApiCall, Inventory, NamespaceLabels, Question
 from custody.services.simulation.inventory import inventory_of, namespaces_of
 
@@ -175,7 +178,7 @@ class Runner:
     def _tried(self, folder: Path, trial: Trial, result: Result) -> None:
         """Raises CustodyError."""
         try:
-            rule = self._rule(folder, trial)
+            rules: list[Rule] = [rule := self._rule(folder, trial)]
         except SchemaError as error:
             if trial.invalid:
                 return
@@ -187,19 +190,19 @@ class Runner:
             raise
         if trial.invalid:
             raise CustodyError("constraint should have failed schema validation: got no error")
+        if trial.expansion:
+            rules.append(ImpliedRule(rule, Expansion(_expansions(folder / trial.expansion), Mutation(()))))
         for case in trial.cases:
             if case.skip or not self._chosen.case(trial, case):
                 result.inner.append(Result(case.name, skipped=True))
             else:
-                result.inner.append(_timed(case.name, partial(self._case, folder, rule, case)))
+                result.inner.append(_timed(case.name, partial(self._case, folder, rules, case)))
 
     def _rule(self, folder: Path, trial: Trial) -> ConstraintRule:
         if not trial.template:
             raise UsageError("invalid Suite: missing template")
         if not trial.constraint:
             raise UsageError("invalid Suite: missing constraint")
-        if trial.expansion:
-            raise UsageError("expansion: not evaluated by custody yet")
         path = (folder / trial.template).resolve()
         template = self._templates.get(path)
         if template is None:
@@ -219,7 +222,7 @@ class Runner:
                              f"{template.kind}")
         return constraint.of(template)
 
-    def _case(self, folder: Path, rule: ConstraintRule, case: Case, into: Result) -> None:
+    def _case(self, folder: Path, rules: Sequence[Rule], case: Case, into: Result) -> None:
         """Raises CustodyError where an assertion does not hold, or nobody can say."""
         if not case.object:
             raise UsageError("invalid Case: must define object")
@@ -231,13 +234,13 @@ class Runner:
                              f"{len(objects)} objects")
         kept = [document for name in case.inventory for document in _documents(folder / name)]
         given = Given(request_of(objects[0]), Context(now=self._now, point=COMMAND), {}, Answers(Offline(kept)))
-        messages = [result.message for result in _results(rule, given)]
+        messages = [result.message for rule in rules for result in _results(rule, given)]
         into.printed += given.memo.get(PRINTED, ())
         for assertion in case.assertions:
             _hold(assertion, messages)
 
 
-def _results(rule: ConstraintRule, given: Given) -> Iterator[Any]:
+def _results(rule: Rule, given: Given) -> Iterator[Any]:
     said = spoken(rule, given)
     if not isinstance(said, str):
         yield from (result for result in said.results if result.outcome in (Outcome.FAIL, Outcome.ERROR))
@@ -349,6 +352,14 @@ def _documents(path: Path) -> list[Any]:
         return [document for document in yaml.documents(path.read_bytes(), str(path)) if document is not None]
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _expansions(path: Path) -> list[ExpansionTemplate]:
+    """Raises UsageError, MalformedError, UnsupportedError."""
+    compiled = [compile_document(document, 0, str(path))[1].compiled for document in _documents(path)]
+    if not compiled or not all(isinstance(template, ExpansionTemplate) for template in compiled):
+        raise UsageError(f"{path}: not an ExpansionTemplate")
+    return compiled
 
 
 def _compiled(path: Path) -> Any:
