@@ -7,6 +7,7 @@ What a violation leads to depends on where it is found: at admission, in what li
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -98,7 +99,8 @@ class ConstraintRule(Rule):
             policy=self.policy.name, kind=self.policy.kind, rule="", resource=given.resource,
             outcome=Outcome.ERROR if violation.error else Outcome.FAIL, message=violation.message,
             enforce="deny" in actions, warns="warn" in actions, told=f"[{self.policy.name}] {violation.message}",
-            properties={"enforcementAction": ",".join(actions)})
+            properties={"enforcementAction": ",".join(actions), **(
+                {"details": json.dumps(violation.details, sort_keys=True)} if violation.details else {})})
 
     def failed(self, given: Given, message: str) -> RuleResult:
         return self._result(given, Violation(message, error=True), self.actions[point_of(given)])

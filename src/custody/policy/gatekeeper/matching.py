@@ -97,26 +97,27 @@ class Match(Filter):
         name, generated = _text(metadata, "name"), _text(metadata, "generateName")
         is_namespace = (request.kind.kind, request.kind.group) == ("Namespace", "")
         home = name if is_namespace else request.namespace or _text(metadata, "namespace")
-        within = bool(home) and not is_namespace
+        unnamed = not home and not is_namespace and isinstance(request, Reviewed) and request.unnamed
+        within = (bool(home) or unnamed) and not is_namespace
         if self._scope in ("Cluster", "Namespaced") and within != (self._scope == "Namespaced"):
             return False
-        if home and self._namespaces and not any(wildcard(pattern, home) for pattern in self._namespaces):
+        if (home or unnamed) and self._namespaces and not any(wildcard(pattern, home) for pattern in self._namespaces):
             return False
-        if home and any(wildcard(pattern, home) for pattern in self._excluded):
+        if (home or unnamed) and any(wildcard(pattern, home) for pattern in self._excluded):
             return False
         labels = metadata.get("labels")
         labels = labels if isinstance(labels, dict) else {}
         if self._labels is not None and not self._labels(labels):
             return False
-        if self._namespace_labels is not None and not _in_namespace(
-                self._namespace_labels, labels if is_namespace else None, home, answers):
+        own = labels if is_namespace else {} if unnamed else None
+        if self._namespace_labels is not None and not _in_namespace(self._namespace_labels, own, home, answers):
             return False
         return not self._name or wildcard(self._name, name) or (
             self._name.endswith("*") and wildcard(self._name, generated))
 
 
 def _in_namespace(selector: LabelSelector, own: dict[str, str] | None, namespace: str, answers: Answers) -> bool:
-    """`own`: the labels, of what is a namespace itself. What lies in none is always meant."""
+    """`own`: the labels, where they are known. What lies in no namespace is always meant."""
     if own is not None or not namespace:
         return own is None or selector(own)
     question = NamespaceLabels(namespace)
