@@ -3,6 +3,8 @@
 A Deployment of each pod is expanded, and the mutators shape what comes of it. Prints each set on which the two differ.
 """
 
+# ruff: noqa: E501 - tables of cases
+
 from __future__ import annotations
 
 import json
@@ -19,7 +21,6 @@ from custody.policy.gatekeeper.expansion import Expansion
 from custody.policy.gatekeeper.mutation import Mutation
 from custody.policy.lookup import Answers
 from custody.policy.model import Request
-
 
 PROGRAM = Path.home() / ".cache/custody/peers/gator"
 Json = dict[str, Any]

@@ -50,8 +50,7 @@ class Constraint:
         """With its template's schema held, and defaults written in. Raises SchemaError, MalformedError."""
         document = copy.deepcopy({name: value for name, value in self.document.items() if name != "status"})
         if faults := template.schema.faults(document, ""):
-            fault = faults[0].removeprefix(".")
-            raise SchemaError("schema", got=fault, expected=f"what template {template.name} describes")
+            raise SchemaError("schema", got=faults[0], expected=f"what template {template.name} describes")
         if unknown := sorted(template.schema.unknown(document, "")):
             raise MalformedError(unknown[0], got="a field that nobody described",
                                  expected=f"what template {template.name} describes")
@@ -72,7 +71,6 @@ class ConstraintRule(Rule):
         self.scope, self.match = scope_of(spec.inner("match"), template.operations)
         self.actions = _actions(spec)
         self.enforce = "deny" in self.actions[WEBHOOK]
-        self.policy.warns = any("warn" in actions for actions in self.actions.values())
         self.policy.background = bool(self.actions[AUDIT])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)

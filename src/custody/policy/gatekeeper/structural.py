@@ -210,13 +210,13 @@ class Schema:
             yield f"{path}: Too many: {len(value)}: must have at most {high} items"
         for name in self.required:
             if name not in value:
-                yield f"{path}.{name}: Required value"
+                yield f"{_below(path, name)}: Required value"
         for name, item in value.items():
             described = self.properties.get(name)
             if described is not None:
-                yield from described._faults(item, f"{path}.{name}")
+                yield from described._faults(item, _below(path, name))
             elif isinstance(self.additional, Schema):
-                yield from self.additional._faults(item, f"{path}.{name}")
+                yield from self.additional._faults(item, _below(path, name))
 
     # ── what is written into a value, and what nobody described in it ───────────────────────────────────────────────
 
@@ -240,12 +240,16 @@ class Schema:
             for name, item in value.items():
                 described = self.properties.get(name, self.additional)
                 if isinstance(described, Schema):
-                    yield from described.unknown(item, f"{path}.{name}" if path else name)
+                    yield from described.unknown(item, _below(path, name))
                 elif not (self.preserves or described is True):
-                    yield f"{path}.{name}" if path else name
+                    yield _below(path, name)
         elif isinstance(value, list) and self.items is not None:
             for at, item in enumerate(value):
                 yield from self.items.unknown(item, f"{path}[{at}]")
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _whole(value: Any) -> bool:

@@ -336,10 +336,10 @@ def request_of(document: dict[str, Any]) -> Request:
         review=dict(review))
 
 
-def _timed(name: str, what: Callable[[Result], None]) -> Result:
+def _timed(name: str, work: Callable[[Result], None]) -> Result:
     result, begun = Result(name), time.perf_counter()
     try:
-        what(result)
+        work(result)
     except CustodyError as error:
         result.error = error.message
     result.seconds = time.perf_counter() - begun

@@ -69,8 +69,8 @@ class Trial:
 
     def violations(self) -> list[Violation]:
         """Of all objects, in gator's order: by action and message."""
-        found = [violation for document in self._objects for violation in self._of(document)]
-        return sorted(found, key=lambda violation: (violation.constraint["spec"].get("enforcementAction", ""),
+        violations = [violation for document in self._objects for violation in self._of(document)]
+        return sorted(violations, key=lambda violation: (violation.constraint["spec"].get("enforcementAction", ""),
                                                     violation.message))
 
     def _of(self, document: dict[str, Any]) -> Iterator[Violation]:

@@ -91,8 +91,9 @@ def _quantified(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt
 def _guarded(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
     """Collect where the guard holds.
 
-    An error of the guard is the loop's, and that of a later element instead of it: cel-go turns on, and its conditional
-    is the error of its condition whatever was collected. An error of what is collected stays where no guard fails later.
+    An error of the guard is the loop's, and that of a later element instead of it: cel-go turns on, and its
+    conditional is the error of its condition whatever was collected. An error of what is collected stays where no
+    guard fails later.
     """
     guard = loop.node.guard
     if guard is None:
@@ -114,7 +115,8 @@ def _guarded(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
     emitter.body = [emitter.caught(emitter.body, loop.error, [ast.Continue()], True)]
     if step_fails:
         steps = [emitter.caught(steps, loop.error, [], False)]
-    emitter.add(build.when(build.both(build.compare(load(loop.error), ast.Is(), ast.Constant(None)), load(holds)), steps))
+    sound = build.compare(load(loop.error), ast.Is(), ast.Constant(None))
+    emitter.add(build.when(build.both(sound, load(holds)), steps))
     return [emitter.error_after(loop.error)]
 
 
