@@ -269,7 +269,8 @@ def test_the_smallest_upgrade_clears_all(tmp_path: Path, records: list[Any], upg
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 12)), min_size=1, max_size=6), st.integers(0, 9))
 def test_no_smaller_upgrade_clears_all(spans: list[tuple[int, int]], version: int) -> None:
-    from custody.vulns.match import Word, affected_by
+    from custody.vulns.match import Hit, Word, affected_by
+    from custody.vulns.severity import rate
     from custody.vulns.upgrade import smallest
 
     entries = [osv.read(json.dumps(record("X", [{"introduced": str(start)}, {"fixed": str(start + length)}])).encode())
@@ -277,7 +278,10 @@ def test_no_smaller_upgrade_clears_all(spans: list[tuple[int, int]], version: in
     spoken = [Word(entry, entry.affected[0], str(version)) for entry in entries]
     clear = [number for number in range(version, 30) if not any(
         affected_by(word.affected, str(number)) for word in spoken)]
-    assert smallest("PyPI", spoken) == ("" if clear[0] == version else str(clear[0]))
+    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected) for word in spoken
+            if (match := affected_by(word.affected, word.version))]
+    if hits:
+        assert smallest("PyPI", hits, spoken) == str(clear[0])
 
 
 @pytest.mark.parametrize(("severity", "scores", "epss", "ransomware", "expected"), [
@@ -327,7 +331,7 @@ def rpm(name: str, version: str, **more: Any) -> Package:
 def test_whose_name_an_entry_has(part: Package, entry: osv.Affected, affected: bool) -> None:
     from custody.vulns.match import match_package
 
-    hits, _, undecided = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
+    hits, _, undecided, _ = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
     assert (len(hits), undecided) == (affected, [])
 
 
@@ -351,8 +355,8 @@ def test_what_a_publisher_says_will_become_of_it(tmp_path: Path) -> None:
             ("will_not_fix", (), "will_not_fix"), ("end_of_life", (), "end_of_life"), ("", (), "affected"),
             ("fix_deferred", (("fixed", "2"),), "fixed")):
         entry = entry_of(status=status, reason="no-dsa: Minor issue", events=events)
-        hits, silent, _ = match_package(rpm("a", "1"), "Red Hat:9", Said(entry))  # type: ignore[arg-type]
-        finding = findings(rpm("a", "1"), "Red Hat:9", hits, silent, store)[0]
+        matched = match_package(rpm("a", "1"), "Red Hat:9", Said(entry))  # type: ignore[arg-type]
+        finding = findings(rpm("a", "1"), "Red Hat:9", matched, store)[0]
         assert (finding.status, finding.reason) == (expected, "no-dsa: Minor issue" if status else "")
 
 

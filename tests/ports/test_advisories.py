@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from custody.formats.osv import Advisory, cve_of, read
 from custody.kit.clock import parse_rfc3339
 from custody.kit.digest import sha256
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore, Changes, Feed, SourceStatus
+from custody.versions import sortable
 from custody.vulns.report import scan
 from tests.contents.test_scan import record
 
@@ -128,10 +130,17 @@ class MemoryAdvisories:
     def find_all(self, ecosystem: str, names: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
         return {name: advisories for name in names if (advisories := self.find(ecosystem, name))}
 
-    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+    def known(self, ecosystem: str, names: Iterable[str]) -> set[str]:
+        return {name for name in names if self.find(ecosystem, name)}
+
+    def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
+        return {(name, key) for name, key in versions if self.find(ecosystem, name)}
+
+    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
         asked = set(names)
-        return [advisory for advisory in self._valid() if asked & {
+        records = [advisory for advisory in self._valid() if asked & {
             advisory.id, *advisory.aliases, *advisory.cves, *advisory.hashes}]
+        return records if whole else [msgspec.structs.replace(record, affected=()) for record in records]
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
@@ -203,6 +212,59 @@ def test_of_two_of_one_identifier_the_later_stays(store: AdvisoryStore) -> None:
     assert store.add([_advisory("A", "2026-03-01T00:00:00Z", summary="newest")], NOW) == 1
     assert [advisory.summary for advisory in store.find("PyPI", "flask")] == ["newest"]
     assert store.status().digest != digest
+
+
+def test_names_are_known_that_something_is_said_of(store: AdvisoryStore) -> None:
+    store.add([_advisory("A"), _advisory("B", withdrawn="2026-02-01T00:00:00Z",
+                                         affected=[{"package": {"ecosystem": "PyPI", "name": "gone"}}])], NOW)
+    assert store.known("PyPI", ["flask", "gone", "other"]) == {"flask"}
+    assert store.known("npm", ["flask"]) == store.known("PyPI", []) == set()
+
+
+def test_whatever_is_affected_is_reached(store: AdvisoryStore) -> None:
+    store.add([_advisory("A")], NOW)
+    versions = [("flask", sortable("PyPI", "1")), ("flask", None), ("other", None)]
+    assert store.reached("PyPI", versions) == {*versions[:2]}
+    assert store.reached("npm", versions) == set()
+
+
+def test_of_what_is_not_reached_there_is_no_word(tmp_path: Path) -> None:
+    """Of SQLite's, whose answer is as narrow as it can be: below the first version, and from the fixed one on."""
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([_advisory("A", affected=[{"package": {"ecosystem": "PyPI", "name": "flask"}, "ranges": [
+        {"type": "ECOSYSTEM", "events": [{"introduced": "1"}, {"fixed": "2"}]}], "versions": ["3"]}])], NOW)
+    keys = {version: sortable("PyPI", version) for version in ("0.9", "1.0", "1.5", "3", "3.0.1")}
+    assert {version for version, key in keys.items() if store.reached("PyPI", [("flask", key)])} == {
+        "1.0", "1.5", "3"}
+
+
+def test_many_versions_are_asked_for_at_once(store: AdvisoryStore) -> None:
+    store.add([_advisory("A")], NOW)
+    asked = [(f"p{number}", sortable("PyPI", "1")) for number in range(2000)] + [("flask", sortable("PyPI", "1.9"))]
+    assert ("flask", sortable("PyPI", "1.9")) in store.reached("PyPI", asked)
+    assert store.known("PyPI", [name for name, _ in asked]) == {"flask"}
+
+
+def test_bounds_that_others_made_do_not_count(tmp_path: Path) -> None:
+    """Until the next import has made them anew: keys of another custody may sort otherwise."""
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([_advisory("A")], NOW)
+    fixed = [("flask", sortable("PyPI", "2"))]
+    assert store.reached("PyPI", fixed) == set()
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("UPDATE bounds SET rules = 'other'")
+        database.execute("UPDATE affected SET low = x'ff', high = x'00'")
+    database.close()
+    assert store.reached("PyPI", fixed) == {*fixed}
+    store.add([_advisory("B", affected=[])], NOW)
+    assert store.reached("PyPI", fixed) == set()
+    assert store.reached("PyPI", [("flask", sortable("PyPI", "1"))])
+
+
+def test_without_what_is_said_of_packages(store: AdvisoryStore) -> None:
+    store.add([_advisory("A")], NOW)
+    assert [advisory.affected for advisory in store.named(["A"], whole=False)] == [()]
+    assert store.named(["A"])[0].affected
 
 
 def test_a_withdrawn_one_is_never_found(store: AdvisoryStore) -> None:

@@ -251,11 +251,10 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
 
 def from_purl(text: object, distribution: Distribution | None, *, version: str = "", source: str = "",
               source_version: str = "", locations: tuple[Location, ...] = ()) -> Package:
-    """A package of an SBOM by its package URL; `source` and syft's `upstream` qualifier say what it was built from.
-
-    Raises MalformedError.
+    """A package of an SBOM by its package URL, as text or as it was read; `source` and syft's `upstream` qualifier say
+    what it was built from. Raises MalformedError.
     """
-    purl = purls.parse(text, "package URL")
+    purl = text if isinstance(text, PackageUrl) else purls.parse(text, "package URL")
     row = of_type(purl.type)
     ecosystem, name = identify(purl, distribution)
     upstream, _, upstream_version = purl.qualifiers.get("upstream", "").partition("@")

@@ -24,6 +24,7 @@ from custody.formats.bom import (
     parse_unknown,
 )
 from custody.formats.cyclonedxwriter import ALGORITHMS, FORMS, PREFIX, write
+from custody.formats.purl import PackageUrl
 from custody.kit import strictjson
 from custody.kit.digest import sha256
 
@@ -40,6 +41,7 @@ _COMPONENT = frozenset(("bom-ref", "type", "name", "group", "version", "supplier
 """What is read of each; anything else is counted as unread."""
 _REFERENCES = {"website": "homepage", "distribution": "download", "source-distribution": "repository",
                "vcs": "repository"}
+_KINDS = {spelling: kind for kind, spelling in ALGORITHMS.items()}
 _FILE = "bsi:component:filename"
 _FORMS: dict[tuple[str, ...], Form] = {tuple(row[1:]): row[0] for row in FORMS}
 _PROPERTIES = (PREFIX, "syft:", "aquasecurity:trivy:", _FILE)
@@ -73,20 +75,19 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
                                     name=_text(system, "description") or _text(system, "name"))
     edges = {edge["ref"]: edge["dependsOn"] for edge in _list(document, "dependencies")
              if isinstance(edge, dict) and isinstance(edge.get("ref"), str) and isinstance(edge.get("dependsOn"), list)}
-    spelled = {component["bom-ref"]: _canonical(component["purl"]) for component in components
+    identities = [_identity(component) for component in components]
+    spelled = {component["bom-ref"]: identity or component["purl"]
+               for component, identity in zip(components, identities, strict=True)
                if isinstance(component.get("bom-ref"), str) and isinstance(component.get("purl"), str)}
     packages: dict[str, Package] = {}
     unidentified: list[Package] = []
     unread = Counter(f"{key}" for key in document.keys() - _TOP)
     unread.update(f"metadata.{key}" for key in metadata.keys() - _METADATA)
-    for component in components:
+    for component, identity in zip(components, identities, strict=True):
         kind = component.get("type")
         _count(component, unread)
-        try:
-            package = _package(component, distribution, edges, spelled) if component.get("purl") else None
-        except CustodyError:
-            package = None
-        if package is not None:
+        if identity is not None:
+            package = _package(component, identity, distribution, edges, spelled)
             if package.purl not in packages:
                 packages[package.purl] = package
         elif kind == "file":
@@ -167,12 +168,13 @@ def _count(component: dict[str, Any], unread: Counter[str]) -> None:
     for entry in _list(component, "externalReferences"):
         if isinstance(entry, dict) and _text(entry, "type") not in _REFERENCES:
             unread[f"components[].externalReferences of type {_text(entry, 'type')}"] += 1
-    stated = [(_text(entry, "name"), _text(entry, "value")) for entry in _list(component, "properties")
-              if isinstance(entry, dict)]
-    kept = (*_PROPERTIES, *_OF_FORM) if _form(dict(stated)) else _PROPERTIES
-    for name, _ in stated:
-        if not name.startswith(kept):
-            unread[f"components[].properties {name}"] += 1
+    if "properties" in component:
+        stated = [(_text(entry, "name"), _text(entry, "value")) for entry in _list(component, "properties")
+                  if isinstance(entry, dict)]
+        kept = (*_PROPERTIES, *_OF_FORM) if _form(dict(stated)) else _PROPERTIES
+        for name, _ in stated:
+            if not name.startswith(kept):
+                unread[f"components[].properties {name}"] += 1
     if component.get("type") not in ("library", "operating-system", "file"):
         unread[f"components[].type {_text(component, 'type')}"] += 1
 
@@ -184,11 +186,13 @@ def _unidentified(component: dict[str, Any]) -> Package:
                            purl=""), component, {}), requires=())
 
 
-def _canonical(text: str) -> str:
+def _identity(component: dict[str, Any]) -> PackageUrl | None:
+    """Its package URL; None where it has none that is one."""
+    text = component.get("purl")
     try:
-        return str(purl.parse(text))
+        return purl.parse(text, "package URL") if text else None
     except CustodyError:
-        return text
+        return None
 
 
 def _flat(value: Any, where: str, excluded: bool, depth: int = 0) -> Iterator[dict[str, Any]]:
@@ -204,46 +208,54 @@ def _flat(value: Any, where: str, excluded: bool, depth: int = 0) -> Iterator[di
             yield from _flat(component.get("components"), where, excluded, depth + 1)
 
 
-def _package(component: dict[str, Any], distribution: Distribution | None, edges: dict[str, list[Any]],
-             spelled: dict[str, str]) -> Package:
+def _package(component: dict[str, Any], identity: PackageUrl, distribution: Distribution | None,
+             edges: dict[str, list[Any]], spelled: dict[str, PackageUrl | str]) -> Package:
     properties = {str(entry.get("name")): str(entry.get("value")) for entry in _list(component, "properties")
                   if isinstance(entry, dict)}
     package = from_purl(
-        component.get("purl"), distribution, version=_text(component, "version"),
+        identity, distribution, version=_text(component, "version"),
         source=properties.get(PREFIX + "source") or properties.get("aquasecurity:trivy:SrcName") or "",
         source_version=properties.get(PREFIX + "sourceVersion") or _trivy_version(properties))
-    requires = (spelled.get(ref) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str))
-    return _described(msgspec.structs.replace(
-        package, requires=tuple(ref for ref in requires if ref), owner=properties.get(PREFIX + "owner", ""),
-        bundled_in=properties.get(PREFIX + "bundledIn", ""), declared=properties.get(PREFIX + "declared") == "true"),
-        component, properties)
+    requires = tuple(str(spelled[ref]) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str)
+                     and spelled.get(ref))
+    if properties or requires:
+        package = msgspec.structs.replace(
+            package, requires=requires, owner=properties.get(PREFIX + "owner", ""),
+            bundled_in=properties.get(PREFIX + "bundledIn", ""),
+            declared=properties.get(PREFIX + "declared") == "true")
+    return _described(package, component, properties)
 
 
 def _described(package: Package, component: dict[str, Any], properties: dict[str, str]) -> Package:
     """What is said of a component beside its package URL."""
-    licenses = []
-    for entry in _list(component, "licenses"):
-        if isinstance(entry, dict):
-            license_ = _object(entry, "license")
-            licenses.append(entry.get("expression") or license_.get("id") or license_.get("name") or "")
-    supplier = _organization(_object(component, "supplier")) or _organization(_object(component, "manufacturer"))
-    hashes = tuple((kind, _text(entry, "content")) for entry in _list(component, "hashes") if isinstance(entry, dict)
-                   for kind, spelling in ALGORITHMS.items() if spelling == entry.get("alg"))
-    addresses = {_REFERENCES[kind]: url for entry in _list(component, "externalReferences")
+    said: dict[str, Any] = {name: text for name in ("description", "copyright") if (text := _text(component, name))}
+    if supplier := (_organization(_object(component, "supplier")) or _organization(_object(component, "manufacturer"))
+                    or _text(component, "publisher")):
+        said["supplier"] = supplier
+    if "licenses" in component:
+        licenses = [(entry.get("expression") or (name := _object(entry, "license")).get("id") or name.get("name"))
+                    for entry in _list(component, "licenses") if isinstance(entry, dict)]
+        said["licenses"] = tuple(text for text in licenses if isinstance(text, str) and text)
+    if "hashes" in component:
+        said["hashes"] = tuple((_KINDS[kind], _text(entry, "content")) for entry in _list(component, "hashes")
+                               if isinstance(entry, dict) and isinstance(kind := entry.get("alg"), str)
+                               and kind in _KINDS)
+    if "externalReferences" in component:
+        said |= {_REFERENCES[kind]: url for entry in _list(component, "externalReferences")
                  if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in _REFERENCES
                  and not ((url := _text(entry, "url")).startswith("file:") and _FILE in properties)}
     authors = [_person(entry) for entry in _list(component, "authors") if isinstance(entry, dict)]
+    if author := ", ".join(filter(None, authors)) or _text(component, "author"):
+        said["author"] = author
     cpes = [_text(component, "cpe"), *(_text(entry, "value") for entry in _list(component, "properties")
                                        if isinstance(entry, dict) and entry.get("name") == "syft:cpe23")]
-    return msgspec.structs.replace(
-        package, supplier=supplier or _text(component, "publisher"), hashes=hashes,
-        locations=_places(component, properties),
-        licenses=tuple(text for text in licenses if isinstance(text, str) and text),
-        author=", ".join(filter(None, authors)) or _text(component, "author"), cpes=tuple(filter(None, cpes)),
-        description=_text(component, "description"), copyright=_text(component, "copyright"),
-        homepage=addresses.get("homepage", ""), download=addresses.get("download", ""),
-        repository=addresses.get("repository", ""), file=properties.get(_FILE, ""), form=_form(properties),
-        scope=properties.get(PREFIX + "scope") or _SCOPES.get(_text(component, "scope"), ""))
+    if any(cpes):
+        said["cpes"] = tuple(filter(None, cpes))
+    if scope := properties.get(PREFIX + "scope") or _SCOPES.get(_text(component, "scope"), ""):
+        said["scope"] = scope
+    if properties:
+        said |= {"file": properties.get(_FILE, ""), "form": _form(properties)}
+    return msgspec.structs.replace(package, locations=_places(component, properties), **said)
 
 
 def _form(properties: dict[str, str]) -> Form:

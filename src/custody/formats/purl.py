@@ -16,6 +16,7 @@ _LONGEST = 8192
 _UNENCODED = re.compile(r"[A-Za-z0-9._~:-]*\Z")
 _TYPE = re.compile(r"[a-z][a-z0-9.-]*\Z")
 _KEY = re.compile(r"[a-z_][a-z0-9._-]*\Z")
+_HALF = re.compile("[\ud800-\udfff]")
 
 # What the type definitions of purl-spec say beyond the general rules.
 _LOWER_NAMESPACE = {"alpm", "apk", "bitbucket", "brew", "composer", "deb", "git", "gitee", "github", "golang", "hex",
@@ -50,7 +51,7 @@ class PackageUrl:
     subpath: str | None = None
 
     def __str__(self) -> str:
-        path = [_encode(part) for part in (self.namespace or "").split("/") if part]
+        path = [_encode(part) for part in self.namespace.split("/") if part] if self.namespace else []
         path += [_encode(part) for part in self.name.split("/")] if self.type == "git" else [_encode(self.name)]
         text = f"pkg:{self.type}/" + "/".join(path)
         if self.version:
@@ -93,20 +94,22 @@ def parse(text: object, where: str = "purl", *, strict: bool = False) -> Package
     # 3. The version, after the last '@' that has a name before it: of a brew formula `node@20@20.1` the last one, of an
     #    npm scope `@angular/core` none. It may have bare slashes in it, as in pkg:opam/git@3/16.1.
     version = None
-    ats = [place for place, char in enumerate(rest) if char == "@" and place and rest[place - 1] != "/"]
-    if ats:
-        rest, version = rest[:ats[-1]], _decode(rest[ats[-1] + 1:], where)
+    at = rest.rfind("@")
+    while at > 0 and rest[at - 1] == "/":
+        at = rest.rfind("@", 0, at)
+    if at > 0:
+        rest, version = rest[:at], _decode(rest[at + 1:], where)
     head, _, tail = rest.rstrip("/").rpartition("/")
     if tail.startswith("@"):
         raise MalformedError(where, got=text, expected="a name before the '@'")
     # 4. The name and, before it, the namespace.
-    namespace = [_decode(part, where) for part in head.split("/") if part]
+    namespace = [_decode(part, where) for part in head.split("/") if part] if head else []
     name = _decode(tail, where)
     if kind.lower() == "git" and len(namespace) > 1:
         namespace, name = namespace[:1], "/".join([*namespace[1:], name])
     if any("/" in part for part in namespace):
         raise MalformedError(where, got=text, expected="no encoded slash in the namespace")
-    subpath = [_decode(part, where) for part in fragment.split("/")]
+    subpath = [_decode(part, where) for part in fragment.split("/")] if fragment else []
     if any("/" in part for part in subpath):
         raise MalformedError(where, got=text, expected="no encoded slash in the subpath")
     return build(kind, name, namespace="/".join(namespace), version=version, qualifiers=qualifiers,
@@ -120,8 +123,8 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
         raise MalformedError(f"{where}: type", got=kind, expected="a letter, then letters, digits, '.' and '-'")
     if not isinstance(name, str) or not name.strip("/"):
         raise MalformedError(f"{where}: name", got=name, expected="a name")
-    if any("\ud800" <= char <= "\udfff" for part in (name, namespace, version, subpath, *(qualifiers or {}).values())
-           if part and not part.isascii() for char in part):
+    if any(_HALF.search(part) for part in (name, namespace, version, subpath, *(qualifiers or {}).values())
+           if part and not part.isascii()):
         raise MalformedError(where, got=repr(name), expected="Unicode text without lone surrogates")
     kind, name, space = kind.lower(), name.strip("/"), (namespace or "").strip("/")
     kept: dict[str, str] = {}
@@ -130,7 +133,7 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
             raise MalformedError(f"{where}: qualifier", got=key, expected="a letter, then letters, digits, '.-_'")
         if value:
             kept[key.lower()] = value
-    path = "/".join(part for part in (subpath or "").split("/") if part not in ("", ".", ".."))
+    path = "/".join(part for part in subpath.split("/") if part not in ("", ".", "..")) if subpath else ""
     if kind in _LOWER_NAMESPACE:
         space = space.lower()
     if kind in _LOWER_NAME or (kind == "mlflow" and "databricks" in kept.get("repository_url", "")):
@@ -161,6 +164,8 @@ def _encode(text: str) -> str:
 
 
 def _decode(text: str, where: str) -> str:
+    if "%" not in text:
+        return text
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -36,6 +36,7 @@ def parse(data: bytes, where: str) -> Element:
     stack: list[Element] = []
     roots: list[Element] = []
     texts: list[list[str]] = []
+    names: dict[str, tuple[str, str]] = {}
     count = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -44,14 +45,20 @@ def parse(data: bytes, where: str) -> Element:
         if len(stack) >= _DEEPEST or count > _MOST:
             raise MalformedError(where, got=f"XML of more than {_DEEPEST} levels or {_MOST} elements",
                                  expected="less of both")
-        namespace, _, local = name.rpartition(" ")
-        element = Element(local, namespace, {key.rpartition(" ")[2]: value for key, value in attributes.items()})
+        known = names.get(name)
+        if known is None:
+            namespace, _, local = name.rpartition(" ")
+            known = names[name] = local, namespace
+        element = Element(*known, {key.rpartition(" ")[2]: value for key, value in attributes.items()}
+                          if attributes else attributes)
         (stack[-1].children if stack else roots).append(element)
         stack.append(element)
         texts.append([])
 
     def end(_name: str) -> None:
-        stack.pop().text = "".join(texts.pop()).strip()
+        element, parts = stack.pop(), texts.pop()
+        if parts:
+            element.text = "".join(parts).strip()
 
     def characters(text: str) -> None:
         texts[-1].append(text)

@@ -12,9 +12,10 @@ from typing import Any
 
 from custody.errors import MalformedError
 
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*+(?:"|\Z)')
 """One that is not closed goes to the end, so that no character is looked at twice."""
-_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b'[]{}"')))
 MAX_SIZE = 64 * 1024 * 1024
 MAX_DEPTH = 128
 _VALUE = 72  # bytes that a value takes in CPython at least: an object of some 60, and its place in a list or dict
@@ -64,7 +65,9 @@ def weight(data: bytes) -> int:
 def _check_depth(text: str, where: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
-    brackets = _STRING.sub("", text).encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS)
+    if "\\" in text:
+        text = _ESCAPED.sub("", text)
+    brackets = _STRING.sub(b"", text.encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS))
     for _ in range(limit):  # the innermost level goes each time; what is left is deep, or no JSON
         left = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(left) == len(brackets):

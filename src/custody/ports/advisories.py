@@ -89,8 +89,20 @@ class AdvisoryReader(Protocol):
         """What `find` says of each of these names, without those of which it says nothing."""
         ...
 
-    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
-        """Those with one of these identifiers or hashes of files, or with one of them as an alias."""
+    def known(self, ecosystem: str, names: Iterable[str]) -> set[str]:
+        """Those of these names that `find` says something of."""
+        ...
+
+    def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
+        """Of names, each with the key of a version (`versions.sortable`), those that what `find` says may affect, or be
+        undecided of: of all others it does not. None is a version without a key, which may be any.
+        """
+        ...
+
+    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
+        """Those with one of these identifiers or hashes of files, or with one of them as an alias. Where not `whole`,
+        without what they say of packages.
+        """
         ...
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:

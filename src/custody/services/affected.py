@@ -13,10 +13,11 @@ from custody.formats.bom import Location
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryReader
 from custody.ports.inventory import Component, InventoryStatus, InventoryStore, Seen
+from custody.services import signers
 from custody.vulns import component as components
 from custody.vulns import question as questions
 from custody.vulns.judgement import judge
-from custody.vulns.question import MarkAsked, PackageAsked, VulnerabilityAsked
+from custody.vulns.question import MarkAsked, PackageAsked, Question, VulnerabilityAsked
 
 
 class Affected(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     admissions: tuple[str, ...] = ()
     pods: tuple[str, ...] = ()
+    signers: tuple[str, ...] | None = None
+    """Whose signatures were verified, by the webhook or as the image was read; None where nobody looked."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
                 "advisories": list(self.advisories),
                 "affectedImages": len({row.image for row in self.affected}),
                 **{name: [{**msgspec.to_builtins(row), **{
-                    key: list(getattr(self.where[row.image], key)) for key in ("names", "admissions", "pods")}}
+                    key: list(getattr(self.where[row.image], key)) for key in ("names", "admissions", "pods")},
+                    "signers": None if (names := self.where[row.image].signers) is None else list(names)}
                     for row in rows] for name, rows in (("affected", self.affected), ("undecided", self.undecided))}}
 
 
@@ -79,11 +83,12 @@ class _Hit(msgspec.Struct, frozen=True, kw_only=True):
     fixed: tuple[str, ...] = ()
 
 
-def ask(text: str, inventory: InventoryStore, advisories: AdvisoryReader) -> Answer:
-    """Raises MalformedError, UnsupportedError for what is no question; MissingEvidenceError where nothing is kept, and
-    of a vulnerability that no advisory names: both are no "none".
+def ask(text: str, inventory: InventoryStore, advisories: AdvisoryReader, asked: Question | None = None) -> Answer:
+    """`asked` is what the text means, where that is no question by itself. Raises MalformedError, UnsupportedError for
+    what is no question; MissingEvidenceError where nothing is kept, and of a vulnerability that no advisory names: both
+    are no "none".
     """
-    question = questions.parse(text)
+    question = asked or questions.parse(text)
     status = inventory.status()
     if not status.images:
         raise MissingEvidenceError("no image is kept: nobody can say what is in any",
@@ -99,8 +104,10 @@ def _packages(question: PackageAsked | MarkAsked, inventory: InventoryStore) -> 
     """By the number of the component."""
     hits: dict[int, list[_Hit]] = defaultdict(list)
     if isinstance(question, MarkAsked):
-        for number, component in inventory.marked(question.mark):
-            hits[number].append(_Hit(component=component, why=question.mark))
+        for mark in (question.mark, *question.same):
+            for number, component in inventory.marked(mark):
+                if number not in hits:
+                    hits[number].append(_Hit(component=component, why=mark))
         return hits
     for ecosystem in inventory.ecosystems(question.name):
         for number, component in inventory.named(question.name, ecosystem, *questions.bounds(question, ecosystem)):
@@ -164,6 +171,11 @@ def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits:
         if (catalog := inventory.catalog(image)) is not None:
             rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why=(
                 "is this image" if image == whole else "is the image of this index")))
+    for image in inventory.layered(whole) if whole else ():
+        if (catalog := inventory.catalog(image)) is not None:
+            layers = [layer.digest for layer in catalog.layers if whole in (layer.digest, layer.diff_id)]
+            rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why="has this layer",
+                                       locations=tuple(Location(path="", layer=digest) for digest in layers[:1])))
     for listed in rows.values():
         listed.sort(key=lambda row: (row.package, row.version, row.image, row.why))
     where = _images(inventory, {row.image for listed in rows.values() for row in listed})
@@ -180,7 +192,8 @@ def _images(inventory: InventoryStore, digests: Iterable[str]) -> dict[str, Imag
         seen = {digest: [*rows, *(row for index in within[digest] for row in of_index.get(index, ()))]
                 for digest, rows in seen.items()}
     return {digest: Image(digest=digest, **{field: _places(seen.get(digest, ()), kind) for field, kind in (
-        ("names", "name"), ("admissions", "admission"), ("pods", "pod"))}) for digest in ordered}
+        ("names", "name"), ("admissions", "admission"), ("pods", "pod"))},
+        signers=signers.known(_places(seen.get(digest, ()), "signer"))) for digest in ordered}
 
 
 def _places(sightings: Sequence[Seen], kind: str) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ from custody.versions import (
     sorting,
 )
 
+KEYS = 1
+"""Counts changes of what `sortable` gives: keys that were kept before are made anew."""
 _LONGEST = 1024
 ORDERS: dict[Order, Callable[[str], Any]] = {
     "alpm": alpm.key, "apk": apk.key, "conda": conda.key, "deb": deb.key, "dotted": dotted.key,

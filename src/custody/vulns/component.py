@@ -14,7 +14,7 @@ from custody.ports.inventory import Component
 from custody.versions import sortable
 from custody.vulns.match import names, place_of
 
-RULES = 2
+RULES = 3
 """Counts changes of what this module makes of a component: an inventory that was written by others is indexed anew."""
 LONGEST = 500
 """Characters of a name in an index."""

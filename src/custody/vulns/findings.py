@@ -1,8 +1,7 @@
-"""From records that match a package to findings: one a vulnerability, named by its CVE where there is one.
+"""From records that match a package to findings: one a vulnerability (`aliases`), named by its CVE where there is one.
 
-Records whose identifiers and aliases meet are one vulnerability. So are a distribution's record and the one
-vulnerability that is its `upstream`. A bundle (DSA, USN, ALSA, …) mends several: it stands beside the finding of each
-of them, and is the finding of those that no record of the package speaks of.
+A bundle stands beside the finding of each of those that it mends, and is the finding of those that no record of the
+package speaks of.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import msgspec
 
 from custody.formats.bom import Location, Package
 from custody.formats.kev import Exploited
-from custody.formats.osv import Advisory, cve_of
+from custody.formats.osv import cve_of
 from custody.ports.advisories import AdvisoryReader
-from custody.vulns.match import Hit, words
+from custody.vulns import aliases
+from custody.vulns.match import Hit, Matched
 from custody.vulns.risk import risk
 from custody.vulns.severity import Severity, rate
 from custody.vulns.upgrade import smallest
@@ -78,50 +78,34 @@ class _Vulnerability:
         self.bundles: list[Hit] = []
 
 
-def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iterable[Advisory],
-             store: AdvisoryReader) -> list[Finding]:
-    """The findings of one package. `silent` are the records of it that do not affect its version: a bundle does not
-    make a finding of what they speak of.
-    """
-    bundled = any(_bundle(hit.advisory) for hit in hits)
-    spoken = {name for advisory in silent if not _bundle(advisory) for name in _names(advisory)} if bundled else set()
-    by_name = _gather([hit for hit in hits if not _bundle(hit.advisory)])
+def findings(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader) -> list[Finding]:
+    """The findings of one package. A bundle does not make a finding of what a silent record speaks of."""
+    hits = matched.hits
+    bundled = any(hit.bundle for hit in hits)
+    spoken = {name for advisory in matched.silent if not aliases.bundle(advisory)
+              for name in aliases.names(advisory)} if bundled else set()
+    by_name = _gather([hit for hit in hits if not hit.bundle])
     for hit in hits:
-        for cve in _bundle(hit.advisory):
+        for cve in hit.bundle:
             if cve not in by_name and cve not in spoken:
                 by_name[cve] = _Vulnerability((cve,))
             if cve in by_name:
                 by_name[cve].bundles.append(hit)
-    upgrade = smallest(ecosystem, [*words(package, ecosystem, store)]) if hits else ""
+    upgrade = smallest(ecosystem, hits, matched.words) if hits else ""
     return [_finding(package, ecosystem, vulnerability, store, upgrade)
             for vulnerability in dict.fromkeys(by_name.values())]
 
 
 def called(hits: Iterable[Hit]) -> set[str]:
     """All names of the vulnerabilities that records are of."""
-    return {name for hit in hits for name in (*_names(hit.advisory), *_bundle(hit.advisory))}
-
-
-def _bundle(advisory: Advisory) -> tuple[str, ...]:
-    """The CVEs that a record mends together; empty where it is of one vulnerability."""
-    if advisory.cves or any(cve_of(name) for name in advisory.aliases):
-        return ()
-    cves = tuple(dict.fromkeys(cve for name in advisory.upstream if (cve := cve_of(name))))
-    return cves if len(cves) > 1 else advisory.upstream if not cves and len(advisory.upstream) > 1 else ()
-
-
-def _names(advisory: Advisory) -> set[str]:
-    """Everything that the one vulnerability of a record is called."""
-    cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
-    same = advisory.upstream if not advisory.cves or cves <= advisory.cves else ()
-    return {advisory.id, *advisory.aliases, *advisory.cves, *same, *(cves if same else ())}
+    return {name for hit in hits for name in (*hit.names, *hit.bundle)}
 
 
 def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     """By each of its names: records whose names meet, however indirectly, are one. The smaller joins the larger."""
     by_name: dict[str, _Vulnerability] = {}
     for hit in hits:
-        names = _names(hit.advisory)
+        names = set(hit.names)
         known = list(dict.fromkeys(by_name[name] for name in sorted(names) if name in by_name))
         merged = max(known, key=lambda vulnerability: len(vulnerability.names), default=_Vulnerability(()))
         for joining in known:
@@ -140,11 +124,11 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
 
     Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
     """
-    advisory, match, rating, affected = max(vulnerability.hits or vulnerability.bundles, key=_weight)
-    rated_by = advisory.id
+    worst = max(vulnerability.hits or vulnerability.bundles, key=_weight)
+    advisory, rating, rated_by = worst.advisory, worst.rating, worst.advisory.id
     if rating.severity is Severity.UNKNOWN:
-        namesakes = [Hit(record, match, rate(record), affected) for record in store.named(sorted(vulnerability.names))
-                  if not _bundle(record)]
+        namesakes = [Hit(record, worst.match, rate(record), worst.affected) for record in store.named(
+            sorted(vulnerability.names), whole=False) if not aliases.bundle(record)]
         best = max([*vulnerability.bundles, *namesakes], key=_weight, default=None)
         if best is not None:
             rating, rated_by = best.rating, best.advisory.id
@@ -165,8 +149,8 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
         id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
         purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
         vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by, fixed=fixed,
-        matched=match.event, ecosystem=ecosystem, status="fixed" if fixed else status or "affected", reason=reason,
-        summary=advisory.summary, exploited=exploited, published=advisory.published or min(
+        matched=worst.match.event, ecosystem=ecosystem, status="fixed" if fixed else status or "affected",
+        reason=reason, summary=advisory.summary, exploited=exploited, published=advisory.published or min(
             filter(None, (hit.advisory.published for hit in heard)), default=""),
         epss=epss.score if epss else None,
         percentile=epss.percentile if epss else None, upgrade=upgrade,

@@ -7,18 +7,23 @@ A distribution's advisories name what packages are built from, or packages as th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from custody.ecosystems import Distribution, normalise, of_osv
-from custody.errors import CustodyError
+from custody.ecosystems import Distribution, of_osv
+from custody.errors import CustodyError, UnsupportedError
 from custody.formats.bom import Package
 from custody.formats.osv import Advisory, Affected, Range
 from custody.ports.advisories import AdvisoryReader
 from custody.versions import key
-from custody.vulns import modules
+from custody.vulns import aliases, modules
 from custody.vulns.severity import Rating, rate
+
+Names = tuple[tuple[str, Literal["", "source", "binary"], str], ...]
+"""What a package is called by advisories, whose name that is, and the version of it."""
 
 
 class Match(NamedTuple):
@@ -30,7 +35,8 @@ class Match(NamedTuple):
     """The next version without it; empty where none is known."""
 
 
-class Hit(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Hit:
     """A record that affects a package, why, and how bad it says that it is."""
 
     advisory: Advisory
@@ -39,6 +45,14 @@ class Hit(NamedTuple):
     affected: Affected
     """The entry that says so."""
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return aliases.names(self.advisory)
+
+    @cached_property
+    def bundle(self) -> tuple[str, ...]:
+        return aliases.bundle(self.advisory)
+
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     """A package and an advisory for it whose versions could not be compared."""
@@ -46,6 +60,7 @@ class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     purl: str
     id: str
     reason: str
+    aliases: tuple[str, ...] = ()
 
 
 class Word(NamedTuple):
@@ -56,12 +71,24 @@ class Word(NamedTuple):
     version: str
 
 
+class Matched(NamedTuple):
+    """What became of comparing a package with all that is said of it."""
+
+    hits: list[Hit]
+    """The records that affect it."""
+    silent: list[Advisory]
+    """Those that do not."""
+    undecided: list[Undecided]
+    """Those of which that cannot be said."""
+    words: list[Word]
+
+
 def place_of(package: Package) -> str | None:
     """The ecosystem whose advisories speak of it; `CPE` for what only its publisher's CPE names say; None: nobody's."""
     return package.ecosystem or ("CPE" if package.cpes else None)
 
 
-def names(package: Package) -> tuple[tuple[str, str, str], ...]:
+def names(package: Package) -> Names:
     """Under which normalised names advisories may speak of it: (name, `source` or `binary`, version)."""
     ecosystem = package.ecosystem or ""
     if not ecosystem and package.cpes:
@@ -69,10 +96,10 @@ def names(package: Package) -> tuple[tuple[str, str, str], ...]:
                      if cpe.startswith("cpe:2.3:"))
     row = of_osv(ecosystem)
     if not isinstance(row, Distribution):
-        name, version = package.advised
-        return (normalise(ecosystem, name), "", version),
-    return ((normalise(ecosystem, package.source or package.name), "source", package.source_version or package.version),
-            (normalise(ecosystem, package.name), "binary", package.version))
+        name, version = package.source, package.source_version or package.version
+        return (row.compared(name) if row else name, "", version),
+    return ((row.compared(package.source or package.name), "source", package.source_version or package.version),
+            (row.compared(package.name), "binary", package.version))
 
 
 def words(package: Package, ecosystem: str, store: AdvisoryReader) -> Iterator[Word]:
@@ -91,19 +118,18 @@ def words(package: Package, ecosystem: str, store: AdvisoryReader) -> Iterator[W
                 version = kinds[kind]
                 if kind == "source" and package.type == "rpm" and package.source != package.name:
                     # The epoch of what it was built from is not written down: perl-Errno has none, and perl has 4.
-                    version, affected = _bare(version), _without_epochs(affected)
+                    version, affected = bare(version), without_epochs(affected)
                 yield Word(advisory, affected, version)
 
 
-def match_package(package: Package, ecosystem: str,
-                  store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
-    """The records that affect a package, those that do not, and those of which that cannot be said."""
+def match_package(package: Package, ecosystem: str, store: AdvisoryReader) -> Matched:
+    spoken = [*words(package, ecosystem, store)]
     hits: list[Hit] = []
     silent: dict[tuple[str, str, str], Advisory] = {}
     undecided: list[Undecided] = []
     decided: set[tuple[str, str, str]] = set()
     unsure: set[tuple[str, str, str]] = set()
-    for advisory, affected, version in words(package, ecosystem, store):
+    for advisory, affected, version in spoken:
         record = advisory.source, advisory.part, advisory.id
         if record in decided:
             continue
@@ -111,7 +137,7 @@ def match_package(package: Package, ecosystem: str,
             match = affected_by(affected, version)
         except CustodyError as error:
             reason = error.message if version else "nobody knows the package's version"
-            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
+            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason, aliases=advisory.aliases))
             unsure.add(record)
             continue
         if match is None:
@@ -119,18 +145,20 @@ def match_package(package: Package, ecosystem: str,
         else:
             hits.append(Hit(advisory, match, rate(advisory, affected), affected))
             decided.add(record)
-    return hits, [silent[record] for record in silent if record not in decided | unsure], undecided
+    settled = decided | unsure
+    return Matched(hits, [silent[record] for record in silent if record not in settled], undecided, spoken)
 
 
-def _bare(version: str) -> str:
+def bare(version: str) -> str:
+    """Without its epoch."""
     epoch, colon, rest = version.partition(":")
     return rest if colon and epoch.isdigit() else version
 
 
-def _without_epochs(affected: Affected) -> Affected:
+def without_epochs(affected: Affected) -> Affected:
     return msgspec.structs.replace(
-        affected, versions=tuple(map(_bare, affected.versions)), ranges=tuple(
-            Range(span.kind, tuple((event, _bare(version)) for event, version in span.events))
+        affected, versions=tuple(map(bare, affected.versions)), ranges=tuple(
+            Range(span.kind, tuple((event, bare(version)) for event, version in span.events))
             for span in affected.ranges))
 
 
@@ -161,27 +189,43 @@ def affected_by(affected: Affected, version: str) -> Match | None:
     return None
 
 
+_BEGINS = ("introduced", "after")
+_TURNS = {"introduced": 0, "fixed": 1, "last_affected": 1, "after": 2}
+"""Which comes first of several at one version: what is said of it, then what is said of those behind it."""
+
+
 def _in_range(ecosystem: str, span: Range, version: str) -> Match | None:
+    if span.kind == "UNREAD":
+        raise UnsupportedError(span.events[0][1], "a constraint that custody does not read")
     mine = _key(ecosystem, span, version)
-    limits = [stated for kind, stated in span.events if kind == "limit" and stated != "*"]
-    if limits and not any(mine < _key(ecosystem, span, limit) for limit in limits):
+    limits, events = _ordered(ecosystem, span)
+    if limits and not any(mine < limit for limit in limits):
         return None
-    vulnerable, introduced, ended = False, "", ""
-    for place, kind, stated in sorted(((_place(ecosystem, span, stated), kind, stated) for kind, stated in span.events
-                                       if kind != "limit"), key=lambda event: (event[0], event[1] != "introduced")):
+    vulnerable, began, ended, fixed = False, "", "", ""
+    for place, kind, stated in events:
         here = None if place[0] == 0 else place[1]
-        if kind == "introduced" and (here is None or mine >= here):
-            vulnerable, introduced = True, stated
-        elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and here is not None
-                                                                     and mine > here):
+        if kind in _BEGINS:
+            if ended:
+                break
+            if here is None or mine > here or (mine == here and kind == "introduced"):
+                vulnerable, began = True, f"{kind} {stated}"
+        elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and mine > here):
             vulnerable = False
-        elif vulnerable and kind != "introduced":
-            ended = f"{kind} {stated}"
-            break
+        elif vulnerable:
+            ended, fixed = ended or f"{kind} {stated}", stated if kind == "fixed" else ""
+            if fixed:
+                break
     if not vulnerable:
         return None
-    fixed = ended.removeprefix("fixed ") if ended.startswith("fixed ") else ""
-    return Match(f"introduced {introduced}" + (f", {ended}" if ended else ""), fixed)
+    return Match(began + (f", {ended}" if ended else ""), fixed)
+
+
+@lru_cache(maxsize=16384)
+def _ordered(ecosystem: str, span: Range) -> tuple[list[Any], list[tuple[tuple[int, Any], str, str]]]:
+    """Limits, and all other events from the oldest on: one range is asked for many packages and versions."""
+    limits = [_key(ecosystem, span, stated) for kind, stated in span.events if kind == "limit" and stated != "*"]
+    return limits, sorted(((_place(ecosystem, span, kind, stated), kind, stated) for kind, stated in span.events
+                           if kind != "limit"), key=lambda event: (event[0], _TURNS[event[1]]))
 
 
 def _key(ecosystem: str, span: Range, version: str) -> Any:
@@ -190,9 +234,9 @@ def _key(ecosystem: str, span: Range, version: str) -> Any:
     return key(ecosystem, version)
 
 
-def _place(ecosystem: str, span: Range, version: str) -> tuple[int, Any]:
-    """`0` stands before every version."""
-    return (0, 0) if version == "0" else (1, _key(ecosystem, span, version))
+def _place(ecosystem: str, span: Range, kind: str, version: str) -> tuple[int, Any]:
+    """What begins or is fixed at `0` does so before every version."""
+    return (0, 0) if version == "0" and kind in ("introduced", "fixed") else (1, _key(ecosystem, span, version))
 
 
 def _next_fix(affected: Affected, version: str) -> str:

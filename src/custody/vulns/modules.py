@@ -7,6 +7,7 @@ outside modules is mended by itself (Fedora, "Modularity"; dnf.modularity). Thei
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from custody.errors import CustodyError
 from custody.formats import purl
@@ -21,8 +22,16 @@ _LABELS = ("rpmmod", "modularitylabel")
 
 def stream(package: Package) -> tuple[str, str] | None:
     """Module and stream of a package, as its package URL says; None where it says none."""
+    return _stated(package.purl)
+
+
+@lru_cache(maxsize=16)
+def _stated(text: str) -> tuple[str, str] | None:
+    """One package is asked for with one advisory after another."""
+    if not any(label in text.lower() for label in _LABELS):
+        return None
     try:
-        qualifiers = purl.parse(package.purl).qualifiers
+        qualifiers = purl.parse(text).qualifiers
     except CustodyError:
         return None
     label = next((qualifiers[key] for key in _LABELS if key in qualifiers), "")
@@ -42,13 +51,13 @@ def of_another(package: Package, affected: Affected, summary: str) -> bool:
         label = stream(package)
         return (label is not None and ":".join(label) != affected.module) or (
             label is None and not _BUILT.search(package.version))
+    own, built = stream(package), bool(_BUILT.search(package.version))
     mended = {bool(_BUILT.search(version)) for span in affected.ranges for kind, version in span.events
               if kind in ("fixed", "last_affected")}
     if len(mended) != 1:
         return False
-    own = stream(package)
-    modular = own is not None or bool(_BUILT.search(package.version))
-    if modular not in mended:
+    # A label and a release that contradict each other are no word of either: it may be a build in or out of modules.
+    if built == (own is not None) and built not in mended:
         return True
     named = dict.fromkeys(_STREAM.findall(summary)) if own else {}
     streams = {name for module, name in named if own and module == own[0]}

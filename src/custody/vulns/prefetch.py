@@ -9,7 +9,8 @@ from custody.formats.epss import Epss
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory, cve_of
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
-from custody.vulns.match import names, place_of
+from custody.vulns.match import Names, names, place_of
+from custody.vulns.reach import keys
 
 
 class Prefetched:
@@ -17,28 +18,34 @@ class Prefetched:
 
     def __init__(self, store: AdvisoryReader, packages: Iterable[Package]) -> None:
         self._store = store
-        asked: dict[str, set[str]] = {}
-        called: list[tuple[str, str, list[str]]] = []
+        by_place: dict[str, list[tuple[Package, Names]]] = {}
         for package in packages:
-            ecosystem = place_of(package)
-            if ecosystem is not None:
-                spoken = [name for name, _, _ in names(package)]
-                asked.setdefault(ecosystem, set()).update(spoken)
-                called.append((package.purl, ecosystem, spoken))
-        self._asked = asked
-        self._counts = {ecosystem: store.count(ecosystem) for ecosystem in asked}
-        self._records = {ecosystem: store.find_all(ecosystem, sorted(spelled)) if self._counts[ecosystem] else {}
-                         for ecosystem, spelled in asked.items()}
-        self._spoken_of = {purl for purl, ecosystem, spoken in called
-                           if not self._records[ecosystem].keys().isdisjoint(spoken)}
+            if (ecosystem := place_of(package)) is not None:
+                by_place.setdefault(ecosystem, []).append((package, names(package)))
+        self._counts = {ecosystem: store.count(ecosystem) for ecosystem in by_place}
+        self._asked: dict[str, set[str]] = {}
+        self._known: dict[str, set[str]] = {}
+        self._records: dict[str, Mapping[str, Sequence[Advisory]]] = {}
+        self._judged: set[str] = set()
+        for ecosystem, listed in by_place.items():
+            asked = self._asked[ecosystem] = {name for _, called in listed for name, _, _ in called}
+            known = self._known[ecosystem] = (
+                store.known(ecosystem, sorted(asked)) if self._counts[ecosystem] else set())
+            spoken = [(package.purl, [*keys(package, ecosystem, called)]) for package, called in listed
+                      if any(name in known for name, _, _ in called)]
+            reached = store.reached(ecosystem, (pair for _, pairs in spoken for pair in pairs)) if spoken else set()
+            judged = [(purl, pairs) for purl, pairs in spoken if not reached.isdisjoint(pairs)]
+            self._judged.update(purl for purl, _ in judged)
+            self._records[ecosystem] = store.find_all(
+                ecosystem, sorted({name for _, pairs in judged for name, _ in pairs})) if judged else {}
         self._named: dict[str, list[Advisory]] = {}
         self._exploited: Mapping[str, Exploited] = {}
         self._scores: Mapping[str, Epss] = {}
         self._cves: frozenset[str] = frozenset()
 
-    def speaks_of(self, package: Package) -> bool:
-        """Whether any advisory does."""
-        return package.purl in self._spoken_of
+    def may_affect(self, package: Package) -> bool:
+        """Whether any advisory may affect its version, or be undecided of it."""
+        return package.purl in self._judged
 
     def expect(self, vulnerabilities: Iterable[str], unrated: Iterable[str]) -> None:
         """It will be asked whether those that are CVEs are exploited, and of the unrated who else is `named` so."""
@@ -46,23 +53,33 @@ class Prefetched:
         self._cves = frozenset(cve for name in vulnerabilities if (cve := cve_of(name)))
         self._exploited = self._store.exploited(self._cves)
         self._scores = self._store.scores(self._cves)
-        for advisory in self._store.named(self._named):
+        for advisory in self._store.named(self._named, whole=False):
             for name in {advisory.id, *advisory.aliases, *advisory.hashes}:
                 if name in self._named:
                     self._named[name].append(advisory)
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
-        if name in self._asked.get(ecosystem, ()):
-            return self._records.get(ecosystem, {}).get(name, ())
-        return self._store.find(ecosystem, name)
+        records = self._records.get(ecosystem, {}).get(name)
+        if records is None and name in self._asked.get(ecosystem, ()) and name not in self._known[ecosystem]:
+            return ()
+        return self._store.find(ecosystem, name) if records is None else records
+
+    def known(self, ecosystem: str, asked_for: Iterable[str]) -> set[str]:
+        names = set(asked_for)
+        beyond = names - self._asked.get(ecosystem, set())
+        known = names & self._known.get(ecosystem, set())
+        return known | self._store.known(ecosystem, beyond) if beyond else known
+
+    def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
+        return self._store.reached(ecosystem, versions)
 
     def find_all(self, ecosystem: str, asked_for: Iterable[str]) -> Mapping[str, Sequence[Advisory]]:
         return self._store.find_all(ecosystem, asked_for)
 
-    def named(self, asked_for: Iterable[str]) -> Sequence[Advisory]:
+    def named(self, asked_for: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
         known = tuple(asked_for)
-        if not all(name in self._named for name in known):
-            return self._store.named(known)
+        if whole or not all(name in self._named for name in known):
+            return self._store.named(known, whole=whole)
         records = {(advisory.id, advisory.source, advisory.part): advisory for name in known
                    for advisory in self._named[name]}
         return [records[key] for key in sorted(records)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 import cvss
@@ -79,6 +80,7 @@ def _word(text: str) -> Rating | None:
     return None if severity is None else Rating(severity, None, text)
 
 
+@lru_cache(maxsize=16384)
 def _vector(text: str) -> Rating | None:
     reader = (cvss.CVSS4 if text.startswith("CVSS:4") else cvss.CVSS3 if text.startswith("CVSS:3") else
               cvss.CVSS2 if text.lstrip("(").startswith("AV:") else None)

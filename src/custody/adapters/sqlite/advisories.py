@@ -6,8 +6,6 @@ decodes what it asks for and no more: a bundle of a kernel's has hundreds of ent
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,12 +14,14 @@ from typing import cast
 
 import msgspec
 
+from custody.adapters.sqlite.advisorybatch import Batch, digest_of
 from custody.adapters.sqlite.database import Database
 from custody.formats.epss import Epss, EpssScores
 from custody.formats.kev import Exploited, ExploitedCatalogue
-from custody.formats.osv import Advisory, Affected, cve_of
+from custody.formats.osv import Advisory, Affected
 from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStatus, Changes, Feed, SourceStatus
+from custody.vulns.reach import RULES
 
 _MIGRATIONS = (
     "CREATE TABLE advisory (id TEXT PRIMARY KEY, modified TEXT NOT NULL, withdrawn INTEGER NOT NULL, "
@@ -62,13 +62,20 @@ _MIGRATIONS = (
     "CREATE TABLE counted (ecosystem TEXT PRIMARY KEY, advisories INTEGER NOT NULL) WITHOUT ROWID; "
     "CREATE TABLE score (cve TEXT PRIMARY KEY, score REAL NOT NULL, percentile REAL NOT NULL) WITHOUT ROWID; "
     "CREATE TABLE scores (version TEXT NOT NULL, day TEXT NOT NULL); "
-    "CREATE TABLE feed (address TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID")
+    "CREATE TABLE feed (address TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID",
+    # Bounds of entries that are there already come with the next import (`advisorybatch`); until then there are none.
+    "CREATE TABLE bounded (ecosystem INTEGER, name TEXT, advisory INTEGER, place INTEGER, low BLOB, high BLOB, "
+    "entry BLOB NOT NULL, PRIMARY KEY (ecosystem, name, advisory, place)) WITHOUT ROWID; "
+    "INSERT INTO bounded SELECT ecosystem, name, advisory, place, NULL, NULL, entry FROM affected; "
+    "DROP TABLE affected; ALTER TABLE bounded RENAME TO affected; "
+    "CREATE INDEX affected_advisory ON affected (advisory, place); "
+    "CREATE TABLE bounds (rules TEXT NOT NULL); INSERT INTO bounds VALUES ('')")
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Advisory)
 _ENTRY, _FEED = msgspec.msgpack.Decoder(Affected), msgspec.msgpack.Decoder(Feed)
 
 
 _NAMED = ("SELECT number FROM advisory WHERE id IN ({})", "SELECT advisory FROM alias WHERE name IN ({})")
-_AT_ONCE = 500
+_AT_ONCE, _PAIRS = 500, 250
 """Values in one question; SQLite takes 999 in all its versions."""
 
 
@@ -78,7 +85,7 @@ class SqliteAdvisories:
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _MIGRATIONS, durable=False)
         self._ecosystems: dict[str, int] = {}
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         """Of the transaction that is under way: only whoever has the database's lock has one."""
 
     @contextmanager
@@ -87,13 +94,13 @@ class SqliteAdvisories:
             yield
 
     @contextmanager
-    def _writing(self) -> Iterator[_Batch]:
+    def _writing(self) -> Iterator[Batch]:
         """The batch of the transaction that is under way, or a new one, which is summed up at its end."""
         with self._database.write() as db:
             if self._batch is not None:
                 yield self._batch
                 return
-            self._batch = _Batch(db)
+            self._batch = Batch(db)
             try:
                 yield self._batch
                 self._batch.done()
@@ -134,7 +141,7 @@ class SqliteAdvisories:
                 advisory = msgspec.structs.replace(advisory, source=source, part=part)
                 stated = format_rfc3339(parse_rfc3339(advisory.modified)) if advisory.modified else ""
                 if known is not None:
-                    if known[1] == _digest(advisory) and stated in ("", known[2]):
+                    if known[1] == digest_of(advisory) and stated in ("", known[2]):
                         continue
                     batch.drop(known[0])
                 batch.put(advisory, stated or format_rfc3339(now))
@@ -209,8 +216,8 @@ class SqliteAdvisories:
                 for cve, score, percentile in self._among(
                     "SELECT cve, score, percentile FROM score WHERE cve IN ({})", cves)}
 
-    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
-        return self._valid(_NAMED, names)
+    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
+        return self._valid(_NAMED, names, whole=whole)
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         return self._valid((*_NAMED, "SELECT advisory FROM upstream WHERE name IN ({})"), names)
@@ -242,6 +249,29 @@ class SqliteAdvisories:
             entries.setdefault(str(name), {}).setdefault(key, []).append(_ENTRY.decode(cast(bytes, entry)))
         return {name: sorted((_with(heads[key], rows) for key, rows in records.items()), key=_place)
                 for name, records in entries.items()}
+
+    def known(self, ecosystem: str, names: Iterable[str]) -> set[str]:
+        return {str(name) for (name,) in self._asked(
+            ecosystem, "SELECT name FROM asked WHERE EXISTS (SELECT 1 FROM affected WHERE affected.ecosystem = (SELECT "
+            "ecosystem FROM place) AND affected.name = asked.name)", ((name, None) for name in names))}
+
+    def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
+        return {(str(name), cast("bytes | None", key)) for name, key in self._asked(
+            ecosystem, "SELECT name, key FROM asked WHERE EXISTS (SELECT 1 FROM affected WHERE affected.ecosystem = "
+            "(SELECT ecosystem FROM place) AND affected.name = asked.name AND (asked.key IS NULL OR "
+            "(SELECT rules FROM place) <> (SELECT rules FROM bounds) OR "
+            "(coalesce(low <= asked.key, 1) AND coalesce(asked.key < high, 1))))", versions)}
+
+    def _asked(self, ecosystem: str, sql: str,
+               versions: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[object, ...]]:
+        number = self._ecosystem(ecosystem)
+        rows = [*dict.fromkeys(versions)] if number is not None else []
+        for start in range(0, len(rows), _PAIRS):
+            batch = rows[start:start + _PAIRS]
+            yield from self._database.rows(
+                "WITH place (ecosystem, rules) AS (VALUES (?, ?)), asked (name, key) AS (VALUES "
+                + ", ".join(["(?, ?)"] * len(batch)) + ") " + sql, number, RULES, *(value for row in batch
+                                                                                 for value in row))
 
     def count(self, ecosystem: str) -> int:
         rows = self._database.rows("SELECT advisories FROM counted WHERE ecosystem = ?", ecosystem)
@@ -297,14 +327,14 @@ class SqliteAdvisories:
                 self._ecosystems[name] = cast(int, number)
         return self._ecosystems.get(name)
 
-    def _valid(self, queries: Sequence[str], names: Iterable[str]) -> Sequence[Advisory]:
+    def _valid(self, queries: Sequence[str], names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
         names = tuple(names)
         numbers = {cast(int, number) for query in queries for (number,) in self._among(query, names)}
         heads = {cast(int, number): _DECODER.decode(cast(bytes, record)) for number, record in self._among(
             "SELECT number, record FROM advisory WHERE NOT withdrawn AND number IN ({})", numbers)}
         entries: dict[int, list[Affected]] = {}
         for number, entry in self._among("SELECT advisory, entry FROM affected WHERE advisory IN ({}) "
-                                         "ORDER BY advisory, place", heads):
+                                         "ORDER BY advisory, place", heads if whole else ()):
             entries.setdefault(cast(int, number), []).append(_ENTRY.decode(cast(bytes, entry)))
         return sorted((_with(head, entries.get(number, ())) for number, head in heads.items()), key=_place)
 
@@ -326,103 +356,3 @@ def _with(head: Advisory, entries: Iterable[Affected]) -> Advisory:
 
 def _place(advisory: Advisory) -> tuple[str, str, str]:
     return advisory.id, advisory.source, advisory.part
-
-
-class _Batch:
-    """What one transaction writes."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-        self.now: datetime | None = None
-        """When something was last read; None where only something was removed."""
-        self.number = cast(int, db.execute("SELECT coalesce(max(number), 0) + 1 FROM change").fetchone()[0])
-        """Of the next change."""
-        self.sources: dict[str, tuple[datetime, str] | None] = {}
-        """When each was read, and from where; None where it only lost something."""
-        self._ecosystems: dict[str, int] = dict(db.execute(
-            "SELECT name, number FROM ecosystem").fetchall())
-        self._touched: set[str] = set()
-
-    def put(self, advisory: Advisory, modified: str) -> None:
-        """`modified` is what is compared; of a record that states none, when it was first seen."""
-        db = self.db
-        digest = _digest(advisory)
-        head = msgspec.structs.replace(advisory, affected=(), modified=advisory.modified or modified)
-        number = db.execute("INSERT INTO advisory (source, part, id, modified, withdrawn, digest, record) "
-                            "VALUES (?, ?, ?, ?, ?, ?, ?)", (
-                                advisory.source, advisory.part, advisory.id, modified, advisory.withdrawn,
-                                digest, _ENCODER.encode(head))).lastrowid
-        if advisory.withdrawn:
-            return
-        db.executemany("INSERT INTO affected VALUES (?, ?, ?, ?, ?)",
-                       [(self._ecosystem(package.ecosystem), package.name, number, place, _ENCODER.encode(package))
-                        for place, package in enumerate(advisory.affected)])
-        db.executemany("INSERT OR IGNORE INTO alias VALUES (?, ?)",
-                       [(name, number) for name in (*advisory.aliases, *advisory.cves, *advisory.hashes)])
-        db.executemany("INSERT OR IGNORE INTO upstream VALUES (?, ?)",
-                       [(name, number) for upstream in advisory.upstream
-                        for name in dict.fromkeys((upstream, cve_of(upstream) or upstream))])
-        db.executemany("INSERT OR REPLACE INTO change VALUES (?, ?, ?)",
-                       [(package.ecosystem, package.name, self.number) for package in advisory.affected])
-
-    def drop(self, number: int) -> None:
-        db = self.db
-        for (ecosystem,) in db.execute("INSERT OR REPLACE INTO change SELECT ecosystem.name, affected.name, ? "
-                                       "FROM affected JOIN ecosystem ON ecosystem.number = affected.ecosystem "
-                                       "WHERE advisory = ? RETURNING ecosystem", (self.number, number)).fetchall():
-            self._touched.add(ecosystem)
-        for table in ("affected", "alias", "upstream"):
-            db.execute(f"DELETE FROM {table} WHERE advisory = ?", (number,))  # noqa: S608 - constants
-        db.execute("DELETE FROM advisory WHERE number = ?", (number,))
-
-    def done(self) -> None:
-        db = self.db
-        for source, reading in self.sources.items():
-            ((records, newest, remains),) = db.execute(
-                "SELECT count(*) FILTER (WHERE NOT withdrawn), max(modified) FILTER (WHERE NOT withdrawn), count(*) "
-                "FROM advisory WHERE source = ?", (source,))
-            if reading is not None:
-                db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?)",
-                           (source, format_rfc3339(reading[0]), reading[1], records, newest))
-            else:
-                db.execute("UPDATE source SET records = ?, newest = ? WHERE name = ?", (records, newest, source))
-                if not remains:
-                    db.execute("DELETE FROM source WHERE name = ?", (source,))
-        bases = {name.partition(":")[0] for name in self._touched}
-        for name in self._touched:
-            self._count(name, "name = ?1", name)
-        for base in bases:
-            self._count("=" + base, "name = ?1 OR name GLOB ?1 || ':*'", base)
-        digest = hashlib.sha256()
-        for row in db.execute("SELECT source, part, id, modified FROM advisory ORDER BY source, part, id"):
-            digest.update(f"{row[0]} {row[1]} {row[2]} {row[3]}\n".encode())
-        for row in db.execute("SELECT version, released FROM exploited_catalogue"):
-            digest.update(f"exploited {row[0]} {row[1]}\n".encode())
-        for row in db.execute("SELECT version, day FROM scores"):
-            digest.update(f"scores {row[0]} {row[1]}\n".encode())
-        before = db.execute("SELECT at FROM import ORDER BY rowid DESC LIMIT 1").fetchone()
-        at = format_rfc3339(self.now) if self.now else before[0] if before else ""
-        if at:
-            db.execute("DELETE FROM import")
-            db.execute("INSERT INTO import VALUES (?, ?)", (at, "sha256:" + digest.hexdigest()))
-
-    def _count(self, key: str, condition: str, name: str) -> None:
-        ((count,),) = self.db.execute(
-            f"SELECT count(DISTINCT advisory) FROM affected WHERE ecosystem IN "  # noqa: S608 - constants
-            f"(SELECT number FROM ecosystem WHERE {condition})", (name,))
-        if count:
-            self.db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?)", (key, count))
-        else:
-            self.db.execute("DELETE FROM counted WHERE ecosystem = ?", (key,))
-
-    def _ecosystem(self, name: str) -> int:
-        self._touched.add(name)
-        if name not in self._ecosystems:
-            self._ecosystems[name] = cast(int, self.db.execute("INSERT INTO ecosystem (name) VALUES (?)",
-                                                                (name,)).lastrowid)
-        return self._ecosystems[name]
-
-
-def _digest(advisory: Advisory) -> bytes:
-    """Of all that it says but when it was modified."""
-    return hashlib.sha256(_ENCODER.encode(msgspec.structs.replace(advisory, modified=""))).digest()[:16]

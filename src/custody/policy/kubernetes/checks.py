@@ -145,19 +145,18 @@ class Checks:
             raise CelError(next(iter(errors)) if len(errors) == 1 else f"[{', '.join(errors)}]")
         return not errors
 
-    def _decided(self, values: dict[str, Any], budget: Budget, bound: Mapping[str, Any]) -> list[Decision]:
+    def _decided(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any]) -> list[Decision]:
         """Raises CostExceeded."""
-        self._bind(values, budget, bound)
+        bound = self._bound(values, budget, given_variables)
         decisions: list[Decision] = []
         for at, validation in enumerate(self._validations):
             try:
-                passes = _evaluated(budget, validation.program, values) is True
+                passes = _evaluated(budget, validation.program, bound) is True
                 decisions.append(Decision(Outcome.PASS if passes else Outcome.FAIL, "", validation.reason, at))
             except CelError as error:
                 decisions.append(Decision(Outcome.ERROR, error.message, at=at))
         if any(decision.outcome is Outcome.FAIL for decision in decisions):
-            self._bind(values, budget, bound)
-            messages, spent = self._messages(values, budget)
+            messages, spent = self._messages(self._bound(values, budget, given_variables), budget)
             for at, decision in enumerate(decisions):
                 if decision.outcome is Outcome.FAIL:
                     decisions[at] = (
@@ -186,14 +185,15 @@ class Checks:
             said = ""
         return said or validation.message.strip() or f"failed expression: {validation.text.strip()}"
 
-    def _annotated(self, values: dict[str, Any], decisions: list[Decision], bound: Mapping[str, Any]) -> Judged:
+    def _annotated(self, values: dict[str, Any], decisions: list[Decision],
+                   given_variables: Mapping[str, Any]) -> Judged:
         budget = Budget()
-        self._bind(values, budget, bound)
+        bound = self._bound(values, budget, given_variables)
         annotations: dict[str, str] = {}
         try:
             for key, program in self._audit.items():
                 try:
-                    value = _evaluated(budget, program, values)
+                    value = _evaluated(budget, program, bound)
                 except CelError as error:
                     decisions.append(Decision(Outcome.ERROR, error.message, always=True))
                     continue
@@ -203,12 +203,12 @@ class Checks:
             return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
         return Judged(decisions, annotations)
 
-    def _bind(self, values: dict[str, Any], budget: Budget, bound: Mapping[str, Any]) -> None:
-        """Variables anew: validations, messages and annotations each compute their own."""
+    def _bound(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any]) -> dict[str, Any]:
+        """With variables anew: validations, messages and annotations each compute their own."""
         variables = Budgeted(self._variables, values)
-        variables.update(bound)
+        variables.update(given_variables)
         variables.budget = budget
-        values["variables"] = variables
+        return variables.environment
 
 
 def _evaluated(budget: Budget, program: Program, values: dict[str, Any]) -> Any:

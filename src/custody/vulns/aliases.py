@@ -1,0 +1,25 @@
+"""Of which vulnerabilities a record is, by all of its names.
+
+Records whose identifiers and aliases meet are one vulnerability. So are a distribution's record and the one
+vulnerability that is its `upstream`. A bundle (DSA, USN, ALSA, …) mends several.
+"""
+
+from __future__ import annotations
+
+from custody.formats.osv import Advisory, cve_of
+
+
+def bundle(advisory: Advisory) -> tuple[str, ...]:
+    """The CVEs that a record mends together; empty where it is of one vulnerability."""
+    if not advisory.upstream or advisory.cves:
+        return ()
+    cves = tuple(dict.fromkeys(cve for name in advisory.upstream if (cve := cve_of(name))))
+    return cves if len(cves) > 1 else advisory.upstream if not cves and len(advisory.upstream) > 1 else ()
+
+
+def names(advisory: Advisory) -> frozenset[str]:
+    """Everything that the one vulnerability of a record is called."""
+    own = advisory.cves
+    cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
+    same = advisory.upstream if not own or cves <= own else ()
+    return frozenset((advisory.id, *advisory.aliases, *own, *same, *(cves if same else ())))
