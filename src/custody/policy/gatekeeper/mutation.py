@@ -39,9 +39,9 @@ class Mutation:
         Raises MalformedError for an object of another shape, or one that never comes to rest; UnansweredError,
         LookupFailedError.
         """
-        document = copy.deepcopy(request.object)
-        if document is None:
+        if request.object is None or not self.mutators:
             return None, []
+        document = copy.deepcopy(request.object)
         wrote: dict[int, Mutator] = {}
         for _ in range(len(self.mutators) + 1):
             before, changed = copy.deepcopy(document), False
