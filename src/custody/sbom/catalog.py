@@ -24,7 +24,7 @@ from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.dotnet import ASSEMBLY
+from custody.sbom.catalogers.assemblies import ASSEMBLY
 from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
@@ -102,6 +102,8 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                 raise
 
     with prover or contextlib.nullcontext():
+        if prover is not None and descriptors:
+            prover.recognise(image, bounds, accounts.window)
         layers = read_all([{}] * len(descriptors), range(len(descriptors)), prover.layers if prover else None)
         tree = squash(layers, bounds)
         wanted, counted_only = links.telling(tree, layers)
@@ -235,7 +237,8 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
                 continue
             if fact.type == UNKNOWN and fact.requires:
                 asked.append((fact, path))
-            elif fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
+            elif fact.type == UNKNOWN and files.keys().isdisjoint(fact.provides) and not _stands_for_nothing(
+                    fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
                 continue

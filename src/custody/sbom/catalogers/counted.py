@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from custody.sbom.catalogers.cataloger import Counted, ending, named
+from custody.sbom.catalogers.cataloger import Counted, named
 from custody.sbom.catalogers.chisel import NO_SOURCE
 from custody.sbom.catalogers.nix import STORE
 
@@ -22,7 +22,6 @@ _OTHERS = r"(?:.*/)?(?:node_modules|vendor|site-packages|gems|Pods|Carthage)/"
 COUNTED = (
     Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
         named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
-    Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
     Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
         named("index.js", "index.cjs", "index.mjs",
               pattern=r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/index\.[cm]?js"),)),

@@ -24,8 +24,10 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     licenses: tuple[str, ...] = ()
     supplier: str = ""
     requires: tuple[str, ...] = ()
-    """Names in the ecosystem's own words; `OWNS`: the paths that the package installed."""
+    """Names in the ecosystem's own words; `OWNS`: the paths that the package installed; `UNKNOWN`: `type/name` of
+    packages, of which those that nothing lists are counted."""
     provides: tuple[str, ...] = ()
+    """Names in the ecosystem's own words; `UNKNOWN`: paths, of which one that is there says what this would."""
     hashes: tuple[tuple[str, str], ...] = ()
     purl: str = ""
     """Where the file itself states it: only such a fact may be of a type without a row in `custody.ecosystems`."""
