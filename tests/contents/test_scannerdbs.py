@@ -33,6 +33,7 @@ from custody.services.documents import SPELLINGS
 from custody.versions import ORDERS
 from custody.vulns.databases.constraints import ranges, undecidable
 from custody.vulns.match import affected_by
+from custody.vulns.reach import reach
 from custody.vulns.severity import rate
 from tests.contents.scannerdbs import Record, Tree, bolt, grype_rows, trivy, write_grype, write_trivy
 
@@ -405,6 +406,12 @@ def test_what_is_undecidable_is_so_in_every_order(order: str) -> None:
     ecosystem = next((name for name, row in BY_OSV.items() if row.order == order), order)
     with pytest.raises(CustodyError):
         affected_by(Affected(ecosystem, "x", undecidable("<1")), "1.0")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_version_is_beyond_what_is_undecidable(order: str) -> None:
+    ecosystem = next((name for name, row in BY_OSV.items() if row.order == order), order)
+    assert reach(Affected(ecosystem, "x", undecidable("1.0"))) == (None, None)
 
 
 _VERSIONS = st.integers(0, 9).map(str)
