@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Order = Literal["alpm", "apk", "conda", "deb", "dotted", "generic", "gentoo", "maven", "nix", "nuget",
-                "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
+Order = Literal["alpm", "apk", "conda", "deb", "dotted", "generic", "gentoo", "luarocks", "maven", "nix",
+                "nuget", "packagist", "pep440", "perl", "pub", "rpm", "rubygems", "semver"]
 """How versions are put in order: a key of `versions.ORDERS`."""
 Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
@@ -160,9 +160,10 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="github", osv="GitHub Actions", order="semver", compared=_folded, grouped=True),
     Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True),
     Ecosystem(type="conda", order="conda"),
-    Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam", order="deb"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods"),
+    Ecosystem(type="opam", order="deb"),
     Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
-    Ecosystem(type="cpan", grouped=True))}
+    Ecosystem(type="cpan", order="perl", grouped=True))}
 """By the type of package URLs."""
 
 _DISTRIBUTIONS = (

@@ -383,7 +383,24 @@ def _fan() -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize(("make", "reason"), [(_circle, "at depth"), (_fan, "pages that are in several places")])
+def _stretched(leaves: int) -> bytes:
+    """Leaves that run to the end of the file, and so do their values: each file of n bytes would give n² of them."""
+    data = bytearray(bolt({b"%05d" % number: bytes(9) for number in range(6000)}))
+    for page in range(3 * 4096, len(data), 4096):
+        _, kind, count, _ = struct.unpack_from("<QHHI", data, page)
+        if kind == 2 and leaves:
+            leaves -= 1
+            struct.pack_into("<I", data, page + 12, (len(data) - page) // 4096 - 1)
+            for place in range(page + 16, page + 16 + 16 * count, 16):
+                _, position, size, _ = struct.unpack_from("<IIII", data, place)
+                struct.pack_into("<I", data, place + 12, len(data) - place - position - size)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("make", "reason"), [
+    (_circle, "at depth"), (_fan, "pages that are in several places"),
+    (lambda: _stretched(1), "elements that are in several places"),
+    (lambda: _stretched(1000), "that are in several places")])
 def test_trees_that_are_none_end(make: Callable[[], bytes], reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):
         flat(Database(make(), "made").root)
