@@ -357,7 +357,7 @@ def test_a_feed_of_nvd_that_is_none_is_a_named_error(home: Path, mirror: Mirror,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     place = "/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2023"
     monkeypatch.setattr("custody.vulns.feeds.FEEDS", {"nvd": (Address(f"https:/{place}.json.gz", sidecar=".meta"),)})
-    monkeypatch.setattr("custody.services.advisoryupdate._LARGEST_UNPACKED", 2 << 20)
+    monkeypatch.setattr("custody.services.downloads._LARGEST_UNPACKED", 2 << 20)
     mirror.files[f"{place}.json.gz"], mirror.files[f"{place}.meta"] = lie, b"sha256:" + b"0" * 64
     done = run("db", "update", "nvd")
     assert (done.code, said in done.err) == (6, True), done.err
