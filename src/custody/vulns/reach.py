@@ -58,6 +58,8 @@ def _parts(affected: Affected) -> Iterator[Reach]:
 
 
 def _of_range(ecosystem: str, span: Range) -> Reach:
+    if span.kind == "UNREAD":
+        return Reach(None, None)
     begins: list[bytes | None] = []
     ends: list[bytes] = []
     for kind, version in span.events:
