@@ -103,7 +103,7 @@ class Distribution(Spoken):
     by_source: bool = True
     """Whether its advisories name what a package was built from, and not the package itself."""
     vendors: tuple[str, ...] = ()
-    """How the vendor of its packages begins, in small letters, where that has not the ID in it."""
+    """How the vendor of its packages begins, in small letters, where that is not the ID; see `sbom.ownership`."""
 
 
 def _major(version: str) -> str:
@@ -160,7 +160,8 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="github", osv="GitHub Actions", order="semver", compared=_folded, grouped=True),
     Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True),
     Ecosystem(type="conda", order="conda"),
-    Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam", order="deb"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods"),
+    Ecosystem(type="opam", order="deb"),
     Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
     Ecosystem(type="cpan", order="perl", grouped=True))}
 """By the type of package URLs."""
@@ -182,7 +183,7 @@ _DISTRIBUTIONS = (
                  vendors=("suse",)),
     Distribution(osv="openSUSE", order="rpm", ids=("opensuse-leap", "opensuse-tumbleweed", "opensuse"),
                  namespace="opensuse", release=_opensuse, vendors=("opensuse", "suse")),
-    Distribution(osv="openEuler", order="rpm", ids=("openeuler",)),
+    Distribution(osv="openEuler", order="rpm", ids=("openeuler",), vendors=("http://openeuler",)),
     Distribution(osv="Mageia", order="rpm", ids=("mageia",), release=_major),
     Distribution(osv="Azure Linux", order="rpm", ids=("azurelinux", "mariner", "cbl-mariner"), release=_major,
                  vendors=("microsoft",)),

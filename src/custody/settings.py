@@ -133,6 +133,20 @@ class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     the data directory has an issuer's key of its own, as https://scanner.custody.internal/scanner."""
 
 
+class Counting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which findings do not count for those who are told of changes, and for attested scans: as `scan` leaves them out.
+    """
+
+    vex: list[str] = []
+    """VEX documents, or folders of which each `.json` is one; those that are signed do not count here."""
+    ignorefiles: list[str] = []
+    """Ignore files, of custody, Trivy or grype."""
+    ignore_unfixed: bool = False
+    """Leave out what no fixed version is known for, unless it is known to be exploited."""
+    severities: list[Literal["unknown", "none", "low", "medium", "high", "critical"]] = []
+    """Leave out what has another severity, unless it is known to be exploited; without any, nothing."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a command knows before it starts. Paths are relative to the file that names them."""
 
@@ -153,6 +167,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notify_secret: str | None = None
     """What those messages are signed with (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Better in
     CUSTODY_NOTIFY_SECRET than in a file."""
+    counting: Counting | None = None
+    """What `watch`, and `watch_interval`, leave out."""
     offline: bool = False
     """Open no socket; what is not on this machine is an error that names it. Services listen, and ask nobody."""
     mirrors: dict[str, str] = {}
@@ -293,6 +309,10 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         advisories = values["advisories"] if isinstance(values.get("advisories"), dict) else {}
         if isinstance(advisories.get("keys"), list):
             advisories["keys"] = [str(file.parent / str(entry)) for entry in advisories["keys"]]
+        counting = values["counting"] if isinstance(values.get("counting"), dict) else {}
+        for key in ("vex", "ignorefiles"):
+            if isinstance(counting.get(key), list):
+                counting[key] = [str(file.parent / str(entry)) for entry in counting[key]]
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):

@@ -35,12 +35,15 @@ from policylang.jmespath import Emitter, Env, Mode, Node, QueryError, World, par
 from policylang.references import resolve
 from policylang.source import SourceError
 
-_VARIABLE = re.compile(r"(?<!\\)\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
-_HOLE = re.compile("\ue000(\\d+)\ue001")
-_JSON_HOLE = re.compile("`\\s*\ue000(\\d+)\ue001\\s*`")
-_QUOTED = re.compile(r"""'(?:[^'\\]|\\'|\\(?!'))*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
+VARIABLE = re.compile(r"(?<!\\)\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
+HOLE = re.compile("\ue000(\\d+)\ue001")
+JSON_HOLE = re.compile("`\\s*\ue000(\\d+)\ue001\\s*`")
+QUOTED = re.compile(r"""'(?:[^'\\]|\\'|\\(?!'))*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
 _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+")
 _MOST = 64  # variables in a text
+
+_STEPS = ("Subexpression", "IndexExpression", "Projection", "ValueProjection", "FilterProjection", "Flatten", "Pipe")
+"""Nodes of which only the first child is evaluated on what they are."""
 
 Value = Callable[[Any, datetime], Any]
 FALLIBLE = ("images",)
@@ -122,12 +125,6 @@ class Roots:
                                        hint="these are: " + ", ".join(f"request.{name}" for name in
                                                                       sorted(self.request)))
 
-    def uncertain(self, tree: Node) -> tuple[str, ...]:
-        """The names in `FALLIBLE` that an expression may read: by name, or by reading the context whole."""
-        named = {node.value for node in _nodes(tree) if node.kind == "Field"}
-        whole = any(node.kind in ("CurrentNode", "Identity", "ValueProjection") for node in _nodes(tree))
-        return tuple(name for name in FALLIBLE if whole or name in named)
-
 
 def _naming(name: str) -> re.Pattern[str]:
     """`x` is named by `x.y`, and neither by `y.x` nor by `xy`."""
@@ -139,7 +136,7 @@ def has_variables(document: Any) -> bool:
         return any(has_variables(key) or has_variables(value) for key, value in document.items())
     if isinstance(document, list):
         return any(map(has_variables, document))
-    return isinstance(document, str) and _VARIABLE.search(document) is not None
+    return isinstance(document, str) and VARIABLE.search(document) is not None
 
 
 def compile_value(document: Any, where: str, roots: Roots) -> Value | None:
@@ -211,7 +208,7 @@ class Writer:
 
         def fill(pattern: str, data: ast.expr) -> ast.expr | None:
             """The text around holes; None without holes."""
-            pieces = _HOLE.split(pattern)
+            pieces = HOLE.split(pattern)
             if len(pieces) == 1:
                 return None
             parts: list[ast.expr] = []
@@ -224,12 +221,12 @@ class Writer:
             return call(attribute(ast.Constant(""), "join"), ast.List(parts, ast.Load()))
 
         # Innermost first, as Kyverno does; each leaves a numbered hole behind.
-        while (variable := _VARIABLE.search(text)) is not None:
+        while (variable := VARIABLE.search(text)) is not None:
             if len(functions) >= _MOST:
                 raise InvalidError(where, got=f"more than {_MOST} variables in a text", expected="fewer")
             functions.append(self.query(variable[1], where, path, functions, fill))
             text = f"{text[:variable.start()]}\ue000{len(functions) - 1}\ue001{text[variable.end():]}"
-        if whole := _HOLE.fullmatch(text):
+        if whole := HOLE.fullmatch(text):
             return call(load(functions[int(whole[1])]), load("data"), load("env"))
         filled = fill(text, load("data"))
         return filled if filled is not None else ast.Constant(text.replace("\\{{", "{{"))
@@ -244,11 +241,11 @@ class Writer:
                 raise NotEvaluatedError(where, "{{@}} is not evaluated here")
             steps = path.split("/")[1 + self.roots.skipped:]
             expression = self.roots.current + "".join(map(_step, steps))
-        shown = _HOLE.sub("{{…}}", expression)
+        shown = HOLE.sub("{{…}}", expression)
         name = self.code.fresh("query")
-        outside = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), expression)
-        if holes := list(_HOLE.finditer(outside)):
-            pieces = _HOLE.split(expression)
+        outside = QUOTED.sub(lambda quoted: " " * len(quoted[0]), expression)
+        if holes := list(HOLE.finditer(outside)):
+            pieces = HOLE.split(expression)
             if len(pieces) != 2 * len(holes) + 1:
                 raise NotEvaluatedError(where, "variables inside and outside the quotes of another one are not "
                                               "evaluated here")
@@ -258,14 +255,14 @@ class Writer:
             body = [give(call(self.code.hoist(dynamic, "dynamic"), load("data"), load("env"),
                               ast.List(values, ast.Load())))]
         else:
-            expression = _JSON_HOLE.sub("'\ue002\ue000\\1\ue001'", expression)
+            expression = JSON_HOLE.sub("'\ue002\ue000\\1\ue001'", expression)
             emitter = writer(self.code, lambda text: self.hole(text, functions, fill))
             tree = _parse(expression, where)
             self.roots.check(tree, where)
             value = emitter.value(tree, load("data"), Mode.RAISE)
             _refuse(emitter, self.roots, where)
             body = [*emitter.body, give(value)]
-            if names := self.roots.uncertain(tree):
+            if names := uncertain(tree):
                 guard = call(self.code.hoist(_require, "require"), load("data"), self.code.constant(list(names)))
                 body.insert(0, ast.Expr(guard))
         if deferred:
@@ -331,7 +328,7 @@ def _query(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], An
     emitter.function("query", tree)
     _refuse(emitter, roots, where)
     run: Callable[[Any, Env], Any] = code.build()["query"]
-    names, deferred = roots.uncertain(tree), roots.defers(expression)
+    names, deferred = uncertain(tree), roots.defers(expression)
     if not names and not deferred:
         return run
 
@@ -412,10 +409,18 @@ def _step(name: str) -> str:
     return f"[{name}]" if name.isdigit() else f".{name}" if _TOKEN.fullmatch(name) else f".{quote(name)}"
 
 
-def _nodes(tree: Node) -> Iterator[Node]:
+def uncertain(tree: Node) -> tuple[str, ...]:
+    """The names in `FALLIBLE` that an expression may read: by name, or by reading the context whole."""
+    named = {node.value for node in _nodes(tree, deep=True) if node.kind == "Field"}
+    whole = any(node.kind in ("CurrentNode", "Identity") for node in _nodes(tree, deep=False))
+    return tuple(name for name in FALLIBLE if whole or name in named)
+
+
+def _nodes(tree: Node, *, deep: bool) -> Iterator[Node]:
+    """The nodes of a tree; unless `deep`, those that are evaluated on the context itself."""
     yield tree
-    for child in tree.children:
-        yield from _nodes(child)
+    for child in tree.children if deep or tree.kind not in _STEPS else tree.children[:1]:
+        yield from _nodes(child, deep=deep)
 
 
 def _chains(tree: Node) -> list[list[str]]:
@@ -430,7 +435,7 @@ def _chains(tree: Node) -> list[list[str]]:
         while second.kind in ("Subexpression", "IndexExpression"):
             second = second.children[0]
         return [[children[0].value, *([second.value] if second.kind == "Field" else [])]]
-    if kind in ("Projection", "ValueProjection", "FilterProjection", "Flatten", "Pipe"):
+    if kind in _STEPS:
         return _chains(children[0])
     return [chain for child in children for chain in _chains(child)]
 

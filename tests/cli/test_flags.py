@@ -186,9 +186,12 @@ def test_a_layout_is_no_image_named_oci(command: list[str], capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(("target", "reason", "hint"), [
-    ("image", "target: got the folder 'image', expected an image", "hint: oci:image; or"),
-    ("./image", "target: got the folder './image', expected an image", "hint: oci:./image; or"),
-    ("p.tar", "target: got the file 'p.tar', expected an image", "hint: archive:p.tar; or"),
+    ("image", "got 'image', a folder with an OCI layout, expected oci:image for the image in it, or dir:image", ""),
+    ("./image", "got './image', a folder with an OCI layout, expected oci:./image for", ""),
+    ("p.tar", "got 'p.tar', an archive, expected archive:p.tar for the image in it, or file:p.tar", ""),
+    ("./gone", "./gone: no such file or folder", ""),
+    ("gone/", "gone/: no such folder", ""),
+    ("https://example.com/a/b", "expected an image, a file or a folder", "git:DIR"),
     ("oci:", "target: got 'oci:', expected oci:DIR or archive:FILE.tar", ""),
     ("sbom:", "target: got 'sbom:', expected sbom:FILE", ""),
 ])

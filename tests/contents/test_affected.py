@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import random
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from custody.vulns import question as questions
 from custody.vulns.question import Condition, MarkAsked, PackageAsked, VulnerabilityAsked, parse
 from custody.vulns.report import scan
 from tests.cli.commands import custody
-from tests.contents import images
+from tests.contents import images, jars
 from tests.contents.test_scan import record
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -165,6 +166,32 @@ def test_how_questions_are_read() -> None:
     assert parse("AB" * 32) == MarkAsked("sha256:" + "ab" * 32)
 
 
+def test_who_signed_it(inventory: SqliteInventory, advisories: SqliteAdvisories) -> None:
+    old, new, odd = (sha256(name) for name in (b"old", b"new", b"odd"))
+    inventory.see([Sighting(old, "signer", "ann (https://i.example)", NOW), Sighting(old, "signer", "", NOW),
+                   Sighting(new, "signer", "", NOW)])
+    answer = ask("log4j-core", inventory, advisories)
+    assert [answer.where[digest].signers for digest in (old, new, odd)] == [("ann (https://i.example)",), (), None]
+    assert {row["image"]: row["signers"] for row in json.loads(answer.to_json())["affected"]} == {
+        old: ["ann (https://i.example)"], new: [], odd: None}
+
+
+def test_a_layer_by_either_digest(tmp_path: Path, advisories: SqliteAdvisories) -> None:
+    store = SqliteInventory(tmp_path / "inventory.db")
+    blob, tar = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    entry = msgspec.structs.replace(catalog("one"), layers=(Layer(digest=blob, diff_id=tar, entries=1, size=1),))
+    store.keep(entry, NOW)  # it has no package
+    store.keep(catalog("two"), NOW)
+    for digest in (blob, tar):
+        (row,) = ask(digest, store, advisories).affected
+        assert (row.image, row.why, row.locations) == (entry.digest, "has this layer", (Location(path="", layer=blob),))
+    store.keep(catalog("one"), NOW)
+    assert ask(blob, store, advisories).affected == ()
+    assert len(ask(BASE, store, advisories).affected) == 2
+    store.forget(entry.digest)
+    assert len(ask(BASE, store, advisories).affected) == 1
+
+
 def test_three_hundred_images_against_a_scan_of_each(tmp_path: Path) -> None:
     """The slow way round: every image scanned, every package compared."""
     chance = random.Random(13)
@@ -266,6 +293,22 @@ def test_commands(tmp_path: Path) -> None:
                        CUSTODY_INVENTORY=address)
         assert (done.returncode, reason in done.stderr) == (code, True)
     assert custody("sbom", "oci:image", "--keep", cwd=tmp_path).returncode == 0
+
+
+def test_a_file_by_the_hashes_that_are_kept_of_it(tmp_path: Path) -> None:
+    """Of a Java archive SHA-1 and SHA-512; a person has the file, or one of its hashes."""
+    archive = jars.library("org.example", "left", "1.0")
+    (tmp_path / "left.jar").write_bytes(archive)
+    (tmp_path / "right.jar").write_bytes(archive + b"x")
+    images.layout(tmp_path / "image", [images.tar([("srv/left.jar", archive)])])
+    assert custody("scan", "oci:image", "--allow-empty-db", cwd=tmp_path).returncode == 0
+    known, strong = hashlib.sha1(archive).hexdigest(), hashlib.sha512(archive).hexdigest()
+    for question in ("file:left.jar", f"sha512:{strong}", known):
+        document = json.loads(custody("affected", question, "-o", "json", cwd=tmp_path).stdout)
+        assert [row["purl"] for row in document["affected"]] == ["pkg:maven/org.example/left@1.0"]
+    assert custody("affected", "file:right.jar", cwd=tmp_path).stdout == "none of 1 images\n"
+    done = custody("affected", "file:gone", cwd=tmp_path)
+    assert (done.returncode, "file:gone: No such file or directory" in done.stderr) == (2, True)
 
 
 @given(st.one_of(st.text(max_size=40), st.text("pkg:/npma@<>=!|, .1~^%?#-", max_size=40),

@@ -19,7 +19,7 @@ from custody.errors import CustodyError, MalformedError, UsageError, Verificatio
 from custody.kit.digest import sha256
 from custody.registry.image import Image, open_archive, open_layout
 from custody.sbom.catalog import catalog
-from custody.services.targets import split_layout
+from custody.services.stored import split_layout
 from tests.contents.images import layout, tar
 
 _INDEX = "application/vnd.oci.image.index.v1+json"

@@ -301,6 +301,11 @@ def test_from_one_address_a_folder_and_nobody(home: Path, mirror: Mirror, run: R
     (home / "osv-scanner" / "PyPI" / "all.zip").write_bytes(mirror.files[f"{OSV}all.zip"])
     assert run("db", "update", "--from", "osv-scanner").code == 0
     assert [advisory.id for advisory in _store(home).find("PyPI", "flask")] == ["A-1"]
+    assert run("db", "list", "--ecosystem", "pypi").out.startswith("A-1\t")
+    for flag, name in (("--ecosystem", "PyPl"), ("--source", "osb/a")):
+        done = run("db", "list", flag, name)
+        assert (done.code, f"error: {flag} {name}: no record is of it" in done.err) == (4, True)
+    assert "did you mean PyPI?" in run("db", "list", "--ecosystem", "PyPl").err
     assert run("db", "update", "--from", "osv-scanner", "wolfi").code == 2
     done = run("db", "update", "wolfy")
     assert (done.code, "did you mean wolfi?" in done.err) == (2, True)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,11 @@ from custody.cli.run import run
 from custody.errors import MalformedError, UsageError
 from custody.formats.bom import Catalog
 from custody.sbom.catalog import catalog, catalog_file, catalog_folder
+from custody.sbom.descent import Descent
 from custody.sbom.folder import Folder, glob
 from custody.sbom.limits import Limits
+from custody.services.contents import Local
+from custody.services.exposing import expose_local
 from tests.contents.images import METADATA, OS_RELEASE, STATUS, Member, go_program, image
 
 _NODE = b'{"name":"n","version":"1"}'
@@ -217,3 +221,57 @@ def test_a_checkout_says_where_it_is_from(tmp_path: Path, remote: str | None, or
     (root / ".git/package.json").write_bytes(b'{"name":"in-git","version":"1"}')
     folder = Folder(path=root, declared=True, without_git=True)
     assert names(catalog_folder(folder, "directory")[0]) == {"n"}
+
+
+@pytest.mark.parametrize("swapped", ["y", "y/z"])
+def test_a_folder_that_a_link_takes_the_place_of_while_it_is_walked(tmp_path: Path, swapped: str) -> None:
+    """Who may write to the folder while it is read must not choose what else of this machine is read."""
+    secret = unpacked(tmp_path / "outside", ("z/node_modules/secret/package.json", _NODE))
+    root = unpacked(tmp_path / "r", ("a", b""), ("y/b", b""), ("y/z/node_modules/n/package.json", _NODE))
+    seen = []
+
+    def swap(count: int) -> None:
+        place = root / swapped
+        seen.append(count)
+        if len(seen) == len(swapped.split("/")):  # after it was listed, before it is walked
+            place.rename(tmp_path / "moved")
+            place.symlink_to(secret if swapped == "y" else secret / "z")
+
+    found, _ = catalog_folder(Folder(path=root, declared=True), "directory", progress=swap)
+    assert names(found) == set()
+    assert kinds(found)["file or folder that cannot be read"] == 1
+    assert "secret" not in str(found)
+
+
+def test_a_folder_deeper_than_descriptors_are_kept_open(tmp_path: Path) -> None:
+    """A comb: a spine of folders, and from each a tooth that is visited on the way back."""
+    spine = "d/" * 200
+    root = unpacked(tmp_path / "r", *((f"{spine[:2 * depth]}t{depth}/node_modules/n{depth}/package.json",
+                                       b'{"name":"n%d","version":"1"}' % depth) for depth in range(200)))
+    opened = len(os.listdir("/proc/self/fd"))
+    assert names(catalogued(root)) == {f"n{depth}" for depth in range(200)}
+    assert len(os.listdir("/proc/self/fd")) == opened
+    descent = Descent(os.fsencode(root))
+    for depth in (199, 3, 150, 149, 70, 0, 180):
+        assert set(os.listdir(descent.at(spine[:2 * depth].encode().rstrip(b"/")))) <= {"d", f"t{depth}"}
+        assert len(os.listdir("/proc/self/fd")) <= opened + 70
+    descent.close()
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+def test_secrets_are_not_read_behind_a_link_that_took_a_folders_place(tmp_path: Path) -> None:
+    token = b"url=postgres://app:k8Zq2mW9xE@db.internal/app\n"
+    outside = unpacked(tmp_path / "outside", ("z/settings.env", token))
+    root = unpacked(tmp_path / "r", ("y/z/settings.env", token), ("b.env", token))
+
+    @contextlib.contextmanager
+    def progress(_text: str, _total: int | None) -> Iterator[Callable[[int], None]]:
+        yield lambda _count: (root / "y").is_symlink() or swap()
+
+    def swap() -> None:
+        (root / "y").rename(tmp_path / "moved")
+        (root / "y").symlink_to(outside)
+
+    _, exposed = expose_local(Local("directory", root), progress, ("secret",))
+    assert [exposure.path for exposure in exposed.exposures] == ["b.env"]
+    assert exposed.unread == ["y: Not a directory"]

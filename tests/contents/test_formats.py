@@ -308,3 +308,24 @@ def test_hostile_xml_raises_only_our_errors(body: str) -> None:
         sbom.read((BOM % body).encode())
     except CustodyError:
         return
+
+
+def test_what_syft_could_not_read_is_a_gap() -> None:
+    """An SBOM that says of files that nobody read them must not be taken for a whole one."""
+    def stated(name: str, files: list[Any]) -> list[str]:
+        found = sbom.read(json.dumps({
+            "artifacts": [], "artifactRelationships": [], "descriptor": {"name": name, "version": "1"},
+            "files": files}).encode())
+        assert found is not None
+        assert found.document is not None
+        assert dict(found.document.unread).get("files", 0) == sum("unknowns" not in entry for entry in files)
+        return [str(unknown) for unknown in found.unknowns]
+
+    said = "java-archive-cataloger: unable to read /a.jar: zip: not a valid zip file"
+    assert stated("syft", [{"id": "1", "location": {"path": "/a.jar"}, "unknowns": [said]},
+                           {"id": "2", "location": {"path": "/b.jar"}, "unknowns": [said, 7, "\u001b[2J no colon"]},
+                           {"id": "3", "location": {"path": "/c"}}]) == [
+        "file that syft did not read: 1", "file that syft's java-archive-cataloger did not read: 2"]
+    assert stated("custody", [{"id": "1", "location": {"path": "/"}, "unknowns": ["Ruby gem: 3"]}]) == ["Ruby gem: 3"]
+    many = [{"id": "1", "location": {"path": "/"}, "unknowns": [f"c{number}: x" for number in range(100_000)]}]
+    assert len(stated("syft", many)) == 101

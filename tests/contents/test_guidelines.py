@@ -143,3 +143,20 @@ def test_addresses_are_of_pages(stated: object, url: str) -> None:
 def test_an_address_is_one_or_nothing(text: str) -> None:
     url = address(text)
     assert not url or (url.startswith(("https://", "http://")) and url.isprintable() and " " not in url)
+
+
+def test_a_property_alone_takes_no_component_out_of_what_is_asked() -> None:
+    """Custody's own property in somebody else's SBOM: a component that says that it is many files names one of them."""
+    def files(properties: dict[str, str]) -> tuple[bool, int, str]:
+        found = sbom.read(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
+            {"type": "library", "name": "a", "version": "1", "purl": "pkg:npm/a@1", "properties": [
+                {"name": name, "value": value} for name, value in properties.items()]}]}).encode())
+        assert found is not None
+        hashed = next(element for element in score(found, ("bsi",))[0].elements
+                      if element.name == "SHA-512 of the deployable component")
+        return hashed.met, hashed.of, hashed.note.rpartition("; ")[2]
+
+    assert files({"custody:form": "files"})[:2] == (False, 1)
+    assert files({"custody:form": "part"})[:2] == (False, 1)
+    assert files({"custody:form": "files", "syft:location:0:path": "/a/package.json"}) == (
+        True, 0, "1 components say that they are many files, or a part of one, and were not asked")

@@ -30,6 +30,9 @@ _IN_FOLDERS: dict[str, tuple[str, bytes | Callable[[], bytes], int, str]] = {
     "JSON of objects a million deep": ("composer.lock", b'{"a":' * M, 5, "Composer lock"),
     "YAML in flow, a million deep": ("pnpm-lock.yaml", b"lockfileVersion: '9.0'\na: " + b"[" * M, 5,
                                      "unreadable pnpm lock file: 5"),
+    "a key twice in one line of YAML": ("pnpm-lock.yaml", b"lockfileVersion: '9.0'\npackages:\n  a@1.0.0:\n"
+                                        b"    resolution: {integrity: x, integrity: y}\n", 5,
+                                        "unreadable pnpm lock file: 5"),
     "YAML that is indented ever further": ("pnpm-lock.yaml", lambda: b"".join(
         b" " * depth + b"a:\n" for depth in range(2000)), 5, "unreadable pnpm lock file: 5"),
     "YAML anchors that multiply": ("pubspec.lock", b"a: &a [x,x]\nb: &b [*a,*a,*a,*a]\nc: [*b,*b,*b]\n", 5,

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.run import run
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import ignorefile, osv
 from custody.formats.bom import Location, Package
@@ -130,3 +131,30 @@ def test_any_bytes_are_rules_or_refused(data: bytes, name: str) -> None:
         ignorefile.read(data, name)
     except CustodyError:
         pass
+
+
+@pytest.mark.parametrize("name", [".custodyignore", ".trivyignore", ".trivyignore.yaml", ".grype.yaml"])
+@pytest.mark.parametrize("folder", ["", "checkout"])
+def test_an_ignore_file_that_came_with_what_is_scanned_does_not_count(
+        name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    """A pull request may bring one beside the vulnerable package: only who runs the scan names what is left out."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "d"))
+    Path("osv.json").write_text(json.dumps(record("GHSA-a", FIX, ecosystem="npm", package="liba")))
+    Path("checkout/node_modules/liba").mkdir(parents=True)
+    Path("checkout/node_modules/liba/package.json").write_text('{"name":"liba","version":"1.0.0"}')
+    file = Path(folder) / name
+    file.write_text("GHSA-a\n" if name == ".trivyignore" else {
+        ".custodyignore": "ignore: [{id: GHSA-a, reason: r}]", ".grype.yaml": "ignore: [{vulnerability: GHSA-a}]",
+        ".trivyignore.yaml": "vulnerabilities: [{id: GHSA-a}]"}[name])
+    assert run(["db", "import", "osv.json"]) == 0
+    capsys.readouterr()
+    assert run(["scan", "dir:checkout", "-o", "json", "--fail-on", "low", "--allow-gaps"]) == 3
+    out, err = capsys.readouterr()
+    assert [finding["id"] for finding in json.loads(out)["findings"]] == ["GHSA-a"]
+    assert [use["reason"] for use in json.loads(out)["waivers"]] == [f"nobody named it: --ignorefile {file}"]
+    assert f"warning: does not count: {file}: nobody named it" in err
+    assert run(["scan", "dir:checkout", "-o", "json", "--fail-on", "low", "--allow-gaps", "--ignorefile", str(file)]
+               ) == 0
+    assert json.loads(capsys.readouterr()[0])["findings"] == []

@@ -22,6 +22,9 @@ _LABEL = "&rpmmod=nodejs:{}:8090020231023141150:a"
     ("16.20.2-4.el8", "", "18.18.2-2.module_el8.9.0+2", "Important: nodejs:18 security update", True),
     ("16.20.2-4.el8", "", "18.18.2-2.el8", "Important: nodejs security update", False),
     ("16.20.2-4.el8", "16", "18.18.2-2.module_el8.9.0+2", "Important: nodejs:18 security update", True),
+    # A release that says of a module what no label does, or the other way round: anybody may have written either.
+    ("16.20.2-4.module_el8.9.0+1", "", "18.18.2-2.el8", "Important: nodejs security update", False),
+    ("16.20.2-4.el8", "16", "18.18.2-2.el8", "Important: nodejs security update", False),
     ("16.20.2-4.module_el8.9.0+1", "16", "", "no version mends it", False)])
 def test_which_build_an_advisory_is_about(version: str, stream: str, fixed: str, summary: str, other: bool) -> None:
     package = from_purl(_PURL.format(version) + (_LABEL.format(stream) if stream else ""), None)

@@ -60,6 +60,8 @@ UBUNTU = b'ID=ubuntu\nVERSION_ID="22.04"\n'
     (PLACE, OS_RELEASE, {"Origin": "Debian"}, True),
     (PLACE, OS_RELEASE, {"Origin": "Artifactory"}, False),
     (PLACE, OS_RELEASE, {"Vendor": "ACME"}, False),
+    (PLACE, OS_RELEASE, {"Origin": "not-debian"}, False),
+    (PLACE, OS_RELEASE, {"Origin": "Debian of ACME"}, False),
     (PLACE, OS_RELEASE, {"Version": "20.1-1nodesource1"}, False),
     (PLACE, OS_RELEASE, {"Version": "5.3.1-5ubuntu1"}, False),
     (PLACE, UBUNTU, {"Maintainer": "Ubuntu Developers <ubuntu-devel-discuss@lists.ubuntu.com>"}, True),

@@ -86,6 +86,10 @@ def test_the_packages_own_their_files(tmp_path: Path) -> None:
     ("rhel", "Red Hat, Inc.", "1.el9", True), ("amzn", "", "1.amzn2023", True), ("amzn", "", "1.el7", False),
     ("amzn", "Amazon Linux", "1", True), ("ol", "Oracle America", "1", True), ("photon", "VMware, Inc.", "1", True),
     ("azurelinux", "Microsoft Corporation", "1", True), ("sles", "SUSE LLC <https://www.suse.com/>", "1", True),
+    ("almalinux", "not-almalinux", "1", False), ("almalinux", "AlmaLinux fans", "1", False),
+    ("fedora", "Fedora Copr - user mallory", "1", False),
+    ("opensuse", "obs://build.opensuse.org/home:mallory", "1", False), ("opensuse", "openSUSE.example", "1", False),
+    ("rhel", "Red Hat, Inc. <http://bugzilla.redhat.com/bugzilla>", "1", True),
     ("opensuse-leap", "openSUSE", "1", True), ("rocky", "Rocky Enterprise Software Foundation", "1", True),
     ("fedora", "Fedora Project", "1", True), ("almalinux", "Fedora Project", "1", False),
     ("almalinux", "", "1", False)])

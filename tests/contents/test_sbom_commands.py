@@ -10,6 +10,7 @@ import pytest
 
 from custody.cli.run import run
 from custody.formats import sbom
+from tests.cli.commands import custody
 from tests.contents.images import METADATA, OS_RELEASE, STATUS, layout, tar
 
 DPKG = ("var/lib/dpkg/status", STATUS)
@@ -160,3 +161,33 @@ def test_of_an_envelope_it_is_said_that_nobody_checked_the_signature(capsys: pyt
     assert warning in said(capsys, "compare", "oci:one", "s.json")[1]
     assert warning in said(capsys, "merge", "s.json", "a.json", "--name", "x", "-o", "purls")[1]
     assert "warning" not in said(capsys, "convert", "a.json", "-o", "purls")[1]
+
+
+def test_an_sbom_on_standard_input(tmp_path: Path) -> None:
+    """As `syft … | grype` has it: scanned, listed, converted, scored."""
+    written = custody("sbom", "oci:one", "-o", "syft-json", cwd=tmp_path).stdout
+    for words in (["sbom", "-", "-o", "purls=-"], ["sbom", "list", "sbom:-", "-o", "purls"],
+                  ["sbom", "convert", "-", "-o", "purls"]):
+        done = custody(*words, cwd=tmp_path, given=written)
+        assert done.returncode == 0, done.stderr
+        assert "pkg:pypi/flask-login@0.6.2" in done.stdout.splitlines()
+    assert custody("sbom", "score", "-", "--guideline", "ntia", cwd=tmp_path, given=written).stdout.startswith("NTIA")
+    done = custody("scan", "-", "--allow-empty-db", cwd=tmp_path, given=written)
+    assert (done.returncode, "SBOM of one: " in done.stderr) == (0, True)
+    done = custody("scan", "-", "--allow-empty-db", cwd=tmp_path, given="flask==2.0.1\n")
+    assert done.returncode == 2
+    assert "error: standard input: is no SBOM that custody reads" in done.stderr
+    assert not Path("-").exists()
+
+
+def test_the_path_of_an_sbom_is_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """But what is in a lock file makes it no SBOM: a change to it would take its packages out of a scan."""
+    said(capsys, "oci:one", "-o", "cyclonedx=a.json", "-o", "spdx=a.spdx")
+    for name in ("a.json", "a.spdx"):
+        assert "pkg:pypi/flask-login@0.6.2" in said(capsys, name, "-o", "purls")[0]
+    locked = {"name": "w", "lockfileVersion": 3, "packages": {"node_modules/b": {"version": "2.0.0"}},
+              "bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
+    Path("package-lock.json").write_text(json.dumps(locked))
+    assert said(capsys, "package-lock.json", "-o", "purls")[0] == "pkg:npm/b@2.0.0\n"
+    Path("tool").write_bytes(b"\x7fELF\0\0" + b'\n"spdxVersion"\nSPDXVersion: SPDX-2.3\n')
+    assert "file tool: 0 packages" in said(capsys, "tool")[1]

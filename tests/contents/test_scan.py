@@ -211,6 +211,43 @@ def test_packages_of_the_distribution_are_left_to_it(tmp_path: Path) -> None:
     assert (found.findings, found.coverage.distribution, found.coverage.adopted, found.coverage.gaps) == ((), 1, 0, ())
 
 
+@pytest.mark.parametrize(("aliases", "spoken", "left"), [
+    (["CVE-2026-0001"], "CVE-2026-0001", True),  # the distribution speaks of this one, and says that it is mended
+    (["CVE-2026-0001"], "CVE-2026-0002", False),  # of zlib's it does; of lodash's, which zlib is said to have, not
+    ([], "CVE-2026-0002", True),  # no distribution could name it
+])
+def test_a_list_in_the_image_silences_nothing_that_its_distribution_does_not_speak_of(
+        tmp_path: Path, aliases: list[str], spoken: str, left: bool) -> None:
+    """dpkg's lists are nobody's word: who makes an image up may write any vulnerable package into one."""
+    speaks = record("DEBIAN-1", [{"introduced": "0"}, {"fixed": "1"}], ecosystem="Debian:12", package="a",
+                    upstream=[spoken])
+    found = report(tmp_path, [record("A", [{"introduced": "0"}], aliases=aliases), speaks], *owned_and_owner())
+    assert [finding.id for finding in found.findings] == ([] if left else ["A"])
+    assert [(entry.finding.id, entry.advisories) for entry in found.deferred] == (
+        [("A", ("DEBIAN-1",) if aliases else ())] if left else [])
+    stated = found.to_cosign_vuln()["scanner"]["result"]["coverage"].get("deferred", [])
+    assert [(entry["id"], entry["owner"]) for entry in stated] == (
+        [("CVE-2026-0001" if aliases else "A", owned_and_owner()[0].owner)] if left else [])
+
+
+def test_malware_is_left_to_no_distribution(tmp_path: Path) -> None:
+    speaks = record("DSA-1", [{"introduced": "0"}, {"fixed": "1"}], ecosystem="Debian:12", package="a",
+                    upstream=["CVE-2026-0001"])
+    found = report(tmp_path, [record("MAL-2026-1", versions=["1"], aliases=["CVE-2026-0001"]), speaks],
+                   *owned_and_owner())
+    assert [finding.id for finding in found.findings] == ["MAL-2026-1"]
+
+
+def test_what_cannot_be_ordered_in_an_owned_package_is_said_where_the_distribution_is_silent(tmp_path: Path) -> None:
+    mine = record("A", [{"introduced": "0"}, {"fixed": "2"}], ecosystem="npm", aliases=["CVE-2026-0001"])
+    _, owner = owned_and_owner()
+    for spoken, unsure in (("CVE-2026-0001", 0), ("CVE-2026-0002", 1)):
+        speaks = record("DEBIAN-1", [{"introduced": "0"}, {"fixed": "1"}], ecosystem="Debian:12", package="a",
+                        upstream=[spoken])
+        found = report(tmp_path / spoken, [mine, speaks], package("a", "latest", "npm", owner=owner.purl), owner)
+        assert len(found.undecided) == unsure
+
+
 @pytest.mark.parametrize("other", ["Debian:11", "Debian:12"])
 def test_owned_without_distro_advisories(tmp_path: Path, other: str) -> None:
     """Where the distribution's advisories do not name the owner, its files are matched in their own ecosystem."""

@@ -48,6 +48,8 @@ def test_tests_and_documents_are_counted(tmp_path: Path) -> None:
     exposed = expose(image(tmp_path / "i", [("lib/a/tests/config", SECRET), ("usr/share/doc/a/README", SECRET)]))
     assert secrets_of(exposed.exposures) == []
     assert exposed.discussed == 2
+    assert [(exposure.path, exposure.line) for exposure in exposed.apart] == [
+        ("lib/a/tests/config", 2), ("usr/share/doc/a/README", 2)]
 
 
 def test_holes_of_sparse_files_are_bounded(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from custody.policy.phases import Course, Phase
 from custody.policy.record import read, replay
 from custody.policy.scope import Block, Filter, LabelSelector, Named, Requirement, Scope, Subject
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Absent, Answer, Answered, Failed, NamespaceLabels, Question
+from custody.ports.lookup import Absent, Answer, Answered, Failed, Lookup, NamespaceLabels, Question
 from tests.policy import toy_engine
 from tests.policy.test_images import DIGEST, IMAGE, NOW, keyless, pod, policies, reason, statement
 from tests.policy.toy_engine import PAIRS, LabelRule, label
@@ -50,7 +50,7 @@ def _row(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ENGINES, kind, engine)
 
 
-class Cluster:
+class Cluster(Lookup):
     """A cluster that says what it is told to, and keeps what it was asked."""
 
     def __init__(self, answers: Mapping[Question, Answer] = KNOWN) -> None:
@@ -191,6 +191,29 @@ def test_nobody_to_ask_is_an_error_with_its_reason() -> None:
     assert "there is nobody to ask" in reason(result.decision)
 
 
+def test_where_all_is_known_nobody_is_waited_for() -> None:
+    """What is decided so is what is decided else; with one thing that is not known, all of it is asked."""
+    class Knowing(Cluster):
+        def known(self, question: Question) -> Answer | None:
+            return self.answers.get(question)
+
+    loaded = PolicySet([label(fromNamespace=True, computed=True)])
+    request = Request.create(pod(), "default")
+    knowing = Knowing()
+    begun = Judging(signed, lambda: NOW, knowing).begin(request, Snapshot(loaded), Course.ADMISSION)
+    assert begun.judged is not None
+    assert begun.judged.decision == judged(loaded, Cluster()).decision
+    assert knowing.asked == []
+
+    unsure = Cluster()
+    judging = Judging(signed, lambda: NOW, unsure)
+    begun = judging.begin(request, Snapshot(loaded), Course.ADMISSION)
+    assert begun.judged is None
+    assert unsure.asked == []
+    assert asyncio.run(judging.conclude(begun)).decision == judged(loaded, Cluster()).decision
+    assert unsure.asked
+
+
 def test_questions_without_end_are_not_asked_without_end() -> None:
     class Endless(Cluster):
         async def answer(self, question: Question) -> Answer:
@@ -214,12 +237,12 @@ def test_questions_without_end_are_not_asked_without_end() -> None:
 
 
 def test_a_lookup_that_never_answers_or_breaks_is_a_failure_in_time() -> None:
-    class Silent:
+    class Silent(Lookup):
         async def answer(self, question: Question) -> Answer:
             await asyncio.sleep(60)
             raise AssertionError
 
-    class Broken:
+    class Broken(Lookup):
         async def answer(self, question: Question) -> Answer:
             raise ValueError("secret")
 

@@ -24,7 +24,7 @@ from custody.policy.model import Context, Decision, Outcome, Request, Verdict
 from custody.policy.phases import Course
 from custody.policy.record import replay
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Answered, Failed, NamespaceLabels, Question
+from custody.ports.lookup import Answer, Answered, Failed, Lookup, NamespaceLabels, Question
 from tests.fuzz.verdicts.compare import ask
 from tests.policy import toy_engine
 from tests.policy.test_images import DIGEST, IMAGE, NOW, keyless, pod, policies, reason, statement
@@ -165,7 +165,7 @@ def test_a_pin_of_an_image_that_another_verify_rule_took_out_does_not_fit(monkey
 # Questions
 
 
-class Cluster:
+class Cluster(Lookup):
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[Question] = []

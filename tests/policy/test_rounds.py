@@ -13,7 +13,7 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Request, Verdict
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Answered, ImageEvidence, Question
+from custody.ports.lookup import Answer, Answered, ImageEvidence, Lookup, Question
 from custody.services.verify import Terms, judge, sort
 from custody.sign.trusting import trust_of
 from tests.policy.signing import NOW, layer, pem
@@ -25,7 +25,7 @@ NOBODY = [{"key": {"data": pem(new_key())}} for _ in range(3)]
 LOGLESS = {"rekor": {"ignoreTlog": True}, "ctlog": {"ignoreSCT": True}}
 
 
-class Signed:
+class Signed(Lookup):
     """Every image is signed by the key."""
 
     async def answer(self, question: Question) -> Answer:

@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
+from custody.adapters.http.lookup import HttpLookup
 from custody.adapters.kubernetes import lookup as adapter
 from custody.adapters.kubernetes.access import Access, token_file
 from custody.adapters.kubernetes.cluster import Cluster
@@ -38,9 +39,11 @@ from custody.ports.lookup import (
     HttpCall,
     ImageData,
     NamespaceLabels,
+    NoLookup,
     Question,
 )
 from custody.server.asgi import read_body
+from custody.services.evidencelookup import EvidenceLookup
 from custody.services.manifests import Manifest, Namespaces
 from tests.policy.test_podsecurity_engine import BAD, configuration
 from tests.serving import served
@@ -258,6 +261,35 @@ def test_answers_are_shared_for_a_second_and_what_is_none_is_not_kept(site: Site
         assert Counter(site.api.asked) == {f"GET {SHOP_PATH}": 4, f"POST {SHOP_PATH}": 2}
 
     using(site.access(), work)
+
+
+def test_what_counts_is_known_without_asking(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else: not what failed, is absent, is being asked, or is too old."""
+    monkeypatch.setattr(adapter, "KEEP", 0.5)
+    site.api.wait[SHOP_PATH] = 0.1
+
+    async def work(lookup: ClusterLookup) -> None:
+        assert lookup.known(SHOP) is None
+        assert await lookup.answer(SHOP) == Absent()
+        assert lookup.known(SHOP) is None
+        site.api.answers[SHOP_PATH] = status(500, "InternalError")
+        assert isinstance(await lookup.answer(SHOP), Failed)
+        assert lookup.known(SHOP) is None
+        site.api.answers[SHOP_PATH] = (200, namespace(a="1"))
+        asking = asyncio.create_task(lookup.answer(SHOP))
+        await asyncio.sleep(0.02)
+        assert lookup.known(SHOP) is None
+        await asking
+        asked = len(site.api.asked)
+        beyond = EvidenceLookup(cast(Any, None), HttpLookup(cast(Any, None), (), lookup))
+        assert lookup.known(SHOP) == beyond.known(SHOP) == Answered({"a": "1"})
+        assert beyond.known(HttpCall("GET", "https://a.example")) is beyond.known(ImageData("a")) is None
+        await asyncio.sleep(0.5)
+        assert lookup.known(SHOP) is None
+        assert len(site.api.asked) == asked
+
+    using(site.access(), work)
+    assert EvidenceLookup(cast(Any, None)).known(SHOP) == NoLookup().known(SHOP)
 
 
 def test_an_answer_that_took_long_is_as_old_as_its_question(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from custody.admission.certs import ServingCertificate
-from custody.server.accepting import Connections
 from custody.server.asgi import read_body, respond
+from custody.server.connections import Connections
 from custody.server.run import Listener, serving
 from custody.server.tls import server_context
 

@@ -21,7 +21,7 @@ def verdict(data: bytes, cuts: list[int]) -> Verdict:
     """The requests that came whole, with their bodies, and what ended the stream."""
     framer = Framer()
     whole: list[tuple[bytes, bytes]] = []
-    head, body = b"", b""
+    head, body, promised = b"", b"", False
     places = [0, *sorted(cuts), len(data)]
     try:
         for start, end in itertools.pairwise(places):
@@ -29,11 +29,17 @@ def verdict(data: bytes, cuts: list[int]) -> Verdict:
             while (part := framer.next()) is not None:
                 if isinstance(part, Head):
                     head, body = b" ".join((part.method.encode(), part.target, *map(b":".join, part.headers))), b""
+                    promised = framer.whole
+                    assert not promised or framer.announced is not None
                 elif isinstance(part, End):
                     whole.append((head, body))
+                    promised = False
                 else:
+                    assert not (promised and body), "what is there to its end comes in one piece"
                     body += part
+            assert not promised
     except FramingError as error:
+        assert not promised
         return whole, (error.status, error.message)
     return whole, None
 

@@ -19,8 +19,9 @@ from custody.adapters.filesystem.blobs import FileBlob, FilesystemBlobs
 from custody.adapters.sqlite.repositories import SqliteRepositories
 from custody.kit.clock import system_clock
 from custody.registry.store import Registry
-from custody.server.accepting import Connections, Protocol, peer_of
+from custody.server.accepting import Protocol
 from custody.server.asgi import App, DisconnectedError, read_body, respond
+from custody.server.connections import Connections, peer_of
 from custody.server.limits import Limits
 from custody.server.registry import RegistryApp
 from custody.server.rpcstatus import EXCEPTION_HANDLERS

@@ -13,7 +13,7 @@ import pytest
 
 from custody.adapters.sqlite.inventory import SqliteInventory
 from custody.errors import StorageError
-from custody.evidence.model import EvidenceSet
+from custody.evidence.model import Evidence, EvidenceSet, KeylessSigner, Rejected, State, Verified, seal
 from custody.policy.model import Request, Verdict
 from custody.policy.phases import Course
 from custody.services import admitted as module
@@ -39,7 +39,7 @@ def test_an_image_that_is_let_in_is_noted_with_its_object(tmp_path: Path) -> Non
     generated = msgspec.structs.replace(POD, name="")
     notes(answered(request=generated))
     notes.flush()
-    assert [(row.kind, row.where) for row in store.seen([A])[A]] == [
+    assert [(row.kind, row.where) for row in store.seen([A])[A] if row.kind == "admission"] == [
         ("admission", "shop/Pod/(generated)"), ("admission", "shop/Pod/web")]
 
 
@@ -55,8 +55,31 @@ def test_what_lets_nothing_in_is_not_noted(tmp_path: Path, review: Any) -> None:
     assert store.seen([A]) == {}
 
 
+def _signed(kind: str, name: str) -> Verified:
+    return seal(Evidence(subject=A, media_type="", data=b"", source=""), kind=kind, predicate_type="", predicate={},
+                signer=KeylessSigner(subject=name, issuer="https://i.example"), signed_at=None, log=None)
+
+
+@pytest.mark.parametrize(("verified", "rejected", "noted"), [
+    ([_signed("signature", "ann"), _signed("attestation", "scanner")], None, ["ann (https://i.example)"]),
+    ([_signed("attestation", "scanner")], State.UNVERIFIABLE, ["scanner (https://i.example)"]),
+    ([], None, [""]), ([], State.FAILED, [""]), ([], State.UNVERIFIABLE, [])])
+def test_who_signed_it_is_noted(tmp_path: Path, verified: list[Verified], rejected: State | None, noted: list[str]
+                                ) -> None:
+    """'' where somebody looked; nothing where nobody could."""
+    store = SqliteInventory(tmp_path / "i.db")
+    notes = Admitted(store, lambda: NOW)
+    review = answered()
+    review.judged.evidence["r/shop:1"] = EvidenceSet(subject=A, verified=tuple(verified), rejected=tuple(
+        Rejected(subject=A, evidence=None, source="", state=state, reason="") for state in [rejected] if state))
+    del review.judged.evidence["r/shop"]
+    notes(review)
+    notes.flush()
+    assert [row.where for row in store.seen([A])[A] if row.kind == "signer"] == noted
+
+
 def test_it_is_bounded_and_a_full_disk_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_WAITING", 2)
+    monkeypatch.setattr(module, "_WAITING", 4)  # two of each review: let in, and signed by nobody
     store = SqliteInventory(tmp_path / "i.db")
 
     def full(_: object) -> None:
@@ -68,7 +91,7 @@ def test_it_is_bounded_and_a_full_disk_stops_nobody(tmp_path: Path, monkeypatch:
         notes(answered())
     assert notes.dropped == 1
     notes.flush()
-    assert notes.dropped == 3
+    assert notes.dropped == 5
 
 
 def test_what_waits_is_written_when_it_ends(tmp_path: Path) -> None:
@@ -83,4 +106,4 @@ def test_what_waits_is_written_when_it_ends(tmp_path: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(main())
-    assert len(store.seen([A])[A]) == 1
+    assert {row.kind for row in store.seen([A])[A]} == {"admission", "signer"}

@@ -20,6 +20,7 @@ from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.adapters.sqlite.queue import SqliteQueue
 from custody.formats import osv
 from custody.formats.bom import Catalog
+from custody.formats.reference import Reference
 from custody.kit.digest import sha256
 from custody.policy.load import PolicySet
 from custody.ports.inventory import Sighting
@@ -28,6 +29,7 @@ from custody.server.platform import running
 from custody.services.affected import ask
 from custody.services.arrivals import Arrivals, Arrived
 from custody.services.contents import catalog_image
+from custody.services.signers import NOBODY, Signers
 from custody.settings import Settings
 from custody.wiring.local import advisories, inventory
 from tests.cli.commands import custody
@@ -50,6 +52,7 @@ class World:
         self.store, self.queue = SqliteInventory(folder / "inventory.db"), SqliteQueue(folder / "queue.db")
         self.now = NOW
         self.readers = ""
+        self.signers: Signers | None = None
         self._count = 0
 
     def push(self, tag: str, version: str, *, breaks: bool = False) -> str:
@@ -78,7 +81,8 @@ class World:
                     return await catalog_image(target, client, self.folder / "cache",
                                                SqliteLayerCache(self.folder / "layers.db"), _hush)
 
-                return await Arrivals(client, self.store, self.queue, lambda: self.now, catalog, self.readers).look(
+                return await Arrivals(client, self.store, self.queue, lambda: self.now, catalog, self.readers,
+                                      self.signers).look(
                     repositories or (f"{self.host}/shop",))
 
         return asyncio.run(looked())
@@ -102,6 +106,29 @@ def test_each_image_is_read_once_whatever_its_tags(world: World) -> None:
     assert (done.tags, done.kept) == (2, 1)
     assert world.store.kept([digest, newer]) == {digest, newer}
     assert world.look().kept == 0
+
+
+class _Asked(Signers):
+    """A signature that comes after its image."""
+
+    def __init__(self) -> None:
+        self.looks, self.names = 0, [NOBODY]
+
+    async def look(self, ref: Reference) -> list[Sighting]:
+        self.looks += 1
+        return [Sighting(str(ref.digest), "signer", name, NOW) for name in self.names]
+
+
+def test_signers_are_looked_for_until_there_is_one(world: World) -> None:
+    digest = world.push("1", "1.0")
+    world.signers = asked = _Asked()
+    world.look()
+    assert ask("flask", world.store, SqliteAdvisories(world.folder / "a.db")).where[digest].signers == ()
+    asked.names = ["ann"]
+    world.look()
+    world.look()
+    assert asked.looks == 2
+    assert ask("flask", world.store, SqliteAdvisories(world.folder / "a.db")).where[digest].signers == ("ann",)
 
 
 def test_what_other_catalogers_read_is_read_again_once(world: World) -> None:
@@ -167,6 +194,8 @@ def test_command(world: World, tmp_path: Path) -> None:
     assert (done.returncode, "1 of 1 tags brought an image" in done.stderr) == (0, True)
     done = custody("affected", "flask", cwd=tmp_path)
     assert (done.returncode, f"{world.host}/shop:1@sha256:" in done.stdout) == (0, True)
+    done = custody("watch", "--once", f"{world.host}/nobody", cwd=tmp_path)
+    assert (done.returncode, "error: not all images could be looked at: " in done.stderr) == (6, True)
 
 
 def until(holds: Callable[[], bool]) -> None:

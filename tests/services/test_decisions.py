@@ -17,7 +17,7 @@ from custody.admission.webhook import Admission
 from custody.cli.main import main
 from custody.errors import StorageFullError
 from custody.evidence.model import EvidenceSet
-from custody.policy.decide import decide
+from custody.policy.decide import decide, written
 from custody.policy.kept import WithheldError, divided, inputs, own
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Kind, Request
@@ -149,7 +149,8 @@ def test_values_of_secrets_are_not_kept(tmp_path: Path) -> None:
 def _kept(request: Request, answers: dict[Question, Answer], patch: list[dict[str, Any]] | None = None) -> bytes:
     decision = msgspec.structs.replace(
         decide(request, {}, PolicySet([]), Context(now=NOW), answers=answers), patch=patch or [])
-    return divided(own(request, answers, decision), {}, "sha256:0", Context(now=NOW), at=Course.ADMISSION)
+    part = own(request, written(request), answers, decision)
+    return divided(part, {}, "sha256:0", Context(now=NOW), at=Course.ADMISSION)
 
 
 @pytest.mark.parametrize(("question", "answer"), [

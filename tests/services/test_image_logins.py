@@ -25,7 +25,7 @@ from custody.formats import oci, reference
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.policy.model import Decision
-from custody.ports.lookup import Absent, Answer, Answered, ApiCall, Failed, Question
+from custody.ports.lookup import Absent, Answer, Answered, ApiCall, Failed, Lookup, Question
 from custody.registry.client import RegistryClient
 from custody.registry.credentials import Credential
 from custody.services.check import check
@@ -51,7 +51,7 @@ class Shop(NamedTuple):
         return self.image.replace(self.host, host)
 
 
-class Secrets:
+class Secrets(Lookup):
     """Implements ports.lookup.Lookup: the cluster's Secrets, by `namespace/name`."""
 
     def __init__(self, **secrets: dict[str, str]) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
-from custody.admission.judging import Judging, NoLookup
+from custody.admission.judging import Judging
 from custody.admission.webhook import Admission
 from custody.formats import oci
 from custody.kit.digest import sha256
 from custody.policy.load import PolicySet
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answered, ApiCall, Failed, HttpCall
+from custody.ports.lookup import Answered, ApiCall, Failed, HttpCall, Lookup, NoLookup
 from custody.registry.client import RegistryClient
 from custody.services import prefetch as module
 from custody.services.check import gathering
@@ -211,7 +211,7 @@ def test_names_of_the_own_registry() -> None:
 
 
 def test_nothing_is_sent_to_servers_beforehand() -> None:
-    class World:
+    class World(Lookup):
         async def answer(self, question: Any) -> Any:
             return Answered("yes")
 

@@ -15,7 +15,7 @@ from custody.admission.certs import ServingCertificate
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.ports.http import believing
-from custody.ports.lookup import Answer, Answered, Authority, Failed, ImageEvidence, Question
+from custody.ports.lookup import Answer, Answered, Authority, Failed, ImageEvidence, Lookup, Question
 from custody.registry.client import RegistryClient
 from custody.services.evidencelookup import EvidenceLookup
 from custody.services.gather import Gatherer
@@ -58,7 +58,7 @@ def test_what_holds_no_certificate_is_an_error() -> None:
         believing(AiohttpHttp(), "nothing")
 
 
-class Secrets:
+class Secrets(Lookup):
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
 

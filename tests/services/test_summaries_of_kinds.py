@@ -17,7 +17,7 @@ from custody.policy.model import Request, SummaryTerms, Verdict
 from custody.policy.phases import Course
 from custody.policy.record import record, replay
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Answered, ImageEvidence, Question
+from custody.ports.lookup import Answer, Answered, ImageEvidence, Lookup, Question
 from custody.services.summaries import drafts
 from tests.policy.signing import DIGEST, NAME, NOW, World, answer, evidence, layer, pem, reason
 from tests.sign.authority import IDENTITY, ISSUER, new_key
@@ -83,7 +83,7 @@ KINDS: dict[str, tuple[dict[str, Any], Evidence, str]] = {
         f"CUSTODY_ATTESTOR ImageValidatingPolicy/p/a {intoto.COSIGN_SIGN}")}
 
 
-class Evidences:
+class Evidences(Lookup):
     """Answers as the gatherer does, or as if no registry with evidence could be reached; summaries can be had."""
 
     def __init__(self, document: Evidence, summary: vsa.Summary | None = None, *, up: bool = True) -> None:

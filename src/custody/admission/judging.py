@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,13 +18,13 @@ import msgspec
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, State, unreached
 from custody.kit.clock import Clock
-from custody.policy.decide import decide
+from custody.policy.decide import decide, written
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request, SummaryTerms
 from custody.policy.phases import Course
 from custody.policy.record import record
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Answered, Failed, Lookup, Question
+from custody.ports.lookup import Answer, Answered, Failed, Lookup, NoLookup, Question
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -40,13 +40,6 @@ Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
 """Evidence for these images, verified as the snapshot says. Images without an entry count as not verified."""
 
 
-class NoLookup:
-    """Nobody to ask."""
-
-    async def answer(self, question: Question) -> Answer:
-        return Failed(f"there is nobody to ask for {question}")
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A decision with all that it was made from."""
@@ -58,11 +51,66 @@ class Judged:
     context: Context
     at: Course
     decision: Decision
+    text: bytes
+    """The request as `decide.written` gives it."""
 
     def record(self) -> bytes:
         """For `custody replay`."""
         return record(self.request, self.evidence, self.snapshot.policies, self.context, at=self.at,
                       answers=self.answers, decision=self.decision)
+
+
+class Proceeding:
+    """A request on its way to a decision: in each round what is asked for is found out, and all is decided again."""
+
+    __slots__ = ("_asked", "_rounds", "_text", "answers", "at", "evidence", "images", "judged", "questions", "request",
+                 "snapshot")
+
+    def __init__(self, request: Request, snapshot: Snapshot, at: Course) -> None:
+        self.request = snapshot.policies.kinds.located(request)
+        self.snapshot, self.at = snapshot, at
+        self._text = written(self.request)
+        needs = snapshot.policies.needs(self.request, at)
+        self.images: Sequence[str] = [*needs.images]
+        """Whose evidence is to be gathered before the next round."""
+        self.questions: Sequence[Question] = needs.questions
+        """That are to be answered before it."""
+        self.evidence: dict[str, EvidenceSet] = {}
+        self.answers: dict[Question, Answer] = {}
+        self.judged: Judged | None = None
+        """Once it is decided."""
+        self._asked: set[str] = set()
+        self._rounds = 0
+
+    @property
+    def heavy(self) -> bool:
+        """Whether deciding takes so long that it is not done on the event loop."""
+        return bool(self.evidence) and sum(about.weight for about in self.evidence.values()) > _HEAVY
+
+    def gathered(self, evidence: Mapping[str, EvidenceSet]) -> None:
+        """What is known of `images`."""
+        self._asked.update(self.images)
+        self.evidence |= evidence
+
+    def answered(self, answers: dict[Question, Answer]) -> None:
+        """Answers to the first of `questions`, as many as `left` allows."""
+        self.answers |= _bounded(self.questions, answers, self.answers)
+
+    @property
+    def left(self) -> int:
+        """How many questions may still be looked up."""
+        return max(QUESTIONS - len(self.answers), 0)
+
+    def decide(self, context: Context) -> None:
+        """Decide, and find out what that asks: of what a rule changed, of what a policy computes."""
+        self._rounds += 1
+        decision = decide(self.request, self.evidence, self.snapshot.policies, context, at=self.at,
+                          answers=self.answers, text=self._text)
+        self.images = [name for name in decision.asks.images if name not in self._asked]
+        self.questions = decision.asks.questions
+        if self._rounds == ROUNDS or not (self.images or self.questions):
+            self.judged = Judged(self.request, self.snapshot, self.evidence, self.answers, context, self.at, decision,
+                                 self._text)
 
 
 class Judging:
@@ -82,32 +130,37 @@ class Judging:
         """`deadline` is the event loop's time until which things are found out. A `large` request is decided on beside
         the event loop, as is one with much evidence.
         """
-        policies = snapshot.policies
-        request = policies.kinds.located(request)
-        # 1. What the rules need.
-        needs = await self.work(policies.needs, request, at, beside=large)
-        images, questions = [*needs.images], [*needs.questions]
-        evidence: dict[str, EvidenceSet] = {}
-        answers: dict[Question, Answer] = {}
-        asked: set[str] = set()
-        rounds = 0
-        while True:
-            rounds += 1
-            # 2. Gather and look up, within the time that is left.
-            if images:
-                asked.update(images)
-                evidence |= await self._evidence(snapshot, images, deadline)
-            if questions:
-                found_out = await self._answers(questions[:max(QUESTIONS - len(answers), 0)], deadline)
-                answers |= _bounded(questions, found_out, answers)
-            # 3. Decide, and find out what that asks: of what a rule changed, of what a policy computes.
-            context = Context(now=self._clock(), summaries=self._terms(policies))
-            beside = large or (bool(evidence) and sum(about.weight for about in evidence.values()) > _HEAVY)
-            decision = await self.work(_decide, request, evidence, snapshot, context, at, answers, beside=beside)
-            images = [name for name in decision.asks.images if name not in asked]
-            questions = [*decision.asks.questions]
-            if rounds == ROUNDS or not (images or questions):
-                return Judged(request, snapshot, evidence, answers, context, at, decision)
+        proceeding = await self.work(Proceeding, request, snapshot, at, beside=large)
+        return await self.conclude(proceeding, deadline=deadline, large=large)
+
+    def begin(self, request: Request, snapshot: Snapshot, at: Course) -> Proceeding:
+        """As far as it gets without waiting for anybody: mostly to its decision."""
+        proceeding = Proceeding(request, snapshot, at)
+        while proceeding.judged is None and not proceeding.images:
+            answers: dict[Question, Answer] = {}
+            for question in proceeding.questions[:proceeding.left]:
+                answer = self._lookup.known(question)
+                if answer is None:
+                    return proceeding
+                answers[question] = answer
+            if proceeding.questions:
+                proceeding.answered(answers)
+            proceeding.decide(self._context(snapshot.policies))
+        return proceeding
+
+    async def conclude(self, proceeding: Proceeding, *, deadline: float | None = None, large: bool = False) -> Judged:
+        """The decision of what was begun. See `judge`."""
+        while proceeding.judged is None:
+            if proceeding.images:
+                proceeding.gathered(await self._evidence(proceeding.snapshot, [*proceeding.images], deadline))
+            if proceeding.questions:
+                proceeding.answered(await self._answers(proceeding.questions[:proceeding.left], deadline))
+            context = self._context(proceeding.snapshot.policies)
+            await self.work(proceeding.decide, context, beside=large or proceeding.heavy)
+        return proceeding.judged
+
+    def _context(self, policies: PolicySet) -> Context:
+        return Context(now=self._clock(), summaries=self._terms(policies))
 
     def _terms(self, policies: PolicySet) -> SummaryTerms | None:
         if self._summaries is None:
@@ -134,7 +187,7 @@ class Judging:
             _LOG.exception("evidence could not be gathered")
             return _nothing(images, f"gathering failed with {words(error)}")
 
-    async def _answers(self, questions: list[Question], deadline: float | None) -> dict[Question, Answer]:
+    async def _answers(self, questions: Sequence[Question], deadline: float | None) -> dict[Question, Answer]:
         return dict(zip(questions, await asyncio.gather(*(self._answer(question, deadline) for question in questions)),
                         strict=True))
 
@@ -151,7 +204,7 @@ class Judging:
             return Failed(words(error))
 
 
-def _bounded(questions: list[Question], found_out: dict[Question, Answer],
+def _bounded(questions: Sequence[Question], found_out: dict[Question, Answer],
              known: Mapping[Question, Answer]) -> dict[Question, Answer]:
     """Answers to all questions: what is beyond the bounds of one request has failed, with that reason."""
     left = ANSWERED - sum(_size(answer) for answer in known.values())
@@ -176,11 +229,6 @@ def _size(answer: Answer) -> int:
 
 def words(error: Exception) -> str:
     return error.message if isinstance(error, CustodyError) else f"an internal error ({type(error).__name__})"
-
-
-def _decide(request: Request, evidence: Mapping[str, EvidenceSet], snapshot: Snapshot, context: Context, at: Course,
-            answers: Mapping[Question, Answer]) -> Decision:
-    return decide(request, evidence, snapshot.policies, context, at=at, answers=answers)
 
 
 def _seconds(begun: float, deadline: float | None) -> str:

@@ -16,6 +16,7 @@ from custody.policy.model import Kind, Request, Resource, User
 MAX_SIZE = 8 * 1024 * 1024
 """An object is at most about 1.5 MB in etcd; a review carries it twice, beside its managed fields."""
 _MAX_WEIGHT = 128 * 1024 * 1024
+_LIGHT = 64 * 1024  # bytes that are never so heavy, whatever stands in them
 _HEAD = 4096
 _UID = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
 _VERSION = re.compile(rb'"apiVersion"\s*:\s*"(admission\.k8s\.io/v1(?:beta1)?)"')
@@ -82,7 +83,7 @@ def oversized(head: bytes, *, got: str, expected: str) -> MalformedError:
 
 def read(body: bytes) -> Review:
     """Raises MalformedError; OversizedError for what is a review, and more than custody reads."""
-    if (weight := strictjson.weight(body)) > _MAX_WEIGHT:
+    if len(body) > _LIGHT and (weight := strictjson.weight(body)) > _MAX_WEIGHT:
         raise oversized(body, got=f"{len(body)} bytes that would take about {weight >> 20} MiB of memory",
                         expected=f"at most {_MAX_WEIGHT >> 20} MiB")
     try:

@@ -12,13 +12,14 @@ import logging
 
 from custody.admission.answered import Answered, Observer
 from custody.admission.endpoint import Endpoint
-from custody.admission.judging import Gather, Judged, Judging, words
+from custody.admission.judging import Gather, Judged, Judging, Proceeding, words
 from custody.admission.parts import Parts
 from custody.admission.review import OversizedError, Review, answer, read
 from custody.kit.clock import Clock
 from custody.policy.kyverno.messages import blocked, shortened
 from custody.policy.load import PolicySet
-from custody.policy.model import SummaryTerms
+from custody.policy.model import Request, SummaryTerms
+from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Lookup
 from custody.trust.roots import TrustedRoot
@@ -26,6 +27,38 @@ from custody.trust.roots import TrustedRoot
 _LOG = logging.getLogger(__name__)
 DEFAULT_TIMEOUT = 10.0
 _LARGE = 16 * 1024  # bytes of a review that is read and decided beside the event loop: 500 images fit into them
+
+
+class Hearing:
+    """A review that is being answered."""
+
+    __slots__ = ("begun", "body", "decided", "endpoint", "gathered", "large", "parts", "proceeding", "reason",
+                 "response", "review")
+
+    def __init__(self, body: bytes, endpoint: Endpoint, parts: Parts, begun: float, seconds: float,
+                 margin: float) -> None:
+        """`begun` is the event loop's time, as are `gathered` and `decided`: until when that must be."""
+        self.body, self.endpoint, self.parts, self.begun = body, endpoint, parts, begun
+        self.large = len(body) > _LARGE
+        self.gathered = begun + max(seconds - margin, 0.05)
+        self.decided = begun + max(seconds - margin / 2, 0.1)
+        self.review: Review
+        self.proceeding: Proceeding | None = None
+        self.reason = ""
+        """Why there is no decision."""
+        self.response = b""
+        """Once it is answered."""
+
+    def reads(self) -> None:
+        """Raises MalformedError for what is no AdmissionReview."""
+        try:
+            self.review = read(self.body)
+        except OversizedError as error:
+            self.review, self.reason = error.review, error.message
+
+    def failed(self, error: Exception) -> None:
+        _LOG.exception("a review could not be judged")
+        self.reason = f"judging it failed with {words(error)}"
 
 
 class Admission:
@@ -69,31 +102,59 @@ class Admission:
         `seconds` is what is left of the API server's timeout. Evidence that has not come by then, less the margin, is
         unverifiable; a decision that has not been made, less half of it, is a denial.
         """
+        hearing = self.hear(body, seconds=seconds, endpoint=endpoint or Endpoint(mutate))
+        return hearing.response or await self.conclude(hearing)
+
+    def hear(self, body: bytes, *, seconds: float, endpoint: Endpoint) -> Hearing:
+        """A review as far as it gets without waiting for anybody, which is mostly its answer; `conclude` does the rest.
+
+        Raises MalformedError for what is no AdmissionReview.
+        """
         begun = asyncio.get_running_loop().time()
-        margin = max(seconds * self._margin, 0.1)
-        gathered, decided = begun + max(seconds - margin, 0.05), begun + max(seconds - margin / 2, 0.1)
-        endpoint, parts, large = endpoint or Endpoint(mutate), self.parts, len(body) > _LARGE
-        judged: Judged | None = None
-        response, reason = b"", ""
-        try:
-            review = await self._judging.work(read, body, beside=large)
-        except OversizedError as error:
-            review, reason = error.review, error.message
-        if not reason:
+        hearing = Hearing(body, endpoint, self.parts, begun, seconds, max(seconds * self._margin, 0.1))
+        if not hearing.large:
+            hearing.reads()
+            if not hearing.reason:
+                try:
+                    hearing.proceeding = proceeding = self._judging.begin(*self._asked(hearing))
+                    if proceeding.judged is not None:
+                        hearing.response = self._answer(hearing.review, proceeding.judged)
+                except Exception as error:
+                    hearing.failed(error)
+            if hearing.response or hearing.reason:
+                self._close(hearing)
+        return hearing
+
+    async def conclude(self, hearing: Hearing) -> bytes:
+        """The answer to a review that was begun. Raises MalformedError for what is no AdmissionReview."""
+        judging, large = self._judging, hearing.large
+        if large:
+            await judging.work(hearing.reads, beside=True)
+        if not hearing.reason:
             try:
-                async with asyncio.timeout_at(decided):
-                    part, self.registered[endpoint.verb] = parts.asked_by(endpoint)
-                    judged = await self._judging.judge(review.request, part, endpoint.course, deadline=gathered,
-                                                       large=large)
-                    response = await self._judging.work(self._answer, review, judged, beside=large)
+                async with asyncio.timeout_at(hearing.decided):
+                    if hearing.proceeding is None:
+                        hearing.proceeding = await judging.work(Proceeding, *self._asked(hearing), beside=large)
+                    judged = await judging.conclude(hearing.proceeding, deadline=hearing.gathered, large=large)
+                    hearing.response = await judging.work(self._answer, hearing.review, judged, beside=large)
             except TimeoutError:
-                reason = f"it was not decided within {decided - begun:.1f} s"
+                hearing.reason = f"it was not decided within {hearing.decided - hearing.begun:.1f} s"
             except Exception as error:
-                _LOG.exception("a review could not be judged")
-                reason = f"judging it failed with {words(error)}"
-        response = response or refuse(review, reason)
-        self._tell(Answered(review, endpoint, asyncio.get_running_loop().time() - begun, parts.snapshot.digest,
-                            judged.decision if judged is not None else None, reason, judged, len(body)))
+                hearing.failed(error)
+        return self._close(hearing)
+
+    def _asked(self, hearing: Hearing) -> tuple[Request, Snapshot, Course]:
+        endpoint = hearing.endpoint
+        part, self.registered[endpoint.verb] = hearing.parts.asked_by(endpoint)
+        return hearing.review.request, part, endpoint.course
+
+    def _close(self, hearing: Hearing) -> bytes:
+        response = hearing.response = hearing.response or refuse(hearing.review, hearing.reason)
+        # What a thread decides after the time is over is no answer to anybody.
+        judged = hearing.proceeding.judged if hearing.proceeding is not None and not hearing.reason else None
+        self._tell(Answered(hearing.review, hearing.endpoint, asyncio.get_running_loop().time() - hearing.begun,
+                            hearing.parts.snapshot.digest, judged.decision if judged is not None else None,
+                            hearing.reason, judged, len(hearing.body)))
         return response
 
     def refuse(self, review: Review, endpoint: Endpoint, reason: str) -> bytes:

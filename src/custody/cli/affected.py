@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +23,7 @@ from custody.kit.visible import visible
 from custody.services.affected import Affected, Answer, ask
 from custody.services.documents import Format, encode, json_bytes
 from custody.services.drafts import PREDICATE_TYPES, Draft, draft
+from custody.vulns.question import MarkAsked
 from custody.wiring import command_http
 from custody.wiring.local import advisories, inventory
 
@@ -30,7 +33,7 @@ _SHOWN = 3
 def _table(answer: Answer, _now: datetime) -> bytes:
     if not answer.affected and not answer.undecided:
         return encode(f"none of {answer.images} images\n")
-    rows: list[tuple[str, ...]] = [("IMAGE", "PACKAGE", "VERSION", "WHY", "WHERE", "RUNS IN")]
+    rows: list[tuple[str, ...]] = [("IMAGE", "PACKAGE", "VERSION", "WHY", "WHERE", "SIGNED BY", "RUNS IN")]
     rows += [_row(answer, row, "") for row in answer.affected]
     rows += [_row(answer, row, "undecided: ") for row in answer.undecided]
     return encode(contents.columns(rows))
@@ -39,10 +42,15 @@ def _table(answer: Answer, _now: datetime) -> bytes:
 def _row(answer: Answer, row: Affected, before: str) -> tuple[str, ...]:
     image = answer.where[row.image]
     name = f"{image.names[0]}@{row.image}" if image.names else row.image
-    place = f"{row.locations[0].layer[:19]}:{row.locations[0].path}".lstrip(":") if row.locations else ""
+    place = f"{row.locations[0].layer[:19]}:{row.locations[0].path}".strip(":") if row.locations else ""
     more = f" and {len(row.locations) - 1} more" if len(row.locations) > 1 else ""
     fixed = f" (fixed in {', '.join(row.fixed)})" if row.fixed else ""
-    return name, row.package, row.version, before + row.why + fixed, place + more, _some(image.pods)
+    return (name, row.package, row.version, before + row.why + fixed, place + more, _signed(image.signers),
+            _some(image.pods))
+
+
+def _signed(names: tuple[str, ...] | None) -> str:
+    return "unknown" if names is None else _some(names) or "nobody"
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -58,7 +66,7 @@ _FORMATS = {"table": Format(_table), "json": Format(_json)}
 
 _REPORTS: Mapping[str, Format[Draft]] = {"markdown": Format(lambda report, _: encode(report.to_markdown())),
                                          "json": Format(lambda report, _: json_bytes(report.to_json()))}
-_SIGNED = "bundle"
+_SIGNED, _FILE = "bundle", "file:"
 
 
 @click.command("affected", cls=Command)
@@ -78,14 +86,15 @@ _SIGNED = "bundle"
 def command(question: str, chosen: tuple[str, ...], fail: bool, kind: str | None, aware: str | None,
             corrected: str | None, **options: Any) -> None:
     """Which images have QUESTION, of all that were kept: a package (log4j-core, 'log4j-core@<2.17', pkg:npm/lodash@4),
-    a vulnerability (CVE-2021-44228, GHSA-…), a hash (sha256:…) or a licence (license:GPL-3.0-only).
+    a vulnerability (CVE-2021-44228, GHSA-…), a hash (sha256:…), a file by its hashes (file:app.jar) or a licence
+    (license:GPL-3.0-only).
 
     Exit 4 where no image is kept, or no advisory names the vulnerability: that is no "none".
     """
     if kind is None:
         _refuse_unused(aware, corrected, options)
         plan = contents.outputs(chosen, _FORMATS, "table")
-        answer = ask(question, inventory(settings()), advisories(settings()))
+        answer = ask(question, inventory(settings()), advisories(settings()), _of_file(question))
         contents.deliver(plan, _FORMATS, answer, system_clock())
     else:
         answer = _report(kind, question, chosen, aware, corrected, options)
@@ -98,6 +107,20 @@ def command(question: str, chosen: tuple[str, ...], fail: bool, kind: str | None
         raise DeniedError(f"{said}, such as {_example(answer, answer.affected[0])}")
     if fail and unsure:
         raise MissingEvidenceError(f"{said}, such as {_example(answer, answer.undecided[0])}")
+
+
+def _of_file(question: str) -> MarkAsked | None:
+    """`file:PATH` asks for the file by each hash that an SBOM may carry of it; None for other questions."""
+    if not question.startswith(_FILE):
+        return None
+    path, marks = Path(question.removeprefix(_FILE)), []
+    for algorithm in ("sha256", "sha512", "sha1", "md5"):
+        try:
+            with path.open("rb") as stream:
+                marks.append(f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}")
+        except OSError as error:
+            raise UsageError(f"{question}: {error.strerror}") from None
+    return MarkAsked(marks[0], tuple(marks[1:]))
 
 
 def _refuse_unused(aware: str | None, corrected: str | None, options: dict[str, Any]) -> None:

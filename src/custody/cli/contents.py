@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -24,15 +23,15 @@ from custody.kit.clock import system_clock
 from custody.kit.near import near
 from custody.kit.visible import visible
 from custody.services import contents
-from custody.services.documents import Format
+from custody.services.documents import SPELLINGS, Format
 from custody.settings import Settings
-from custody.vulns.coverage import Coverage
 
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-_HEAD = 1 << 20
+    from custody.vulns.coverage import Coverage
+
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 _NO_FORMATS = {"template": "Go templates are not rendered; -o syft-json has every field by the names that they use",
                "cpes": "-o syft-json has them; packages are matched by name and version, not by CPE"}
@@ -43,7 +42,8 @@ Outputs = list[tuple[str, Path | None]]
 
 def outputs(given: Sequence[str], accepted: Collection[str], default: str,
             shown: Collection[str] | None = None) -> Outputs:
-    """`FORMAT` or `FORMAT=FILE`, several times; standard output once. `shown` are the names that a hint lists.
+    """`FORMAT` or `FORMAT=FILE`, several times; standard output, which is `-` too, once. `shown` are the names that a
+    hint lists.
 
     Raises UnsupportedError, UsageError.
     """
@@ -51,10 +51,13 @@ def outputs(given: Sequence[str], accepted: Collection[str], default: str,
     for text in given or (default,):
         name, equals, file = text.partition("=")
         if name not in accepted:
-            raise UnsupportedError(f"-o {name}", "this format is not written", hint=_NO_FORMATS.get(name) or near(
+            hint = f"custody sbom TARGET -o {name}" if name in SPELLINGS else _NO_FORMATS.get(name)
+            raise UnsupportedError(f"-o {name}", "this format is not written", hint=hint or near(
                 name, accepted, f"formats: {', '.join(shown or accepted)}"))
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
+        if file == "-":
+            equals = ""
         if equals:
             destination.check(file, f"-o {text}:")  # said before the work, not after it
         chosen.append((name, Path(file) if equals else None))
@@ -113,7 +116,7 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_catalog(settings: Settings, target: str, platform: str | None, folders: Folders, *,
                  prove: bool = False) -> Catalog:
-    """The catalog of an image, a folder or a file, or of the SBOM that `sbom:FILE` names."""
+    """The catalog of an image, a folder or a file, or of an SBOM (`services.contents.local`)."""
     local = contents.local(target)
     if local is None or local.kind == "sbom":
         folders.refuse()
@@ -122,7 +125,7 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
     if local is None:
         if platform is not None and not _PLATFORM.fullmatch(platform):
             raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
-        return asyncio.run(_catalog_image(settings, target, platform, prove))
+        return _catalog_image(settings, target, platform, prove)
     if platform is not None:
         raise UnsupportedError("--platform", f"{local.kind_with_article} is of one platform already")
     if local.kind == "sbom":
@@ -168,27 +171,23 @@ class Folders:
                 raise UnsupportedError(flag, "this is for folders: dir:PATH, git:PATH, rootfs:PATH")
 
 
-async def _catalog_image(settings: Settings, target: str, platform: str | None, prove: bool) -> Catalog:
-    from custody.wiring import registry_client
+def _catalog_image(settings: Settings, target: str, platform: str | None, prove: bool) -> Catalog:
+    from custody.services.stored import is_stored, open_stored
     from custody.wiring.local import layer_cache
 
     cache = settings.state() / "cache"
-    async with registry_client(settings) as client:
-        return await contents.catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
-                                            platform, prove=prove)
+    layers = layer_cache(cache / "layers.db")
+    if is_stored(target):
+        return contents.catalog_opened(target, open_stored(target, platform), layers, progress, prove=prove)
+    import asyncio  # for who asks a registry
 
+    from custody.wiring import registry_client
 
-def names_an_sbom(target: str) -> bool:
-    """Whether it is `sbom:FILE`, or the path of a file that is an SBOM."""
-    from custody.formats import sbom
+    async def pulled() -> Catalog:
+        async with registry_client(settings) as client:
+            return await contents.catalog_image(target, client, cache, layers, progress, platform, prove=prove)
 
-    if target.startswith("sbom:"):
-        return True
-    path = Path(target)
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return sbom.recognised(stream.read(_HEAD))
+    return asyncio.run(pulled())
 
 
 def keep(settings: Settings, catalog: Catalog, target: str) -> None:
@@ -235,7 +234,7 @@ def coverage_lines(coverage: Coverage) -> list[str]:
             for matched in coverage.ecosystems]
     if coverage.distribution:
         said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
-                    "advisories")
+                    "advisories in what those speak of")
     if coverage.adopted:
         said.append(f"{coverage.adopted} packages came with packages that no advisory of the distribution names, and "
                     "were matched in their own ecosystem")

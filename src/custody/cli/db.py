@@ -16,6 +16,7 @@ from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, UsageError
 from custody.formats.osv import Advisory, Affected
 from custody.kit.clock import format_rfc3339, parse_rfc3339, system_clock
+from custody.kit.near import near
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStore
 from custody.vulns.severity import rate
@@ -87,8 +88,17 @@ def remove(names: tuple[str, ...]) -> None:
 @click.option("--ecosystem", default="", metavar="NAME", help="That speak of it, such as Debian:12, or Debian.")
 def list_(source: str, ecosystem: str) -> None:
     """The identifiers of records, each with its publisher, when it was modified, and what it says first."""
-    for advisory in _store().records(source):
-        if ecosystem and not any(entry.ecosystem == ecosystem or entry.ecosystem.startswith(ecosystem + ":")
+    store = _store()
+    held = store.status()
+    for flag, name, known in (("--ecosystem", ecosystem, {part for text in held.ecosystems
+                                                           for part in (text, text.partition(":")[0])}),
+                              ("--source", source, {row.name for row in held.sources})):
+        if name and name.casefold() not in {text.casefold() for text in known}:
+            raise MissingEvidenceError(f"{flag} {name}: no record is of it", hint=near(
+                name, known, "custody db status names those that are there"))
+    ecosystem = ecosystem.casefold()
+    for advisory in store.records(source):
+        if ecosystem and not any(f"{entry.ecosystem}:".casefold().startswith(f"{ecosystem}:")
                                  for entry in advisory.affected):
             continue
         state = "withdrawn" if advisory.withdrawn else visible(advisory.summary)[:80]

@@ -30,9 +30,9 @@ from custody.settings import Advisories
 from custody.sign.keys import load_public_key
 from custody.vulns import archive, feeds
 from custody.vulns.feeds import Address
-from custody.vulns.store import Imported, import_advisories
+from custody.vulns.store import Imported
 from custody.wiring import command_http, registry_client
-from custody.wiring.local import advisories
+from custody.wiring.local import advisories, advisory_importer
 
 _SHOWN = 5
 _REGISTRY = "oci://"
@@ -59,6 +59,7 @@ def import_(paths: tuple[Path, ...], keys: tuple[str, ...], insecure_unsigned: b
     OSV records (osv.dev's all.zip, GHSA, malicious packages), Debian's tracker, Ubuntu's notices and CVE tracker, secdb
     of Alpine, Wolfi and Chainguard, CSAF of Red Hat and SUSE, errata of AlmaLinux and Rocky Linux, updateinfo.xml
     (Amazon, Fedora), OVAL of Oracle and Azure Linux, Photon OS, NVD, CISA's KEV, EPSS; plain, .gz, .bz2, .xz or .zst.
+    Databases of Trivy (schema 2) and Grype (schema 6): a file, its folder, its archive, an OCI layout of its artifact.
     Newer records replace older ones; a feed that is the whole truth of a release replaces what it said before.
     """
     store = advisories(settings())
@@ -67,7 +68,7 @@ def import_(paths: tuple[Path, ...], keys: tuple[str, ...], insecure_unsigned: b
             _import_archive(store, path, keys, unsigned=insecure_unsigned, older=allow_older)
             continue
         with progress(f"Importing {path}") as advance:
-            done = import_advisories(store, path, system_clock(), advance)
+            done = advisory_importer(settings(), store).take(path, system_clock(), advance)
         _tell(str(path), done)
 
 
@@ -155,7 +156,7 @@ def update(names: tuple[str, ...], origin: str | None, listed: bool, keys: tuple
             _import_archive(store, path, keys, unsigned=insecure_unsigned, older=allow_older)
         else:
             with progress(f"Importing {path}") as advance:
-                done = import_advisories(store, path, system_clock(), advance)
+                done = advisory_importer(settings(), store).take(path, system_clock(), advance)
             _tell(str(path), done)
         return
     asked = [(origin, Address(origin))] if origin is not None else feeds.chosen(
@@ -167,13 +168,20 @@ def _update_from_registry(store: AdvisoryStore, origin: str, keys: Sequence[str]
                           older: bool) -> None:
     ref = reference.parse(origin.removeprefix(_REGISTRY), "--from")
     with tempfile.TemporaryDirectory(prefix="custody-") as folder:
-        path = Path(folder) / "advisories.custody"
         with progress(f"Fetching {origin}"):
-            pulled = asyncio.run(_with_client(partial(advisoryartifact.pull, ref=ref, path=path)))
+            pulled, path = asyncio.run(_with_client(partial(advisoryartifact.pull, ref=ref, folder=Path(folder))))
         if store.feed(origin).etag == pulled.digest:
             print(visible(f"{origin}: nothing new"), file=sys.stderr)
             return
-        _import_archive(store, path, keys, unsigned=unsigned, older=older, said=origin)
+        if archive.is_archive(path):
+            _import_archive(store, path, keys, unsigned=unsigned, older=older, said=origin)
+        elif not unsigned:
+            raise UsageError(f"{origin}: is another scanner's database, which nobody signed for custody",
+                             hint="--insecure-unsigned takes it, or custody db export a signed file of it")
+        else:
+            with progress(f"Importing {origin}") as advance:
+                done = advisory_importer(settings(), store).take(path, system_clock(), advance, origin)
+            _tell(origin, done)
         store.keep(msgspec.structs.replace(store.feed(origin), etag=pulled.digest,
                                            checked=format_rfc3339(system_clock())))
 
@@ -181,7 +189,7 @@ def _update_from_registry(store: AdvisoryStore, origin: str, keys: Sequence[str]
 async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) -> list[Updated]:
     http = command_http(settings())
     try:
-        updater = Updater(http, store, settings().state() / "downloads", system_clock, progress)
+        updater = Updater(http, store, advisory_importer(settings(), store), system_clock, progress)
         updated = []
         for name, address in asked:
             answer = await updater.update(name, address)
@@ -208,7 +216,7 @@ def _report(updated: Sequence[Updated], now: datetime) -> None:
     absent = [answer for answer in failed if not answer.before]
     if absent:
         raise NetworkError(f"{len(absent)} of {len(updated)} addresses could not be read, of which nothing is there: "
-                           f"{visible(absent[0].url)}: {visible(absent[0].failure)}",
+                           + visible(absent[0].url),
                            hint="the setting advisories.mirror names a mirror, advisories.feeds what is asked")
 
 

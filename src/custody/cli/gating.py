@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from custody.errors import UsageError
+from custody.kit.near import near
 from custody.vulns.gate import Gate
 from custody.vulns.severity import Severity
 
@@ -28,6 +29,18 @@ def _level(_context: click.Context, _parameter: click.Parameter, given: str) -> 
 
 def _completed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     return [level for level in _LEVELS if level.startswith(incomplete)]
+
+
+def severities(_context: click.Context, _parameter: click.Parameter,
+               given: tuple[str, ...]) -> frozenset[Severity] | None:
+    """`HIGH,critical`, as Trivy takes it; all of them where it is given several times."""
+    if not given:
+        return None
+    names = [name.strip().upper() for text in given for name in text.split(",")]
+    if wrong := [name.lower() for name in names if name not in Severity.__members__]:
+        raise UsageError(f"--severity: got {wrong[0]!r}, expected {', '.join(map(str, Severity))}",
+                         hint=near(wrong[0], map(str, Severity)))
+    return frozenset(Severity[name] for name in names)
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,7 +55,7 @@ _CONTENTS = {
     **_all("an SBOM is the target sbom:FILE", "--sbom", "-S"),
     **_all("the distribution is that of the image's os-release", "--distro"),
     **_all("nothing is asked on line", "--no-call-analysis", "--call-analysis", "--experimental-offline",
-           "--offline-vulnerabilities", "--offline", "--download-offline-databases"),
+           "--offline-vulnerabilities", "--download-offline-databases"),
     **_all("images are arguments: custody scan archive:FILE, oci:DIR or NAME", "--image", "--docker", "-D"),
     **_all("-o cyclonedx-json, then custody attest --type cyclonedx --predicate FILE", "--key", "--attest"),
     **_all("every cataloger reads every layer; what was not read is counted and named", "--scope", "--catalogers",
@@ -65,6 +65,7 @@ _CONTENTS = {
     **_all("the advisories are those of `custody db import`; nothing is downloaded", "--skip-db-update",
            "--skip-java-db-update", "--offline-scan", "--db-repository", "--download-db-only"),
     "--input": "a layout is the target oci:DIR, an archive archive:FILE",
+    "--offline": "it stands before the command",
     "--cache-dir": "data_dir in custody.toml, or CUSTODY_DATA_DIR",
     "--no-progress": "-q; in a pipe there is none",
     "--by-cve": "the CVE is `cve` in -o json",
@@ -87,6 +88,8 @@ _SBOM = {
     "--name": "--source-name NAME", "--version": "--source-version VERSION", "--supplier": "--source-supplier NAME",
     "--enrich": "nothing is asked on line while an image is read",
 }
+_CONVERTING = _all("-o FORMAT or -o FORMAT=FILE, several times", "--format", "-f", "--file", "--to", "--output-format",
+                   "--output-file", "--input-format")
 _REGO = {
     **_all("name the folder; bundles are not read", "-b", "--bundle"),
     **_all("schemas are not read", "-s", "--schema"), **_all("there is one target, Python", "-t", "--target"),
@@ -115,7 +118,7 @@ _FLAGS: dict[str, dict[str, str]] = {
         **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
     "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING, "verify": {**_VERIFYING, **_NAMED},
     "verify-attestation": {**_VERIFYING, **_NAMED},
-    "sbom list": {**_CONTENTS, **_SBOM}, "check": _CHECKING,
+    "sbom list": {**_CONTENTS, **_SBOM}, "sbom convert": _CONVERTING, "sbom merge": _CONVERTING, "check": _CHECKING,
     "rego eval": {
         **_REGO, "--import": "--package PATH",
         "--profile": "--explain full says what was evaluated, --coverage which lines"},

@@ -62,7 +62,7 @@ def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, fo
                   **said: str | None) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG], archive:FILE[:NAME]; a folder with lock
     files and installed packages, dir:PATH or git:PATH; rootfs:PATH, an unpacked image; file:PATH, one file; sbom:FILE,
-    an SBOM."""
+    an SBOM, `-` from standard input."""
     plan = contents.outputs(chosen, _FORMATS, "table", shown=_SHOWN)
     if fail_on_changed and not prove:
         raise UsageError("--fail-on-changed: got no --prove, expected both")

@@ -26,13 +26,11 @@ _SIGNS: dict[Kind, str] = {"added": "+", "removed": "-", "changed": "~", "altere
 @contents.folder_options
 def command(before: str, after: str, output: str, exit_code: bool, folders: contents.Folders) -> None:
     """List the packages that were added (+), removed (-), changed in version (~), or of which something else is said
-    (=): licence, supplier, hash, owner. BEFORE and AFTER are what `custody sbom` takes, or paths of SBOMs.
+    (=): licence, supplier, hash, owner. BEFORE and AFTER are what `custody sbom` takes.
 
     The cause is the layer that brought a package, the base image, or the lock file that asks for it.
     """
-    left, right = (contents.open_catalog(settings(), f"sbom:{target.removeprefix('sbom:')}"
-                                         if contents.names_an_sbom(target) else target, None, folders)
-                   for target in (before, after))
+    left, right = (contents.open_catalog(settings(), target, None, folders) for target in (before, after))
     difference = compare(left, right)
     if output == "json":
         click.echo(json.dumps(difference.to_json(), indent=2))

@@ -31,10 +31,8 @@ def command(target: str, guidelines: tuple[str, ...], output: str, fail_under: i
             folders: contents.Folders) -> None:
     """Count, element by element, what NTIA, CISA, BSI TR-03183-2 and FSCT ask for and an SBOM says.
 
-    TARGET is sbom:FILE, the path of an SBOM, or what `custody sbom` takes: then the CycloneDX that it would write.
+    TARGET is what `custody sbom` takes; of what is no SBOM, the CycloneDX that it would write is looked at.
     """
-    if contents.names_an_sbom(target):
-        target = f"sbom:{target.removeprefix('sbom:')}"
     catalog = contents.open_catalog(settings(), target, None, folders)
     if catalog.kind != "sbom":
         catalog = _written(contents.described(catalog, authors))

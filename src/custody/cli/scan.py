@@ -13,6 +13,7 @@ from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
+from custody.services.contents import check as check_target
 from custody.services.documents import Format, encode
 from custody.services.reports import SCANS
 from custody.vulns import explanation
@@ -43,17 +44,8 @@ def _table(report: ScanReport, _now: datetime) -> bytes:
 
 
 _FORMATS = {"table": Format(_table), **SCANS}
-
-
-def _severities(_context: click.Context, _parameter: click.Parameter,
-                given: tuple[str, ...]) -> frozenset[Severity] | None:
-    """`HIGH,critical`, as Trivy takes it; all of them where it is given several times."""
-    if not given:
-        return None
-    names = [name.strip().upper() for text in given for name in text.split(",")]
-    if wrong := [name for name in names if name not in Severity.__members__]:
-        raise UsageError(f"--severity: got {wrong[0].lower()!r}, expected {', '.join(map(str, Severity))}")
-    return frozenset(Severity[name] for name in names)
+_SPELLINGS = {**_FORMATS, "cyclonedx": SCANS["cyclonedx-json"]}
+"""As Trivy has it too."""
 
 
 @click.command("scan")
@@ -63,7 +55,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter,
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
-@click.option("--severity", "severities", multiple=True, callback=_severities, metavar="LEVEL[,LEVEL…]",
+@click.option("--severity", "severities", multiple=True, callback=gating.severities, metavar="LEVEL[,LEVEL…]",
               help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
                    "are known to be exploited.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",
@@ -89,21 +81,23 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
             max_age: int | None, allow_empty_db: bool, platform: str | None, keep: bool, kinds: tuple[str, ...],
             secrets: bool, gate: Gate, exit_code: int | None, folders: contents.Folders,
             words: waiving.Waiving, question: str | None, omit: tuple[str, ...]) -> None:
-    """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
+    """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
     advisory in the database could speak of.
     """
-    plan = contents.outputs(chosen, _FORMATS, "table")
+    plan = contents.outputs(chosen, _SPELLINGS, "table", shown=_FORMATS)
     if question is not None and "vuln" not in kinds:
         raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
     if secrets and "secret" not in kinds:
         kinds = tuple(kind for kind in scanners.KINDS if kind in (*kinds, "secret"))
     scanners.check_formats([name for name, _ in plan], kinds)
+    check_target(target)  # a word typed wrong is said first, not the advisories that are missing
     started, exposed = system_clock(), None
     if "vuln" in kinds:
         store = advisories(settings())
-        usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
+        # before minutes are spent on the image
+        usable(store, allow_empty=allow_empty_db, place=f"{settings().state()} (data_dir, CUSTODY_DATA_DIR)")
         words.check(settings())
         catalog = contents.open_catalog(settings(), target, platform, folders)
         if keep and catalog.layers:
@@ -122,7 +116,7 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
         reasons = explanation.explain(report, advisories(settings()), question)
         print(visible(explanation.text(reasons, report.catalog), "\n"), end="")
         plan = [(name, file) for name, file in plan if file is not None]
-    contents.deliver(plan, _FORMATS, report, report.finished)
+    contents.deliver(plan, _SPELLINGS, report, report.finished)
     if "vuln" in kinds:
         _explain(report)
     if exposed is not None:
@@ -152,5 +146,10 @@ def _explain(report: ScanReport) -> None:
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
     for reason, count in Counter(ignored.reason for ignored in report.ignored if not ignored.source).items():
         said.append(f"left out: {count} findings: {reason}")
+    if report.deferred:
+        first = report.deferred[0]
+        said.append(visible(f"left to the distribution: {len(report.deferred)} findings in what its packages "
+                            f"installed, such as {first.finding.cve} in {first.finding.package} "
+                            f"{first.finding.version}, installed by {first.owner} (-o json has them all)"))
     said += waiving.lines(report.waivers, report.ignored)
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

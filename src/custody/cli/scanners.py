@@ -85,6 +85,7 @@ def added(report: ScanReport, exposed: Exposed, scanners: tuple[str, ...],
     exposures.sort(key=lambda exposure: (-Severity[exposure.severity.upper()], exposure.kind, exposure.path,
                                          exposure.line))
     return msgspec.structs.replace(report, exposures=tuple(exposures), scanners=scanners,
+                                   apart=tuple(exposed.apart) if "secret" in scanners else (),
                                    unread=tuple(exposed.unread))
 
 
@@ -97,7 +98,9 @@ def lines(report: ScanReport, exposed: Exposed) -> list[str]:
         said.append(f"secrets: {len(secrets)}" + (f", {gone} of them in files that a later layer takes away"
             if gone else ""))
         if exposed.discussed:
-            said.append(f"left out: {exposed.discussed} secrets in tests, examples, documents and crypto libraries")
+            first = exposed.apart[0]
+            said.append(f"left out: {exposed.discussed} secrets in tests, examples, documents and crypto libraries, "
+                        f"such as {first.id} in {first.path}:{first.line} (-o json: apart)")
         if exposed.beyond:
             said.append(f"warning: {exposed.beyond} more secrets are not listed")
         if exposed.unread:

@@ -12,19 +12,18 @@ _SCHEMES = {"image": "", "i": "", "fs": "dir:", "filesystem": "dir:", "rootfs": 
 _ALIKE = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:", "registry:": ""}
 _WITH_VALUE = frozenset((
     "--severity", "--exit-code", "--scanners", "--security-checks", "--format", "-f", "--output", "-o", "--input",
-        "--file",
-    "--fail-on", "--platform", "--exclude", "--lockfile", "-L", "--sbom", "-S", "--cache-dir", "--timeout",
-        "--config", "-c",
-    "--ignorefile", "--vex", "--scope", "-s", "--from", "--name", "--skip-dirs", "--skip-files", "--db-repository",
-    "--username", "--password", "--template", "-t", "--pkg-types", "--vuln-type", "--source-name", "--source-version",
-    "--docker", "-D", "--distro", "--catalogers", "--select-catalogers", "--base-path", "--java-db-repository",
-    "--show-suppressed", "--verbosity", "--serve", "--ignore-policy", "--detection-priority", "--sort-by"))
+    "--file", "--fail-on", "--platform", "--exclude", "--lockfile", "-L", "--sbom", "-S", "--cache-dir",
+    "--timeout", "--config", "-c", "--ignorefile", "--vex", "--scope", "-s", "--from", "--name", "--skip-dirs",
+    "--skip-files", "--db-repository", "--username", "--password", "--template", "-t", "--pkg-types",
+    "--vuln-type", "--source-name", "--source-version", "--docker", "-D", "--distro", "--catalogers",
+    "--select-catalogers", "--base-path", "--java-db-repository", "--show-suppressed", "--verbosity", "--serve",
+    "--ignore-policy", "--detection-priority", "--sort-by"))
 _KEPT = frozenset(("--severity", "--exit-code", "--scanners", "--fail-on", "--platform", "--exclude", "--ignorefile",
                    "--source-name", "--source-version"))
 _BARE = frozenset(("--ignore-unfixed", "--only-fixed"))
 _FORMATS = {"cyclonedx": "cyclonedx-json", "spdx": "spdx-tag-value", "syft-table": "table", "grype": "table",
             "vertical": "table", "markdown": "table", "gh-annotations": "sarif", "text": "table",
-                "embedded-vex-json": "openvex"}
+            "embedded-vex-json": "openvex"}
 _SBOMS = frozenset(("cyclonedx-xml", "spdx-json", "spdx-tag-value", "github", "syft-json", "purls"))
 
 
@@ -83,7 +82,8 @@ def line(arguments: Sequence[str]) -> str | None:
     if file and not formats:
         formats = ["table"]
     options += [f"-o {form}" + (f"={shlex.quote(file)}" if file and form == formats[-1] else "") for form in formats]
-    return " ".join(["custody", command, shlex.quote(targets[-1]), *options])
+    program = "custody --offline" if "--offline" in arguments else "custody"
+    return " ".join([program, command, shlex.quote(targets[-1]), *options])
 
 
 def _foreign(words: Sequence[str]) -> bool:

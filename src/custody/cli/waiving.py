@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from custody.kit.visible import visible
 from custody.services.verify import Terms, judge_all
 from custody.settings import Settings
 from custody.vulns.report import Ignored
-from custody.vulns.vex.waivers import Spoken, Use, Waivers
+from custody.vulns.vex.waivers import Spoken, Use, Waivers, refusal
 
-_DEFAULT = Path(".custodyignore")
-_PEERS = (".trivyignore", ".trivyignore.yaml", ".grype.yaml")
+_NEARBY = (".custodyignore", ".trivyignore", ".trivyignore.yaml", ".grype.yaml")
 _ATTESTED = ("attested", "oci")
 _SHOWN = 10
 
@@ -33,8 +31,7 @@ class Waiving:
     """What was typed."""
 
     vex: tuple[str, ...] = ()
-    ignorefiles: tuple[Path, ...] | None = None
-    """None: those that are in the folder."""
+    ignorefiles: tuple[Path, ...] = ()
     signer: dict[str, Any] | None = None
 
     def with_vex(self, vex: tuple[str, ...]) -> Waiving:
@@ -45,8 +42,8 @@ class Waiving:
         """Say what cannot be read before minutes are spent on the image. Raises as `waivers` does."""
         from custody.services import statements
 
-        self._terms(settings)
-        statements.read_rules(self._paths())
+        self.terms(settings)
+        statements.read_rules(self.ignorefiles)
         for text in self.vex:
             if text not in _ATTESTED and not Path(text).is_file():
                 raise UsageError(f"--vex {text}: no such file", hint="a file, or `attested`")
@@ -55,7 +52,7 @@ class Waiving:
         """Raises UsageError, MalformedError, UnsupportedError, and what asking the registry does."""
         from custody.services import statements
 
-        terms = self._terms(settings)
+        terms = self.terms(settings)
         spoken: list[Spoken] = []
         refused: list[Use] = []
         for text in self.vex:
@@ -63,18 +60,16 @@ class Waiving:
                                    statements.read_file(Path(text), catalog.digest, terms, system_clock()))
             spoken += documents
             refused += unusable
-        if self.ignorefiles is None:
-            for name in _PEERS:
-                if Path(name).is_file():
-                    print(f"{name} is there and not used: --ignorefile {name}", file=sys.stderr)
-        return Waivers(spoken, statements.read_rules(self._paths()), refused)
+        return Waivers(spoken, statements.read_rules(self.ignorefiles), [*refused, *self._nearby(target)])
 
-    def _paths(self) -> tuple[Path, ...]:
-        if self.ignorefiles is None:
-            return (_DEFAULT,) if _DEFAULT.is_file() else ()
-        return self.ignorefiles
+    def _nearby(self, target: str) -> list[Use]:
+        """Ignore files that lie around: they came with what is scanned, so that nobody chose them."""
+        folders = dict.fromkeys((Path(), Path(target.removeprefix("dir:").removeprefix("git:"))))
+        named = {path.absolute() for path in self.ignorefiles}
+        return [refusal(str(path), f"nobody named it: --ignorefile {path}") for folder in folders for name in _NEARBY
+                if (path := folder / name).absolute() not in named and path.is_file()]
 
-    def _terms(self, settings: Settings) -> Terms | None:
+    def terms(self, settings: Settings) -> Terms | None:
         if self.signer is None:
             if any(text in _ATTESTED for text in self.vex):
                 raise UsageError("--vex attested: nobody was chosen whose word counts",
@@ -94,7 +89,7 @@ class Waiving:
         from custody.sign.referrers import fetch_evidence
         from custody.wiring import registry_client
 
-        assert terms is not None  # said by _terms
+        assert terms is not None  # said by terms
         ref = named(target).at(catalog.digest)
 
         async def fetch() -> Any:
@@ -144,14 +139,14 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--ignorefile", "--ignore-file", "ignorefiles", multiple=True,
                   type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
                   help="Leave out what a .custodyignore, .trivyignore(.yaml) or .grype.yaml names; repeatable. "
-                       "Default: .custodyignore, if it is in this folder.")
+                       "One that is not named does not count, wherever it lies.")
     @signer_options
     @functools.wraps(command)
     def wrapped(*arguments: Any, vex: tuple[str, ...], ignorefiles: tuple[Path, ...], words: Waiving, **rest: Any
                 ) -> Any:
         if words.signer and not vex:
             raise UsageError("--vex-…: no VEX to verify", hint="--vex attested, or --vex FILE")
-        return command(*arguments, words=Waiving(vex, ignorefiles or None, words.signer), **rest)
+        return command(*arguments, words=Waiving(vex, ignorefiles, words.signer), **rest)
 
     return wrapped
 

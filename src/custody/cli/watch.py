@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 import msgspec
 
-from custody.cli import contents
+from custody.cli import contents, gating, waiving
 from custody.cli.bars import progress
 from custody.cli.run import settings
+from custody.cli.waiving import Waiving
 from custody.errors import NetworkError, UsageError
 from custody.formats.bom import Catalog
 from custody.kit.clock import format_rfc3339, system_clock
@@ -22,11 +25,15 @@ from custody.ports.findings import Event, Findings
 from custody.ports.inventory import InventoryStore, Sightings
 from custody.services.arrivals import Arrivals, Arrived
 from custody.services.contents import catalog_image, readers
+from custody.services.counting import Said, Words
 from custody.services.notify import Notifier, tell
 from custody.services.rematch import refresh
 from custody.services.running import see_pods
-from custody.wiring import cluster_client, command_http, notify_key, registry_client
+from custody.services.verify import Terms
+from custody.vulns.severity import Severity
+from custody.wiring import cluster_client, command_http, notify_key, registry_client, signers
 from custody.wiring.local import advisories, inventory, layer_cache, queue
+from custody.wiring.local import words as words_of
 
 _AT_ONCE = 1000
 
@@ -47,18 +54,39 @@ _AT_ONCE = 1000
                    "taken is sent again for two days. Needs CUSTODY_NOTIFY_SECRET.")
 @click.option("--kubeconfig", metavar="FILE", help="Note at each look which images the pods of this cluster run, for "
                                                    "`affected`.")
+@click.option("--vex", "vex", multiple=True, type=click.Path(path_type=Path, exists=True), metavar="FILE|FOLDER",
+              help="Leave out what VEX says is not affected or fixed: a document, or a folder whose .json are, read at "
+                   "each look; repeatable. Default for this and the next three: `counting` in custody.toml.")
+@click.option("--ignorefile", "--ignore-file", "ignorefiles", multiple=True,
+              type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Leave out what a .custodyignore, .trivyignore(.yaml) or .grype.yaml names; repeatable.")
+@click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
+              help="Leave out what no fixed version is known for, unless it is known to be exploited.")
+@click.option("--severity", "severities", multiple=True, callback=gating.severities, metavar="LEVEL[,LEVEL…]",
+              help="Leave out findings of other severities, unless they are known to be exploited.")
+@waiving.signer_options
 @click.option("--dead", is_flag=True, help="List the messages that were given up, and end.")
 @click.option("--revive", type=int, metavar="NUMBER", help="Send one of those again from now on, and end.")
 def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: str, since: int | None,
-            keep_events: int, urls: tuple[str, ...], kubeconfig: str | None, dead: bool, revive: int | None) -> None:
+            keep_events: int, urls: tuple[str, ...], kubeconfig: str | None, dead: bool, revive: int | None,
+            vex: tuple[Path, ...], ignorefiles: tuple[Path, ...], ignore_unfixed: bool,
+            severities: frozenset[Severity] | None, words: Waiving) -> None:
     """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
     and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
 
-    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet.
+    What counts changes too: when a VEX statement comes or goes, or a rule of an ignore file does, or its time is over.
+
+    Each tag of a REPOSITORY (registry/name) is read and kept where it is not known yet. With --once, exit 6 where
+    some could not be.
     """
     if dead or revive is not None:
         _buried(revive)
         return
+    if words.signer and not vex:
+        raise UsageError("--vex-…: no VEX to verify", hint="--vex FILE")
+    terms, given = words.terms(settings()), Said(vex=vex, ignorefiles=ignorefiles, ignore_unfixed=ignore_unfixed,
+                                                 severities=severities)
+    said = given if given != Said() else None
     store, records, waiting = inventory(settings()), advisories(settings()), queue(settings())
     told = _notified(urls or tuple(settings().notify))
     last = _newest(store)
@@ -69,10 +97,10 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         now = system_clock()
         if kubeconfig is not None:
             _look_at_pods(kubeconfig, store, now, fatal=once)
-        if repositories:
-            _look_at_tags(repositories, store)
+        unread = _look_at_tags(repositories, store) if repositories else ()
+        counted = _words(said, terms)
         with progress("Matching packages") as advance:
-            done = refresh(store, records, now, advance)
+            done = refresh(store, records, now, advance, counted)
         last = _tell(store, last, chosen)
         if once or done.images or done.appeared or done.changed or done.disappeared:
             print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
@@ -81,12 +109,22 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
             print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
         waiting.prune(now - timedelta(days=keep_events))
+        if once and unread:
+            raise NetworkError(f"not all images could be looked at: {visible(unread[0])}")
         if once:
             return
         time.sleep(interval)
 
 
-def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
+def _words(said: Said | None, terms: Terms | None) -> Words:
+    counted = words_of(settings(), said, terms)
+    for reason in counted.unread:
+        print(visible(f"warning: {reason}; it does not count"), file=sys.stderr)
+    return counted
+
+
+def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> Sequence[str]:
+    """What could not be looked at, and why."""
     configured = settings()
     cache = configured.state() / "cache"
 
@@ -95,14 +133,15 @@ def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> None:
             async def catalog(target: str) -> Catalog:
                 return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress)
 
-            return await Arrivals(client, store, queue(configured), system_clock, catalog,
-                                  readers()).look(repositories)
+            return await Arrivals(client, store, queue(configured), system_clock, catalog, readers(),
+                                  signers(configured, client, system_clock)).look(repositories)
 
     done = asyncio.run(look())
     for failure in done.failures:
         print(visible(f"warning: {failure}; it is tried again"), file=sys.stderr)
     if done.kept:
         print(f"{done.kept} of {done.tags} tags brought an image that was read and kept", file=sys.stderr)
+    return done.failures
 
 
 def _look_at_pods(kubeconfig: str, store: Sightings, now: datetime, *, fatal: bool) -> None:
@@ -170,4 +209,14 @@ def _line(event: Event) -> str:
     fixed = f", fixed in {', '.join(finding.fixed)}" if finding.fixed else ""
     severity = finding.severity if finding.decided else "undecided"
     return visible(f"{format_rfc3339(event.at)} {event.change} {severity}{more} {finding.vulnerability} in "
-                   f"{event.purl} ({event.cause}; {where}{fixed})")
+                   f"{event.purl} ({event.cause}; {where}{fixed}{_said(event)})")
+
+
+def _said(event: Event) -> str:
+    """By whose word it does not count, or counted not until now."""
+    if event.word is None:
+        return ""
+    now = "" if event.change == "disappeared" else "no longer "
+    by = f" by {event.word.by}" if event.word.by else ""
+    until = f", until {event.word.until}" if event.word.until else ""
+    return f", {now}{event.word.status or 'left out'}{by}: {event.word.reason}{until}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from custody.errors import MalformedError, VerificationError
+from custody.errors import MalformedError
 from custody.exposure import secrets, settings
 from custody.formats.exposed import Exposure
 from custody.formats.tar.source import Source
@@ -41,7 +41,9 @@ class Exposed:
 
     exposures: list[Exposure] = field(default_factory=list)
     discussed: int = 0
-    """Secrets in files of tests, examples and documents, which are not listed."""
+    """Secrets in files of tests, examples and documents, which stop nothing."""
+    apart: list[Exposure] = field(default_factory=list)
+    """The first of those: whoever puts a secret below `docs/` has it there all the same."""
     unread: list[str] = field(default_factory=list)
     """Files that were not looked into, with the reason."""
     beyond: int = 0
@@ -60,12 +62,13 @@ class Exposed:
             self.miss(path, str(limit))
             return
         for hit in hits:
-            if _DISCUSSED.search(path):
-                self.discussed += 1
-            elif len(self.exposures) >= _MOST:
-                self.beyond += 1
+            discussed = _DISCUSSED.search(path) is not None
+            self.discussed += discussed
+            listed = self.apart if discussed else self.exposures
+            if len(listed) >= _MOST:
+                self.beyond += not discussed
             else:
-                self.exposures.append(Exposure(
+                listed.append(Exposure(
                     kind="secret", id=hit.rule.id, title=hit.rule.title, severity=hit.rule.severity, message=hit.shown,
                     remedy=_REMEDY, path=path, line=hit.line, layer=layer))
 
@@ -103,9 +106,7 @@ def expose(image: Image, scanners: Collection[str] = SCANNERS, progress: Callabl
                         continue
                     exposed.take(entry.path, entry.pieces(), descriptor.digest)
             source.drain()
-            actual = "sha256:" + chunks.state.hexdigest()
-        if actual != diff_id:
-            raise VerificationError(f"{where}: its uncompressed bytes are {actual}, the image config says {diff_id}")
+            chunks.verify(diff_id)
     exposed.exposures = [_removed(exposure, removed.get(number, "")) for number,
         exposure in enumerate(exposed.exposures)]
     if "secret" in scanners:

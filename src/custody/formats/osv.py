@@ -36,9 +36,11 @@ ranges say which versions are affected, and that there is no fix says why."""
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
     kind: str
-    """`SEMVER` or `ECOSYSTEM`; GIT ranges speak of commits and are left out."""
+    """`SEMVER` or `ECOSYSTEM`; GIT ranges speak of commits and are left out. `UNREAD`: a constraint that custody does
+    not read, which stands where a version would."""
     events: tuple[tuple[str, str], ...]
-    """(`introduced` | `fixed` | `last_affected` | `limit`, version), as they stand in the record."""
+    """(`introduced` | `fixed` | `last_affected` | `limit`, version), as they stand in the record; where OSV cannot say
+    what is stated, also `after`: the versions behind one, and not that."""
 
 
 class Affected(msgspec.Struct, frozen=True, array_like=True):

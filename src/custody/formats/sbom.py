@@ -72,9 +72,12 @@ def of_predicate(kind: str, predicate: Any, where: str) -> Catalog:
 
 
 def recognised(data: bytes) -> bool:
-    """Whether the beginning of a file looks like a format that is read."""
-    return any(mark in data for mark, _ in _READERS) or b'"payload"' in data or b'"predicate"' in data or bool(
-        cyclonedxxml.MARK.search(data) or spdxtagvalue.MARK.search(data))
+    """Whether the beginning of a file looks like a format that is read; a program has texts of all of them in it."""
+    head = _head(data)
+    if head.startswith(b"{"):
+        return any(mark in data for mark in (*(mark for mark, _ in _READERS), b'"payload"', b'"predicate"'))
+    mark = cyclonedxxml.MARK if head.startswith(b"<") else spdxtagvalue.MARK
+    return b"\0" not in head and mark.search(data[:65536]) is not None
 
 
 def _predicate(document: Any, where: str) -> bytes | None:

@@ -20,6 +20,7 @@ from custody.formats.bom import (
     Package,
     Unknown,
     from_purl,
+    parse_unknown,
 )
 from custody.formats.licenses import is_expression
 from custody.formats.spdxwriter import OWNERSHIP
@@ -43,9 +44,12 @@ _MAKERS = {"deb": ("dpkg-db-entry", "maintainer"), "apk": ("apk-db-entry", "main
            "npm": ("javascript-npm-package", "author")}
 """By type: what syft calls its record, and the field of that for whom it is from."""
 LOSES = frozenset(("hashes", "scope", "declared", "evidence", "within", "copyright", "download", "bundled_in", "author",
-                   "created", "authors", "tools", "phase", "unknowns", "repository", "form", "file"))
+                   "created", "authors", "tools", "phase", "repository", "form", "file"))
 _MAX_PACKAGES = 500_000
+_WITHOUT = "without a package URL"
+_MAX_KINDS = 100
 _TOP = frozenset(("artifacts", "artifactRelationships", "source", "distro", "descriptor", "schema"))
+_CATALOGER = re.compile(r"([a-z0-9][a-z0-9-]{0,63}): ")
 
 
 def write(catalog: Catalog, tool_version: str) -> dict[str, Any]:
@@ -79,12 +83,20 @@ def write(catalog: Catalog, tool_version: str) -> dict[str, Any]:
         "artifacts": [*(_artifact(package, ids[package.purl], layers) for package in packages), *unidentified],
         "artifactRelationships": [{"parent": parent, "child": child, "type": kind}
                                   for parent, child, kind in relations],
+        **({"files": [_unknown(unknown) for unknown in catalog.unknowns]} if catalog.unknowns else {}),
         "source": source,
         "distro": {} if system is None else {
             "prettyName": system.name, "name": system.name, "id": system.id, "versionID": system.version},
         "descriptor": {"name": "custody", "version": tool_version},
         "schema": {"version": SCHEMA, "url": "https://raw.githubusercontent.com/anchore/syft/main/schema/json/"
                                              f"schema-{SCHEMA}.json"}}
+
+
+def _unknown(unknown: Unknown) -> dict[str, Any]:
+    """syft says of files what nobody could read of them; here the first stands for all of a kind."""
+    said = str(unknown)
+    return {"id": sha256(said.encode()).hexdigest()[:16], "unknowns": [said],
+            "location": {"path": "/" + (unknown.examples[0] if unknown.examples else "")}}
 
 
 def _artifact(package: Package, identifier: str, layers: dict[str, str]) -> dict[str, Any]:
@@ -162,8 +174,11 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
         distribution = Distribution(id=_text(distro, "id"), version=_text(distro, "versionID"),
                                     name=_text(distro, "prettyName") or _text(distro, "name") or _text(distro, "id"))
     unread = Counter(document.keys() - _TOP)
+    files, said = _files(document)
     if "files" in unread:
-        unread["files"] = len(_list(document, "files"))
+        unread["files"] = files
+        if not files:
+            del unread["files"]
     ids: dict[str, str] = {}
     packages: dict[str, Package] = {}
     unidentified = []
@@ -195,13 +210,14 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
             unread[f"artifactRelationships[] {kind}"] += 1
     digest = digests.sha256(data)
     descriptor, schema = _object(document, "descriptor"), _object(document, "schema")
-    unknowns: tuple[Unknown, ...] = ()
+    unknowns = _unknowns(said, own=_text(descriptor, "name") == "custody")
     if unidentified:
-        unknowns = (Unknown(kind="artifact without a package URL", count=len(unidentified),
-                            examples=tuple(package.name for package in unidentified[:3])),)
+        unknowns = [unknown for unknown in unknowns if not unknown.kind.endswith(_WITHOUT)]
+        unknowns.append(Unknown(kind=f"artifact {_WITHOUT}", count=len(unidentified),
+                                examples=tuple(package.name for package in unidentified[:3])))
     return Catalog(
         name=_text(source, "name") or _text(_object(source, "metadata"), "userInput") or where, digest=digest,
-        kind="sbom", distribution=distribution, unknowns=unknowns, unidentified=tuple(unidentified),
+        kind="sbom", distribution=distribution, unknowns=tuple(unknowns), unidentified=tuple(unidentified),
         packages=tuple(msgspec.structs.replace(package, requires=tuple(sorted(edges.get(purl, ()))),
                                                owner=owners.get(purl, "")) for purl, package in packages.items()),
         document=Document(format=f"syft {_text(schema, 'version')}", version=_text(source, "version"),
@@ -209,6 +225,28 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
                           about={"image": "container", "directory": "directory"}.get(_text(source, "type"), ""),
                           digest=_text(_object(source, "metadata"), "manifestDigest"),
                           supplier=_text(source, "supplier"), unread=tuple(sorted(unread.items()))))
+
+
+def _files(document: dict[str, Any]) -> tuple[int, list[str]]:
+    """How many entries say something else than what could not be read of a file, and what those say."""
+    files, said = 0, []
+    for entry in _list(document, "files"):
+        stated = _list(entry, "unknowns") if isinstance(entry, dict) else []
+        said += [text for text in stated if isinstance(text, str)]
+        files += not stated
+    return files, said
+
+
+def _unknowns(said: list[str], *, own: bool) -> list[Unknown]:
+    """`own`: as custody writes them; in syft's own words a cataloger says what it could not do."""
+    if own:
+        return [parse_unknown(text) for text in said]
+    kinds: Counter[str] = Counter()
+    for text in said:
+        match = _CATALOGER.match(text)
+        kind = f"file that syft's {match[1]} did not read" if match else "file that syft did not read"
+        kinds[kind if kind in kinds or len(kinds) < _MAX_KINDS else "file that syft did not read"] += 1
+    return [Unknown(kind=kind, count=count) for kind, count in sorted(kinds.items())]
 
 
 def _read_artifact(artifact: dict[str, Any], distribution: Distribution | None) -> Package:

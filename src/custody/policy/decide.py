@@ -37,13 +37,14 @@ MAX_MESSAGE = 16 * 1024
 
 
 def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
-           at: Course = Course.ADMISSION, answers: Mapping[Question, Answer] = {}, digested: bool = True) -> Decision:
+           at: Course = Course.ADMISSION, answers: Mapping[Question, Answer] = {}, digested: bool = True,
+           text: bytes | None = None) -> Decision:
     """Judge a request by the phases of a course, over the object as the rules before change it.
 
     `evidence` is by the images' canonical names; an image without any is not verified. Only failures under Enforce
     deny; the others are warnings. Where no rule said pass, fail or error, the request was not judged. A question
     without an answer fails the rule that asks it. `digested`: whether the inputs' digest is made, which nobody reads
-    who only compares verdicts.
+    who only compares verdicts. `text` is what `written` gives of the request, where that is known.
     """
     asked = Answers(answers)
     fold = _Fold(policies, Given(request, context, evidence, asked), at)
@@ -59,7 +60,8 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
                     changes=tuple(fold.changes), warnings=warnings,
-                    inputs_digest=_inputs(request, evidence, policies, context, at, answers) if digested else "",
+                    inputs_digest=_inputs(text or written(request), evidence, policies, context, at, answers)
+                    if digested else "",
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
 
 
@@ -303,7 +305,12 @@ def _templates(request: Request, spoke: list[Rule]) -> tuple[str, ...]:
         return (f"/ ({error.message})",)
 
 
-def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context,
+def written(request: Request) -> bytes:
+    """A request as JSON, always in the same order: as the inputs' digest has it, and as it is kept."""
+    return _ENCODER.encode(request)
+
+
+def _inputs(text: bytes, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context,
             at: Course, answers: Mapping[Question, Answer]) -> str:
     """Digest of all inputs. A predicate is in it by the digest of its evidence, whose bytes it was read from."""
     facts = [[name, gathered.subject,
@@ -313,7 +320,7 @@ def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
               *([gathered.stale_since] if gathered.stale_since is not None else []),
               *([gathered.tag_since] if gathered.tag_since is not None else [])]
              for name, gathered in sorted(evidence.items())]
-    return sha256(_ENCODER.encode([request, facts, policies.digest, context, at, pairs(answers)]))
+    return sha256(_ENCODER.encode([msgspec.Raw(text), facts, policies.digest, context, at, pairs(answers)]))
 
 
 def pairs(answers: Mapping[Question, Answer]) -> list[tuple[Question, Answer]]:

@@ -73,6 +73,11 @@ class Selection:
         self._by_handle = dict(self._by_handle)
 
     @property
+    def candidates(self) -> list[int]:
+        """Ranks of the rules that are asked about any of these requests."""
+        return sorted({rank for ranks in self._by_handle.values() for rank in ranks}.union(self._always))
+
+    @property
     def by_content(self) -> bool:
         """Whether it depends on more of a request than what is alike, such as labels, which rules can change."""
         return bool(self._by_handle)
@@ -86,7 +91,7 @@ class Selection:
 
 
 def _settled(rule: Rule, request: Request) -> bool:
-    if type(rule).silence is not Rule.silence or not rule.scope.by_kind:
+    if not (type(rule).silence is Rule.silence or rule.silent_by_kind) or not rule.scope.by_kind:
         return False
     try:
         return rule.silence(request, Answers({})) is None

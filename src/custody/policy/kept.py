@@ -78,8 +78,11 @@ class Own(NamedTuple):
     withheld: bool
 
 
-def own(request: Request, answers: Mapping[Question, Answer], decision: Decision) -> Own:
-    """The values of Secrets, tokens and credentials are left out of it, and it says so."""
+def own(request: Request, text: bytes, answers: Mapping[Question, Answer], decision: Decision) -> Own:
+    """`text` is the request as `decide.written` gives it.
+
+    The values of Secrets, tokens and credentials are left out, and it says so.
+    """
     kept, withheld = _without_secrets(request)
     known: list[tuple[Question, Answer]] = []
     for question, answer in pairs(answers):
@@ -90,7 +93,8 @@ def own(request: Request, answers: Mapping[Question, Answer], decision: Decision
     if withheld:
         patch = [{name: value for name, value in operation.items() if name != "value"} for operation in decision.patch]
         decision = msgspec.structs.replace(decision, patch=patch, changes=(), asks=Asks())
-    return Own(msgspec.Raw(_ENCODER.encode(kept)), msgspec.Raw(_ENCODER.encode(decision)), known, withheld)
+    return Own(msgspec.Raw(text if kept is request else _ENCODER.encode(kept)),
+               msgspec.Raw(_ENCODER.encode(decision)), known, withheld)
 
 
 def divided(own: Own, evidence: Mapping[str, str], policies: str, context: Context, *, at: Course) -> bytes:

@@ -18,6 +18,7 @@ from custody.ports.lookup import Question
 
 if TYPE_CHECKING:
     from custody.policy.exceptions import PolicyException
+    from custody.policy.reads import Reads
 
 
 @dataclass(eq=False)
@@ -86,6 +87,9 @@ class Rule(Protocol):
     needs_request: str = ""
     """What it reads of a request that no object in a cluster has, such as who asks; empty where it reads none."""
 
+    silent_by_kind: bool = False
+    """Whether a `silence` of its own looks, beside its scope, at nothing but a request's kind, operation and way."""
+
     exceptions: Sequence[PolicyException] = ()
     """Those that name it."""
     partly: frozenset[str] = frozenset()
@@ -139,6 +143,10 @@ class Rule(Protocol):
     def unexcepted(self, given: Given, message: str) -> RuleResult:
         """The result where it cannot be told whether an exception holds."""
         return self.failed(given, f"failed to load context: {message}")
+
+    def note_reads(self, reads: Reads) -> bool:  # noqa: ARG002 - engines' do
+        """Mark all that decides which outcome it has; whether that is known. Silence is a part of it."""
+        return False
 
     def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterable[Vouched]:  # noqa: ARG002 - engines' do
         """What a summary may say of images that it judged; `results` are its policy's in an allowed decision.

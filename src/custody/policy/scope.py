@@ -165,6 +165,11 @@ class Filter:
         return self._kind is not None and not self._kind(request, NOTHING_KNOWN)
 
     @property
+    def by_kind(self) -> bool:
+        """Whether nothing of a request but its kind, operation and subresource decides."""
+        return not self.chosen
+
+    @property
     def only(self) -> bool:
         """Whether it names kinds and operations alone, so that as an exclusion it leaves nothing of what it names."""
         return not self.chosen
@@ -264,7 +269,7 @@ class Scope:
     def by_kind(self) -> bool:
         """Whether nothing of a request but its kind, operation and subresource decides."""
         return not (self.namespace or self.conditions or self.exclude is not None
-                    or any(part.chosen for part in self.match.filters))
+                    or not all(part.by_kind for part in self.match.filters))
 
     @property
     def handles(self) -> Handles | None:

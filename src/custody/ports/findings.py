@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -31,6 +32,26 @@ class KeptFinding(msgspec.Struct, frozen=True, kw_only=True):
     decided: bool = True
 
 
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a finding of an image does not count."""
+
+    status: str
+    """`not_affected` or `fixed` (VEX), `ignored` (an ignore file); empty for an option."""
+    reason: str
+    by: str = ""
+    source: str = ""
+    until: str = ""
+    """When that stops counting, RFC 3339; empty: never."""
+
+    @property
+    def cause(self) -> Cause:
+        return "vex" if self.status in ("not_affected", "fixed") else "policy"
+
+
+Aside = Mapping[tuple[str, str], Word]
+"""By package URL and vulnerability, the findings of an image that do not count."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """That a finding appeared, changed or disappeared."""
 
@@ -46,6 +67,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Digests of those that have the package: the first 100."""
     affected: int = 0
     """How many they are in all."""
+    word: Word | None = None
+    """For the causes vex and policy: what counts now, or counted until now."""
 
 
 class NumberedEvent(NamedTuple):
@@ -65,9 +88,11 @@ class Findings(Protocol):
         ...
 
     def replace(self, findings: Mapping[int, Sequence[KeptFinding]], events: Sequence[Event],
-                cursors: Mapping[str, str], *, turn: int | None = None, told: Collection[str] = ()) -> bool:
+                cursors: Mapping[str, str], *, turn: int | None = None, told: Collection[str] = (),
+                aside: Mapping[str, Aside] = MappingProxyType({})) -> bool:
         """What is wrong with these components now, what changed by it, and how far its author came: together or not
-        at all. Components that are gone meanwhile are passed over; of the images `told`, `former` is let go.
+        at all. Components that are gone meanwhile are passed over; of the images `told`, `former` is let go. `aside`
+        is all that does not count of these images.
 
         With a turn it is a judgement of what was there at that turn: False, and nothing happened, where another judged
         since.
@@ -81,6 +106,10 @@ class Findings(Protocol):
     def former(self, image: str) -> Sequence[tuple[str, KeptFinding]] | None:
         """What was wrong with an image, by package URL, before it was read otherwise; None where nobody has to be told
         of it."""
+        ...
+
+    def aside(self, images: Collection[str] | None = None) -> Mapping[str, Aside]:
+        """What does not count, by image, of these or of all; images of which everything counts are not in it."""
         ...
 
     def cursor(self, name: str) -> str:

@@ -14,9 +14,9 @@ import msgspec
 
 from custody.formats.bom import Catalog, Package
 
-Kind = Literal["name", "admission", "pod", "index"]
-"""How an image was seen: under a name (`registry/shop:1.2`), let in by the webhook, running in a pod; or in an index
-with this digest, whose sightings are its own too."""
+Kind = Literal["name", "admission", "pod", "index", "signer"]
+"""How an image was seen: under a name (`registry/shop:1.2`), let in by the webhook, running in a pod; in an index
+with this digest, whose sightings are its own too; or signed by somebody, as it was verified ('' where nobody was)."""
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +143,10 @@ class Index(Protocol):
 
     def images(self, after: int, most: int) -> Sequence[tuple[int, str]]:
         """Number and digest of all, in the order in which they were kept; one that was replaced has a new number."""
+        ...
+
+    def layered(self, digest: str) -> Sequence[str]:
+        """The images with a layer of this digest, of its blob or of its uncompressed tar."""
         ...
 
     def contents(self, image: str) -> Sequence[int]:

@@ -249,3 +249,17 @@ class Lookup(Protocol):
     async def answer(self, question: Question) -> Answer:
         """Never raises for what the world did: that is `Failed`, with the reason. Cancelled where the time is over."""
         ...
+
+    def known(self, question: Question) -> Answer | None:  # noqa: ARG002 - who knows nothing says so
+        """What `answer` would give now without asking or waiting for anybody; None where it has to."""
+        return None
+
+
+class NoLookup(Lookup):
+    """Nobody to ask."""
+
+    async def answer(self, question: Question) -> Answer:
+        return self.known(question)
+
+    def known(self, question: Question) -> Answer:
+        return Failed(f"there is nobody to ask for {question}")

@@ -11,12 +11,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
-from custody.registry.archive import DockerImage, TarFile, configs, same_name
+
+if TYPE_CHECKING:
+    from custody.registry.archive import TarFile
 
 DEFAULT_PLATFORM = "linux/amd64"
 """Which image of an index is taken where nobody says."""
@@ -163,6 +165,8 @@ def open_layout(path: Path, identifier: str | None = None, platform: str | None 
 
 def open_archive(path: Path, identifier: str | None = None, platform: str | None = None) -> Image:
     """`archive:FILE.tar[:NAME|@DIGEST]`: of an OCI layout or of `docker save`, compressed or not. As `open_layout`."""
+    from custody.registry.archive import DockerImage, TarFile, configs
+
     tar = TarFile(path)
     if "oci-layout" in tar:
         image = StoredImage(_Archive(tar), identifier, platform)
@@ -270,6 +274,8 @@ def _leaves(files: _Files, index: oci.Index, above: tuple[str, ...] = (), names:
 def _named(leaves: list[_Leaf], identifier: str | None) -> list[_Leaf]:
     if identifier is None:
         return leaves
+    from custody.registry.archive import same_name
+
     return [leaf for leaf in leaves if identifier in leaf.digests or identifier in leaf.names
             or any(same_name(name, identifier) for name in leaf.names if "/" in name)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Pa
 from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
+from custody.kit.sealed import seal, unseal
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links, repositories
@@ -38,18 +39,18 @@ from custody.sbom.suppliers import supplier
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
 _ONE_FILE = frozenset(("archive", "program", "data"))
-_CHECK = 16  # bytes
 _FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
 
 def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[int], None] | None = None,
-            limits: Limits | None = None, *, prove: bool = False) -> Catalog:
+            limits: Limits | None = None, *, prove: bool = False, stopped: threading.Event | None = None) -> Catalog:
     """Read an image's layers in one pass each, at most as many at a time as there are processors.
 
     `progress` gets numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
-    `prove`: all are, and the files compared with what packages say of them.
+    `prove`: all are, and the files compared with what packages say of them. Whoever sets `stopped` wants no catalog any
+    more: the threads end at the next chunk of their layers, and some exception is raised.
     Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
     """
     descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
@@ -58,7 +59,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                              expected="one diff_id for each layer", hint="is it an image, or another artifact?")
 
     bounds = limits or Limits()
-    accounts = Accounts(bounds)
+    accounts = Accounts(bounds, stopped)
     if len(descriptors) > bounds.layers:
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
 
@@ -80,7 +81,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
                                known=known, watcher=watcher)
         if cache is not None and facts is not known and not accounts.full:
-            cache.put(key, _encode(facts))
+            cache.put(key, seal(_ENCODER.encode(facts)))
         return facts
 
     def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int],
@@ -94,6 +95,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             try:
                 return [futures[place].result() for place in places]
             except BaseException:
+                accounts.stopped.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
@@ -155,24 +157,14 @@ def catalog_file(path: Path, limits: Limits | None = None) -> Catalog:
     return _assemble(subject, [found.layer], squash([found.layer], bounds, True), accounts)
 
 
-def _encode(facts: LayerFacts) -> bytes:
-    data = _ENCODER.encode(facts)
-    return _check(data) + data
-
-
 def _decode(kept: bytes | None) -> LayerFacts | None:
     """What the cache has; None where it has nothing, or something that is broken: the layer is read again."""
-    if kept is None or _check(data := kept[_CHECK:]) != kept[:_CHECK]:
+    if kept is None or (data := unseal(kept)) is None:
         return None
     try:
         return _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _check(data: bytes) -> bytes:
-    """A disk that changes a byte takes no package out of an image. Whoever writes to the cache may."""
-    return hashlib.blake2b(data, digest_size=_CHECK).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

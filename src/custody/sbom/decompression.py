@@ -1,4 +1,8 @@
-"""The bytes of a layer's tar: fetched, checked, inflated and bounded, ahead of whoever reads them."""
+"""The bytes of a layer's tar: fetched, checked, inflated and bounded, ahead of whoever reads them.
+
+Inflating and both digests take more time than all that is read out of a layer, and none of them needs the interpreter:
+each has a thread. They ask for it once a chunk, so chunks are large.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,30 @@ from typing import BinaryIO, cast
 import zstandard
 from isal import igzip_lib
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats import zstd
 from custody.formats.oci import Descriptor
 from custody.registry.image import VerifyingReader
 from custody.sbom.limits import Limits
 
-_IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
+_IN, _OUT, _AHEAD = 512 << 10, 2 << 20, 4
 _BROKEN = (OSError, EOFError, zstandard.ZstdError, cast("type[Exception]", igzip_lib.error))
 _WINDOW, _LARGE_WINDOW = 8 << 20, 128 << 20
+_KEPT = 24 << 20
+
+
+class StoppedError(Exception):
+    """Somebody else failed, or a person had enough: nobody waits for this layer any more."""
 
 
 class Decompressed:
-    """The layer's tar in chunks. Another thread reads, hashes and inflates ahead; this one hashes what comes out."""
+    """The layer's tar in chunks. Two other threads read, hash and inflate ahead, and hash what comes out."""
 
     def __init__(self, raw: BinaryIO, descriptor: Descriptor, limits: Limits, window: threading.Lock,
-                 progress: Callable[[int], None] | None) -> None:
+                 progress: Callable[[int], None] | None, stopped: threading.Event | None = None) -> None:
+        """`window` is held while a layer with a large window is decompressed; once `stopped` is set, StoppedError is
+        raised in place of the next chunk.
+        """
         kind = descriptor.media_type
         inflate: Callable[[Iterator[bytes], str], Iterator[bytes]] | None = (
             _gunzip if kind.endswith(("+gzip", ".tar.gzip")) else _unzstd if kind.endswith("+zstd")
@@ -40,10 +52,12 @@ class Decompressed:
         self._window = window if inflate is _unzstd else None
         self._first = b""
         self._limits, self._descriptor, self._progress = limits, descriptor, progress
+        self._stopped = threading.Event() if stopped is None else stopped
+        self._left = threading.Event()
         self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self.state = hashlib.sha256()
+        self._unhashed: queue.Queue[bytes] = queue.Queue(_AHEAD)
+        self._state = hashlib.sha256()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._work, self._hash)]
         self.size = 0
 
     def __enter__(self) -> Decompressed:
@@ -54,16 +68,19 @@ class Decompressed:
             else:
                 self._window.acquire()
                 self._inflate = _unzstd_large
-        self._thread.start()
+        bytes(_KEPT)  # glibc keeps freed memory for the next chunks once a mapping so large was freed (mallopt(3))
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        while self._thread.is_alive():
+        self._left.set()
+        while self._threads[0].is_alive():
             try:
                 self._queue.get(timeout=0.05)
             except queue.Empty:
                 continue
+        self._threads[1].join()
         self._reader.close()
         if self._window is not None:
             self._window.release()
@@ -71,15 +88,30 @@ class Decompressed:
     def __iter__(self) -> Iterator[bytes]:
         while True:
             chunk = self._queue.get()
+            if self._stopped.is_set():
+                raise StoppedError
             if isinstance(chunk, BaseException):
                 raise chunk
             if not chunk:
                 return
-            self.state.update(chunk)
             self.size += len(chunk)
             yield chunk
 
+    def verify(self, diff_id: str) -> None:
+        """When all chunks are taken. Raises VerificationError unless this is their digest."""
+        self._threads[1].join()
+        actual = "sha256:" + self._state.hexdigest()
+        if actual != diff_id:
+            raise VerificationError(f"layer {self._descriptor.digest}: its uncompressed bytes are {actual}, "
+                                    f"the image config says {diff_id}")
+
     def _work(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._unhashed.put(b"")
+
+    def _read(self) -> None:
         where = f"layer {self._descriptor.digest}"
         done = 0
         try:
@@ -89,8 +121,9 @@ class Decompressed:
                                                 and done > self._limits.ratio * self._descriptor.size):
                     raise MalformedError(where, got=f"more than {done >> 20} MiB out of {self._descriptor.size} bytes",
                                          expected="a layer, not a decompression bomb")
+                self._unhashed.put(chunk)
                 self._queue.put(chunk)
-                if self._stopped.is_set():
+                if self._left.is_set():
                     return
             self._reader.drain()
             self._queue.put(b"")
@@ -100,6 +133,10 @@ class Decompressed:
             self._queue.put(MalformedError(where, got=str(error), expected=f"bytes of {self._descriptor.media_type}"))
         except Exception as error:  # raised again by whoever reads the queue
             self._queue.put(error)
+
+    def _hash(self) -> None:
+        while chunk := self._unhashed.get():
+            self._state.update(chunk)
 
     def _compressed(self) -> Iterator[bytes]:
         if self._first:

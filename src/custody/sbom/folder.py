@@ -1,7 +1,8 @@
 """Reads a folder, or one file, as a layer that nobody packed: one walk, and the catalogers that read layers too.
 
-The walk follows no link. Whether it goes into other file systems that are mounted below is for the caller to say. What
-cannot be read, and what is no file (sockets, devices), is counted where its name promises a package, or a folder.
+The walk follows no link, not even one that takes a folder's place meanwhile (`descent`). Whether it goes into other
+file systems that are mounted below is for the caller to say. What cannot be read, and what is no file (sockets,
+devices), is counted where its name promises a package, or a folder.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from pathlib import Path
 from custody.errors import MalformedError, UsageError
 from custody.formats.tar.walk import text
 from custody.sbom.catalogers import choose, versions
+from custody.sbom.descent import FILE, Descent
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts, Collected, Watcher
 from custody.sbom.limits import Limits
 
 _PIECE = 1 << 20
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""No link that took the file's place is followed, and no pipe waited for."""
 _LINK_OUT, _MOUNTED = "symbolic link out of the folder", "folder of another file system"
 _UNREADABLE, _SPECIAL = "file or folder that cannot be read", "device, pipe or socket"
 
@@ -89,13 +89,16 @@ def read_folder(folder: Folder, limits: Limits, accounts: Accounts, wanted: Mapp
     walk = _Walk(folder, collected, limits)
     try:
         root = os.stat(folder.path)
-        os.close(os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY))
+        descent = Descent(os.fsencode(folder.path))
     except OSError as error:
         raise UsageError(f"{folder.path}: {error.strerror}") from None
-    for entry in walk.entries(os.fsencode(folder.path), root.st_dev):
-        _take(collected, entry)
-        if progress is not None:
-            progress(1)
+    try:
+        for entry in walk.entries(descent, root.st_dev):
+            _take(collected, entry)
+            if progress is not None:
+                progress(1)
+    finally:
+        descent.close()
     return FolderFacts(_layer(collected, walk.size), _digest(collected, walk.digests), walk.excluded)
 
 
@@ -117,7 +120,7 @@ def read_file(path: Path, limits: Limits, accounts: Accounts) -> FolderFacts:
             digest = "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    _take(collected, FileEntry(text(name), os.fsencode(path), size, {}))
+    _take(collected, FileEntry(text(name), None, os.fsencode(path), size, {}))
     return FolderFacts(_layer(collected, size), digest, 0)
 
 
@@ -147,12 +150,14 @@ class FileEntry:
 
     kind = "file"
     target = ""
-    __slots__ = ("_digests", "_fd", "_host", "path", "size")
+    __slots__ = ("_digests", "_fd", "_folder", "_name", "path", "size")
 
-    def __init__(self, path: str, host: bytes, size: int, digests: dict[str, str]) -> None:
-        """`digests` gets the SHA-256 of what is read of it, where a cataloger does."""
+    def __init__(self, path: str, folder: int | None, name: bytes, size: int, digests: dict[str, str]) -> None:
+        """`name` in the folder with this descriptor. `digests` gets the SHA-256 of what is read of it, where a
+        cataloger does.
+        """
         self.path, self.size = path, size
-        self._host, self._digests = host, digests
+        self._folder, self._name, self._digests = folder, name, digests
         self._fd = -1
 
     @property
@@ -183,7 +188,7 @@ class FileEntry:
 
     def _open(self) -> int:
         if self._fd < 0:
-            self._fd = os.open(self._host, _OPEN)
+            self._fd = os.open(self._name, FILE, dir_fd=self._folder)
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 raise OSError("no file any more")
         return self._fd
@@ -219,19 +224,20 @@ class _Walk:
         self._excludes = [glob(pattern).match for pattern in folder.exclude]
         self._listed = 0
 
-    def entries(self, root: bytes, device: int) -> Iterator[FileEntry | LinkEntry]:
+    def entries(self, descent: Descent, device: int) -> Iterator[FileEntry | LinkEntry]:
         waiting = [b""]
         while waiting:
             below = waiting.pop()
             try:
-                with os.scandir(os.path.join(root, below) if below else root) as listing:
+                folder = descent.at(below)
+                with os.scandir(folder) as listing:
                     for entry in listing:
-                        yield from self._entry(entry, below + b"/" + entry.name if below else entry.name, device,
-                                               waiting)
+                        base = os.fsencode(entry.name)
+                        yield from self._entry(entry, below + b"/" + base if below else base, folder, device, waiting)
             except OSError:
                 self._collected.count(text(below), _UNREADABLE)
 
-    def _entry(self, entry: os.DirEntry[bytes], name: bytes, device: int,
+    def _entry(self, entry: os.DirEntry[str], name: bytes, folder: int, device: int,
                waiting: list[bytes]) -> Iterator[FileEntry | LinkEntry]:
         self._listed += 1
         if self._listed > self._limits.entries:
@@ -241,34 +247,34 @@ class _Walk:
         if any(match(path) for match in self._excludes):
             self.excluded += 1
             return
-        if len(name) > self._limits.path or entry.name.startswith(b".wh."):  # no image can have such a name
-            folder, slash, base = path.rpartition("/")  # written so that it is no whiteout
-            self._collected.count(f"{folder}{slash}\\x2e{base[1:]}", "name that no image can have")
+        if len(name) > self._limits.path or entry.name.startswith(".wh."):  # no image can have such a name
+            above, slash, base = path.rpartition("/")  # written so that it is no whiteout
+            self._collected.count(f"{above}{slash}\\x2e{base[1:]}", "name that no image can have")
             return
         try:
             if entry.is_dir(follow_symlinks=False):
-                if self._folder.without_git and entry.name == b".git":
+                if self._folder.without_git and entry.name == ".git":
                     return
                 if not self._folder.mounted and entry.stat(follow_symlinks=False).st_dev != device:
                     self._collected.count(path, _MOUNTED)
                     return
                 waiting.append(name)
             elif entry.is_symlink():
-                yield from self._link(entry, path)
+                yield from self._link(entry, path, name, folder)
             elif entry.is_file(follow_symlinks=False):
                 size = entry.stat(follow_symlinks=False).st_size
                 self.size += size
-                yield FileEntry(path, entry.path, size, self.digests)
+                yield FileEntry(path, folder, os.fsencode(entry.name), size, self.digests)
             elif choose(path, self._folder.declared) is not None:
                 self._collected.count(path, _SPECIAL)
         except OSError:
             self._collected.count(path, _UNREADABLE)
 
-    def _link(self, entry: os.DirEntry[bytes], path: str) -> Iterator[LinkEntry]:
-        target = os.readlink(entry.path)
+    def _link(self, entry: os.DirEntry[str], path: str, name: bytes, folder: int) -> Iterator[LinkEntry]:
+        target = os.readlink(os.fsencode(entry.name), dir_fd=folder)
         if not self._folder.rooted:
             root = os.fsencode(self._folder.path.absolute())
-            place = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(entry.path)), target))
+            place = os.path.normpath(os.path.join(root, os.path.dirname(name), target))
             if place != root and not place.startswith(root.rstrip(b"/") + b"/"):
                 kind = choose(path, self._folder.declared) or "?"
                 if kind[0] != "?" or entry.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import tempfile
 import threading
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
-from custody.errors import MalformedError, VerificationError
+from custody.errors import MalformedError
 from custody.formats.oci import Descriptor
 from custody.formats.tar.source import Source
 from custody.formats.tar.walk import walk
@@ -82,7 +83,8 @@ class Watcher(Protocol):
 class Accounts:
     """What all layers of one image may take together."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, stopped: threading.Event | None = None) -> None:
+        """`stopped` is set when the layers that are still read are not waited for any more."""
         self.kept = Account(limits.kept, "bytes of facts", limits.kept // 3)
         self.packages = Account(limits.packages, "packages")
         self.holes = Account(limits.holes, "bytes of holes in programs")
@@ -94,6 +96,7 @@ class Accounts:
         """Held by the one thread that has a large file of metadata in memory."""
         self.window = threading.Lock()
         """Held while a layer with a large window is decompressed."""
+        self.stopped = threading.Event() if stopped is None else stopped
 
     def fits(self, facts: Mapping[str, tuple[Fact, ...]]) -> bool:
         """Whether facts that were kept before may be among this image's; they are charged."""
@@ -131,16 +134,15 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: Collected,
           progress: Callable[[int], None] | None) -> int:
     """The size of the tar, when all of it is read and is what the image says."""
-    with Decompressed(image.open_blob(descriptor), descriptor, limits, collected.accounts.window, progress) as chunks:
+    accounts = collected.accounts
+    with Decompressed(image.open_blob(descriptor), descriptor, limits, accounts.window, progress,
+                      accounts.stopped) as chunks:
         source = Source(chunks, collected.where)
         for entry in walk(source, limits):
             collected.take(entry)
         source.drain()
-        actual, size = "sha256:" + chunks.state.hexdigest(), chunks.size
-    if actual != diff_id:
-        raise VerificationError(f"{collected.where}: its uncompressed bytes are {actual}, "
-                                f"the image config says {diff_id}")
-    return size
+        chunks.verify(diff_id)
+        return chunks.size
 
 
 class Collected:
@@ -401,12 +403,8 @@ class Collected:
 
     def _streamed(self, name: str, path: str, pieces: Iterator[bytes]) -> tuple[Fact, ...]:
         """The facts in a file that the cataloger seeks in: on disk, where it is large. Raises FullError."""
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
-            for piece in pieces:
-                file.write(piece)
-            file.seek(0)
-            with self.accounts.large:
-                return read(name, path, cast(BinaryIO, file), self._charge, self.accounts.parsed.take)
+        with _sought(pieces) as file, self.accounts.large:
+            return read(name, path, file, self._charge, self.accounts.parsed.take)
 
     def _charge(self, fact: Fact) -> None:
         self.accounts.kept.take(amount := weight(fact))
@@ -435,6 +433,25 @@ class _Whole:
 
     def pieces(self) -> Iterator[bytes]:
         return iter((self._content,))
+
+
+def _sought(pieces: Iterator[bytes]) -> BinaryIO:
+    """A file of these bytes: in memory, and there only once, where they are few."""
+    first: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        first.append(piece)
+        size += len(piece)
+        if size > _SPOOL:
+            break
+    else:
+        return io.BytesIO(b"".join(first))
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - its reader closes it
+    file.writelines(first)
+    first.clear()
+    file.writelines(pieces)
+    file.seek(0)
+    return cast(BinaryIO, file)
 
 
 def _head(pieces: Iterator[bytes], size: int) -> bytes:

@@ -17,6 +17,9 @@ _NOT_A_DISTRIBUTIONS = re.compile(r"(?:opt|usr/local|srv|home|root)/")
 _OTHERS = re.compile(r"nodesource|pgdg|sury|bitnami|ppa[0-9]", re.IGNORECASE)
 """What well-known repositories of others write into the versions of packages that the distribution has too."""
 _MERGED = ("usr/bin/", "usr/sbin/", "usr/lib/", "usr/lib32/", "usr/lib64/")
+_COMPANY = re.compile(r"(?:[\s,.]+(?:project|linux|os|enterprise|software|products|foundation|america|aws|corporation|"
+                      r"inc|llc|gmbh|se|org|com))*[\s,.]*(?:<[^<>]*>)?\Z")
+"""What may stand behind a distribution's name where it is a vendor: no `Fedora Copr - user a`, no `AlmaLinux fans`."""
 _UBUNTU = re.compile(r"[@.](?:ubuntu|canonical)\.com>?\s*\Z")
 
 
@@ -78,7 +81,8 @@ def _foreign(fact: Fact, system: Distribution | None) -> bool:
     identifier = system.id if system else of_type(fact.type).vendor
     row = distribution(identifier)
     vendor = fact.vendor.lower()
-    if vendor and identifier not in vendor and not (row and row.vendors and vendor.startswith(row.vendors)):
+    if vendor and not any(vendor.startswith(own) and _COMPANY.match(vendor, len(own))
+                          for own in (identifier, *(row.vendors if row else ()))):
         return True
     if fact.type == "rpm" and not vendor and not (identifier == "amzn" and ".amzn" in fact.version):
         return True

@@ -90,7 +90,11 @@ def score(catalog: Catalog, guidelines: tuple[str, ...] = ()) -> tuple[Score, ..
 
 def _element(row: _Row, judged: _Judged) -> Element:
     has, of = row.test(judged)
-    return Element(name=row.name, need=row.need, of=of, has=has, note=row.note if has < of else "")
+    note = row.note if has < of else ""
+    if row.files and of < len(judged.components):
+        note = "; ".join(filter(None, (note, f"{len(judged.components) - of} components say that they are many files, "
+                                             "or a part of one, and were not asked")))
+    return Element(name=row.name, need=row.need, of=of, has=has, note=note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class _Row:
     note: str = ""
     """What to do where it is missing."""
     need: Need = "required"
+    files: bool = False
+    """Asked of components only that are one file."""
 
 
 def _document(holds: Callable[[Catalog, Document], object]) -> _Test:
@@ -116,9 +122,12 @@ def _counted(field: str) -> _Test:
 
 
 def _of_files(holds: Callable[[Package], object], field: str = "") -> _Test:
-    """Of components that are one file each, and of all that do not say what they are. `field`: as for `_counted`."""
+    """Of components that are one file each, and of all that do not say what they are, and where: a property alone takes
+    no component out. `field`: as for `_counted`.
+    """
     def test(judged: _Judged) -> tuple[int, int]:
-        files = [package for package in judged.components if package.form not in ("files", "part")]
+        files = [package for package in judged.components
+                 if package.form not in ("files", "part") or not (package.locations or package.bundled_in)]
         return min(sum(bool(holds(package)) for package in files) + judged.stated.get(field, 0), len(files)), len(files)
 
     return test
@@ -199,14 +208,14 @@ GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
         _Row("creator of the SBOM, by mail or page",
              _document(lambda _, said: any(map(_REACHED.search, said.authors))), "--author 'NAME <MAIL>'"),
         _TIME, _Row("component creator, by mail or page", _each(_reachable)), _NAME, _VERSION,
-        _Row("file name", _of_files(lambda package: package.file), _DECLARED),
+        _Row("file name", _of_files(lambda package: package.file), _DECLARED, files=True),
         _Row("dependencies of each component", _in_graph),
         _Row("completeness of dependencies", _document(_completeness)),
         _Row("distribution licence", _LICENSE.test),
         _Row("SHA-512 of the deployable component",
-             _of_files(lambda package: any(kind == "sha512" for kind, _ in package.hashes)), _HASH.note),
+             _of_files(lambda package: any(kind == "sha512" for kind, _ in package.hashes)), _HASH.note, files=True),
         *(_Row(f"{name} property", _of_files(lambda package: package.form,
-                                             f"components[].properties bsi:component:{name}"), _DECLARED)
+                                             f"components[].properties bsi:component:{name}"), _DECLARED, files=True)
           for name in ("executable", "archive", "structured")),
         _Row("no vulnerabilities in it", _document(lambda _, said: "vulnerabilities" not in dict(said.unread))),
         _Row("address of the SBOM", _document(lambda _, said: said.identifier), need="additional"),

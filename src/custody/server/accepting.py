@@ -1,24 +1,16 @@
-"""Accepting connections so that those who open many and say nothing keep nobody else out.
-
-A process has so many files and no more. Connections are ordered by when they last began a request; above the limit the
-one that has been silent for longest is dropped: of the peer that holds more than its share, if one does. Whoever asks
-is new in that order, so he is served, however many others are open. A connection whose request is being answered is
-only dropped where nothing else is left, and only one of a peer above its share.
-"""
+"""Connections: accepting them, handing their requests on, and what each may take (`limits`, `connections`)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
 import ssl
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
 
@@ -27,9 +19,11 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from custody.server.answer import Cycle, Outgoing
+from custody.server.answer import Cycle, Outgoing, written
+from custody.server.asgi import Answer, Prompt
+from custody.server.connections import Connections, peer_of
 from custody.server.framing import End, Framer, FramingError, Head
-from custody.server.guard import expecting, run
+from custody.server.guard import expecting, prompted, run
 from custody.server.journal import event
 from custody.server.limits import Limits
 from custody.server.refusal import last_answer
@@ -37,10 +31,7 @@ from custody.server.sendfile import EXTENSION, to_transport
 
 _LOG = logging.getLogger(__name__)
 _HANDSHAKE = 5.0  # seconds
-_SHARE = 0.25  # of the files that this process may open: a connection that gets a blob has three
-_MOST = 10_000
 _FULL = 0.05  # seconds until the next try where no file is left
-_PEER = 0.5  # of all connections, where others want some
 _LINGER = 256 * 1024  # bytes of a refused client that are thrown away before the connection is cut
 
 REFUSED: Counter[str] = Counter()
@@ -73,6 +64,9 @@ class Protocol(HttpToolsProtocol):
                  limits: Limits | None = None) -> None:
         super().__init__(config, server_state, app_state)
         self.limits = limits or Limits()
+        self._prompt: Prompt | None = getattr(self.app, "prompt", None)
+        self._waiting: Head | None = None
+        """Of a small request that is answered at once as soon as it is there to its end."""
         self.flow: _Flow
         self._framer = Framer()
         self._closing = 0.0
@@ -101,7 +95,12 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.ended is not None:
             self.ended()
+        self._wait_no_more()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        self._wait_no_more()
+        super().shutdown()
 
     @property
     def answering(self) -> bool:
@@ -140,6 +139,10 @@ class Protocol(HttpToolsProtocol):
     def _advance(self) -> None:
         """Hand on what has come, up to the end of a request whose answer has not gone."""
         framer = self._framer
+        if self._waiting is not None:
+            if framer.whole:
+                self._take(self._waiting)
+            return
         try:
             while not self._closing and not self.transport.is_closing():
                 part = framer.next()
@@ -147,14 +150,19 @@ class Protocol(HttpToolsProtocol):
                     break
                 if isinstance(part, Head):
                     self._enter("body")
-                    self._begin(part)
+                    if self.begins is not None:
+                        self.begins()
+                    if self._prompted(part):
+                        self._waiting = part
+                        if framer.whole:
+                            self._take(part)
+                        return
+                    self._begin(part, self._scope(part), self.app)
                 elif isinstance(part, End):
                     if not self._answered:
                         self.cycle.more_body = False
                         self.cycle.message_event.set()
-                        self.flow.held = True
-                        if framer.pending:
-                            self.flow.pause_reading()
+                        self._hold()
                         return
                     self._enter("")
                 else:
@@ -173,9 +181,46 @@ class Protocol(HttpToolsProtocol):
             if framer.between and framer.pending and self._phase != "head":
                 self._enter("head")
 
-    def _begin(self, head: Head) -> None:
-        if self.begins is not None:
-            self.begins()
+    def _prompted(self, head: Head) -> bool:
+        """Whether a request is handed on when it is whole."""
+        size = self._framer.announced
+        return (self._prompt is not None and size is not None and size <= HIGH_WATER_LIMIT
+                and not (head.expects or self.flow.write_paused or self._silent))
+
+    def _wait_no_more(self) -> None:
+        """Hand a request on as it has come so far, like any other."""
+        if self._waiting is not None:
+            head, self._waiting = self._waiting, None
+            self._begin(head, self._scope(head), self.app)
+            self._advance()
+
+    def _take(self, head: Head) -> None:
+        """A request that has come whole: mostly it is answered at once."""
+        self._waiting = None
+        prompt: Any = self._prompt
+        body = b""
+        while not isinstance(part := self._framer.next(), End):
+            body = part if isinstance(part, bytes) else body  # in one piece: it is all there
+        scope = self._scope(head)
+        said = prompted(prompt, scope, body)
+        if isinstance(said, Answer):
+            self.transport.write(written(said, last=head.last))
+            if head.last or (b"connection", b"close") in said.headers:
+                self.transport.close()
+            self.on_response_complete()
+            return
+        self._begin(head, scope, said)
+        self.cycle.body, self.cycle.more_body = body, False  # type: ignore[assignment]  # see `_advance`
+        self.cycle.message_event.set()
+        self._hold()
+
+    def _hold(self) -> None:
+        """Until the answer has gone."""
+        self.flow.held = True
+        if self._framer.pending:
+            self.flow.pause_reading()
+
+    def _scope(self, head: Head) -> Any:
         raw_path, _, query = head.target.partition(b"?")
         path = raw_path.decode("ascii")
         scope: Any = {
@@ -185,12 +230,14 @@ class Protocol(HttpToolsProtocol):
             "path": unquote(path) if "%" in path else path, "raw_path": raw_path, "query_string": query}
         if self.tls is not None:
             scope["extensions"] = {"tls": self.tls}
+        return scope
+
+    def _begin(self, head: Head, scope: Any, app: Any) -> None:
         self.cycle = Cycle(
             scope, self._outgoing, self.flow, self.logger, self.access_logger, False,
             self.server_state.default_headers, asyncio.Event(), head.expects, not head.last, self.on_response_complete)
         if self.scheme == "http":
             scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
-        app: Any = self.app
         task = self.loop.create_task(run(expecting(app) if head.expects else app, self.cycle))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -201,13 +248,16 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.held = False
-        self.flow.resume_reading()
         self._enter("" if self._framer.between else "body")
-        if self._framer.pending or self._silent:
+        if self._framer.pending or self._silent:  # in their turn, before more is read: others wait as well
+            self.flow.pause_reading()
             self.loop.call_soon(self._go_on)
+        else:
+            self.flow.resume_reading()
 
     def _go_on(self) -> None:
         if not self.flow.held and not self.transport.is_closing():
+            self.flow.resume_reading()
             self._advance()
             if self._silent and not self.answering:  # all that came whole is answered
                 self.transport.close()
@@ -247,6 +297,7 @@ class Protocol(HttpToolsProtocol):
         transport, limits = self.transport, self.limits
         if transport is None:
             return
+        self._wait_no_more()  # the rest comes at once or takes its time
         waiting = transport.get_write_buffer_size()
         if not waiting or waiting <= self._queued - limits.progress:
             self._taken = now
@@ -288,99 +339,6 @@ async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, coun
         cycle.transport.flush()
         await to_transport(cycle.transport.stream, handle, offset, count)
     cycle.expected_content_length -= count
-
-
-Drop = Callable[[bool], bool]
-
-
-class Connections:
-    """All connections of a process's listeners, the one that was silent for longest first."""
-
-    def __init__(self, limit: int | None = None, per_peer: int | None = None) -> None:
-        """`per_peer`: what one peer may hold at any time; half of all, where others want some, if none is given."""
-        self.limit = limit if limit is not None else min(int(_files() * _SHARE), _MOST)
-        self.per_peer = per_peer
-        self._drops: OrderedDict[object, Drop] = OrderedDict()
-        self._peers: dict[object, str] = {}
-        self._held: dict[str, OrderedDict[object, None]] = {}
-        self._heaviest = ""
-        """The last peer that was seen above its share: one at most can be."""
-
-    def __len__(self) -> int:
-        return len(self._drops)
-
-    def add(self, key: object, drop: Drop, peer: str = "") -> None:
-        """`drop` closes the connection, or says False where it is answering and was not told to all the same; `peer` is
-        whose it is."""
-        self._drops[key] = drop
-        self._peers[key] = peer
-        held = self._held.setdefault(peer, OrderedDict())
-        held[key] = None
-        if len(held) > self.limit * _PEER:
-            self._heaviest = peer
-        if self.per_peer is not None and len(held) > self.per_peer:
-            self._drop_of(peer)
-        elif len(self._drops) > self.limit:
-            self.drop_one()
-
-    def heard(self, key: object) -> None:
-        if key in self._drops:
-            self._drops.move_to_end(key)
-            self._held[self._peers[key]].move_to_end(key)
-
-    def remove(self, key: object) -> None:
-        if self._drops.pop(key, None) is None:
-            return
-        peer = self._peers.pop(key)
-        held = self._held[peer]
-        del held[key]
-        if not held:
-            del self._held[peer]
-
-    def drop_one(self) -> None:
-        """Drop the first that may be dropped, of the peer above its share if there is one.
-
-        Where all are being answered, which a client makes last as long as it likes, that peer loses the one whose
-        request is oldest.
-        """
-        above = len(self._held.get(self._heaviest, ())) > self.limit * _PEER
-        if above and self._drop_of(self._heaviest):
-            return
-        for key, drop in list(self._drops.items()):
-            if drop(False):
-                self.remove(key)
-                return
-        if above:
-            self._drop_of(self._heaviest, answering=True)
-
-    def _drop_of(self, peer: str, *, answering: bool = False) -> bool:
-        for key in list(self._held[peer]):
-            if self._drops[key](answering):
-                self.remove(key)
-                return True
-        return False
-
-
-def peer_of(address: object) -> str:
-    """Whose connection it is: an IPv4 address, or the /64 of an IPv6 address, which one customer has as a whole."""
-    host = str(address[0]) if isinstance(address, tuple) and address else ""
-    try:
-        parsed = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped) if parsed.ipv4_mapped else parsed.exploded[:19]
-    return host
-
-
-def _files() -> int:
-    """How many files this process may open, after asking for as many as it is allowed to ask for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or soft == resource.RLIM_INFINITY:
-        return soft if soft != resource.RLIM_INFINITY else _MOST * 2
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 async def accept(listening: socket.socket, make: Callable[[], Protocol],

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
 from custody.admission.endpoint import Endpoint
 from custody.admission.review import MAX_SIZE, OversizedError, oversized
-from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
+from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, Hearing
 from custody.errors import MalformedError
-from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
+from custody.server.asgi import (
+    Answer,
+    App,
+    DisconnectedError,
+    Receive,
+    Scope,
+    Send,
+    TooLargeError,
+    chunks,
+    in_json,
+    respond,
+    respond_json,
+)
 from custody.server.health import Health, State
 from custody.server.reload import Reloader
 from policylang.go.durations import parse as duration
@@ -57,6 +69,19 @@ class AdmissionApp:
         else:
             await self._review(self.admission, endpoint, scope, receive, send)
 
+    def prompt(self, scope: Scope, body: bytes) -> Answer | App:
+        """The answer to a review that needs nobody to be waited for."""
+        endpoint, admission = Endpoint.parse(scope["path"]), self.admission
+        if endpoint is None or admission is None or scope["method"] != "POST" or len(body) > MAX_SIZE:
+            return self
+        try:
+            hearing = admission.hear(body, endpoint=endpoint, seconds=_timeout(scope))
+        except MalformedError as error:
+            return Answer(error.http_status, in_json({"error": error.message}))
+        if hearing.response:
+            return Answer(200, hearing.response)
+        return partial(_concluded, admission, hearing)
+
     def check(self) -> State:
         """Policies are compiled. Older ones than the files' judge as well, which is said."""
         if self.admission is None:
@@ -91,6 +116,15 @@ class AdmissionApp:
             await respond_json(send, error.http_status, {"error": error.message})
             return
         await respond(send, 200, answer)
+
+
+async def _concluded(admission: Admission, hearing: Hearing, _: Scope, __: Receive, send: Send) -> None:
+    try:
+        answer = await admission.conclude(hearing)
+    except MalformedError as error:
+        await respond_json(send, error.http_status, {"error": error.message})
+        return
+    await respond(send, 200, answer)
 
 
 async def _body(receive: Receive) -> bytes:

@@ -9,7 +9,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from custody.server.asgi import Answer
+
+
+def written(answer: Answer, *, last: bool) -> bytes:
+    """An answer on the wire, as a cycle would write it. `last`: the connection closes with it."""
+    headers = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+    closes = b"connection: close\r\n" if last and (b"connection", b"close") not in answer.headers else b""
+    return b"%bcontent-length: %d\r\ncontent-type: %b\r\n%b%b\r\n%b" % (
+        STATUS_LINE[answer.status], len(answer.body), answer.content_type, headers, closes, answer.body)
 
 
 class Outgoing:

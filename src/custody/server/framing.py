@@ -94,6 +94,16 @@ class Framer:
         """Whether the next byte begins a request."""
         return self._state == _HEADS
 
+    @property
+    def announced(self) -> int | None:
+        """Bytes of a body of which none was given yet; None where its head does not say."""
+        return None if self._chunked else self._left
+
+    @property
+    def whole(self) -> bool:
+        """Whether a body is there to its announced end, so that it comes in one piece."""
+        return not self._chunked and len(self._buffer) - self._at >= self._left
+
     def feed(self, data: bytes) -> None:
         self._buffer = self._buffer[self._at:] + data if self._at < len(self._buffer) else data
         self._at = 0

@@ -8,11 +8,12 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from custody.server.asgi import App, Receive, Scope, Send
+from custody.server.asgi import Answer, App, Prompt, Receive, Scope, Send
 from custody.server.refusal import refuse
 
 _LOG = logging.getLogger(__name__)
 _CLOSE = (b"connection", b"close")
+_INTERNAL = "internal error; the service's log has it"
 
 
 async def run(app: App, cycle: RequestResponseCycle) -> None:
@@ -30,10 +31,23 @@ async def run(app: App, cycle: RequestResponseCycle) -> None:
         if not cycle.response_started:
             _LOG.error("%s %s: the application did not answer", scope["method"], scope["path"])
     if not cycle.response_started:
-        await refuse(send, scope["path"], 500, "internal error; the service's log has it", [_CLOSE])
+        await refuse(send, scope["path"], 500, _INTERNAL, [_CLOSE])
     elif not cycle.response_complete:
         _LOG.error("%s %s: the answer was cut off", scope["method"], scope["path"])
         cycle.transport.abort()  # what waits for a client that reads slowly is part of nothing
+
+
+def prompted(prompt: Prompt, scope: Scope, body: bytes) -> Answer | App:
+    """What `prompt` says; an application that answers 500 where it raised what nobody expected."""
+    try:
+        return prompt(scope, body)
+    except Exception:
+        _LOG.exception("%s %s: an error that nobody expected", scope["method"], scope["path"])
+        return _failed
+
+
+async def _failed(scope: Scope, _: Receive, send: Send) -> None:
+    await refuse(send, scope["path"], 500, _INTERNAL, [_CLOSE])
 
 
 def expecting(app: App) -> App:

@@ -39,17 +39,29 @@ _Value = str | int | float | bool | None | list[Any] | Mapping[str, Any]
 def event(logger: logging.Logger, level: int, name: str, fields: Mapping[str, _Value]) -> None:
     """Write an event down. Its fields are numbers, texts, and lists and objects of those."""
     if logger.isEnabledFor(level):
-        # Made here and not by the logger, which looks for the line of code that called it.
-        record = logging.LogRecord(logger.name, level, "", 0, name, None, None)
-        record.fields = fields
-        logger.handle(record)
+        logger.handle(_Event(logger.name, level, name, fields))
+
+
+class _Event(logging.LogRecord):
+    """Made here and not by the logger, which looks for the line of code that called it, and for threads and processes
+    that no line names."""
+
+    def __init__(self, name: str, level: int, event: str, fields: Mapping[str, _Value]) -> None:
+        created = time.time()
+        self.__dict__.update(_NOWHERE, name=name, levelno=level, levelname=logging.getLevelName(level), msg=event,
+                             created=created, msecs=created % 1 * 1000, fields=fields)
+
+
+_NOWHERE = {**logging.LogRecord("", 0, "", 0, "", None, None).__dict__,
+            "thread": None, "threadName": None, "process": None, "processName": None}
 
 
 class JsonLines(logging.Formatter):
     """One JSON object a line; `event` is `message` where a module only said something."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record, self)
+        name, said = _said(record, self)
+        fields = {"time": _time(record), "level": record.levelname.lower(), "event": name, **said}
         line = _json(fields)
         return line if line.isprintable() else json.dumps(fields, separators=(",", ":"), default=str)
 
@@ -58,31 +70,31 @@ class TextLines(logging.Formatter):
     """time level event key=value …, values in JSON's quotes where they are not bare words."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record, self)
-        words = [str(fields.pop("time")), str(fields.pop("level")), str(fields.pop("event"))]
-        return visible(" ".join([*words, *(f"{key}={_text(value)}" for key, value in fields.items())]))
+        name, fields = _said(record, self)
+        words = [_time(record), record.levelname.lower(), name]
+        for key, value in fields.items():
+            bare = isinstance(value, str) and _BARE.fullmatch(value)
+            words.append(f"{key}={value if bare else _json(value)}")
+        return visible(" ".join(words))
 
 
-def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
-    fields: dict[str, Any] = {"time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
-                              "level": record.levelname.lower()}
-    given = getattr(record, "fields", None)
-    if given is None:
-        fields |= {"event": "message", "logger": record.name, "message": record.getMessage()}
-    else:
-        fields |= {"event": record.msg, **given}
+def _said(record: logging.LogRecord, formatter: logging.Formatter) -> tuple[str, Mapping[str, Any]]:
+    """(event, fields)."""
+    given: Mapping[str, Any] | None = getattr(record, "fields", None)
+    name = "message" if given is None else record.msg
+    fields = {"logger": record.name, "message": record.getMessage()} if given is None else given
     if record.exc_info:
-        fields["exception"] = formatter.formatException(record.exc_info)
-    return fields
+        fields = {**fields, "exception": formatter.formatException(record.exc_info)}
+    return name, fields
+
+
+def _time(record: logging.LogRecord) -> str:
+    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
 
 
 @functools.lru_cache(2)
 def _second(since: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
-
-
-def _text(value: _Value) -> str:
-    return value if isinstance(value, str) and _BARE.fullmatch(value) else _json(value)
 
 
 def _json(value: object) -> str:

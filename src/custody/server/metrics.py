@@ -8,7 +8,6 @@ prometheus_client's have a lock each, and take twice as long.
 from __future__ import annotations
 
 import asyncio
-import time
 from bisect import bisect_left
 from collections import Counter as Numbers
 from collections import defaultdict
@@ -211,9 +210,3 @@ class _Spread(Collector):
             buckets, total = durations.read()
             family.add_metric(values, buckets, total)
         yield family
-
-
-def stopwatch() -> Callable[[], float]:
-    """Seconds since it was made."""
-    begun = time.perf_counter()
-    return lambda: time.perf_counter() - begun

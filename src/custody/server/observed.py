@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from custody.admission.answered import Answered, Observer
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.podfields import TEMPLATES, image_texts
-from custody.server.asgi import REFUSAL, App, Receive, Scope, Send, header
+from custody.server.asgi import REFUSAL, Answer, App, Receive, Scope, Send, header, prompt_of
 from custody.server.journal import event
-from custody.server.metrics import Metrics, stopwatch
+from custody.server.metrics import Metrics
 from custody.services.decisions import DecisionKeeper
 
 _LOG = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class Observed:
 
     def __init__(self, app: App, metrics: Metrics, role: str | None = None) -> None:
         """`role` where it is not the path that says it."""
-        self._app = app
+        self._app, self._prompt = app, prompt_of(app)
         self._metrics = metrics
         self._role = role
         self.closing = False
@@ -57,46 +59,86 @@ class Observed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        else:
+            await self._observe(_Watched(self._role_of(scope), scope), self._app, scope, receive, send)
+
+    def prompt(self, scope: Scope, body: bytes) -> Answer | App:
+        if self._prompt is None:
+            return self
+        watched = _Watched(self._role_of(scope), scope)
+        watched.received = len(body)
+        said: Answer | App | None = None
+        try:
+            said = self._prompt(scope, body)
+        finally:
+            if said is None:  # it raised
+                self._metrics.begun(watched.role)
+                self._ended(watched, scope)
+        if not isinstance(said, Answer):
+            return partial(self._observe, watched, said)
+        watched.status, watched.sent, watched.complete = said.status, len(said.body), True
+        self._metrics.begun(watched.role)
+        self._ended(watched, scope)
+        return said._replace(headers=(*said.headers, *self._headers(watched)))
+
+    def _role_of(self, scope: Scope) -> str:
         path: str = scope["path"]
-        role = "health" if path in _PROBES else self._role or role_of(path)
-        elapsed = stopwatch()
-        status = received = sent = announced = 0
-        complete = False
-        identifier = f"{random.getrandbits(64):016x}"
-        scope["custody.request"] = identifier
+        return "health" if path in _PROBES else self._role or role_of(path)
+
+    def _headers(self, watched: _Watched) -> list[tuple[bytes, bytes]]:
+        return [(b"x-request-id", watched.identifier.encode()), *([(b"connection", b"close")] if self.closing else [])]
+
+    async def _observe(self, watched: _Watched, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        announced = heard = 0
 
         async def counted_receive() -> Any:
-            nonlocal received
+            nonlocal heard
             message = await receive()
-            received += len(message.get("body") or b"")
+            heard += len(message.get("body") or b"")
+            watched.received = max(watched.received, heard)  # a body that came whole is counted already
             return message
 
         async def counted_send(message: Any) -> None:
-            nonlocal status, sent, announced, complete
+            nonlocal announced
             if message["type"] == "http.response.start":
-                status = message["status"]
+                watched.status = message["status"]
                 announced = next((int(value) for key, value in message["headers"] if key == b"content-length"), 0)
-                message["headers"] = [*message["headers"], (b"x-request-id", identifier.encode()),
-                                      *([(b"connection", b"close")] if self.closing else [])]
+                message["headers"] = [*message["headers"], *self._headers(watched)]
             await send(message)
             if message["type"] == "http.response.body":
-                sent += len(message.get("body") or b"")
-                complete = complete or not message.get("more_body")
-                if complete and scope["method"] != "HEAD":
-                    sent = max(sent, announced)  # files go past this to the socket
+                watched.sent += len(message.get("body") or b"")
+                watched.complete = watched.complete or not message.get("more_body")
+                if watched.complete and scope["method"] != "HEAD":
+                    watched.sent = max(watched.sent, announced)  # files go past this to the socket
 
-        self._metrics.begun(role)
+        self._metrics.begun(watched.role)
         try:
-            await self._app(scope, counted_receive, counted_send)
+            await app(scope, counted_receive, counted_send)
         finally:
-            seconds = elapsed()
-            self._metrics.ended(role, scope["method"], status if complete else 0, seconds, received, sent)
-            level = _level(role, status, refused=REFUSAL in scope)
-            if _LOG.isEnabledFor(level):
-                event(_LOG, level, "request", _request(scope, role, identifier) | {
-                    "status": status, "complete": complete, "received": received, "sent": sent,
-                    "seconds": round(seconds, 6)})
+            self._ended(watched, scope)
+
+    def _ended(self, watched: _Watched, scope: Scope) -> None:
+        role, status, complete = watched.role, watched.status, watched.complete
+        seconds = time.perf_counter() - watched.begun
+        self._metrics.ended(role, scope["method"], status if complete else 0, seconds, watched.received, watched.sent)
+        level = _level(role, status, refused=REFUSAL in scope)
+        if _LOG.isEnabledFor(level):
+            event(_LOG, level, "request", _request(scope, role, watched.identifier) | {
+                "status": status, "complete": complete, "received": watched.received, "sent": watched.sent,
+                "seconds": round(seconds, 6)})
+
+
+class _Watched:
+    """What is told of one request. Its identifier is in its scope, for whoever answers it."""
+
+    __slots__ = ("begun", "complete", "identifier", "received", "role", "sent", "status")
+
+    def __init__(self, role: str, scope: Scope) -> None:
+        self.role = role
+        self.begun = time.perf_counter()
+        self.status = self.received = self.sent = 0
+        self.complete = False
+        self.identifier = scope["custody.request"] = f"{random.getrandbits(64):016x}"
 
 
 def _level(role: str, status: int, *, refused: bool) -> int:

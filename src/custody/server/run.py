@@ -17,8 +17,9 @@ from typing import cast
 import uvicorn
 
 from custody.errors import CustodyError, NetworkError
-from custody.server.accepting import Connections, Protocol, accept
-from custody.server.asgi import App, Receive, Scope, Send
+from custody.server.accepting import Protocol, accept
+from custody.server.asgi import Answer, App, Receive, Scope, Send, prompt_of
+from custody.server.connections import Connections
 from custody.server.limits import Limits, sweep
 from custody.server.refusal import refuse
 from custody.server.worker import inherited
@@ -35,12 +36,20 @@ class Paths:
         self._apps = sorted(apps.items(), key=lambda pair: -len(pair[0]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        for prefix, app in self._apps:
-            if path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/"):
-                await app(scope, receive, send)
-                return
-        await refuse(send, path, 404, "no such path")
+        app = self._of(scope["path"])
+        if app is None:
+            await refuse(send, scope["path"], 404, "no such path")
+        else:
+            await app(scope, receive, send)
+
+    def prompt(self, scope: Scope, body: bytes) -> Answer | App:
+        app = self._of(scope["path"]) or self
+        prompt = None if app is self else prompt_of(app)
+        return app if prompt is None else prompt(scope, body)
+
+    def _of(self, path: str) -> App | None:
+        return next((app for prefix, app in self._apps
+                     if path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/")), None)
 
 
 def bind(host: str, port: int, flag: str = "--port") -> socket.socket:

@@ -1,4 +1,6 @@
-"""Which images the webhook let in, noted in the inventory beside the reviews: none waits for it."""
+"""Which images the webhook let in, and whose signatures it verified, noted in the inventory beside the reviews: none
+waits for it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from custody.kit.clock import Clock
 from custody.policy.model import Verdict
 from custody.policy.phases import Course
 from custody.ports.inventory import Sighting, Sightings
+from custody.services import signers
 
 _LOG = logging.getLogger(__name__)
 _WAITING = 10_000
@@ -63,3 +66,6 @@ class Admitted:
         where = f"{request.namespace}/{request.kind.kind}/{request.name or '(generated)'}"
         for digest in {about.subject for about in judged.evidence.values() if about.subject}:
             yield Sighting(digest, "admission", where, self._clock())
+        for digest, name in {(about.subject, name) for about in judged.evidence.values()
+                             for name in signers.names(about)}:
+            yield Sighting(digest, "signer", name, self._clock())

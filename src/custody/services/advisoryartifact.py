@@ -11,9 +11,7 @@ from custody.formats import oci
 from custody.formats.reference import Reference
 from custody.registry.client import RegistryClient
 from custody.vulns.archive import MEDIA_TYPE
-
-_OTHERS = {"application/vnd.aquasec.trivy.db.layer.v1.tar+gzip": "Trivy's database, which is not read",
-           "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip": "Trivy's list of Java archives, no advisories"}
+from custody.vulns.databases.files import database_layer, ending
 
 
 async def push(client: RegistryClient, ref: Reference, archive: Path) -> oci.Descriptor:
@@ -31,17 +29,22 @@ async def push(client: RegistryClient, ref: Reference, archive: Path) -> oci.Des
     return await client.push_manifest(ref, manifest, oci.MANIFEST, tag=ref.tag)
 
 
-async def pull(client: RegistryClient, ref: Reference, path: Path) -> oci.Descriptor:
-    """Write the archive to `path`; gives the manifest's descriptor. Raises UnsupportedError for another artifact."""
+async def pull(client: RegistryClient, ref: Reference, folder: Path) -> tuple[oci.Descriptor, Path]:
+    """The manifest's descriptor, and the archive in the folder: custody's own, or of another scanner's database.
+
+    Raises UnsupportedError for another artifact.
+    """
     descriptor, data = await client.manifest(ref)
     manifest = oci.parse_manifest(data, str(ref), descriptor.media_type)
     layers = manifest.layers if isinstance(manifest, oci.Manifest) else ()
     for layer in layers:
         if layer.media_type == MEDIA_TYPE:
-            await client.blob_to(ref, layer, path)
-            return descriptor
+            await client.blob_to(ref, layer, path := folder / "advisories.custody")
+            return descriptor, path
+    if (database := database_layer(layers, str(ref))) is not None:
+        await client.blob_to(ref, database, path := folder / f"database{ending(database)}")
+        return descriptor, path
     kinds = [layer.media_type for layer in layers]
-    kind = next((f"is {_OTHERS[kind]}" for kind in kinds if kind in _OTHERS),
-                f"has {', '.join(kinds) or 'no layers'}")
-    raise UnsupportedError(str(ref), f"{kind}; expected a layer {MEDIA_TYPE}, as custody db export writes it",
+    raise UnsupportedError(str(ref), f"has {', '.join(kinds) or 'no layers'}; expected a layer {MEDIA_TYPE}, as "
+                           "custody db export writes it, or Trivy's or Grype's database",
                            hint="custody db update, from the publishers' own feeds")

@@ -25,8 +25,9 @@ from custody.errors import CustodyError, MalformedError, NetworkError, OfflineEr
 from custody.kit.clock import Clock, format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStore, Feed
 from custody.ports.http import Answer, Http, place_of
+from custody.services.advisoryimport import Importer
 from custody.vulns.feeds import Address
-from custody.vulns.store import Imported, import_advisories
+from custody.vulns.store import Imported
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
 _LARGEST = 8 << 30
@@ -52,12 +53,13 @@ class Updated:
 
 
 class Updater:
-    """`folder` is where downloads are kept while they are not whole."""
+    """Downloads are kept in the importer's folder while they are not whole."""
 
-    def __init__(self, http: Http, store: AdvisoryStore, folder: Path, clock: Clock, progress: Progress) -> None:
+    def __init__(self, http: Http, store: AdvisoryStore, importer: Importer, clock: Clock, progress: Progress) -> None:
         self._http = http
         self._store = store
-        self._folder = folder
+        self._importer = importer
+        self._folder = importer.folder
         self._clock = clock
         self._progress = progress
 
@@ -149,7 +151,7 @@ class Updater:
 
     async def _import(self, name: str, path: Path, url: str) -> Imported:
         with self._progress(f"Importing {name}", None) as advance:
-            return await asyncio.to_thread(import_advisories, self._store, path, self._clock(), advance, place_of(url))
+            return await asyncio.to_thread(self._importer.take, path, self._clock(), advance, place_of(url))
 
     async def _download(self, name: str, url: str, feed: Feed) -> tuple[Path, Mapping[str, str]] | None:
         """The file and what the server says of it; None where that is what was read before."""

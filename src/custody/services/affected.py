@@ -12,10 +12,11 @@ from custody.formats.bom import Location
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryReader
 from custody.ports.inventory import Component, InventoryStatus, InventoryStore, Seen
+from custody.services import signers
 from custody.vulns import component as components
 from custody.vulns import question as questions
 from custody.vulns.judgement import Remembering, judge
-from custody.vulns.question import MarkAsked, PackageAsked, VulnerabilityAsked
+from custody.vulns.question import MarkAsked, PackageAsked, Question, VulnerabilityAsked
 
 
 class Affected(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +43,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     admissions: tuple[str, ...] = ()
     pods: tuple[str, ...] = ()
+    signers: tuple[str, ...] | None = None
+    """Whose signatures were verified, by the webhook or as the image was read; None where nobody looked."""
 
 
 class _Told(Affected, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ class _Told(Affected, frozen=True, kw_only=True):
     names: tuple[str, ...]
     admissions: tuple[str, ...]
     pods: tuple[str, ...]
+    signers: tuple[str, ...] | None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +82,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return _Told(
             image=row.image, package=row.package, version=row.version, purl=row.purl, why=row.why,
             vulnerability=row.vulnerability, severity=row.severity, fixed=row.fixed, locations=row.locations,
-            names=image.names, admissions=image.admissions, pods=image.pods)
+            names=image.names, admissions=image.admissions, pods=image.pods, signers=image.signers)
 
 
 class _Hit(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +96,12 @@ class _Hit(msgspec.Struct, frozen=True, kw_only=True):
     fixed: tuple[str, ...] = ()
 
 
-def ask(text: str, inventory: InventoryStore, advisories: AdvisoryReader) -> Answer:
-    """Raises MalformedError, UnsupportedError for what is no question; MissingEvidenceError where nothing is kept, and
-    of a vulnerability that no advisory names: both are no "none".
+def ask(text: str, inventory: InventoryStore, advisories: AdvisoryReader, asked: Question | None = None) -> Answer:
+    """`asked` is what the text means, where that is no question by itself. Raises MalformedError, UnsupportedError for
+    what is no question; MissingEvidenceError where nothing is kept, and of a vulnerability that no advisory names: both
+    are no "none".
     """
-    question = questions.parse(text)
+    question = asked or questions.parse(text)
     status = inventory.status()
     if not status.images:
         raise MissingEvidenceError("no image is kept: nobody can say what is in any",
@@ -112,8 +117,10 @@ def _packages(question: PackageAsked | MarkAsked, inventory: InventoryStore) -> 
     """By the number of the component."""
     hits: dict[int, list[_Hit]] = defaultdict(list)
     if isinstance(question, MarkAsked):
-        for number, component in inventory.marked(question.mark):
-            hits[number].append(_Hit(component=component, why=question.mark))
+        for mark in (question.mark, *question.same):
+            for number, component in inventory.marked(mark):
+                if number not in hits:
+                    hits[number].append(_Hit(component=component, why=mark))
         return hits
     for ecosystem in inventory.ecosystems(question.name):
         for number, component in inventory.named(question.name, ecosystem, *questions.bounds(question, ecosystem)):
@@ -179,6 +186,11 @@ def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits:
         if (catalog := inventory.catalog(image)) is not None:
             rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why=(
                 "is this image" if image == whole else "is the image of this index")))
+    for image in inventory.layered(whole) if whole else ():
+        if (catalog := inventory.catalog(image)) is not None:
+            layers = [layer.digest for layer in catalog.layers if whole in (layer.digest, layer.diff_id)]
+            rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why="has this layer",
+                                       locations=tuple(Location(path="", layer=digest) for digest in layers[:1])))
     for told in rows.values():
         told.sort(key=lambda row: (row.package, row.version, row.image, row.why))
     where = _images(inventory, {row.image for told in rows.values() for row in told})
@@ -199,12 +211,12 @@ def _images(inventory: InventoryStore, digests: Iterable[str]) -> dict[str, Imag
 
 def _image(digest: str, sightings: Sequence[Seen]) -> Image:
     """Where it was seen last comes first."""
-    places: dict[str, list[str]] = {"name": [], "admission": [], "pod": [], "index": []}
+    places: dict[str, list[str]] = defaultdict(list)
     ordered = sorted(sightings, key=lambda row: row.last, reverse=True) if len(sightings) > 1 else sightings
     for row in ordered:
         places[row.kind].append(row.where)
     return Image(digest=digest, names=tuple(places["name"]), admissions=tuple(places["admission"]),
-                 pods=tuple(places["pod"]))
+                 pods=tuple(places["pod"]), signers=signers.known(tuple(places["signer"])))
 
 
 def _said(question: PackageAsked, name: components.Name) -> str:

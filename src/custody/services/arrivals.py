@@ -21,6 +21,7 @@ from custody.kit.clock import Clock
 from custody.ports.inventory import InventoryStore, Sighting
 from custody.ports.queue import Queue
 from custody.registry.client import RegistryClient
+from custody.services.signers import Signers
 
 _KIND = "scan"
 _BESIDE = re.compile(r"sha256-[0-9a-f]{64}(?:\..*)?\Z")
@@ -40,12 +41,14 @@ class Arrived(msgspec.Struct, kw_only=True):
 
 class Arrivals:
     """For one registry client; `catalog` reads the image of a reference, by `readers`: what others read is read again.
+    `signers` says whose signatures verify: it is asked at each look, until there is one.
     """
 
     def __init__(self, client: RegistryClient, store: InventoryStore, queue: Queue, clock: Clock,
-                 catalog: Callable[[str], Awaitable[Catalog]], readers: str = "") -> None:
+                 catalog: Callable[[str], Awaitable[Catalog]], readers: str = "",
+                 signers: Signers | None = None) -> None:
         self._client, self._store, self._queue, self._clock = client, store, queue, clock
-        self._catalog, self._readers = catalog, readers
+        self._catalog, self._readers, self._signers = catalog, readers, signers
 
     async def look(self, repositories: Sequence[str]) -> Arrived:
         """At all tags, then at what is due of what they brought. Raises MalformedError, StorageError."""
@@ -78,6 +81,12 @@ class Arrivals:
         if not await asyncio.to_thread(self._store.kept, [descriptor.digest], self._readers):
             await asyncio.to_thread(self._queue.put, _KIND, f"{descriptor.digest} {self._readers}",
                                     str(ref.at(descriptor.digest)).encode(), now)
+        if self._signers is not None and not await asyncio.to_thread(self._signed, descriptor.digest):
+            await asyncio.to_thread(self._store.see, await self._signers.look(ref.at(descriptor.digest)))
+
+    def _signed(self, digest: str) -> bool:
+        """Whether it is known by whom; a signature may come after its image."""
+        return any(row.kind == "signer" and row.where for row in self._store.seen([digest]).get(digest, ()))
 
     async def _work(self, done: Arrived) -> None:
         while (job := await asyncio.to_thread(self._queue.take, _KIND, self._clock(),

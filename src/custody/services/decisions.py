@@ -32,6 +32,7 @@ from custody.policy.record import Record
 from custody.ports.decisions import DecisionSearch, DecisionStore, KeptDecision
 from custody.ports.lookup import Absent, Answer, Question
 from custody.ports.lookup import Answered as Known
+from custody.services.verdicts import Verdicts
 
 _LOG = logging.getLogger(__name__)
 _WAITING = 8 * 1024 * 1024  # bytes of decisions that are not written yet
@@ -87,7 +88,7 @@ class DecisionKeeper:
             part: Own | Judged = judged
             size = answered.size
         else:
-            part = own(request, judged.answers, decision)
+            part = own(request, judged.text, judged.answers, decision)
             size = len(part.request) + len(part.decision)
         made = partial(
             KeptDecision, uid=answered.review.uid, at=judged.context.now, course=str(judged.at),
@@ -142,7 +143,7 @@ class DecisionKeeper:
         if policies.digest not in parts and policies.digest not in self._stored:
             parts[policies.digest] = msgspec.json.encode(policies.documents)
         if isinstance(part, Judged):
-            part = own(part.request, part.answers, part.decision)
+            part = own(part.request, part.text, part.answers, part.decision)
         return waiting.made(body=divided(part, evidence, policies.digest, waiting.context, at=waiting.at),
                             parts=(policies.digest, *evidence.values()))
 
@@ -198,7 +199,8 @@ def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet |
              ask: Ask | None = None) -> Iterator[Replayed]:
     """Each kept decision of a search again, oldest first: by its own policies, or by others.
 
-    `ask` is asked what nobody asked then; without it that is not known. The decisions have no inputs' digest.
+    `ask` is asked what nobody asked then; without it that is not known. The decisions have no inputs' digest, and of
+    what comes out as it was kept there may be the verdict alone.
     """
     return map(Again(store, policies, ask), store.search(search, newest_first=False))
 
@@ -210,15 +212,28 @@ class Again:
         self._store, self._policies, self._ask = store, policies, ask
         self._own: dict[str, PolicySet | CustodyError] = {}
         self._parts: OrderedDict[str, bytes | None] = OrderedDict()
+        self._verdicts: dict[str, Verdicts] = {}
 
     def __call__(self, kept: KeptDecision) -> Replayed:
         try:
-            known_then = inputs(kept.body, self._part)
             judging = self._policies or _own(kept.policies_digest, self._part, self._own)
+            verdicts = self._verdicts_by(judging)
+            like = verdicts.likeness(kept.body) if self._ask is None else None
+            if like is not None and (verdict := verdicts.known(like)) == kept.verdict:
+                return Replayed(kept, Decision(verdict=verdict, results=(), inputs_digest=""))
+            known_then = inputs(kept.body, self._part)
             decision, live = _again(known_then, judging, self._ask)
         except CustodyError as error:
             return Replayed(kept, None, error.message)
+        if like is not None:
+            verdicts.learn(like, decision)
         return Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+
+    def _verdicts_by(self, policies: PolicySet) -> Verdicts:
+        verdicts = self._verdicts.get(policies.digest)
+        if verdicts is None:
+            verdicts = self._verdicts[policies.digest] = Verdicts(policies)
+        return verdicts
 
     def _part(self, digest: str) -> bytes | None:
         if digest not in self._parts:

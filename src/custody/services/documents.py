@@ -1,25 +1,21 @@
-"""In which formats a catalog is written, by the names that users of syft and Trivy know them by."""
+"""In which formats a catalog is written, by the names that users of syft and Trivy know them by.
+
+A command pays for the format that it writes: each is imported when it is first asked for, CycloneDX aside.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from custody import __version__
-from custody.formats import (
-    cyclonedxwriter,
-    cyclonedxxml,
-    githubsnapshot,
-    spdx3,
-    spdxtagvalue,
-    spdxwriter,
-    syft,
-)
+from custody.formats import cyclonedxwriter
 from custody.formats.bom import Catalog
 
 _Said = TypeVar("_Said")
@@ -36,8 +32,12 @@ class Format(Generic[_Said]):
 
     write: Callable[[_Said, datetime], bytes]
     """UTF-8; the time is the one that the document bears."""
-    loses: frozenset[str] = field(default_factory=frozenset)
-    """Fields of packages, places, catalogs and documents that it has no words for."""
+    lost: Callable[[], frozenset[str]] = frozenset
+
+    @property
+    def loses(self) -> frozenset[str]:
+        """Fields of packages, places, catalogs and documents that it has no words for."""
+        return self.lost()
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
@@ -53,25 +53,38 @@ def encode(text: str) -> bytes:
 
 
 def _cyclonedx(version: str, *, xml: bool = False) -> Format[Catalog]:
-    loses = cyclonedxwriter.LOSES.get(version, frozenset())
-
     def write(catalog: Catalog, now: datetime) -> bytes:
         document = cyclonedxwriter.write(catalog, now, __version__, version)
-        return cyclonedxxml.write(document) if xml else json_bytes(document)
+        if not xml:
+            return json_bytes(document)
+        from custody.formats import cyclonedxxml
 
-    return Format(write, loses)
+        return cyclonedxxml.write(document)
+
+    return Format(write, lambda: cyclonedxwriter.LOSES.get(version, frozenset()))
 
 
-_SPDX_JSON: Format[Catalog] = Format(
-    lambda catalog, now: json_bytes(spdxwriter.write(catalog, now, __version__)), spdxwriter.LOSES)
-_TAG_VALUE: Format[Catalog] = Format(
-    lambda catalog, now: spdxtagvalue.write(spdxwriter.write(catalog, now, __version__)), spdxwriter.LOSES)
-_SPDX_3: Format[Catalog] = Format(lambda catalog, now: json_bytes(spdx3.write(catalog, now, __version__)), spdx3.LOSES)
-_SYFT: Format[Catalog] = Format(lambda catalog, _: json_bytes(syft.write(catalog, __version__)), syft.LOSES)
-_GITHUB: Format[Catalog] = Format(
-    lambda catalog, now: json_bytes(githubsnapshot.write(catalog, now, __version__)), githubsnapshot.LOSES)
+def _of(module: str, *, timed: bool = True) -> Format[Catalog]:
+    """The JSON that a module of `custody.formats` writes, and its `LOSES`."""
+    def place() -> Any:
+        return import_module(f"custody.formats.{module}")
+
+    def write(catalog: Catalog, now: datetime) -> bytes:
+        return json_bytes(place().write(catalog, now, __version__) if timed else place().write(catalog, __version__))
+
+    return Format(write, lambda: place().LOSES)
+
+
+def _tag_value(catalog: Catalog, now: datetime) -> bytes:
+    from custody.formats import spdxtagvalue, spdxwriter
+
+    return spdxtagvalue.write(spdxwriter.write(catalog, now, __version__))
+
+
+_SPDX_JSON, _SPDX_3, _SYFT, _GITHUB = _of("spdxwriter"), _of("spdx3"), _of("syft", timed=False), _of("githubsnapshot")
+_TAG_VALUE: Format[Catalog] = Format(_tag_value, _SPDX_JSON.lost)
 _PURLS: Format[Catalog] = Format(
-    lambda catalog, _: encode("".join(f"{package.purl}\n" for package in catalog.packages)), _ALL)
+    lambda catalog, _: encode("".join(f"{package.purl}\n" for package in catalog.packages)), lambda: _ALL)
 
 SBOMS: Mapping[str, Format[Catalog]] = {
     "cyclonedx-json": _cyclonedx(cyclonedxwriter.DEFAULT),

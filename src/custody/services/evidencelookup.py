@@ -22,6 +22,7 @@ from custody.ports.lookup import (
     ImageEvidence,
     ImageLayers,
     Lookup,
+    NoLookup,
     Question,
 )
 from custody.services.gather import Gatherer
@@ -38,7 +39,7 @@ class EvidenceLookup:
 
     def __init__(self, gatherer: Gatherer, beyond: Lookup | None = None) -> None:
         self._gatherer = gatherer
-        self._beyond = beyond
+        self._beyond = beyond or NoLookup()
         self.root: Callable[[], TrustedRoot | None] = lambda: None
         """The trust root of the moment, where it is not the gatherer's own."""
 
@@ -48,7 +49,7 @@ class EvidenceLookup:
         if isinstance(question, BlobEvidence):
             return Answered(facts(await self._gatherer.signed(question, self.root())))
         if not isinstance(question, ImageEvidence | ImageLayers):
-            return await self._ask(question)
+            return await self._beyond.answer(question)
         logins = await self._logins(question.authority)
         if isinstance(logins, Failed):
             return logins
@@ -57,11 +58,16 @@ class EvidenceLookup:
             return await image_layers(asking, question.image)
         return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
 
+    def known(self, question: Question) -> Answer | None:
+        if isinstance(question, ImageData | BlobEvidence | ImageEvidence | ImageLayers):
+            return None
+        return self._beyond.known(question)
+
     async def _logins(self, authority: Authority) -> dict[str, str] | Failed:
         logins: dict[str, str] = {}
         for secret in (*authority.secrets, *authority.pull_secrets):
             namespace, _, name = secret.partition("/")
-            answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+            answer = await self._beyond.answer(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
             text = _logins(answer.value) if isinstance(answer, Answered) else None
             if text is None and secret not in authority.secrets:
                 continue
@@ -71,11 +77,6 @@ class EvidenceLookup:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text
         return logins
-
-    async def _ask(self, question: Question) -> Answer:
-        if self._beyond is None:
-            return Failed(f"there is nobody to ask for {question}")
-        return await self._beyond.answer(question)
 
 
 def _logins(secret: Any) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,29 +57,57 @@ def expose_local(target: Local, progress: Progress, scanners: Collection[str], *
 
 def _files(target: Local, exclude: Sequence[str],
            advance: Callable[[int], None] | None) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    from custody.sbom.descent import FILE, Descent
     from custody.sbom.folder import glob
 
     if target.kind == "file":
-        yield str(target.path), _opened(target.path)
+        yield str(target.path), _opened(os.fsencode(target.path), os.O_RDONLY | os.O_CLOEXEC)
         return
     excludes = [glob(pattern) for pattern in exclude]
-    for folder, below, names in os.walk(target.path):
-        inside = Path(folder).relative_to(target.path)
-        below[:] = sorted(name for name in below if not (target.checkout and name == ".git") and not any(
-            pattern.match((inside / name).as_posix()) for pattern in excludes))
-        for name in sorted(names):
-            path, relative = Path(folder) / name, (inside / name).as_posix()
-            if path.is_symlink() or not path.is_file() or any(pattern.match(relative) for pattern in excludes):
+    descent = Descent(os.fsencode(target.path))
+    waiting = [b""]
+    try:
+        while waiting:
+            below = waiting.pop()
+            try:
+                folder = descent.at(below)
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError as error:
+                yield os.fsdecode(below), _refusing(error)
                 continue
-            if advance is not None:
-                advance(1)
-            yield relative, _opened(path)
+            deeper: list[bytes] = []
+            for entry in entries:
+                name = below + b"/" + os.fsencode(entry.name) if below else os.fsencode(entry.name)
+                relative = os.fsdecode(name)
+                if (target.checkout and entry.name == ".git") or any(
+                        pattern.match(relative) for pattern in excludes):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    deeper.append(name)
+                elif entry.is_file(follow_symlinks=False):
+                    if advance is not None:
+                        advance(1)
+                    yield relative, _opened(os.fsencode(entry.name), FILE, folder)
+            waiting += reversed(deeper)
+    finally:
+        descent.close()
 
 
-def _opened(path: Path) -> Callable[[], Iterator[bytes]]:
+def _opened(name: bytes, flags: int, folder: int | None = None) -> Callable[[], Iterator[bytes]]:
+    """What reads a file in the folder of a descriptor, for as long as that is open. Raises OSError where it is none."""
     def pieces() -> Iterator[bytes]:
-        with path.open("rb") as stream:
+        with open(os.open(name, flags, dir_fd=folder), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError("no file any more")
             while piece := stream.read(_PIECE):
                 yield piece
+
+    return pieces
+
+
+def _refusing(error: OSError) -> Callable[[], Iterator[bytes]]:
+    def pieces() -> Iterator[bytes]:
+        raise error
 
     return pieces

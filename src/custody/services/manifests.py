@@ -29,8 +29,8 @@ class Manifests(NamedTuple):
     """Documents of a folder that are no resources, such as a chart's values."""
 
 
-class Namespaces:
-    """A Lookup that knows the Namespaces among some resources, and asks a cluster, where there is one, for the rest.
+class Namespaces(Lookup):
+    """Knows the Namespaces among some resources, and asks a cluster, where there is one, for the rest.
 
     What is given comes first: it is what the cluster is about to have.
     """

@@ -154,8 +154,8 @@ class Prefetch:
                 await self._judging.judge(request, snapshot, Course.ADMISSION, deadline=deadline)
 
 
-class Reading:
-    """Implements ports.lookup.Lookup: what can be asked without changing anything, or telling servers of others."""
+class Reading(Lookup):
+    """What can be asked without changing anything, or telling servers of others."""
 
     def __init__(self, beyond: Lookup) -> None:
         self._beyond = beyond

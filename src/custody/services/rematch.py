@@ -9,6 +9,9 @@ several that do so at once, on one store, one writes at a time; the others see i
         (cause: cataloger)
     3.  names whose advisories changed: their components are judged again (cause: advisory)
     4.  where custody itself was updated, all others too (cause: matching)
+    5.  where something else is said of what counts, the images that it may speak of (cause: vex, policy)
+
+A finding is told of for those images in which it counts, and when it begins or ceases to.
 """
 
 from __future__ import annotations
@@ -16,21 +19,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from custody import __version__
 from custody.errors import ConflictError
 from custody.ports.advisories import AdvisoryChanges, AdvisoryReader
-from custody.ports.findings import Cause, Change, Event, Findings, KeptFinding
+from custody.ports.findings import Aside, Cause, Change, Event, Findings, KeptFinding, Word
 from custody.ports.inventory import Component, InventoryStore, Numbered
+from custody.services.counting import NOTHING, Words
+from custody.services.transitions import ByPackage, counting, differences, event_of, events_of
 from custody.vulns.component import RULES
 from custody.vulns.judgement import Remembering, judge
 
 _AT_ONCE = 1000
-_NAMED = 100
 _ATTEMPTS = 1000
+_Row = TypeVar("_Row")
 _MATCHING = f"{__version__} {RULES}"
 
 
@@ -57,13 +63,14 @@ class Refreshed(msgspec.Struct, kw_only=True):
 
 
 def refresh(store: Kept, advisories: Advisories, now: datetime,
-            progress: Callable[[int], None] | None = None) -> Refreshed:
-    """Judge what is new and what changed. Raises StorageError; ConflictError where others were quicker again and again.
+            progress: Callable[[int], None] | None = None, words: Words = NOTHING) -> Refreshed:
+    """Judge what is new and what changed; `words` say what does not count. Raises StorageError; ConflictError where
+    others were quicker again and again.
     """
     done = Refreshed()
     for _ in range(_ATTEMPTS):
         try:
-            _Turn(store, advisories, now, done, progress).run()
+            _Turn(store, advisories, now, done, progress, words).run()
         except _OvertakenError:
             continue
         return done
@@ -78,7 +85,8 @@ class _Turn:
     """All steps once, as long as nobody else writes."""
 
     def __init__(self, store: Kept, advisories: Advisories, now: datetime, done: Refreshed,
-                 progress: Callable[[int], None] | None) -> None:
+                 progress: Callable[[int], None] | None, words: Words) -> None:
+        self._words = words
         self._turn = store.turn()
         self._store, self._advisories, self._reader = store, advisories, Remembering(advisories)
         self._now, self._done, self._progress = now, done, progress
@@ -90,7 +98,10 @@ class _Turn:
         updated = store.cursor("matching") not in ("", _MATCHING)
         self._done.whole = not changes.complete or updated
         came = list(_images(store, int(store.cursor("image") or 0)))  # those that come later wait until they are judged
+        said = self._words.state != store.cursor("words")
         self._judge_new()
+        if first and said:  # before anybody watched
+            self._count_again(silent=True)
         self._tell_new(came, silent=first)
         touched: set[int] = set()
         if changes.complete:
@@ -99,12 +110,15 @@ class _Turn:
             self._judge_again(_all(store, touched), "advisory")
         if updated:
             self._judge_again((row for row in _all(store, set()) if row.number not in touched), "matching")
+        if said and not first:
+            self._count_again()
         self._write({}, (), {"advisories": changes.cursor, "image": store.cursor("image") or "0",
                              "matching": _MATCHING})
 
     def _write(self, findings: Mapping[int, Sequence[KeptFinding]], events: Sequence[Event],
-               cursors: Mapping[str, str], told: Collection[str] = ()) -> None:
-        if not self._store.replace(findings, events, cursors, turn=self._turn, told=told):
+               cursors: Mapping[str, str], told: Collection[str] = (),
+               aside: Mapping[str, Aside] = MappingProxyType({})) -> None:
+        if not self._store.replace(findings, events, cursors, turn=self._turn, told=told, aside=aside):
             raise _OvertakenError
         self._turn += 1
         for event in events:
@@ -129,8 +143,9 @@ class _Turn:
         for start in range(0, len(came), _AT_ONCE):
             batch = came[start:start + _AT_ONCE]
             for number, digest in [] if silent else batch:
-                if events := _came(self._store, digest, self._now):
-                    self._write({}, events, {"image": str(number)}, [digest])
+                events, aside = self._came(digest)
+                if events or aside:
+                    self._write({}, events, {"image": str(number)}, [digest], {digest: aside})
             self._done.images += len(batch)
             self._write({}, (), {"image": str(batch[-1][0])}, [digest for _, digest in batch])
 
@@ -146,7 +161,7 @@ class _Turn:
         pending: list[tuple[int, str, Change, KeptFinding, KeptFinding | None]] = []
         for number, component in batch:
             findings = _judged(component, self._reader)
-            changes = list(_differences(kept.get(number, ()), findings))
+            changes = list(differences(kept.get(number, ()), findings))
             if changes:
                 different[number] = findings
                 pending += [(number, component.package.purl, *change) for change in changes]
@@ -155,47 +170,85 @@ class _Turn:
         images: dict[int, set[str]] = defaultdict(set)
         for place in self._store.places(list(different)):
             images[place.component].add(place.image)
-        self._write(different, [_event(change, cause, self._now, purl, finding, images[number], former)
-                                for number, purl, change, finding, former in pending], {})
+        before = self._store.aside({image for holders in images.values() for image in holders})
+        after = self._aside(images, {number: purl for number, purl, *_ in pending}, before)
+        events = [event for number, purl, change, finding, former in pending for event in events_of(
+            change, cause, self._now, purl, finding, former, images[number], before, after)]
+        self._write(different, events, {}, aside={image: entries for image, entries in after.items()
+                                                  if entries != before.get(image, {})})
 
+    def _aside(self, images: Mapping[int, Collection[str]], purls: Mapping[int, str], before: Mapping[str, Aside]
+               ) -> dict[str, Aside]:
+        """What will not count of these images, where findings of these components are others now."""
+        touched: dict[str, set[str]] = defaultdict(set)
+        for number, purl in purls.items():
+            for image in images[number]:
+                touched[image].add(purl)
+        return {image: {**{key: word for key, word in before.get(image, {}).items() if key[0] not in names},
+                        **self._words.aside(image, names, self._store, self._reader)}
+                for image, names in touched.items() if self._words.state or image in before}
 
-def _differences(before: Sequence[KeptFinding],
-                 after: Sequence[KeptFinding]) -> Iterator[tuple[Change, KeptFinding, KeptFinding | None]]:
-    old, new = ({finding.vulnerability: finding for finding in findings} for findings in (before, after))
-    yield from (("appeared", finding, None) for name, finding in new.items() if name not in old)
-    yield from (("changed", finding, old[name]) for name, finding in new.items()
-                if name in old and finding != old[name])
-    yield from (("disappeared", finding, None) for name, finding in old.items() if name not in new)
+    def _came(self, digest: str) -> tuple[Sequence[Event], Aside]:
+        """What an image changed that came: against itself, as it was read before, else against each image whose name
+        it took; and what does not count of it.
+        """
+        store, now = self._store, self._now
+        findings = _findings(store, digest)
+        aside = self._words.aside(digest, {purl for purl, _ in findings}, store, self._reader)
+        silent = {(purl.partition("@")[0], vulnerability): word for (purl, vulnerability), word in aside.items()}
+        own = ByPackage(counting(findings, aside)).by_name
+        former = store.former(digest)
+        cause: Cause = "package" if former is None else "cataloger"
+        if former is not None:
+            replaced = [ByPackage(former).by_name]
+        else:
+            taken = list(_replaced(store, digest))
+            words = store.aside(taken)
+            replaced = [ByPackage(counting(_findings(store, image), words.get(image, {}))).by_name for image in taken]
+        appeared = [row for name, row in own.items() if not replaced or any(name not in before for before in replaced)]
+        disappeared = {name: row for before in replaced for name, row in before.items() if name not in own}
+        return [*(event_of("appeared", cause, now, purl, finding, (digest,)) for purl, finding in appeared),
+                *(event_of("disappeared", cause, now, purl, finding, (digest,), word=silent.get(name))
+                  for name, (purl, finding) in disappeared.items())], aside
+
+    def _count_again(self, *, silent: bool = False) -> None:
+        """5."""
+        before = self._store.aside()
+        for digests in _batches(sorted(self._spoken_of() | set(before))):
+            changed: dict[tuple[Change, str, str, Word], tuple[KeptFinding, set[str]]] = {}
+            aside: dict[str, Aside] = {}
+            for digest in digests:
+                findings = _findings(self._store, digest)
+                old = before.get(digest, {})
+                new = self._words.aside(digest, {purl for purl, _ in findings}, self._store, self._reader)
+                aside[digest] = new
+                for purl, finding in findings:
+                    key = purl, finding.vulnerability
+                    if (key in old) != (key in new):
+                        change: Change = "appeared" if key in old else "disappeared"
+                        changed.setdefault((change, *key, old.get(key) or new[key]), (finding, set()))[1].add(digest)
+            events = [] if silent else [
+                event_of(change, word.cause, self._now, purl, finding, images, word=word)
+                for (change, purl, _, word), (finding, images) in changed.items()]
+            self._write({}, events, {}, aside={digest: entries for digest, entries in aside.items()
+                                               if entries != before.get(digest, {})})
+        self._write({}, (), {"words": self._words.state})
+
+    def _spoken_of(self) -> set[str]:
+        """The images of which something may be said."""
+        names = self._words.names() if self._words.state else set()
+        if names is None:
+            return {digest for _, digest in _images(self._store, 0)}
+        for record in self._reader.speaking(sorted(names)):
+            names |= {record.id, *record.aliases, *record.cves}
+        components = {number for name in names for number in self._store.having(name)}
+        return {place.image for place in self._store.places(components)}
 
 
 def _images(store: Kept, last: int) -> Iterator[tuple[int, str]]:
     while images := store.images(last, _AT_ONCE):
         last = images[-1][0]
         yield from images
-
-
-class _Of:
-    """Findings by package, whatever its version, and vulnerability."""
-
-    def __init__(self, findings: Iterable[tuple[str, KeptFinding]]) -> None:
-        self.by_name: dict[tuple[str, str], tuple[str, KeptFinding]] = {}
-        for purl, finding in findings:
-            self.by_name.setdefault((purl.partition("@")[0], finding.vulnerability), (purl, finding))
-
-
-def _came(store: Kept, digest: str, now: datetime) -> Sequence[Event]:
-    """What an image changed that came: against itself, as it was read before, else against each image whose name it
-    took.
-    """
-    own = _Of(_findings(store, digest)).by_name
-    former = store.former(digest)
-    cause: Cause = "package" if former is None else "cataloger"
-    replaced = ([_Of(former).by_name] if former is not None else
-                [_Of(_findings(store, image)).by_name for image in _replaced(store, digest)])
-    appeared = [row for name, row in own.items() if not replaced or any(name not in before for before in replaced)]
-    disappeared = {name: row for before in replaced for name, row in before.items() if name not in own}
-    return [*(_event("appeared", cause, now, purl, finding, (digest,)) for purl, finding in appeared),
-            *(_event("disappeared", cause, now, purl, finding, (digest,)) for purl, finding in disappeared.values())]
 
 
 def _replaced(store: Kept, digest: str) -> Iterator[str]:
@@ -242,8 +295,8 @@ def _all(store: Kept, seen: set[int]) -> Iterator[Numbered]:
         yield from batch
 
 
-def _batches(rows: Iterable[Numbered]) -> Iterator[list[Numbered]]:
-    batch: list[Numbered] = []
+def _batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    batch: list[_Row] = []
     for row in rows:
         batch.append(row)
         if len(batch) == _AT_ONCE:
@@ -251,12 +304,6 @@ def _batches(rows: Iterable[Numbered]) -> Iterator[list[Numbered]]:
             batch = []
     if batch:
         yield batch
-
-
-def _event(change: Change, cause: Cause, now: datetime, purl: str, finding: KeptFinding, images: Collection[str],
-           before: KeptFinding | None = None) -> Event:
-    return Event(change=change, cause=cause, at=now, purl=purl, finding=finding, before=before,
-                 images=tuple(sorted(images)[:_NAMED]), affected=len(images))
 
 
 def _judged(component: Component, reader: AdvisoryReader) -> list[KeptFinding]:
@@ -268,4 +315,3 @@ def _judged(component: Component, reader: AdvisoryReader) -> list[KeptFinding]:
         kept.setdefault(unsure.id, KeptFinding(vulnerability=unsure.id, record=unsure.id, severity="unknown",
                                                matched=unsure.reason, decided=False))
     return [kept[name] for name in sorted(kept)]
-

@@ -23,11 +23,11 @@ from custody.ports.findings import Findings
 from custody.ports.inventory import InventoryStore, Seen
 from custody.ports.queue import Job, Queue
 from custody.registry.client import RegistryClient
+from custody.services.counting import NOTHING, Words
 from custody.services.replace import replace_bundles
 from custody.sign.referrers import push_bundle
 from custody.sign.signer import Signer
 from custody.vulns.judgement import Remembering
-from custody.vulns.report import scan
 
 _KIND, _CURSOR = "rescan", "rescan"
 _AT_ONCE = 1000
@@ -63,8 +63,8 @@ class Rescans:
         self._advisories, self._signer, self._patterns = advisories, signer, patterns
         self._refresh, self._oldest = refresh, oldest
 
-    async def look(self) -> Rescanned:
-        """At what is due. Raises StorageError."""
+    async def look(self, words: Words = NOTHING) -> Rescanned:
+        """At what is due; `words` say what does not count. Raises StorageError."""
         done = Rescanned()
         released = await asyncio.to_thread(self._released)
         done.released = len(released)
@@ -78,7 +78,7 @@ class Rescans:
         until = self._clock() + _ROUND
         while self._clock() < until and (job := await asyncio.to_thread(
                 self._queue.take, _KIND, self._clock(), self._clock() + _LEASE)) is not None:
-            await self._work(job, released, signer, done)
+            await self._work(job, released, signer, words, done)
         return done
 
     def _current(self) -> None:
@@ -133,14 +133,15 @@ class Rescans:
         if str(last) != stated:
             self._store.replace({}, (), {_CURSOR: str(last)})
 
-    async def _work(self, job: Job, released: dict[str, str], signer: Signer, done: Rescanned) -> None:
+    async def _work(self, job: Job, released: dict[str, str], signer: Signer, words: Words,
+                    done: Rescanned) -> None:
         due = self._clock() + self._refresh
         repository = released.get(job.key)
         if repository is not None:  # else it is looked at again, should it come back
             target = f"{repository}@{job.key}"
             try:
                 async with asyncio.timeout(_DEADLINE):
-                    await self._attest(repository, job.key, signer)
+                    await self._attest(repository, job.key, signer, words)
                 done.attested.append(target)
             except NotFoundError:
                 pass  # it was deleted
@@ -152,7 +153,7 @@ class Rescans:
                 done.failures.append(f"{target}: {error.message}")
         await asyncio.to_thread(self._queue.again, job, due, "")
 
-    async def _attest(self, repository: str, digest: str, signer: Signer) -> None:
+    async def _attest(self, repository: str, digest: str, signer: Signer, words: Words) -> None:
         started = self._clock()
         ref = reference.parse(f"{repository}@{digest}")
         descriptor = await self._client.resolve(ref)
@@ -160,8 +161,8 @@ class Rescans:
         if catalog is None:
             raise NetworkError(f"{repository}@{digest}: is no longer kept")
         named = msgspec.structs.replace(catalog, name=str(ref))
-        report = await asyncio.to_thread(scan, named, Remembering(self._advisories), started, finished=self._clock(),
-                                         max_age=self._oldest)
+        report = await asyncio.to_thread(words.scan, named, Remembering(self._advisories), started, self._clock(),
+                                         self._oldest)
         statement = intoto.statement(digest, vulnattestation.PREDICATE_TYPE, report.to_cosign_vuln(), name=ref.name)
         data, verified = await signer.sign(statement, digest)
         pushed = await push_bundle(self._client, ref, descriptor, data, vulnattestation.PREDICATE_TYPE, self._clock())

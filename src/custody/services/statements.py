@@ -43,6 +43,12 @@ def read_file(path: Path, subject: str, terms: Terms | None, now: datetime) -> t
     return of_evidence([judge(Evidence(subject=subject, media_type=media_type, data=data, source=where), terms, now)])
 
 
+def is_signed(path: Path) -> bool:
+    """Whether a document is signed about an image. Raises UsageError, MalformedError."""
+    return _signed(strictjson.loads(_bytes(path, vex.MAX_SIZE), str(path), max_size=vex.MAX_SIZE, max_depth=64)
+                   ) is not None
+
+
 def attested(judged: EvidenceSet) -> tuple[list[Spoken], list[Use]]:
     """VEX of what is signed about an image; evidence of other kinds is passed over, unless it could not be read."""
     return of_evidence([*judged.verified, *judged.rejected])

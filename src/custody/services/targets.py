@@ -17,7 +17,8 @@ from custody.formats import oci, reference
 from custody.kit import digest as digests
 from custody.ports.http import Content
 from custody.registry.client import RegistryClient
-from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader, open_archive, open_layout
+from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader
+from custody.services.stored import is_stored, open_stored, split_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
@@ -47,15 +48,20 @@ class PulledImage:
         return path.open("rb")
 
 
-async def open_target(text: str, client: RegistryClient, cache: Path, platform: str | None = None) -> Image:
-    """The image that `text` names; of an index, the one of `platform`. Raises UsageError, NotFoundError,
-    VerificationError.
+def check(text: str) -> None:
+    """Whether it can be an image's name, as far as it can be known before anything is read.
+
+    Raises UsageError, UnsupportedError, MalformedError.
     """
     scheme, _, location = text.partition(":")
-    if scheme in ("oci", "archive") and location:
-        path, identifier = split_layout(location)
-        opener = open_layout if scheme == "oci" else open_archive
-        return await asyncio.to_thread(opener, path, identifier, platform)
+    if is_stored(text):
+        path = split_layout(location)[0]
+        if not path.exists():
+            raise UsageError(f"{path}: No such file or directory")
+        return
+    if "://" in text:
+        raise UsageError(f"target: got {text!r}, expected an image, a file or a folder",
+                         hint="an image is named without https://; of a repository a clone is read: git:DIR")
     for prefix in _REFUSED:
         if text.startswith(prefix):
             same = _ALIKE.get(prefix)
@@ -64,10 +70,24 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
                                    _INSTEAD.get(prefix, "use oci:DIR, archive:FILE.tar or a registry reference"))
     if location == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
-    if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant
-        raise UsageError(f"target: got the {'folder' if path.is_dir() else 'file'} {text!r}, expected an image",
-                         hint=f"{'oci' if path.is_dir() else 'archive'}:{text}; or, if the image of a registry is "
-                              f"meant, its whole name")
+    path = Path(text)
+    if path.exists():  # a folder `image` may be an image's name too, and is what was meant
+        state, image, file = ("a folder with an OCI layout", "oci", "dir") if path.is_dir() else (
+            "an archive", "archive", "file")
+        raise UsageError(f"target: got {text!r}, {state}, expected {image}:{text} for the image in it, or "
+                         f"{file}:{text}", hint="an image of a registry of that name is named with its registry")
+    if text.endswith("/"):
+        raise UsageError(f"{text}: no such folder")
+    reference.parse(text, "target")
+
+
+async def open_target(text: str, client: RegistryClient, cache: Path, platform: str | None = None) -> Image:
+    """The image that `text` names; of an index, the one of `platform`. Raises as `check` does, NotFoundError,
+    VerificationError.
+    """
+    check(text)
+    if is_stored(text):
+        return await asyncio.to_thread(open_stored, text, platform)
     return await pull(reference.parse(text, "target"), client, cache, platform or DEFAULT_PLATFORM)
 
 
@@ -94,18 +114,3 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
 
 def _opened(image: Image, blob: oci.Descriptor) -> BinaryIO:
     return cast(BinaryIO, VerifyingReader(image.open_blob(blob), blob))
-
-
-def split_layout(location: str) -> tuple[Path, str | None]:
-    """`DIR`, `DIR:TAG`, `FILE:NAME:TAG` or `DIR@DIGEST`: the path is what there is up to one of the colons."""
-    path, at, digest = location.rpartition("@")
-    if at and not Path(location).exists():
-        return Path(path), digests.parse(digest, "target")
-    path, colon, tag = location, "", ""
-    while not Path(path).exists():
-        path, colon, more = path.rpartition(":")
-        if not colon:  # there is none: the usual spelling, for what is said of it
-            path, colon, tag = location.rpartition(":")
-            return (Path(path), tag) if colon and "/" not in tag else (Path(location), None)
-        tag = f"{more}:{tag}" if tag else more
-    return Path(path), tag or None

@@ -11,6 +11,7 @@ from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.ports.queue import Queue
 from custody.services.arrivals import Arrivals
+from custody.services.counting import NOTHING, Words
 from custody.services.notify import Notifier, tell
 from custody.services.rematch import Advisories, Kept, refresh
 from custody.services.rescans import Rescans
@@ -25,10 +26,10 @@ class Watching:
 
     def __init__(self, store: Kept, queue: Queue, advisories: Advisories, clock: Clock, arrivals: Arrivals,
                  repositories: Callable[[], Sequence[str]], notifiers: Sequence[Notifier],
-                 rescans: Rescans | None = None) -> None:
+                 rescans: Rescans | None = None, words: Callable[[], Words] = lambda: NOTHING) -> None:
         self._store, self._queue, self._advisories, self._clock = store, queue, advisories, clock
         self._arrivals, self._repositories, self._notifiers = arrivals, repositories, notifiers
-        self._rescans = rescans
+        self._rescans, self._words = rescans, words
 
     async def run(self, interval: float) -> None:
         """Until cancelled, `interval` seconds between two looks."""
@@ -47,12 +48,15 @@ class Watching:
         for failure in arrived.failures[:_SHOWN]:
             _LOG.warning("%s; it is tried again", failure)
         now = self._clock()
-        done = await asyncio.to_thread(refresh, self._store, self._advisories, now)
+        words = await asyncio.to_thread(self._words)
+        for reason in words.unread[:_SHOWN]:
+            _LOG.warning("%s; it does not count", reason)
+        done = await asyncio.to_thread(refresh, self._store, self._advisories, now, words=words)
         if arrived.kept or done.appeared or done.changed or done.disappeared:
             _LOG.info("%d images kept; findings: %d appeared, %d changed, %d disappeared", arrived.kept, done.appeared,
                       done.changed, done.disappeared)
         if self._rescans is not None:
-            rescanned = await self._rescans.look()
+            rescanned = await self._rescans.look(words)
             for failure in rescanned.failures[:_SHOWN]:
                 _LOG.warning("%s; it is tried again", failure)
             if rescanned.attested:

@@ -24,6 +24,7 @@ import msgspec
 
 from custody.ecosystems import of_type
 from custody.formats.bom import Catalog, Unknown
+from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.match import Undecided, names, place_of
@@ -69,7 +70,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     packages: int
     ecosystems: tuple[Matched, ...]
     distribution: int
-    """Packages left to the advisories of the distribution whose package installed them."""
+    """Packages left to the advisories of the distribution whose package installed them, where those speak."""
     adopted: int
     """Packages that a distribution's package installed, of which its advisories do not speak: they were matched in
     their own ecosystem."""
@@ -99,13 +100,15 @@ class Spokesmen:
 
     A distribution's package speaks for what it installed where the distribution's advisories name it. Where they do
     not, it may be anybody's package (a vendor's, beside the distribution's own): what it installed speaks for itself.
+    So it does in each vulnerability of which the advisories of that package are silent (`vulns.deferral`).
     """
 
     def __init__(self, catalog: Catalog, store: AdvisoryReader) -> None:
         self._store = store
         self._system = {package.purl: package for package in catalog.packages if of_type(package.type).system}
         self._advisories: dict[str, int] = {}
-        self._named: dict[str, bool] = {}
+        self._named: dict[str, Sequence[Advisory]] = {}
+        self._speaking: dict[str, bool] = {}
 
     def advisories(self, ecosystem: str | None) -> int:
         """How many there are for the ecosystem; 0 where OSV has none."""
@@ -115,14 +118,23 @@ class Spokesmen:
             self._advisories[ecosystem] = self._store.count(ecosystem)
         return self._advisories[ecosystem]
 
-    def owner_speaks(self, owner: str) -> bool:
-        """Whether the distribution's advisories name the package with this package URL."""
+    def of_owner(self, owner: str) -> Sequence[Advisory]:
+        """The distribution's advisories that name the package with this package URL."""
         if owner not in self._named:
             package = self._system.get(owner)
-            ecosystem = package.ecosystem if package else None
-            self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.known(
-                ecosystem, {name for name, _, _ in names(package)}))
+            self._named[owner] = [] if package is None or not package.ecosystem or not self.owner_speaks(owner) else [
+                advisory for name in sorted({name for name, _, _ in names(package)})
+                for advisory in self._store.find(package.ecosystem, name)]
         return self._named[owner]
+
+    def owner_speaks(self, owner: str) -> bool:
+        """Whether there is one."""
+        if owner not in self._speaking:
+            package = self._system.get(owner)
+            ecosystem = package.ecosystem if package else None
+            self._speaking[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.known(
+                ecosystem, {name for name, _, _ in names(package)}))
+        return self._speaking[owner]
 
 
 def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecided], database: AdvisoryStatus,

@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -26,7 +27,7 @@ _HEAD = 64 << 10
 _WINDOW = 128 << 20
 _PLAIN = (".json", ".xml", ".csv", ".oval")
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
-_ARCHIVES = (".zip", ".tar", ".tgz", *(f".tar{ending}" for ending in _PACKED))
+ARCHIVES = (".zip", ".tar", ".tgz", *(f".tar{ending}" for ending in _PACKED))
 
 Limit = Callable[[bytes], int]
 """How many bytes a document may have that begins so."""
@@ -40,7 +41,7 @@ def documents(path: Path, limit: Limit, hint: str) -> Iterator[tuple[str, bytes]
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if not _hidden(file.relative_to(path)) and (
-                    _named(file.name) or file.name.endswith(_ARCHIVES)) and file.is_file():
+                    _named(file.name) or file.name.endswith(ARCHIVES)) and file.is_file():
                 yield from _documents(file, limit)
     elif path.is_file():
         yield from _documents(path, limit)
@@ -63,24 +64,31 @@ def _documents(path: Path, limit: Limit) -> Iterator[tuple[str, bytes]]:
     if path.name.endswith(".zip"):
         yield from _zipped(path, limit)
         return
+    with readable(str(path)), path.open("rb") as file:
+        size = path.stat().st_size
+        with decompressed(path.name, file, str(path)) as stream:
+            if path.name.endswith(ARCHIVES):
+                yield from _members(stream, path, size, limit)
+            else:
+                yield str(path), _bytes(stream, str(path), limit,
+                                        size if path.name.endswith(_PACKED) else None)
+
+
+@contextmanager
+def readable(where: str) -> Iterator[None]:
+    """What is raised within for a file that cannot be read, or is broken, is a UsageError or a MalformedError."""
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            with _opened(path.name, file, str(path)) as stream:
-                if path.name.endswith(_ARCHIVES):
-                    yield from _members(stream, path, size, limit)
-                else:
-                    yield str(path), _bytes(stream, str(path), limit,
-                                            size if path.name.endswith(_PACKED) else None)
+        yield
     except (zlib.error, lzma.LZMAError, EOFError, zstandard.ZstdError, tarfile.TarError, gzip.BadGzipFile) as error:
-        raise MalformedError(str(path), got=str(error), expected="a readable compressed file") from None
+        raise MalformedError(where, got=str(error), expected="a readable compressed file") from None
     except OSError as error:
         if error.errno is None:  # of a decompressor
-            raise MalformedError(str(path), got=str(error), expected="a readable compressed file") from None
-        raise UsageError(f"{path}: {error.strerror}") from None
+            raise MalformedError(where, got=str(error), expected="a readable compressed file") from None
+        raise UsageError(f"{where}: {error.strerror}") from None
 
 
-def _opened(name: str, file: IO[bytes], where: str) -> IO[bytes]:
+def decompressed(name: str, file: IO[bytes], where: str) -> IO[bytes]:
+    """The stream in a file, by the ending of its name."""
     if name.endswith((".gz", ".tgz")):
         return cast(IO[bytes], gzip.GzipFile(fileobj=file))
     if name.endswith(".bz2"):
@@ -144,7 +152,7 @@ def _members(stream: IO[bytes], path: Path, compressed: int, limit: Limit) -> It
                 continue
             opened = archive.extractfile(member)
             if opened is not None:
-                with _opened(member.name, opened, where) as content:
+                with decompressed(member.name, opened, where) as content:
                     yield where, _bytes(content, where, limit,
                                         member.size if member.name.endswith(_PACKED) else None)
 

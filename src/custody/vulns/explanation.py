@@ -9,7 +9,6 @@ import msgspec
 from custody.errors import CustodyError, MissingEvidenceError
 from custody.formats.bom import Catalog, Location, Package
 from custody.ports.advisories import AdvisoryReader
-from custody.vulns.coverage import Spokesmen
 from custody.vulns.match import Word, affected_by, place_of, words
 from custody.vulns.report import ScanReport
 from custody.vulns.severity import rate
@@ -59,12 +58,11 @@ def explain(report: ScanReport, store: AdvisoryReader, question: str) -> list[Ex
     name speaks of any package of the target.
     """
     name, _, chosen = question.partition(":")
-    spokesmen = Spokesmen(report.catalog, store)
     namesakes = {alias for advisory in store.speaking([name]) for alias in (
         advisory.id, *(advisory.aliases if len(advisory.upstream) < 2 else ()))} | {name}
     explained = [explanation for package in report.catalog.packages
                  if chosen in ("", package.name, package.purl, package.source)
-                 for explanation in _of_package(package, name, namesakes, report, store, spokesmen)]
+                 for explanation in _of_package(package, name, namesakes, report, store)]
     if not explained:
         raise MissingEvidenceError(
             f"{name}: no advisory of that name in the database speaks of "
@@ -73,8 +71,8 @@ def explain(report: ScanReport, store: AdvisoryReader, question: str) -> list[Ex
     return explained
 
 
-def _of_package(package: Package, name: str, namesakes: set[str], report: ScanReport, store: AdvisoryReader,
-                spokesmen: Spokesmen) -> Iterator[Explanation]:
+def _of_package(package: Package, name: str, namesakes: set[str], report: ScanReport,
+                store: AdvisoryReader) -> Iterator[Explanation]:
     ecosystem = place_of(package)
     if ecosystem is None:
         return
@@ -86,19 +84,22 @@ def _of_package(package: Package, name: str, namesakes: set[str], report: ScanRe
         finding.cve, finding.id, *finding.aliases)), None)
     ignored = next((entry for entry in report.ignored if entry.finding.purl == package.purl and name in (
         entry.finding.cve, entry.finding.id, *entry.finding.aliases)), None)
+    deferred = next((entry for entry in report.deferred if entry.finding.purl == package.purl and name in (
+        entry.finding.cve, entry.finding.id, *entry.finding.aliases)), None)
     compared = tuple(_compared(word) for word in spoken)
     if finding is not None:
         verdict = "finding"
     elif ignored is not None:
         by = f" (by {ignored.by}, {ignored.source})" if ignored.by else ""
         verdict = f"left out: {ignored.reason}{by}"
-    elif package.owner and spokesmen.owner_speaks(package.owner):
-        verdict = f"left to the advisories of {package.owner}, which installed it"
+    elif deferred is not None:
+        spoke = f" ({', '.join(deferred.advisories[:3])})" if deferred.advisories else ", though it has no CVE"
+        verdict = f"left to the advisories of {deferred.owner}, which installed it{spoke}"
     elif any(entry.verdict.startswith("undecided") for entry in compared):
         verdict = "undecided"
     else:
         verdict = "not affected"
-    stated = finding or (ignored.finding if ignored else None)
+    stated = finding or (ignored.finding if ignored else deferred.finding if deferred else None)
     yield Explanation(id=name, package=package.name, version=package.version, purl=package.purl, verdict=verdict,
                       locations=package.locations, compared=compared, rated_by=stated.rated_by if stated else "",
                       severity=stated.severity if stated else "")

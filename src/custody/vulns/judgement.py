@@ -11,6 +11,7 @@ from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.ports.inventory import Component
+from custody.vulns.deferral import divide, own_undecided
 from custody.vulns.findings import Finding, findings
 from custody.vulns.match import Undecided, match_package, place_of
 
@@ -24,17 +25,21 @@ _NOTHING = Judgement()
 
 
 def judge(component: Component, store: AdvisoryReader) -> Judgement:
-    """As `report.scan` judges it: what a distribution's package installed is left to that one's advisories, where there
-    are any that name it.
+    """As `report.scan` judges it: of what a distribution's package installed, that is left to the distribution of which
+    its advisories of that package speak.
     """
     package = component.package
     ecosystem = place_of(package)
-    if ecosystem is None or (component.owner is not None and store.find(*component.owner)):
+    if ecosystem is None:
         return _NOTHING
     matched = match_package(package, ecosystem, store)
     if not matched.hits and not matched.undecided:
         return _NOTHING
-    return Judgement(tuple(findings(package, ecosystem, matched, store)), tuple(matched.undecided))
+    judged, undecided = findings(package, ecosystem, matched, store), matched.undecided
+    if component.owner is not None and (advisories := store.find(*component.owner)):
+        judged, _ = divide(judged, "", advisories)
+        undecided = own_undecided(undecided, advisories)
+    return Judgement(tuple(judged), tuple(undecided))
 
 
 class Remembering:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from custody.ecosystems import Distribution, of_osv
-from custody.errors import CustodyError
+from custody.errors import CustodyError, UnsupportedError
 from custody.formats.bom import Package
 from custody.formats.osv import Advisory, Affected, Range
 from custody.ports.advisories import AdvisoryReader
@@ -60,6 +60,7 @@ class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     purl: str
     id: str
     reason: str
+    aliases: tuple[str, ...] = ()
 
 
 class Word(NamedTuple):
@@ -136,7 +137,7 @@ def match_package(package: Package, ecosystem: str, store: AdvisoryReader) -> Ma
             match = affected_by(affected, version)
         except CustodyError as error:
             reason = error.message if version else "nobody knows the package's version"
-            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
+            undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason, aliases=advisory.aliases))
             unsure.add(record)
             continue
         if match is None:
@@ -188,34 +189,43 @@ def affected_by(affected: Affected, version: str) -> Match | None:
     return None
 
 
+_BEGINS = ("introduced", "after")
+_TURNS = {"introduced": 0, "fixed": 1, "last_affected": 1, "after": 2}
+"""Which comes first of several at one version: what is said of it, then what is said of those behind it."""
+
+
 def _in_range(ecosystem: str, span: Range, version: str) -> Match | None:
+    if span.kind == "UNREAD":
+        raise UnsupportedError(span.events[0][1], "a constraint that custody does not read")
     mine = _key(ecosystem, span, version)
     limits, events = _ordered(ecosystem, span)
     if limits and not any(mine < limit for limit in limits):
         return None
-    vulnerable, introduced, ended = False, "", ""
+    vulnerable, began, ended, fixed = False, "", "", ""
     for place, kind, stated in events:
         here = None if place[0] == 0 else place[1]
-        if kind == "introduced" and (here is None or mine >= here):
-            vulnerable, introduced = True, stated
-        elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and here is not None
-                                                                     and mine > here):
+        if kind in _BEGINS:
+            if ended:
+                break
+            if here is None or mine > here or (mine == here and kind == "introduced"):
+                vulnerable, began = True, f"{kind} {stated}"
+        elif (kind == "fixed" and (here is None or mine >= here)) or (kind == "last_affected" and mine > here):
             vulnerable = False
-        elif vulnerable and kind != "introduced":
-            ended = f"{kind} {stated}"
-            break
+        elif vulnerable:
+            ended, fixed = ended or f"{kind} {stated}", stated if kind == "fixed" else ""
+            if fixed:
+                break
     if not vulnerable:
         return None
-    fixed = ended.removeprefix("fixed ") if ended.startswith("fixed ") else ""
-    return Match(f"introduced {introduced}" + (f", {ended}" if ended else ""), fixed)
+    return Match(began + (f", {ended}" if ended else ""), fixed)
 
 
 @lru_cache(maxsize=16384)
 def _ordered(ecosystem: str, span: Range) -> tuple[list[Any], list[tuple[tuple[int, Any], str, str]]]:
     """Limits, and all other events from the oldest on: one range is asked for many packages and versions."""
     limits = [_key(ecosystem, span, stated) for kind, stated in span.events if kind == "limit" and stated != "*"]
-    return limits, sorted(((_place(ecosystem, span, stated), kind, stated) for kind, stated in span.events
-                           if kind != "limit"), key=lambda event: (event[0], event[1] != "introduced"))
+    return limits, sorted(((_place(ecosystem, span, kind, stated), kind, stated) for kind, stated in span.events
+                           if kind != "limit"), key=lambda event: (event[0], _TURNS[event[1]]))
 
 
 def _key(ecosystem: str, span: Range, version: str) -> Any:
@@ -224,9 +234,9 @@ def _key(ecosystem: str, span: Range, version: str) -> Any:
     return key(ecosystem, version)
 
 
-def _place(ecosystem: str, span: Range, version: str) -> tuple[int, Any]:
-    """`0` stands before every version."""
-    return (0, 0) if version == "0" else (1, _key(ecosystem, span, version))
+def _place(ecosystem: str, span: Range, kind: str, version: str) -> tuple[int, Any]:
+    """What begins or is fixed at `0` does so before every version."""
+    return (0, 0) if version == "0" and kind in ("introduced", "fixed") else (1, _key(ecosystem, span, version))
 
 
 def _next_fix(affected: Affected, version: str) -> str:

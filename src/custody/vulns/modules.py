@@ -51,13 +51,13 @@ def of_another(package: Package, affected: Affected, summary: str) -> bool:
         label = stream(package)
         return (label is not None and ":".join(label) != affected.module) or (
             label is None and not _BUILT.search(package.version))
+    own, built = stream(package), bool(_BUILT.search(package.version))
     mended = {bool(_BUILT.search(version)) for span in affected.ranges for kind, version in span.events
               if kind in ("fixed", "last_affected")}
     if len(mended) != 1:
         return False
-    own = stream(package)
-    modular = own is not None or bool(_BUILT.search(package.version))
-    if modular not in mended:
+    # A label and a release that contradict each other are no word of either: it may be a build in or out of modules.
+    if built == (own is not None) and built not in mended:
         return True
     named = dict.fromkeys(_STREAM.findall(summary)) if own else {}
     streams = {name for module, name in named if own and module == own[0]}

@@ -57,6 +57,8 @@ class VulnerabilityAsked(NamedTuple):
 class MarkAsked(NamedTuple):
     mark: str
     """`sha256:…` or `license:…`, in small letters."""
+    same: tuple[str, ...] = ()
+    """Other hashes of the same file."""
 
 
 Question = PackageAsked | VulnerabilityAsked | MarkAsked

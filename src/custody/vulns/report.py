@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
+from custody.vulns.deferral import Deferred, divide, own_undecided
 from custody.vulns.findings import Finding, called, findings
 from custody.vulns.match import Matched, Undecided, match_package, place_of
 from custody.vulns.prefetch import Prefetched
@@ -57,6 +58,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
     """What the findings speak of. Where it has gaps, no findings means little."""
     ignored: tuple[Ignored, ...] = ()
+    deferred: tuple[Deferred, ...] = ()
+    """Findings that the distribution answers for, whose package says that it installed what they are in."""
     waivers: tuple[Use, ...] = ()
     """What became of each VEX statement and each rule of an ignore file."""
     parameters: tuple[str, ...] = ()
@@ -65,6 +68,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets and risky settings, where those were asked for."""
     scanners: tuple[str, ...] = ("vuln",)
     """What was looked for, in Trivy's words: `vuln`, `secret`, `misconfig`."""
+    apart: tuple[Exposure, ...] = ()
+    """Secrets in files of tests, examples and documents, which stop nothing."""
     unread: tuple[str, ...] = ()
     """Files in which no secrets were looked for, each with the reason."""
 
@@ -95,9 +100,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "finishedOn": format_rfc3339(self.finished), "scanner": {"name": "custody", "version": __version__},
                 "database": msgspec.to_builtins(self.database), "packages": len(self.catalog.packages),
                 "counts": self.counts(), "findings": msgspec.to_builtins(self.findings),
-                "ignored": msgspec.to_builtins(self.ignored), "waivers": msgspec.to_builtins(self.waivers),
+                "ignored": msgspec.to_builtins(self.ignored),
+                "deferred": msgspec.to_builtins(self.deferred), "waivers": msgspec.to_builtins(self.waivers),
                 "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished),
                 **({"scanners": list(self.scanners), "exposures": msgspec.to_builtins(self.exposures),
+                    "apart": msgspec.to_builtins(self.apart),
                     "unread": list(self.unread)} if self.scanners != ("vuln",) else {})}
 
     def require_coverage(self) -> None:
@@ -157,7 +164,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                     {"id": ignored.finding.cve, "purl": ignored.finding.purl, "severity": ignored.finding.severity,
                      "reason": ignored.reason, **{key: value for key, value in (
                          ("status", ignored.status), ("by", ignored.by), ("until", ignored.until),
-                         ("source", ignored.source)) if value}} for ignored in self.ignored]}}
+                         ("source", ignored.source)) if value}} for ignored in self.ignored],
+                    **({"deferred": [
+                        {"id": left.finding.cve, "purl": left.finding.purl, "severity": left.finding.severity,
+                         "owner": left.owner, "advisories": list(left.advisories)} for left in self.deferred]}
+                       if self.deferred else {})}}
 
 
 def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: datetime | None = None,
@@ -166,8 +177,8 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
          omit: Collection[str] = ()) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
-    Packages that a distribution's package installed are left to that package's advisories where there are any; else
-    they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
+    What a distribution's package installed is left to that package's advisories in what those speak of, and else
+    matched in its own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
     `severities` what has another; never what is known to be exploited. `waivers` leave out what they name, `omit`
     findings of packages of these scopes: `dev`, `test`, `optional`, `build`.
     """
@@ -176,29 +187,30 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     undecided: list[Undecided] = []
     ready = Prefetched(store, catalog.packages)
     spokesmen = Spokesmen(catalog, ready)
+    deferred: list[Deferred] = []
     hit: list[tuple[Package, str, Matched]] = []
     for package in catalog.packages:
         ecosystem = place_of(package)
-        if ecosystem is None or not ready.may_affect(package) or not spokesmen.advisories(ecosystem) or (
-                package.owner and spokesmen.owner_speaks(package.owner)):
+        if ecosystem is None or not ready.may_affect(package) or not spokesmen.advisories(ecosystem):
             continue
         words = match_package(package, ecosystem, ready)
-        undecided += words.undecided
+        unsure = words.undecided
+        if unsure and package.owner and (spoken := spokesmen.of_owner(package.owner)):
+            unsure = own_undecided(unsure, spoken)
+        undecided += unsure
         if words.hits:
             hit.append((package, ecosystem, words))
     heard = [entry for _, _, words in hit for entry in words.hits]
     ready.expect(called(heard), called(entry for entry in heard if entry.rating.severity is Severity.UNKNOWN))
     for package, ecosystem, words in hit:
-        matched += findings(package, ecosystem, words, ready)
+        of_package = findings(package, ecosystem, words, ready)
+        if package.owner and (spoken := spokesmen.of_owner(package.owner)):
+            of_package, left = divide(of_package, package.owner, spoken)
+            deferred += left
+        matched += of_package
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
-    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
-    said, uses = (waivers or Waivers()).judge(matched, catalog, finished or now)
-    ignored = [
-        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
-                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
-        for place, finding in enumerate(matched)
-        if (reason := "" if place in said else _reason(
-            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said]
+    ignored, uses = set_aside(matched, catalog, finished or now, ignore_unfixed=ignore_unfixed, severities=severities,
+                              waivers=waivers, omit=omit)
     left_out = {id(kept.finding) for kept in ignored}
     ended = finished or now
     parameters = ["--ignore-unfixed"] if ignore_unfixed else []
@@ -207,8 +219,23 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     parameters += [argument for scope in sorted(omit) for argument in ("--omit", scope)]
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
                       catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
-                      undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses, parameters=tuple(parameters),
+                      undecided=tuple(undecided), ignored=tuple(ignored), waivers=uses,
+                      deferred=tuple(deferred), parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
+
+
+def set_aside(matched: Sequence[Finding], catalog: Catalog, now: datetime, *, ignore_unfixed: bool = False,
+              severities: Collection[Severity] | None = None, waivers: Waivers | None = None,
+              omit: Collection[str] = ()) -> tuple[list[Ignored], tuple[Use, ...]]:
+    """Those that do not count, and what became of each word; by what is said of `scan`."""
+    scopes = {package.purl: package.scope for package in catalog.packages if package.scope in omit}
+    said, uses = (waivers or Waivers()).judge(matched, catalog, now)
+    return [
+        Ignored(finding=finding, reason=word.reason, by=word.by, until=word.until, source=word.source,
+                status=word.status) if (word := said.get(place)) else Ignored(finding=finding, reason=reason)
+        for place, finding in enumerate(matched)
+        if (reason := "" if place in said else _reason(
+            finding, ignore_unfixed, severities, scopes.get(finding.purl, ""))) or place in said], uses
 
 
 def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None, omitted: str) -> str:
@@ -222,10 +249,14 @@ def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Sever
     return f"its package is there for {omitted} only" if omitted else ""
 
 
-def usable(store: AdvisoryReader, *, allow_empty: bool = False) -> AdvisoryStatus:
-    """The store's status. Raises MissingEvidenceError where it is empty, unless that is allowed."""
+def usable(store: AdvisoryReader, *, allow_empty: bool = False, place: str = "") -> AdvisoryStatus:
+    """The store's status; `place` is where people are told that it is.
+
+    Raises MissingEvidenceError where it is empty, unless that is allowed.
+    """
     status = store.status()
     if not status.advisories and not allow_empty:
         raise MissingEvidenceError("the advisory database is empty: a scan would say nothing",
-                                   hint="custody db import PATH (OSV records), or --allow-empty-db")
+                                   hint="custody db update, or custody db import PATH (OSV records); or "
+                                        "--allow-empty-db" + f"\nadvisories are kept in {place}" * bool(place))
     return status

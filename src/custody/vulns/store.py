@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats.advisories.snapshot import Snapshot
@@ -17,6 +18,9 @@ from custody.ports.advisories import AdvisoryWriter
 from custody.vulns import sources
 from custody.vulns.documents import documents
 from custody.vulns.sources import Said
+
+if TYPE_CHECKING:
+    from custody.vulns.databases.files import Contents
 
 
 @dataclass(slots=True)
@@ -46,6 +50,17 @@ def import_advisories(store: AdvisoryWriter, path: Path, now: datetime,
     """
     hint = ", or ".join(source.files for source in reversed(sources.SOURCES))
     return take(store, documents(path, sources.limit, hint), now, progress, str(path), origin or str(path))
+
+
+def import_database(store: AdvisoryWriter, contents: Contents, now: datetime, origin: str) -> Imported:
+    """Add what another scanner's database says, in one transaction. Raises MalformedError where it is broken."""
+    result = Imported(read=1)
+    with store.together():
+        for said in contents.said():
+            _take(store, said, result, now, origin)
+    for why, count in sorted(contents.left_out.items()):
+        result.catalogues.append(f"{count} {why}, left out")
+    return result
 
 
 def take(store: AdvisoryWriter, stated: Iterable[tuple[str, bytes]], now: datetime,

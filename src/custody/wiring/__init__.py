@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from custody.wiring.clients import others as others
     from custody.wiring.clients import registry_client as registry_client
     from custody.wiring.clients import service_http as service_http
+    from custody.wiring.clients import signers as signers
     from custody.wiring.clients import trusted_root as trusted_root
     from custody.wiring.clients import trusted_root_file as trusted_root_file
     from custody.wiring.platform import Platform as Platform
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _PLACES = {name: place for place, names in {
     "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notify_key",
-                "others", "registry_client", "service_http", "trusted_root", "trusted_root_file"),
+                "others", "registry_client", "service_http", "signers", "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 

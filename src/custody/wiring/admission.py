@@ -47,7 +47,8 @@ def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: O
 def prefetch(admission: Admission, gatherer: Gatherer, clock: Clock, lookup: Lookup | None = None,
              names: Callable[[str], Sequence[str]] = lambda _: ()) -> Prefetch:
     """Gathers beforehand what an admission will ask of this gatherer; to be run beside it."""
-    from custody.admission.judging import Judging, NoLookup
+    from custody.admission.judging import Judging
+    from custody.ports.lookup import NoLookup
     from custody.services.check import gathering
     from custody.services.evidencelookup import EvidenceLookup
     from custody.services.prefetch import Prefetch, Reading

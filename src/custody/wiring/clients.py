@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from custody.registry.client import RegistryClient
     from custody.services.gather import Gatherer
     from custody.services.remembered import Remembered
+    from custody.services.signers import Signers
     from custody.services.simulation.testing import Others
     from custody.trust.roots import TrustedRoot
 
@@ -62,6 +63,16 @@ def trusted_root(settings: Settings) -> TrustedRoot | None:
             raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")
         return None
     return parse_trusted_root(path.read_bytes(), str(path))
+
+
+def signers(settings: Settings, client: RegistryClient, clock: Clock) -> Signers | None:
+    """By the trust root, whoever it is; None where there is none."""
+    from custody.services.signers import Signers
+    from custody.services.verify import Terms
+    from custody.sign.verify import Trust
+
+    root = trusted_root(settings)
+    return None if root is None else Signers(client, Terms(Trust(root=root)), clock)
 
 
 def trusted_root_file(settings: Settings) -> Path:

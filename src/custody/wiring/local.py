@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custody.errors import OfflineError, UsageError
-from custody.settings import Settings
+from custody.settings import Counting, Settings
 
 if TYPE_CHECKING:
     from custody.adapters.git import GitRepository
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
+    from custody.ports.advisories import AdvisoryStore
     from custody.ports.tiles import TileReader
+    from custody.services.advisoryimport import Importer
+    from custody.services.counting import Said, Words
+    from custody.services.verify import Terms
 
 
 def git_repository(folder: Path) -> GitRepository:
@@ -46,6 +50,13 @@ def advisories_in(file: Path) -> SqliteAdvisories:
     return SqliteAdvisories(file)
 
 
+def advisory_importer(settings: Settings, store: AdvisoryStore) -> Importer:
+    from custody.adapters.sqlite.scannerdb import SqliteScannerTables
+    from custody.services.advisoryimport import Importer
+
+    return Importer(store, SqliteScannerTables, settings.state() / "downloads")
+
+
 def inventory(settings: Settings) -> RelationalStore:
     """What images are known to hold. Raises UsageError for an address of no database that is known."""
     if settings.inventory is None:
@@ -56,6 +67,20 @@ def inventory(settings: Settings) -> RelationalStore:
     from custody.adapters.postgres.inventory import PostgresInventory
 
     return PostgresInventory(address)
+
+
+def words(settings: Settings, said: Said | None = None, terms: Terms | None = None) -> Words:
+    """What does not count now, by these words or else by the settings'."""
+    from custody.kit.clock import system_clock
+    from custody.services.counting import Said, Words
+    from custody.vulns.severity import Severity
+
+    if said is None:
+        stated = settings.counting or Counting()
+        said = Said(vex=tuple(map(Path, stated.vex)), ignorefiles=tuple(map(Path, stated.ignorefiles)),
+                    ignore_unfixed=stated.ignore_unfixed, severities=frozenset(
+                        Severity[name.upper()] for name in stated.severities) or None)
+    return Words(said, system_clock(), terms)
 
 
 def queue(settings: Settings) -> RelationalQueue:

@@ -13,7 +13,7 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.settings import Settings
 from custody.wiring import admission, registry, trust
-from custody.wiring.clients import command_http, key_lookup, notify_key, registry_client
+from custody.wiring.clients import command_http, key_lookup, notify_key, registry_client, signers
 
 if TYPE_CHECKING:
     from custody.admission.answered import Observer
@@ -200,8 +200,10 @@ class Platform:
             self.settings, http, client, store, queue, records, self.clock,
             lambda: self.workloads["scanner"]) if "scanner" in roles else None
         stated = scanner.stated(self.settings) if rescans is not None else []
-        arrivals = Arrivals(client, store, queue, self.clock, catalog, readers())
-        return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans)
+        arrivals = Arrivals(client, store, queue, self.clock, catalog, readers(),
+                            signers(self.settings, client, self.clock))
+        return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans,
+                        lambda: local.words(self.settings))
 
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
         """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""

@@ -9,7 +9,7 @@ from typing import Any
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.formats import reference
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Absent, Answer, Answered, Failed, NamespaceLabels, Question
+from custody.ports.lookup import Absent, Answer, Answered, Failed, Lookup, NamespaceLabels, Question
 from tests.policy.test_images import SIGN, VULN, statement
 
 DIGESTS = {letter: "sha256:" + letter * 64 for letter in "abcde"}
@@ -59,7 +59,7 @@ class Registry:
         return await self.gather(dict.fromkeys(images, snapshot.predicate_types), snapshot.keys)
 
 
-class Cluster:
+class Cluster(Lookup):
     """The Lookup."""
 
     async def answer(self, question: Question) -> Answer:

@@ -15,12 +15,12 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Request, User
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Answered, ApiCall, Failed, Question, Roles
+from custody.ports.lookup import Answer, Answered, ApiCall, Failed, Lookup, Question, Roles
 
 CONFIGMAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "qa"}}
 
 
-class World:
+class World(Lookup):
     def __init__(self, *, bound: dict[str, list[str]] | None = None, allowed: bool | None = None) -> None:
         self._bound, self._allowed = bound, allowed
         self.asked: list[Question] = []

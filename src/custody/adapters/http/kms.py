@@ -23,7 +23,7 @@ from custody.errors import AuthenticationError, CustodyError, MalformedError, Ne
 from custody.kit import strictjson
 from custody.kit.clock import Clock
 from custody.ports.http import Http
-from custody.ports.lookup import Absent, Answer, Answered, Failed, Lookup, PublicKeyAt, Question
+from custody.ports.lookup import Absent, Answer, Answered, Failed, Lookup, NoLookup, PublicKeyAt, Question
 from policylang.errors import Shape
 
 KEEP = 60.0
@@ -49,19 +49,21 @@ class KeyLookup:
         self._environ = environ
         self._hosts = frozenset(host.lower() for host in hosts)
         self._clock = clock
-        self._beyond = beyond
+        self._beyond = beyond or NoLookup()
         self._read_token = read_token
         self._kept: dict[str, tuple[datetime, str]] = {}
 
     async def answer(self, question: Question) -> Answer:
         if not isinstance(question, PublicKeyAt):
-            return Failed(f"there is nobody to ask for {question}") if self._beyond is None else (
-                await self._beyond.answer(question))
+            return await self._beyond.answer(question)
         try:
             pem = await self.key(question.uri)
         except CustodyError as error:
             return Failed(error.message)
         return Absent() if pem is None else Answered(pem)
+
+    def known(self, question: Question) -> Answer | None:
+        return None if isinstance(question, PublicKeyAt) else self._beyond.known(question)
 
     async def key(self, uri: str) -> str | None:
         """PEM; None where the service says that it has no such key.

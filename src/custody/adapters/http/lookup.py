@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from custody.errors import CustodyError
 from custody.ports.http import Http, place_of
-from custody.ports.lookup import Answer, Answered, Failed, HttpCall, Lookup, Question
+from custody.ports.lookup import Answer, Answered, Failed, HttpCall, Lookup, NoLookup, Question
 
 MAX_SIZE = 2 * 1024 * 1024
 """Bytes of an answer's body."""
@@ -29,14 +29,13 @@ class HttpLookup:
         """`hosts` are `HOST` (any port) or `HOST:PORT`."""
         self._http = http
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._beyond = beyond
+        self._beyond = beyond or NoLookup()
 
     async def answer(self, question: Question) -> Answer:
-        if isinstance(question, HttpCall):
-            return await self._call(question)
-        if self._beyond is None:
-            return Failed(f"there is nobody to ask for {question}")
-        return await self._beyond.answer(question)
+        return await (self._call(question) if isinstance(question, HttpCall) else self._beyond.answer(question))
+
+    def known(self, question: Question) -> Answer | None:
+        return None if isinstance(question, HttpCall) else self._beyond.known(question)
 
     async def _call(self, call: HttpCall) -> Answer:
         place = place_of(call.url)

@@ -94,6 +94,13 @@ class ClusterLookup:
             self._bytes[question] = size
         return answer
 
+    def known(self, question: Question) -> Answer | None:
+        """What was asked for less than KEEP seconds ago, and answered."""
+        asked = self._asked.get(question)
+        if asked is None or asked.begun + KEEP <= asyncio.get_running_loop().time() or not _kept(asked):
+            return None
+        return asked.task.result()[0]
+
     def _sweep(self, now: float) -> None:
         """Forget what counts no more, the oldest first, and what is too much. Who waits goes on waiting."""
         while self._asked:

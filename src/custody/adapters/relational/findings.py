@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
+from custody.adapters.relational import aside as set_aside
 from custody.adapters.relational import engine as sql
 from custody.adapters.relational import former
 from custody.adapters.relational.engine import Engine
-from custody.ports.findings import Event, KeptFinding, NumberedEvent
+from custody.ports.findings import Aside, Event, KeptFinding, NumberedEvent
 
 MIGRATION = (
     "CREATE TABLE finding (component BIGINT NOT NULL REFERENCES component ON DELETE CASCADE, "
@@ -46,7 +48,8 @@ class RelationalFindings:
                                                            sql.text(vulnerability))})
 
     def replace(self, findings: Mapping[int, Sequence[KeptFinding]], events: Sequence[Event],
-                cursors: Mapping[str, str], *, turn: int | None = None, told: Collection[str] = ()) -> bool:
+                cursors: Mapping[str, str], *, turn: int | None = None, told: Collection[str] = (),
+                aside: Mapping[str, Aside] = MappingProxyType({})) -> bool:
         with self._engine.write() as session:
             if turn is not None:
                 if _turn(session.execute(_TURN)) != turn:
@@ -65,6 +68,7 @@ class RelationalFindings:
             session.many("INSERT INTO progress VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                          list(cursors.items()))
             session.many("DELETE FROM former WHERE image = ?", [(image,) for image in told])
+            set_aside.write(session, aside)
         return True
 
     def turn(self) -> int:
@@ -72,6 +76,9 @@ class RelationalFindings:
 
     def former(self, image: str) -> Sequence[tuple[str, KeptFinding]] | None:
         return former.read(self._engine, image)
+
+    def aside(self, images: Collection[str] | None = None) -> Mapping[str, Aside]:
+        return set_aside.read(self._engine, images)
 
     def cursor(self, name: str) -> str:
         rows = self._engine.read("SELECT value FROM progress WHERE name = ?", name)

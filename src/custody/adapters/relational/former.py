@@ -1,4 +1,4 @@
-"""What was wrong with an image before it was read otherwise, until somebody was told of the difference."""
+"""What counted as wrong with an image before it was read otherwise, until somebody was told of the difference."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from custody.adapters.relational import aside
 from custody.adapters.relational.engine import Engine, Session
 from custody.ports.findings import KeptFinding
 from custody.ports.inventory import Component
@@ -26,8 +27,10 @@ def write(session: Session, image: str, number: int) -> None:
         "SELECT component.body, finding.body FROM finding JOIN component ON component.id = finding.component WHERE "
         "component.id IN (SELECT member.component FROM member JOIN holds ON holds.bundle = member.bundle WHERE "
         "holds.image = ?)", number)
-    body = msgspec.msgpack.encode([(_COMPONENT.decode(component).package.purl, _FINDING.decode(finding))
-                                   for component, finding in rows])
+    decoded = [(_COMPONENT.decode(component).package.purl, _FINDING.decode(finding)) for component, finding in rows]
+    silent = aside.read(session, [image]).get(image, {})
+    body = msgspec.msgpack.encode([(purl, finding) for purl, finding in decoded
+                                   if (purl, finding.vulnerability) not in silent])
     session.execute("INSERT INTO former VALUES (?, ?) ON CONFLICT DO NOTHING", image, body)
 
 

@@ -16,8 +16,8 @@ import msgspec
 import zstandard
 
 from custody import versions
+from custody.adapters.relational import aside, former
 from custody.adapters.relational import engine as sql
-from custody.adapters.relational import former
 from custody.adapters.relational.engine import Engine, Row, Session
 from custody.formats.bom import Catalog, Package
 from custody.ports.inventory import Component, InventoryStatus, Kind, Numbered, Place, Seen, Sighting
@@ -56,6 +56,8 @@ SPOKEN = (  # advisories may speak of a package under several names
     "ON DELETE CASCADE, PRIMARY KEY (ecosystem, name, component)){clustered}; "
     "CREATE INDEX spoken_component ON spoken (component)")
 KEPT = "CREATE INDEX image_kept ON image (kept)"
+LAYERS = ("CREATE TABLE layer (digest TEXT NOT NULL, image BIGINT NOT NULL REFERENCES image ON DELETE CASCADE, "
+          "PRIMARY KEY (digest, image)){clustered}; CREATE INDEX layer_image ON layer (image)")
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
@@ -87,10 +89,12 @@ class RelationalInventory:
                 return False
             if rows:
                 former.write(session, catalog.digest, rows[0][0])
+                aside.drop(session, [catalog.digest])
                 _drop(session, rows[0][0])
             ((image,),) = session.execute("INSERT INTO image (digest, kept, contents, head, readers) VALUES "
                                           "(?, ?, ?, ?, ?) RETURNING id", catalog.digest, sql.microseconds(at),
                                           contents, zstandard.compress(head, 3), readers)
+            _put_layers(session, image, catalog)
             numbers = _put_bundles(session, bundles.values())
             session.many("INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT DO NOTHING", [
                 (numbers[bundle.hash], image, sql.text(layer)) for layer, bundle in bundles.items()])
@@ -126,16 +130,19 @@ class RelationalInventory:
                 _drop(session, number)
             session.execute("DELETE FROM sighting WHERE image = ?", image)
             session.execute("DELETE FROM former WHERE image = ?", image)
+            aside.drop(session, [image])
         return bool(rows)
 
     def reindex(self) -> int:
-        """Names and marks of all components anew, where the rules for them are others than those that they were made
-        by (`vulns.component.RULES`, `versions.KEYS`); how many components that were."""
+        """Names and marks of all components, and layers, anew, where the rules for them are others than those that
+        they were made by (`vulns.component.RULES`, `versions.KEYS`); how many components that were."""
         rules = f"{components.RULES} {versions.KEYS}"
         if self._engine.read("SELECT value FROM progress WHERE name = 'rules'") == [(rules,)]:
             return 0
         last, count = 0, 0
         with self._engine.write() as session:
+            for image, head in session.execute("SELECT id, head FROM image"):
+                _put_layers(session, image, _CATALOG.decode(_unpack(head)))
             while batch := _numbered(session.execute("SELECT id, body FROM component WHERE id > ? ORDER BY id LIMIT ?",
                                                      last, _AT_ONCE)):
                 last, count = batch[-1].number, count + len(batch)
@@ -215,6 +222,11 @@ class RelationalInventory:
         return [(number, digest) for number, digest in self._engine.read(
             "SELECT id, digest FROM image WHERE id > ? ORDER BY id LIMIT ?", after, most)]
 
+    def layered(self, digest: str) -> Sequence[str]:
+        return [image for (image,) in self._engine.read(
+            "SELECT image.digest FROM layer JOIN image ON image.id = layer.image WHERE layer.digest = ? ORDER BY "
+            "image.id", sql.text(digest))]
+
     def contents(self, image: str) -> Sequence[int]:
         return sorted(row[0] for row in self._engine.read(
             "SELECT DISTINCT member.component FROM member JOIN holds ON holds.bundle = member.bundle JOIN image ON "
@@ -274,6 +286,11 @@ def _put_bundles(session: Session, bundles: Iterable[_Bundle]) -> dict[bytes, in
             for identity, (package, _) in zip(hashes, bundle.packages, strict=True)
             for path in ([sql.text(components.path(place), 600) for place in package.locations] or [""])])
     return numbers
+
+
+def _put_layers(session: Session, image: int, catalog: Catalog) -> None:
+    session.many("INSERT INTO layer VALUES (?, ?) ON CONFLICT DO NOTHING", [
+        (sql.text(digest), image) for layer in catalog.layers for digest in (layer.digest, layer.diff_id)])
 
 
 def _put_components(session: Session, by_hash: Mapping[bytes, Component]) -> dict[bytes, int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from custody.adapters.relational import findings, former, inventory
+from custody.adapters.relational import aside, findings, former, inventory
 from custody.adapters.relational.engine import Engine
 
 MIGRATIONS = (inventory.MIGRATION, findings.MIGRATION, f"{former.MIGRATION}; {inventory.READERS}", inventory.SPOKEN,
-              inventory.KEPT)
+              f"{aside.MIGRATION}; {inventory.LAYERS}", inventory.KEPT)
 
 
 class RelationalStore(inventory.RelationalInventory, findings.RelationalFindings):

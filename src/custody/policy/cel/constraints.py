@@ -36,7 +36,7 @@ class Constraints(Filter):
         `prefixes`: a name that the API server has yet to generate is known by how it begins.
         """
         super().__init__(where=where)
-        self.resources = tuple(rules)
+        self.resources, self._home = tuple(rules), namespace
         self.chosen = ("resourceRules", *(name for name, value in (
             ("objectSelector", object_labels), ("namespaceSelector", namespace_labels)) if value is not None))
         self.handles = object_labels.handles if object_labels is not None else None
@@ -56,6 +56,10 @@ class Constraints(Filter):
         self.matches: Condition = tests[0] if len(tests) == 1 else (
             lambda request, answers: all(test(request, answers) for test in tests))
 
+    @property
+    def by_kind(self) -> bool:
+        return self.chosen == ("resourceRules",) and not self._home and all(map(_anywhere, self.resources))
+
     def apart(self, request: Request) -> bool:
         return bool(self.resources) and not self._selecting(request)
 
@@ -73,7 +77,7 @@ class Constraints(Filter):
     def _of_resource(self, prefixes: bool) -> Condition:
         self._known: dict[tuple[Kind, Resource | None, str, str], tuple[ResourceRule, ...]] = {}
 
-        anywhere = all(rule.scope == "*" and not rule.names for rule in self.resources)
+        anywhere = all(map(_anywhere, self.resources))
 
         def selected(request: Request, _: Answers) -> bool:
             selecting = self._selecting(request)
@@ -154,6 +158,11 @@ def _listed(fields: Fields, name: str) -> list[str]:
 def resource_asked(request: Request) -> Resource:
     """What a request is about, also where only an object was given."""
     return request.resource or resource_of(request.parent or request.kind)
+
+
+def _anywhere(rule: ResourceRule) -> bool:
+    """Whether it selects objects wherever they lie, and whatever they are called."""
+    return rule.scope == "*" and not rule.names
 
 
 def _placed(rule: ResourceRule, request: Request, prefixes: bool) -> bool:

@@ -81,12 +81,13 @@ class Evaluated(Rule):
         """The namespace, which `values` looks up whatever the expressions come to: one round less."""
         return Needs({}, namespace_questions(given.request) if "namespaceObject" in self.reads else ())
 
-    def values(self, given: Given) -> dict[str, Any]:
-        """What its expressions are evaluated on. Raises UnansweredError, LookupFailedError."""
-        values = activation(given, self.reads, absent=_NONE)
-        values["variables"] = Variables(self.variables, values)
-        values["exceptions"] = allowed(given)
-        return values
+    def values(self, given: Given, **instead: Any) -> dict[str, Any]:
+        """What its expressions are evaluated on; `instead` of what the request has.
+
+        Raises UnansweredError, LookupFailedError.
+        """
+        values = {**activation(given, self.reads, absent=_NONE), "exceptions": allowed(given), **instead}
+        return Variables(self.variables, values).environment
 
     def result(self, given: Given, outcome: Outcome, message: str, *, properties: Mapping[str, str] = {}) -> RuleResult:
         rule = "evaluation" if outcome is Outcome.ERROR else self.name

@@ -16,7 +16,6 @@ from custody.formats import jsonpatch
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.evaluated import Evaluated, hold
 from custody.policy.cel.mutating import MutatingRule
-from custody.policy.cel.variables import Variables
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import builtin
@@ -81,14 +80,12 @@ class ExistingRule(Evaluated):
 
     def trigger(self, given: Given) -> dict[str, Any]:
         """What expressions about the trigger are evaluated on: of what is deleted, `object` is what it was."""
-        values = self.values(given)
-        if given.request.operation == "DELETE" and given.request.object is None:
-            values["object"] = given.request.old_object
-        return values
+        request = given.request
+        return self.values(given, **({"object": request.old_object} if request.operation == "DELETE"
+                                     and request.object is None else {}))
 
     def _mutated(self, given: Given, target: dict[str, Any], changes: list[Change]) -> RuleResult:
-        values = self.values(given) | {"object": target, "oldObject": None}
-        values["variables"] = Variables(self.variables, values)
+        values = self.values(given, object=target, oldObject=None)
         try:
             if not hold(self._mutation.target_conditions, values):
                 return self.result(given, Outcome.SKIP, "skip")

@@ -14,7 +14,6 @@ from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import Changing, Evaluated, Header, annotated, compile_audit, enabled, hold
 from custody.policy.cel.generation import GENERATING, MAX_GENERATED, compile_generation
-from custody.policy.cel.variables import Variables
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import builtin
@@ -83,10 +82,9 @@ class GeneratingRule(Evaluated):
 
         with asking(given, self):
             try:
-                values = self.values(given)
-                if not hold(self._conditions, values):
+                if not hold(self._conditions, self.values(given)):
                     return Spoken([])
-                values["variables"] = Variables(self.variables, values)
+                values = self.values(given)
                 for generation in self._generations:
                     generation(values, take, self._namespace)
                 properties = annotated(self._annotations, values)

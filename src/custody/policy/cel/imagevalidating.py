@@ -96,11 +96,11 @@ class ImageChecks:
 
     def judge(self, given: Given, rule: Rule) -> Judged:
         """`rule` is whose checks these are. Raises nothing but what a language or an answer that is not there does."""
-        values = activation(given, self.reads, absent=_NONE)
+        known = activation(given, self.reads, absent=_NONE)
         try:
-            if not self.json and not holds(self._conditions, values, ignores=self._ignores):
+            if not self.json and not holds(self._conditions, known, ignores=self._ignores):
                 return Judged(Outcome.SKIP, "skip", {})
-            values["variables"] = Variables(self._variables, values)
+            values = Variables(self._variables, known).environment
             images = self._places.of(given.request, values, json=self.json)
             meant = {category: [image for image in listed if self.references.means(image)]
                      for category, listed in images.items()}
@@ -109,8 +109,9 @@ class ImageChecks:
         listed = tuple(image for group in meant.values() for image in group)
         verification = Verification(given, self.references.means, self._attestations, values,
                                     unresolved=self.unresolved, rule=rule)
-        values |= {"images": meant, "attestations": {name: name for name in self._attestations},
-                   "attestors": self._attestors}
+        known |= {"images": meant, "attestations": {name: name for name in self._attestations},
+                  "attestors": self._attestors}  # which variables see as well
+        values |= known
         with verifying(verification):
             try:
                 outcome, message = self._validated(listed, values)
@@ -159,6 +160,7 @@ class ImageChecks:
 
 class ImageRule(Rule):
     partly = frozenset({IMAGES, VALUES})
+    silent_by_kind = True
     pins = True
 
     def __init__(self, head: Head, config: str, scope: Scope, checks: ImageChecks) -> None:

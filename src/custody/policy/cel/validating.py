@@ -72,15 +72,11 @@ class Checks:
         values = activation(given, self.reads, absent=_NONE)
         values["exceptions"] = allowed(given)
         try:
-            if not holds(self._conditions, values, ignores=self._ignores):
+            if self._conditions and not holds(self._conditions, values, ignores=self._ignores):
                 return Judgement(Outcome.SKIP, "skip")
         except CelError as error:
             return Judgement(Outcome.ERROR, f"{_CONTEXT}{error.message}", _EVALUATION)
-        values["variables"] = Variables(self._variables, values)
-        try:
-            return self._validated(values)
-        finally:
-            del values["variables"]  # which have the values: the whole request would wait for a look for circles
+        return self._validated(Variables(self._variables, values).environment if self._variables else values)
 
     def _validated(self, values: dict[str, Any]) -> Judgement:
         for at, (program, message, expression) in enumerate(self._validations):
@@ -130,6 +126,7 @@ def holds(conditions: Sequence[Condition], values: dict[str, Any], *, ignores: b
 
 class ValidatingRule(Rule):
     partly = frozenset({IMAGES, VALUES})
+    silent_by_kind = True
 
     def __init__(self, head: Head, config: str, scope: Scope, checks: Checks) -> None:
         self.policy, self.scope, self.checks = head.policy, scope, checks

@@ -23,16 +23,25 @@ class Variables(dict[str, Any]):
     __slots__ = ("_errors", "_programs", "_values")
 
     def __init__(self, programs: Mapping[str, Program], values: dict[str, Any]) -> None:
-        """`values` are those of the environment, this one among them once it is there."""
+        """`values` are the environment's other variables; what is put there later, these see as well."""
         super().__init__()
         self._programs, self._values = programs, values
         self._errors: dict[str, CelError] = {}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What expressions are evaluated on: the values as they are now, and these.
+
+        Made anew each time. Kept in `values` themselves it would be a circle, and the whole request would wait for
+        somebody to look for circles.
+        """
+        return {**self._values, "variables": self}
 
     def __missing__(self, name: str) -> Any:
         if name in self._errors:
             raise self._errors[name]
         try:
-            value = self[name] = self.computed(self._programs[name], self._values)
+            value = self[name] = self.computed(self._programs[name], self.environment)
         except CelError as error:
             self._errors[name] = error
             raise
@@ -46,7 +55,7 @@ class Variables(dict[str, Any]):
 
 
 def activation(given: Given, reads: Set[str], *, absent: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The environment's variables that a policy `reads`, for one evaluation; `variables` and `exceptions` are added.
+    """The environment's variables that a policy `reads`, for one evaluation; see `Variables.environment`.
 
     `absent` is the value of an object that is not there: null in Kubernetes, an empty map in Kyverno.
     `namespaceObject` is looked up. Raises UnansweredError, LookupFailedError.

@@ -142,17 +142,16 @@ class Checks:
 
     def _decided(self, values: dict[str, Any], budget: Budget) -> list[Decision]:
         """Raises CostExceeded."""
-        self._bind(values, budget)
+        bound = self._bound(values, budget)
         decisions: list[Decision] = []
         for at, validation in enumerate(self._validations):
             try:
-                passes = _evaluated(budget, validation.program, values) is True
+                passes = _evaluated(budget, validation.program, bound) is True
                 decisions.append(Decision(Outcome.PASS if passes else Outcome.FAIL, "", validation.reason, at))
             except CelError as error:
                 decisions.append(Decision(Outcome.ERROR, error.message, at=at))
         if any(decision.outcome is Outcome.FAIL for decision in decisions):
-            self._bind(values, budget)
-            messages, spent = self._messages(values, budget)
+            messages, spent = self._messages(self._bound(values, budget), budget)
             for at, decision in enumerate(decisions):
                 if decision.outcome is Outcome.FAIL:
                     decisions[at] = (
@@ -183,12 +182,12 @@ class Checks:
 
     def _annotated(self, values: dict[str, Any], decisions: list[Decision]) -> Judged:
         budget = Budget()
-        self._bind(values, budget)
+        bound = self._bound(values, budget)
         annotations: dict[str, str] = {}
         try:
             for key, program in self._audit.items():
                 try:
-                    value = _evaluated(budget, program, values)
+                    value = _evaluated(budget, program, bound)
                 except CelError as error:
                     decisions.append(Decision(Outcome.ERROR, error.message, always=True))
                     continue
@@ -198,11 +197,11 @@ class Checks:
             return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
         return Judged(decisions, annotations)
 
-    def _bind(self, values: dict[str, Any], budget: Budget) -> None:
-        """Variables anew: validations, messages and annotations each compute their own."""
+    def _bound(self, values: dict[str, Any], budget: Budget) -> dict[str, Any]:
+        """With variables anew: validations, messages and annotations each compute their own."""
         variables = Budgeted(self._variables, values)
         variables.budget = budget
-        values["variables"] = variables
+        return variables.environment
 
 
 def _evaluated(budget: Budget, program: Program, values: dict[str, Any]) -> Any:

@@ -134,9 +134,9 @@ class BoundRule(Rule):
             values |= {"object": document, "params": parameters}
             if self._definition.authorized:
                 values |= authorizers(given)
-            values["variables"] = Variables(self._definition.variables, values)
+            variables = self._definition.variables
             try:
-                if not hold(self._definition.conditions, values):
+                if not hold(self._definition.conditions, Variables(variables, values).environment):
                     continue
             except LanguageError:
                 if self.policy.failure_policy == "Ignore":
@@ -144,9 +144,8 @@ class BoundRule(Rule):
                 raise
             spoke = True
             for mutation in self._definition.mutations:
-                values["variables"] = Variables(self._definition.variables, values)  # of the object as it is now
-                try:
-                    document = values["object"] = mutation(values, document, given)
+                try:  # with variables of the object as it is now
+                    document = values["object"] = mutation(Variables(variables, values).environment, document, given)
                 except UnansweredError:
                     raise
                 except (CustodyError, LanguageError) as error:

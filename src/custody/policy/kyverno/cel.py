@@ -132,12 +132,12 @@ def compile_cel(fields: Fields, preconditions: Fields, rule: str, message: str, 
         for param in found:
             if params is not None:
                 values = {**values, "params": param}
-            values["variables"] = _Composited(expressions.variables, values)
-            holds = _hold(conditions, values)
+            bound = _Composited(expressions.variables, values).environment
+            holds = _hold(conditions, bound)
             if holds is not True:
                 return Judgement(Outcome.FAIL, holds) if holds else Judgement(Outcome.SKIP, "cel preconditions not met")
             for validation in validations:
-                if (said := _against(validation, values)) is not None:
+                if (said := _against(validation, bound)) is not None:
                     return Judgement(Outcome.FAIL, said)
         return Judgement(Outcome.PASS, f"Validation rule '{rule}' passed.")
 

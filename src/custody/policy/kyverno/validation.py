@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,6 +25,9 @@ from custody.policy.scope import WRITTEN
 from policylang.errors import LanguageError
 from policylang.go.wildcards import glob
 from policylang.kpattern import anchor
+
+if TYPE_CHECKING:
+    from custody.policy.reads import Reads
 
 _STRANGER = User(username="kyverno:kyverno-invalid-controller", uid="kyverno:invaliduid",
                  groups=("kyverno:invalidgroup",))
@@ -97,6 +100,18 @@ class ValidateRule(KyvernoRule):
             return self.preconditions is None or self.preconditions(variables(given), given.context.now)[0]
         except (CustodyError, LanguageError):
             return False
+
+    def note_reads(self, reads: Reads) -> bool:
+        from custody.policy.kyverno.reads import note
+        from policylang.conditions.reads import UnboundedError
+
+        if self.exceptions or self._draws or self._reads_roles:
+            return False
+        try:
+            note(self._head, reads)
+        except UnboundedError:
+            return False
+        return True
 
     def sees(self, template: str, field: str) -> bool:
         """Whether its patterns or conditions name a field."""

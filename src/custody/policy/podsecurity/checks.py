@@ -19,6 +19,8 @@ Check = Callable[["Pod"], Failure]
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+ANNOTATED = (_APPARMOR, _SECCOMP_POD, _SECCOMP_CONTAINER)
+"""How the annotations begin that are looked at."""
 
 
 def as_map(value: Any) -> dict[str, Any]:

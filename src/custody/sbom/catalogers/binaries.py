@@ -7,6 +7,7 @@ formats too: what it writes is looked for in the whole file then.
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import re
 import struct
@@ -97,18 +98,26 @@ def _length(number: int) -> bytes:
 
 def _search(file: BinaryIO) -> int | None:
     """Where Go's build information is: at a multiple of 16, with strings in it (debug/buildinfo, `searchMagic`)."""
+    if isinstance(file, io.BytesIO):
+        return _magic(file.getvalue(), 0)  # all of it, without a copy
     file.seek(0)
     start, rest = 0, b""
     while piece := file.read(_PIECE):
         block = rest + piece
-        place = block.find(_GO_MAGIC)
-        while place >= 0:
-            at = start + place
-            if at % 16 == 0 and block[place + 14:place + 15] in (b"\4", b"\x08", b"\0"):
-                return at
-            place = block.find(_GO_MAGIC, place + 1)
+        if (at := _magic(block, start)) is not None:
+            return at
         rest = block[-16:]
         start += len(block) - len(rest)
+    return None
+
+
+def _magic(block: bytes, start: int) -> int | None:
+    place = block.find(_GO_MAGIC)
+    while place >= 0:
+        at = start + place
+        if at % 16 == 0 and block[place + 14:place + 15] in (b"\4", b"\x08", b"\0"):
+            return at
+        place = block.find(_GO_MAGIC, place + 1)
     return None
 
 
@@ -134,6 +143,8 @@ def _sections(file: BinaryIO, spend: Callable[[int], None]) -> list[tuple[bytes,
         return []
     _, _, place, length = struct.unpack_from(shape, table, strings * size)
     names = _at(file, place, length)
+    if len(table) == size * count and not any(name in names for name in _READERS):
+        return []  # as of most programs
     sections: list[tuple[bytes, int, int]] = []
     for start in range(0, size * count, size):
         place, kind, offset, length = struct.unpack_from(shape, table, start)

@@ -254,6 +254,8 @@ def _put(stack: list[Any], keys: list[str | None], value: Any) -> None:
         if value != "":
             stack[-1].append(value)
     elif keys[-1] is not None:
+        if keys[-1] in stack[-1]:
+            raise ValueError(f"key {keys[-1]!r} twice")
         stack[-1][keys[-1]] = value
         keys[-1] = None
     elif value != "":

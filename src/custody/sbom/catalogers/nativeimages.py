@@ -18,6 +18,8 @@ from custody.sbom.catalogers.fact import Fact, unknown
 _SECTIONS, _TABLE, _DOCUMENT, _WEIGHT = 200, 32 << 20, 16 << 20, 32 << 20
 _SYMTAB, _DYNSYM, _SYMBOL = 2, 11, 24
 _WORK = 4
+_HEAP = b".svm_heap"
+_ROW = struct.Struct("<II8xQQQI20x")
 _Section = tuple[int, int, int, int, int]
 """Kind, address, offset in the file, size, and the number of the section that has its names."""
 
@@ -28,7 +30,7 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
     Raises ValueError and struct.error for what cannot be read.
     """
     sections = _sections(file)
-    if b".svm_heap" not in sections or b".data" not in sections:
+    if _HEAP not in sections or b".data" not in sections:
         return
     places = _symbols(file, sections, spend)
     if b"sbom" not in places or b"sbom_length" not in places:
@@ -70,8 +72,11 @@ def _sections(file: BinaryIO) -> dict[bytes, _Section]:
     table = _at(file, start, 64 * count)
     if len(table) < 64 * count:
         return {}
-    rows = list(struct.iter_unpack("<II8xQQQI20x", table))
-    names = _at(file, rows[strings][3], min(rows[strings][4], 1 << 16))
+    _, _, _, place, length, _ = _ROW.unpack_from(table, 64 * strings)
+    names = _at(file, place, min(length, 1 << 16))
+    if _HEAP not in names:
+        return {}
+    rows = list(_ROW.iter_unpack(table))
     return {names[place:names.find(b"\0", place)]: (kind, address, offset, length, link)
             for place, kind, address, offset, length, link in rows}
 

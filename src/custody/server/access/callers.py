@@ -11,12 +11,12 @@ import binascii
 from dataclasses import dataclass
 
 from custody.errors import AuthenticationError, MalformedError
-from custody.server.accepting import peer_of
 from custody.server.access import mtls
 from custody.server.access.bearer import Tokens
 from custody.server.access.htpasswd import PasswordFile
 from custody.server.access.rules import HTPASSWD, Caller
 from custody.server.asgi import Scope
+from custody.server.connections import peer_of
 from custody.trust.token import MAX_TOKEN
 
 TOKEN_USERS = ("oauth2accesstoken", "<token>")

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from custody.server.access.rules import CERTIFICATE, Caller
-from custody.server.asgi import App, Receive, Scope, Send, respond_json
+from custody.server.asgi import Answer, App, Receive, Scope, Send, prompt_of, respond_json
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -46,12 +46,23 @@ class Named:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
-        if caller is None or not self._names.intersection(caller.names):
+        if not self._admits(caller, scope):
             # As a Status of meta/v1: the API server tells its clients the message of no other answer.
             await respond_json(send, 403, {
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden",
                 "code": 403, "message": f"the client certificate is of {caller or 'nobody'}, expected one of "
                                         "webhook_client_names"})
             return
-        scope["custody.identity"] = str(caller)
         await self._app(scope, receive, send)
+
+    def prompt(self, scope: Scope, body: bytes) -> Answer | App:
+        prompt = prompt_of(self._app)
+        if prompt is None or not self._admits(caller_of(scope), scope):
+            return self
+        return prompt(scope, body)
+
+    def _admits(self, caller: Caller | None, scope: Scope) -> bool:
+        if caller is None or not self._names.intersection(caller.names):
+            return False
+        scope["custody.identity"] = str(caller)
+        return True

@@ -41,6 +41,9 @@ class WatchedLookup:
             return await self.entries.answer(question)
         return await self._beyond.answer(question)
 
+    def known(self, question: Question) -> Answer | None:
+        return None if isinstance(question, Roles | GlobalEntry) else self._beyond.known(question)
+
     async def _roles(self, question: Roles) -> Answer:
         for mirror in self._bindings.values():
             if (failed := await unsynced(mirror)) is not None:

@@ -128,6 +128,18 @@ class Waivers:
                 for key in about or {None}:
                     self._by_name.setdefault((name, key), []).append(statement)
 
+    def names(self) -> set[str] | None:
+        """The vulnerabilities that are spoken of; None: any."""
+        if not all(rule.rule.id for rule in self._rules):
+            return None
+        return {name for statement in self._statements for name in statement.names} | {
+            rule.rule.id for rule in self._rules}
+
+    def standing(self, now: datetime) -> tuple[bool, ...]:
+        """Which of the statements and rules can count now: it changes with the time alone."""
+        return (*(not statement.refused(now) for statement in self._statements),
+                *(_counts(rule.rule, now) for rule in self._rules))
+
     def judge(self, findings: Sequence[Finding], catalog: Catalog, now: datetime
               ) -> tuple[dict[int, Waived], tuple[Use, ...]]:
         """Why findings do not count, by their place in the list; and what became of each statement and rule."""

@@ -1,0 +1,133 @@
+"""Which findings of kept images count: VEX statements, ignore files and options, read again at each look.
+
+What cannot be read does not count, so that its findings appear again; `Words.unread` says why. A document that is
+signed counts only on the terms that were given, and for the image that it is signed about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from custody.errors import CustodyError
+from custody.formats.bom import Catalog
+from custody.ports.advisories import AdvisoryReader
+from custody.ports.findings import Aside, Word
+from custody.ports.inventory import InventoryStore
+from custody.services import statements
+from custody.services.verify import Terms
+from custody.vulns.component import components
+from custody.vulns.findings import Finding
+from custody.vulns.judgement import judge
+from custody.vulns.report import ScanReport, scan, set_aside
+from custody.vulns.severity import Severity
+from custody.vulns.vex.waivers import Rules, Spoken, Waivers
+
+_MOST = 10_000
+"""Documents of a folder."""
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """From where it is known what does not count."""
+
+    vex: tuple[Path, ...] = ()
+    """Documents, or folders of which each `.json` is one."""
+    ignorefiles: tuple[Path, ...] = ()
+    ignore_unfixed: bool = False
+    severities: frozenset[Severity] | None = None
+
+
+class Words:
+    """What was said at one moment."""
+
+    def __init__(self, said: Said, now: datetime, terms: Terms | None = None) -> None:
+        self._said, self._now, self._terms = said, now, terms
+        self.unread: list[str] = []
+        self._spoken: list[Spoken] = []
+        self._rules: list[Rules] = []
+        self._signed: list[Path] = []
+        state = hashlib.sha256(repr((said.ignore_unfixed, sorted(said.severities or ()))).encode())
+        for path in self._documents():
+            state.update(self._read(path))
+        for path in said.ignorefiles:
+            state.update(self._read(path, rules=True))
+        self._plain = Waivers(self._spoken, self._rules)
+        state.update(repr(self._plain.standing(now)).encode())
+        self._silent = not (said.vex or said.ignorefiles or said.ignore_unfixed or said.severities is not None)
+        self.state = "" if self._silent else state.hexdigest()
+        """Another where something else counts; empty where nothing is said."""
+
+    def names(self) -> set[str] | None:
+        """The vulnerabilities that are spoken of; None: any."""
+        if self._said.ignore_unfixed or self._said.severities is not None or self._signed:
+            return None
+        return self._plain.names()
+
+    def aside(self, image: str, purls: Collection[str], store: InventoryStore, advisories: AdvisoryReader) -> Aside:
+        """What does not count of an image's findings in the packages of these URLs."""
+        if self._silent or not purls or (catalog := store.catalog(image)) is None:
+            return {}
+        matched: list[Finding] = []
+        for package, component in components(catalog):
+            if package.purl in purls:  # with its places, which rules may name
+                matched += judge(msgspec.structs.replace(component, package=package), advisories).findings
+        ignored, _ = set_aside(matched, catalog, self._now, waivers=self._waivers(image),
+                               ignore_unfixed=self._said.ignore_unfixed, severities=self._said.severities)
+        return {(entry.finding.purl, entry.finding.cve): Word(
+            status=entry.status, reason=entry.reason, by=entry.by, source=entry.source, until=entry.until)
+            for entry in ignored}
+
+    def scan(self, catalog: Catalog, advisories: AdvisoryReader, started: datetime, finished: datetime,
+             oldest: timedelta) -> ScanReport:
+        """What `vulns.report.scan` says of an image that is kept. Raises as that does."""
+        return scan(catalog, advisories, started, finished=finished, max_age=oldest,
+                    waivers=self._waivers(catalog.digest), ignore_unfixed=self._said.ignore_unfixed,
+                    severities=self._said.severities)
+
+    def _waivers(self, image: str) -> Waivers:
+        if not self._signed:
+            return self._plain
+        spoken = list(self._spoken)
+        for path in self._signed:
+            try:
+                spoken += statements.read_file(path, image, self._terms, self._now)[0]
+            except CustodyError as error:
+                self.unread.append(error.message)
+        return Waivers(spoken, self._rules)
+
+    def _documents(self) -> Iterator[Path]:
+        for path in self._said.vex:
+            if not path.is_dir():
+                yield path
+                continue
+            inside = sorted(entry for entry in path.iterdir() if entry.suffix == ".json" and entry.is_file())
+            if len(inside) > _MOST:
+                self.unread.append(f"{path}: {len(inside)} documents, of which {_MOST} are read")
+            yield from inside[:_MOST]
+
+    def _read(self, path: Path, *, rules: bool = False) -> bytes:
+        """What stands for its content."""
+        try:
+            if rules:
+                (read,) = statements.read_rules([path])
+                Waivers((), [read])  # its patterns may be none
+                self._rules.append(read)
+                return repr(read).encode()
+            if statements.is_signed(path):
+                statements.read_file(path, "", self._terms, self._now)
+                self._signed.append(path)
+                return hashlib.sha256(path.read_bytes()).digest()
+            spoken, _ = statements.read_file(path, "", self._terms, self._now)
+        except (CustodyError, OSError) as error:
+            self.unread.append(error.message if isinstance(error, CustodyError) else f"{path}: {error.strerror}")
+            return str(path).encode()
+        self._spoken += spoken
+        return repr(spoken).encode("utf-8", "backslashreplace")
+
+
+NOTHING = Words(Said(), datetime.min.replace(tzinfo=UTC))
+"""Everything counts."""
