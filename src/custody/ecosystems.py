@@ -225,6 +225,20 @@ def distribution(identifier: str) -> Distribution | None:
     return _BY_ID.get(identifier)
 
 
+_TRIVY = {"rhel": "redhat", "almalinux": "alma", "amzn": "amazon", "ol": "oracle", "mariner": "cbl-mariner"}
+_FROM_TRIVY = {name: identifier for identifier, name in _TRIVY.items()}
+
+
+def spoken(identifier: str) -> str:
+    """What Trivy calls a distribution, by its ID of os-release(5): in an SBOM it knows it by no other name."""
+    return _TRIVY.get(identifier, identifier)
+
+
+def heard(name: str) -> str:
+    """The ID of a distribution that an SBOM calls as Trivy does."""
+    return _FROM_TRIVY.get(name, name)
+
+
 def namespace(identifier: str) -> str:
     """What the package URLs of a distribution's packages have in front of the name, by its ID of os-release(5)."""
     row = _BY_ID.get(identifier)

@@ -55,9 +55,9 @@ SPOKEN = (  # advisories may speak of a package under several names
     "CREATE TABLE spoken (ecosystem TEXT NOT NULL, name TEXT NOT NULL, component BIGINT NOT NULL REFERENCES component "
     "ON DELETE CASCADE, PRIMARY KEY (ecosystem, name, component)){clustered}; "
     "CREATE INDEX spoken_component ON spoken (component)")
-KEPT = "CREATE INDEX image_kept ON image (kept)"
 LAYERS = ("CREATE TABLE layer (digest TEXT NOT NULL, image BIGINT NOT NULL REFERENCES image ON DELETE CASCADE, "
           "PRIMARY KEY (digest, image)){clustered}; CREATE INDEX layer_image ON layer (image)")
+KEPT = "CREATE INDEX image_kept ON image (kept)"
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
