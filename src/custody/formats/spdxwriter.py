@@ -94,7 +94,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
 
 
 def namespace(catalog: Catalog, document: dict[str, Any]) -> str:
-    """An address that no other document has, and this one again if it is written again."""
+    """An address that no other document has, and the same document has again if it is written again."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", catalog.name).strip("-") or "image"
     unique = uuid.UUID(hex=sha256(msgspec.json.encode(document)).hexdigest()[:32], version=5)
     return f"https://spdx.org/spdxdocs/custody/{name}-{unique}"

@@ -97,6 +97,7 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
     only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
+    counted = [row for row in counted if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
     telling = Telling("|".join(row.listed for row in rows if row.listed))
     lists = (dpkg.Lists, rpm.Database, pacman.Lists, portage.Packages, opkg.Lists, chisel.Manifest)

@@ -110,7 +110,7 @@ def read_link(path: str, content: bytes) -> Iterator[Fact]:
     name = path.rpartition("/")[2].removesuffix(".egg-link")
     places = [posixpath.join(folder, f"{spelling}.egg-info/PKG-INFO").lstrip("/")
               for spelling in dict.fromkeys((name, name.replace("-", "_"), re.sub(r"[-_.]+", "_", name)))]
-    yield msgspec.structs.replace(unknown("Python package in development"), requires=tuple(places))
+    yield msgspec.structs.replace(unknown("Python package in development"), provides=tuple(places))
 
 
 LINK = Cataloger(name="egg-link", version=1, read=read_link, largest=64 << 10, paths=(

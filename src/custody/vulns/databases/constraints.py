@@ -78,7 +78,7 @@ def _alternatives(text: str) -> list[_Interval]:
 
 
 def _conjunction(text: str) -> list[_Interval]:
-    """One interval, or what is left of one around versions that are left out (`!=`)."""
+    """An interval, or what is left of an interval around versions that are left out (`!=`)."""
     if text.strip() in ("", *_ANY):
         return [_ALL]
     if match := re.fullmatch(r"\s*(\S+)\s+-\s+(\S+)\s*", text):  # npm: `1.0 - 2.0`
