@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import heard
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import purl
 from custody.formats.bom import (
@@ -72,7 +73,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
     system = next((component for component in components if component.get("type") == "operating-system"), None)
     distribution = None
     if system is not None:
-        distribution = Distribution(id=text_of(system, "name"), version=text_of(system, "version"),
+        distribution = Distribution(id=heard(text_of(system, "name")), version=text_of(system, "version"),
                                     name=text_of(system, "description") or text_of(system, "name"))
     edges = {edge["ref"]: edge["dependsOn"] for edge in list_of(document, "dependencies")
              if isinstance(edge, dict) and isinstance(edge.get("ref"), str) and isinstance(edge.get("dependsOn"), list)}

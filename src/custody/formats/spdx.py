@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import heard
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats.bom import (
     Catalog,
@@ -62,8 +63,9 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     if not isinstance(entries, list) or len(entries) > _MAX_PACKAGES or not all(isinstance(e, dict) for e in entries):
         raise MalformedError(f"{where}: packages", got=entries, expected=f"a list of at most {_MAX_PACKAGES} packages")
     system = next((e for e in entries if e.get("primaryPackagePurpose") in _SYSTEM), None)
-    distribution = system and Distribution(id=str(system.get("name", "")), version=str(system.get("versionInfo", "")),
-                                           name=str(system.get("summary") or system.get("name", "")))
+    distribution = system and Distribution(
+        id=heard(str(system.get("name", ""))), version=str(system.get("versionInfo", "")),
+        name=str(system.get("summary") or system.get("name", "")))
     extracted = {str(entry.get("licenseId")): str(entry.get("name") or entry.get("extractedText") or "")
                  for entry in list_of(document, "hasExtractedLicensingInfos") if isinstance(entry, dict)}
     extracted = {key: text for key, text in extracted.items() if text not in ("", NOTHING)}

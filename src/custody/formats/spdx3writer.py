@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import of_type, spoken
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Form, Package
 from custody.formats.licenselist import VERSION
@@ -132,8 +132,8 @@ def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
            for package in in_order}
     listed = []
     if system := catalog.distribution:
-        listed.append(graph.add("software_Package", "os", name=system.id, software_packageVersion=system.version,
-                                summary=system.name, software_primaryPurpose="operatingSystem"))
+        listed.append(graph.add("software_Package", "os", name=spoken(system.id), summary=system.name,
+                                software_packageVersion=system.version, software_primaryPurpose="operatingSystem"))
     start = len(graph.namespace)
     listed += [_package(package, graph, ids[package.purl][start:]) for package in in_order]
     listed += [_package(package, graph, f"unidentified-{number}")

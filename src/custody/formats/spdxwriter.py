@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import of_type, spoken
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Package
 from custody.formats.licenselist import VERSION
@@ -51,7 +51,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     relations = [("SPDXRef-DOCUMENT", "DESCRIBES", _SUBJECT)]
     if system := catalog.distribution:
         packages.append({
-            "SPDXID": _SYSTEM, "name": system.id, "versionInfo": system.version, "summary": system.name,
+            "SPDXID": _SYSTEM, "name": spoken(system.id), "versionInfo": system.version, "summary": system.name,
             "downloadLocation": NOTHING, "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING_SYSTEM",
             "licenseConcluded": NOTHING, "licenseDeclared": NOTHING, "copyrightText": NOTHING})
         relations.append((_SUBJECT, "CONTAINS", _SYSTEM))

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +28,12 @@ from custody.ports.http import Http, place_of
 from custody.services import nvdpages
 from custody.services.advisoryimport import Importer
 from custody.services.downloads import LARGEST_LIST, Downloads, MissingError, Progress, Wait, conditional
-from custody.vulns.feeds import Address
+from custody.vulns.feeds import Address, publishers
 from custody.vulns.store import Imported
 
+_LARGEST_RECORD = 64 << 20
+_MOST_CHANGES = 2_000_000
+"""Lines of a list of changes; osv.dev's of everything has some 500,000."""
 _SINGLE = 200
 """Changed records that are fetched one by one where there is an archive; beyond that all are."""
 _AT_ONCE = 8
@@ -190,7 +193,7 @@ class Updater:
             async def fetch(place: int, record: str) -> None:
                 async with gate:
                     there = record if "://" in record else urljoin(url, quote(record))
-                    answer = await self._downloads.get(there, {}, LARGEST_LIST)
+                    answer = await self._downloads.get(there, {}, _LARGEST_RECORD)
                     if answer is not None:
                         (folder / f"{place}.json").write_bytes(answer[0])
                         if sums.get(record):
@@ -211,7 +214,8 @@ class Updater:
 
     async def _import(self, name: str, path: Path, url: str) -> Imported:
         with self._progress(f"Importing {name}", None) as advance:
-            return await asyncio.to_thread(self._importer.take, path, self._clock(), advance, place_of(url))
+            return await asyncio.to_thread(self._importer.take, path, self._clock(), advance, place_of(url),
+                                           publishers(name))
 
     def _keep(self, feed: Feed, **changes: str) -> None:
         self._store.keep(msgspec.structs.replace(feed, **changes, checked=format_rfc3339(self._clock()), failure=""))
@@ -219,16 +223,25 @@ class Updater:
 
 def _changes(body: bytes, where: str) -> list[tuple[datetime, str]]:
     """Rows of a time and a record, in either order: osv.dev has the time first, CSAF the file."""
-    rows = []
-    for fields in csv.reader(io.StringIO(body.decode("utf-8", "replace"))):
+    rows: list[tuple[datetime, str]] = []
+    for fields in _fields(body, where):
         if len(fields) < 2:
             continue
+        if len(rows) == _MOST_CHANGES:
+            raise MalformedError(where, got=f"more than {_MOST_CHANGES} records", expected="fewer")
         stated, record = (fields[0], fields[1]) if fields[0][:4].isdigit() and "T" in fields[0] else (
             fields[1], fields[0])
         if ".." in record.split("/") or record.startswith("/"):
             raise MalformedError(where, got=record, expected="records of that folder")
         rows.append((parse_rfc3339(stated, where), record))
     return rows
+
+
+def _fields(body: bytes, where: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(body.decode("utf-8", "replace")))
+    except csv.Error as error:
+        raise MalformedError(where, got=str(error), expected="lines of CSV") from None
 
 
 def _day(archive: str) -> datetime | None:

@@ -22,6 +22,7 @@ Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], No
 Wait = Callable[[float], Awaitable[None]]
 LARGEST_LIST = 256 << 20
 _LARGEST = 8 << 30
+_LARGEST_UNPACKED = 4 << 30
 _REDIRECTS = 5
 _BUSY = (403, 429, 503)
 """NVD refuses with 403 who asks too often."""
@@ -101,11 +102,15 @@ class Downloads:
         text = answer[0].decode("ascii", "replace") if answer else ""
         stated = next((line.partition(":")[2] for line in text.splitlines() if line.startswith("sha256:")),
                       text.split()[0] if text.split() else "").strip().lower()
-        digest = hashlib.sha256()
+        digest, size = hashlib.sha256(), 0
         try:
             with gzip.open(path) if sidecar.endswith(".meta") else path.open("rb") as file:
                 while piece := file.read(1 << 20):
                     digest.update(piece)
+                    size += len(piece)
+                    if size > _LARGEST_UNPACKED:
+                        raise MalformedError(place_of(url), got=f"more than {_LARGEST_UNPACKED} bytes unpacked",
+                                             expected="advisories, no decompression bomb")
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             path.unlink()
             raise MalformedError(place_of(url), got=str(error), expected="a whole gzip file") from None

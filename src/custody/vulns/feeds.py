@@ -21,6 +21,14 @@ _OSV = "https://osv-vulnerabilities.storage.googleapis.com"
 _SECDB = "https://secdb.alpinelinux.org"
 
 
+def publishers(name: str) -> frozenset[str] | None:
+    """Whose advisories a feed of this name has (`Advisory.source`, or its beginning before `/`); None: anybody's, of an
+    address that people call by a name of their own.
+    """
+    known = ("osv",) if name.startswith("osv/") else _PUBLISHERS.get(name)
+    return None if known is None else frozenset(known)
+
+
 class Address(NamedTuple):
     url: str
     kind: Kind = "document"
@@ -54,6 +62,10 @@ FEEDS: Mapping[str, tuple[Address, ...]] = {
     "nvd-api": (Address("https://services.nvd.nist.gov/rest/json/cves/2.0", "nvd"),),
     **{f"osv/{name}": (Address(f"{_OSV}/{name.replace(' ', '%20')}/", "osv"),) for name in _ECOSYSTEMS}}
 """By what people call them."""
+_PUBLISHERS: Mapping[str, tuple[str, ...]] = {
+    "kev": (), "epss": (), "debian": ("debian-tracker",), "ubuntu": ("ubuntu-usn",), "alpine": ("alpine-secdb",),
+    "wolfi": ("wolfi-secdb",), "chainguard": ("chainguard-secdb",), "redhat": ("redhat-csaf",), "suse": ("suse-csaf",),
+    "alma": ("alma-errata",), "oracle": ("oracle",), "photon": ("photon",), "azure": ("azure-linux",), "nvd": ("nvd",)}
 USUAL = ("kev", "epss", "debian", "alpine", "wolfi", "osv/PyPI", "osv/npm", "osv/Go", "osv/Maven", "osv/crates.io",
          "osv/RubyGems", "osv/NuGet", "osv/Packagist")
 """What is asked where nobody says what."""

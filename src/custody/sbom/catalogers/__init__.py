@@ -6,7 +6,11 @@ A new cataloger is a module here with a `Cataloger` in it, and a row in `CATALOG
 
 from __future__ import annotations
 
+import csv
+import lzma
 import re
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
@@ -88,6 +92,10 @@ CATALOGERS = (
     javaprojects.SBT,
     javaprojects.IVY,
 )
+_BROKEN = (CustodyError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError, EOFError, csv.Error,
+           lzma.LZMAError, struct.error, zlib.error)
+"""What a reader raises for bytes that it cannot read, and what one raises that did not foresee them: that file is
+unknown then, and the others of the image are not."""
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
@@ -153,7 +161,7 @@ def read(name: str, path: str, content: bytes | BinaryIO, charge: Callable[[Fact
     while True:
         try:
             fact = next(source, None)
-        except (CustodyError, ValueError):
+        except _BROKEN:
             return (unknown(f"unreadable {name} file"),)
         if fact is None:
             return tuple(facts)

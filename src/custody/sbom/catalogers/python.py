@@ -133,7 +133,10 @@ def recorded(path: str, content: bytes) -> tuple[Fact, ...]:
         lines[text[text.rfind("\n", 0, match.start()) + 1:end if end >= 0 else len(text)]] = None
         if len(lines) > _MOST:
             raise ValueError(f"more than {_MOST} programs and libraries")
-    paths = [posixpath.normpath(posixpath.join(site, row[0])).lstrip("/") for row in csv.reader(lines) if row]
+    try:
+        paths = [posixpath.normpath(posixpath.join(site, row[0])).lstrip("/") for row in csv.reader(lines) if row]
+    except csv.Error as error:
+        raise ValueError(f"a RECORD that is no CSV: {error}") from None
     facts = [Fact(type=HOLDS, name=path, requires=tuple(paths))] if paths else []
     return (*facts, unknown("Python package without metadata"))
 

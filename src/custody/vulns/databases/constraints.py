@@ -17,7 +17,8 @@ from custody.formats.osv import Range
 from custody.versions import key
 
 _LONGEST = 64 << 10
-_TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*(?P<version>[^\s,|<>=~^!()\[\]]+)\s*,?")
+_TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*"
+                   r"(?P<version>[^\s,|<>=~^!()\[\]][^\s,|<>=!()\[\]]*)\s*,?")
 _SPELLINGS = {"": "=", "==": "=", "===": "=", "=>": ">=", "=<": "<="}
 _NUMBERS = re.compile(r"[vV]?([0-9]+(?:\.[0-9]+)*)(.*)\Z")
 _ANY = ("*", "x", "X")
