@@ -24,9 +24,12 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.adapters.sqlite.scannerdb import SqliteScannerTables
 from custody.ecosystems import BY_OSV
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.formats import sbom
 from custody.formats.bolt import Bucket, Database
+from custody.formats.bom import Catalog, Distribution
 from custody.formats.osv import Affected
 from custody.services.advisoryimport import Importer
+from custody.services.documents import SPELLINGS
 from custody.versions import ORDERS
 from custody.vulns.databases.constraints import ranges, undecidable
 from custody.vulns.match import affected_by
@@ -436,3 +439,18 @@ def test_ranges_mean_what_their_constraints_do(vulnerable: list[str], secure: li
 
     entry = Affected("PyPI", "x", ranges("PyPI", vulnerable, secure))
     assert bool(affected_by(entry, str(version))) == (meets(vulnerable) and not meets(secure))
+
+
+@pytest.mark.parametrize("form", ["cyclonedx-json", "cyclonedx-xml", "spdx-json", "spdx", "spdx-json@3.0.1"])
+@pytest.mark.parametrize(("identifier", "name"), [
+    ("rhel", "redhat"), ("almalinux", "alma"), ("amzn", "amazon"), ("ol", "oracle"), ("mariner", "cbl-mariner"),
+    ("debian", "debian"), ("sles", "sles")])
+def test_trivy_reads_whose_distribution_it_is(identifier: str, name: str, form: str) -> None:
+    """It asks the operating system's name in the SBOM, and has its own for some."""
+    catalog = Catalog(name="x", digest="sha256:" + "0" * 64, distribution=Distribution(
+        id=identifier, version="9.3", name="What it calls itself"))
+    written = SPELLINGS[form].write(catalog, NOW)
+    assert name.encode() in written
+    read = sbom.read(written)
+    assert read is not None
+    assert read.distribution == catalog.distribution

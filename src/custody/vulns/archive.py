@@ -113,7 +113,7 @@ def read(store: AdvisoryStore, path: Path, keys: Sequence[AnyPublicKey], now: da
     """Take what it says in place of what there is of the same publishers; also how many records were new.
 
     Raises VerificationError where none of the keys signed it (`unsigned`: that does not matter), it is not what was
-    signed, or it is older than the one that was imported last (`older`: that does not matter); MalformedError.
+    signed, or it is older than the archive that was imported last (`older`: that does not matter); MalformedError.
     """
     feed = store.feed(_ARCHIVE)
     try:

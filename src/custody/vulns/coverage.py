@@ -61,7 +61,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True):
-    """Packages of one ecosystem, and how many advisories of it they were matched with."""
+    """Packages of an ecosystem, and how many advisories of it they were matched with."""
 
     ecosystem: str
     packages: int

@@ -122,7 +122,7 @@ def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, or
         return
     result.records += 1
     if isinstance(said, ExploitedCatalogue):
-        fate = "" if store.add_exploited(said, now) else ": older than the one that is there, and not taken"
+        fate = "" if store.add_exploited(said, now) else ": older than what is there, and not taken"
         result.catalogues.append(f"{len(said.entries)} known exploited vulnerabilities, version {said.version}{fate}")
     elif isinstance(said, EpssScores):
         fate = "" if store.add_scores(said, now) else ": older than those that are there, and not taken"

@@ -17,10 +17,12 @@ from typing import BinaryIO
 from custody.errors import CustodyError
 from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
     apk,
+    assemblies,
     binaries,
     bitnami,
     chisel,
     dotnet,
+    dotnetprojects,
     dpkg,
     embedded,
     homebrew,
@@ -58,9 +60,12 @@ CATALOGERS = (
     npm.CATALOGER,
     osrelease.CATALOGER,
     embedded.CATALOGER,
-    dotnet.CATALOGER,
+    assemblies.CATALOGER,
     dotnet.DEPENDENCIES,
     dotnet.LOCK,
+    dotnetprojects.CONFIG,
+    dotnetprojects.CENTRAL,
+    dotnetprojects.PROJECT,
     binaries.CATALOGER,
     wordpress.CATALOGER,
     models.CATALOGER,
@@ -97,6 +102,7 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
     only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
+    counted = [row for row in counted if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
     telling = Telling("|".join(row.listed for row in rows if row.listed))
     lists = (dpkg.Lists, rpm.Database, pacman.Lists, portage.Packages, opkg.Lists, chisel.Manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custody.formats import purl, sbom
+from custody.formats import purl
 from custody.kit import strictjson
 from custody.sbom.catalogers.cataloger import Cataloger, ending
 from custody.sbom.catalogers.fact import Fact, unknown
@@ -16,6 +16,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
         raise ValueError("an SBOM that is no JSON")
     if strictjson.weight(content) > _MAX_WEIGHT:
         raise ValueError("an SBOM with too many values")
+    from custody.formats import sbom  # all formats of SBOMs; most images have none
+
     document = sbom.read(content, path, excluded=False)
     if document is None:
         return (unknown("embedded SBOM that is neither CycloneDX nor SPDX"),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from custody.formats.workflow import parse_workflow
 from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.fact import Fact, unknown
 
@@ -31,6 +30,8 @@ def read_providers(_path: str, content: bytes) -> Iterator[Fact]:
 def read_workflow(path: str, content: bytes) -> Iterator[Fact]:
     """An action by a commit's id is of the version that the comment behind it says, as Dependabot and Renovate keep it.
     """
+    from custody.formats.workflow import parse_workflow  # with a reader of YAML, which images need none of
+
     workflow = parse_workflow(content, path)
     if workflow.problems and not workflow.uses and "not readable" in workflow.problems[0].reason:
         raise ValueError(workflow.problems[0].reason)

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from custody.formats import sbom
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import Fact, unknown
 
@@ -48,6 +47,8 @@ def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Itera
     if inflater.unconsumed_tail or strictjson.weight(content) > _WEIGHT:
         raise ValueError("an SBOM that is too large")
     spend(_WORK * strictjson.weight(content))
+    from custody.formats import sbom  # most images have no such program
+
     document = sbom.read(content, "native image", excluded=False)
     if document is None:
         raise ValueError("an SBOM that is no CycloneDX")

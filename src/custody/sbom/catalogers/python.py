@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import msgspec
+
 from custody.ecosystems import python as spelled
 from custody.formats.zip import Archive
 from custody.kit import strictjson
@@ -100,6 +102,19 @@ def read_origin(path: str, content: bytes) -> Iterator[Fact]:
         yield Fact(type=ORIGIN, name="download_url", source=bare)
 
 
+def read_link(path: str, content: bytes) -> Iterator[Fact]:
+    """A package that is run from its sources (setuptools, "Development Mode"): a line with their folder, where its
+    metadata lies and is read. Counted where it does not.
+    """
+    folder = content.decode("utf-8", "replace").partition("\n")[0].strip()
+    name = path.rpartition("/")[2].removesuffix(".egg-link")
+    places = [posixpath.join(folder, f"{spelling}.egg-info/PKG-INFO").lstrip("/")
+              for spelling in dict.fromkeys((name, name.replace("-", "_"), re.sub(r"[-_.]+", "_", name)))]
+    yield msgspec.structs.replace(unknown("Python package in development"), provides=tuple(places))
+
+
+LINK = Cataloger(name="egg-link", version=1, read=read_link, largest=64 << 10, paths=(
+    ending("egg-link", pattern=r".*[^/]\.egg-link"),))
 EGG = Cataloger(name="Python egg", version=1, types=("pypi",), stream=read_egg, largest=256 << 20,
                 paths=(ending("egg", pattern=r".*[^/]\.egg"),))
 DIRECT_URL = Cataloger(name="direct_url.json", version=1, read=read_origin, largest=64 << 10, paths=(

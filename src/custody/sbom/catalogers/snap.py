@@ -1,15 +1,16 @@
-"""Snaps: `meta/snap.yaml` of one that is unpacked (Snapcraft, "The snap format")."""
+"""Snaps: `meta/snap.yaml` of an unpacked snap (Snapcraft, "The snap format")."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from custody.formats import yaml
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.fact import Fact, unknown
 
 
 def read(path: str, content: bytes) -> Iterator[Fact]:
+    from custody.formats import yaml  # most images have no snap
+
     documents = yaml.documents(content, path)
     stated = documents[0] if len(documents) == 1 and isinstance(documents[0], dict) else {}
     name, version = stated.get("name"), stated.get("version")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from custody.errors import CustodyError
 from custody.formats.bom import Difference, Package, Proof
 from custody.formats.oci import Descriptor
 from custody.formats.tar.source import Source
@@ -17,6 +20,8 @@ from custody.sbom.proof import sums, verdict
 from custody.sbom.proof.sums import Sums
 from custody.sbom.proof.tree import Tree
 
+_FIRST = 16 << 20
+
 
 class Prover:
     """For one image or folder. What it keeps open is closed by `prove`, or by leaving its context."""
@@ -27,6 +32,17 @@ class Prover:
 
     def __enter__(self) -> Prover:
         return self
+
+    def recognise(self, image: Image, limits: Limits, window: threading.Lock) -> None:
+        """Which package manager the system has, and so which digests its files need: what tells that is near the
+        beginning of the lowest layer, and the layers above are read beside it.
+        """
+        lowest = image.manifest.layers[0]
+        with contextlib.suppress(CustodyError), Decompressed(  # said when the layer is read
+                image.open_blob(lowest), lowest, limits, window, None) as chunks:
+            for entry in walk(Source(_first(chunks), f"layer {lowest.digest}"), limits):
+                if self._image.recognise(entry.path):
+                    return
 
     def __exit__(self, *_: object) -> None:
         for layer in self.layers:
@@ -50,6 +66,15 @@ class Prover:
                 self.layers[place].digests[path] = (*self.layers[place].digests.get(path, ()), *made)
             self.layers[place].beyond.update(more.beyond)
         return verdict.judge(said, tree, self.layers, packages, digests)
+
+
+def _first(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        yield chunk
+        size += len(chunk)
+        if size > _FIRST:
+            return
 
 
 def read_again(image: Image, descriptor: Descriptor, limits: Limits, accounts: Accounts, more: Sums) -> None:

@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from custody.errors import MalformedError
 from custody.formats import rpmheader
@@ -35,8 +35,7 @@ _CONFIG, _GHOST = 1, 64
 _REGULAR = 0o100000
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What a package says of one path."""
 
     path: str

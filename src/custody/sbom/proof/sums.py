@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, cast
 
 from custody.sbom.layers import Content, Member
@@ -23,7 +23,9 @@ _SITES = ("/dist-packages/", "/lib/python3.")
 _NOT_A_DISTRIBUTIONS = ("usr/local/", "home/", "root/", "srv/", "app/", "opt/venv/", "opt/conda/", "tmp/", "var/")
 _INSTALLED = ("/site-packages/", "/dist-packages/", "/bin/", "conda")
 _FILES, _HOLES, _DATABASES = 1_000_000, 1 << 30, 4 << 30
-_SPOOL = 1 << 20
+_SPOOL = _WHOLE = 1 << 20
+_MADE: Mapping[str, Callable[..., hashlib._Hash]] = {
+    "md5": hashlib.md5, "sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
 NAMES = {16: "md5", 20: "sha1", 32: "sha256", 64: "sha512"}
 """Algorithms by the length of what they give."""
 
@@ -36,6 +38,13 @@ class Image:
         self.files = Account(_FILES, "files that are compared with their packages")
         self.holes = Account(_HOLES, "bytes of holes in files")
         self.databases = Account(_DATABASES, "bytes of lists of installed files")
+
+    def recognise(self, path: str) -> bool:
+        """Whether a file of this name tells of the distribution."""
+        if path not in _SYSTEMS:
+            return False
+        self.systems.add(_SYSTEMS[path])
+        return True
 
 
 class Sums:
@@ -61,8 +70,7 @@ class Sums:
         self.forget(path)
         if entry.kind != "file":
             return None
-        if path in _SYSTEMS:
-            self._image.systems.add(_SYSTEMS[path])
+        self._image.recognise(path)
         algorithms = self._needed.get(path, ()) if self._needed is not None else self._guess(path)
         states = statements.kind(path) if self._needed is None else None
         if states and states != "rpm" and entry.size > statements.LARGEST:
@@ -72,7 +80,8 @@ class Sums:
             return None
         try:
             self._image.files.take(1)
-            self._image.holes.take(entry.size - entry.stored)
+            if entry.size != entry.stored:
+                self._image.holes.take(entry.size - entry.stored)
             if states:
                 self._image.databases.take(entry.size)
         except FullError as limit:
@@ -83,15 +92,14 @@ class Sums:
     def forget(self, path: str) -> None:
         """A later entry of one name counts."""
         self.digests.pop(path, None)
-        self.beyond.pop(path, None)
-        if (stale := self.stating.pop(path, None)) is not None:
+        if self.beyond:
+            self.beyond.pop(path, None)
+        if self.stating and (stale := self.stating.pop(path, None)) is not None:
             stale.close()
 
     def done(self, watched: Watched) -> None:
         """Read what nobody else did of it, and keep what it is."""
-        for _ in watched.pieces():
-            pass
-        self.digests[watched.path] = tuple(hasher.digest() for hasher in watched.hashers)
+        self.digests[watched.path] = watched.digests()
         if watched.copy is not None:
             watched.copy.seek(0)
             self.stating[watched.path] = watched.copy
@@ -120,13 +128,14 @@ def _spooled() -> BinaryIO:
 class Watched:
     """A file whose bytes are hashed as somebody else reads them."""
 
-    __slots__ = ("_inner", "copy", "entry", "hashers", "kind", "path", "size", "stored", "target")
+    __slots__ = ("_algorithms", "_hashers", "_inner", "copy", "entry", "kind", "path", "size", "stored", "target")
 
     def __init__(self, entry: Content, algorithms: tuple[str, ...], copy: BinaryIO | None) -> None:
         self.entry, self.copy = entry, copy
         self.path, self.size, self.stored = entry.path, entry.size, entry.stored
         self.kind, self.target = "file", ""
-        self.hashers = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
+        self._algorithms = algorithms
+        self._hashers: list[hashlib._Hash] = []
         self._inner: Iterator[bytes] | None = None
 
     def peek(self, count: int) -> bytes:
@@ -136,9 +145,19 @@ class Watched:
         """From where the last reader stopped."""
         if self._inner is None:
             self._inner = self.entry.pieces()
+            self._hashers = [_MADE[name](usedforsecurity=False) for name in self._algorithms]
         for piece in self._inner:
-            for hasher in self.hashers:
+            for hasher in self._hashers:
                 hasher.update(piece)
             if self.copy is not None:
                 self.copy.write(piece)
             yield piece
+
+    def digests(self) -> tuple[bytes, ...]:
+        """Of all of it, when nobody reads it any more."""
+        if self._inner is None and self.copy is None and self.size <= _WHOLE and self.size == self.stored:
+            content = b"".join(self.entry.pieces())  # most files: small, and nobody cared for them
+            return tuple(_MADE[name](content, usedforsecurity=False).digest() for name in self._algorithms)
+        for _ in self.pieces():
+            pass
+        return tuple(hasher.digest() for hasher in self._hashers)

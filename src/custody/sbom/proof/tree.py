@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from custody.sbom.layerfacts import LayerFacts, member
-from custody.sbom.limits import Account
+from custody.sbom.limits import FullError
 
 _NODES = 4_000_000
 _CACHED = 200_000
@@ -35,7 +35,7 @@ class Tree:
         self.root: Folder = {}
         self.gone: dict[str, int] = {}
         """Names that a layer took away, and which."""
-        self._nodes = Account(_NODES, "names of files")
+        self._names = 0
         self._folders: dict[str, tuple[str, Folder] | None] = {}
         """Where the folders that were asked for are; only once all layers are applied."""
 
@@ -49,19 +49,21 @@ class Tree:
                     self._remove(folder, place, inside=True)
                 elif base.startswith(".wh.") and not base.startswith(".wh..wh."):
                     self._remove(f"{folder}/{base[4:]}" if folder else base[4:], place)
+        last, parent, leaf = "", self.root, Leaf(place, None)
         for line in layer.lines():
             path, kind, target = member(line)
-            if not path or path.rpartition("/")[2].startswith(".wh."):
-                continue
             folder, _, base = path.rpartition("/")
-            parent = self._folder(folder)
+            if not path or base.startswith(".wh."):
+                continue
+            if folder != last:
+                last, parent = folder, self._folder(folder)
             if kind == "directory":
                 if not isinstance(parent.get(base), dict):
-                    self._nodes.take(1)
+                    self._take()
                     parent[base] = {}
             else:
-                self._nodes.take(1)
-                parent[base] = Leaf(place, target if kind == "symlink" else None)
+                self._take()
+                parent[base] = Leaf(place, target) if kind == "symlink" else leaf
 
     def resolve(self, path: str, *, last: bool = True) -> tuple[str, Folder | Leaf | None]:
         """Where a path leads, and what is there; `last`: what it names itself may be a link that is followed."""
@@ -126,10 +128,15 @@ class Tree:
         for part in path.split("/") if path else ():
             node = folder.get(part)
             if not isinstance(node, dict):
-                self._nodes.take(1)
+                self._take()
                 node = folder[part] = {}
             folder = node
         return folder
+
+    def _take(self) -> None:
+        self._names += 1
+        if self._names > _NODES:
+            raise FullError(f"beyond the image's {_NODES} names of files")
 
     def _remove(self, path: str, place: int, *, inside: bool = False) -> None:
         folder, _, base = path.rpartition("/")

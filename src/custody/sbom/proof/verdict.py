@@ -14,7 +14,7 @@ from custody.sbom.limits import Account, FullError
 from custody.sbom.proof import statements
 from custody.sbom.proof.statements import READERS, Diversion, Statement
 from custody.sbom.proof.sums import NAMES, Sums
-from custody.sbom.proof.tree import Leaf, Tree
+from custody.sbom.proof.tree import Folder, Leaf, Tree
 
 _STATEMENTS, _KEPT, _PARSED = 3_000_000, 10_000, 1 << 30
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "usr/bin", "usr/sbin", "usr/lib", "usr/lib32", "usr/lib64",
@@ -70,7 +70,9 @@ def read(tree: Tree, sums: Sequence[Sums]) -> Read:
                 moved = diverted.get(statement.path)
                 target = moved.moved if moved is not None and moved.by != statement.owner else statement.path
                 where, _ = tree.resolve(target, last=False)
-                stated = said.by_path.setdefault(where, Stated([], []))
+                stated = said.by_path.get(where)
+                if stated is None:
+                    stated = said.by_path[where] = Stated([], [])
                 stated.statements.append(statement)
                 stated.places.append(place)
                 if statement.digest:
@@ -87,13 +89,21 @@ def wanting(said: Read, tree: Tree, sums: Sequence[Sums]) -> dict[int, dict[str,
     """By layer, files that no digest was made of which a package states: they are to be read again."""
     needed: dict[int, dict[str, tuple[str, ...]]] = {}
     for path, stated in said.by_path.items():
-        real, node = tree.resolve(path)
         lengths = {len(statement.digest) for statement in stated.statements if statement.digest}
-        if isinstance(node, Leaf) and node.target is None and lengths and real not in sums[node.layer].beyond:
+        if not lengths:
+            continue
+        _, real, node = _seen(tree, path)
+        if isinstance(node, Leaf) and node.target is None and real not in sums[node.layer].beyond:
             made = {len(digest) for digest in sums[node.layer].digests.get(real, ())}
             if not lengths <= made:
                 needed.setdefault(node.layer, {})[real] = tuple(NAMES[length] for length in sorted(lengths))
     return needed
+
+
+def _seen(tree: Tree, path: str) -> tuple[Folder | Leaf | None, str, Folder | Leaf | None]:
+    """What has this name; and where that leads, and what is there."""
+    where, named = tree.resolve(path, last=False)
+    return (named, where, named) if isinstance(named, Leaf) and named.target is None else (named, *tree.resolve(path))
 
 
 def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Package], digests: Sequence[str]) -> Proof:
@@ -118,8 +128,7 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
             continue
         stated += 1
         package = identity.purl(digested[-1][0].owner)
-        _, named = tree.resolve(path, last=False)
-        real, node = tree.resolve(path)
+        named, real, node = _seen(tree, path)
         if isinstance(named, Leaf) and named.target is not None and any(
                 _is_link(named.target, entry) for entry, _ in digested):
             same += 1
