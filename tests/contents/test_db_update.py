@@ -20,7 +20,7 @@ import zstandard
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.main import main
-from custody.vulns.feeds import Address
+from custody.vulns.feeds import FEEDS, Address, publishers
 from tests.contents import feeds
 from tests.contents.test_scan import record
 
@@ -338,6 +338,10 @@ def test_a_mirror_of_one_publisher_replaces_the_advisories_of_no_other(home: Pat
     assert _store(home).find("Debian:12", "openssl") == before
 
 
+def test_of_every_feed_it_is_known_whose_it_is() -> None:
+    assert [name for name in FEEDS if publishers(name) is None] == []
+
+
 def _file(home: Path, name: str, data: bytes) -> str:
     (home / name).write_bytes(data)
     return name
@@ -351,13 +355,13 @@ def _zip(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("lie", "said"), [
-    (gzip.compress(feeds.nvd())[:-9], "expected a gzip file"), (b"\x1f\x8b" + b"\xff" * 99, "expected a gzip file"),
+    (gzip.compress(feeds.nvd())[:-9], "expected a whole gzip file"), (b"\x1f\x8b" + b"\xff" * 99, "expected a whole gzip file"),
     (gzip.compress(bytes(3 << 20)), "more than 2097152 bytes unpacked")])
 def test_a_feed_of_nvd_that_is_none_is_a_named_error(home: Path, mirror: Mirror, run: Run, lie: bytes, said: str,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     place = "/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2023"
     monkeypatch.setattr("custody.vulns.feeds.FEEDS", {"nvd": (Address(f"https:/{place}.json.gz", sidecar=".meta"),)})
-    monkeypatch.setattr("custody.services.advisoryupdate._LARGEST_UNPACKED", 2 << 20)
+    monkeypatch.setattr("custody.services.downloads._LARGEST_UNPACKED", 2 << 20)
     mirror.files[f"{place}.json.gz"], mirror.files[f"{place}.meta"] = lie, b"sha256:" + b"0" * 64
     done = run("db", "update", "nvd")
     assert (done.code, said in done.err) == (6, True), done.err
