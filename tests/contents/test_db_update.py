@@ -355,7 +355,8 @@ def _zip(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("lie", "said"), [
-    (gzip.compress(feeds.nvd())[:-9], "expected a whole gzip file"), (b"\x1f\x8b" + b"\xff" * 99, "expected a whole gzip file"),
+    (gzip.compress(feeds.nvd())[:-9], "expected a whole gzip file"),
+    (b"\x1f\x8b" + b"\xff" * 99, "expected a whole gzip file"),
     (gzip.compress(bytes(3 << 20)), "more than 2097152 bytes unpacked")])
 def test_a_feed_of_nvd_that_is_none_is_a_named_error(home: Path, mirror: Mirror, run: Run, lie: bytes, said: str,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
