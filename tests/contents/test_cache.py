@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from custody.adapters.sqlite.database import Database
 from custody.adapters.sqlite.layercache import SqliteLayerCache
+from custody.errors import StorageError
 
 
 def test_keeps_and_replaces(tmp_path: Path) -> None:
@@ -80,3 +82,11 @@ def test_another_users_cache_is_not_used(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "geteuid", lambda: own + 1)
     assert SqliteLayerCache(path).get("a") is None
     assert "who may have written it" in caplog.text
+
+
+def test_who_waited_in_vain_for_another_writer_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "d.db"
+    one, two = (Database(path, ("CREATE TABLE t (a)",)) for _ in range(2))
+    two._db.execute("PRAGMA busy_timeout=50")
+    with one.write(), pytest.raises(StorageError, match="another process has been writing to it"), two.write():
+        pass

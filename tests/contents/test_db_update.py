@@ -20,7 +20,7 @@ import zstandard
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.main import main
-from custody.vulns.feeds import Address
+from custody.vulns.feeds import FEEDS, Address, publishers
 from tests.contents import feeds
 from tests.contents.test_scan import record
 
@@ -336,6 +336,10 @@ def test_a_mirror_of_one_publisher_replaces_the_advisories_of_no_other(home: Pat
     assert (done.code, "expected those of osv" in done.err) == (6, True), done.err
     assert before
     assert _store(home).find("Debian:12", "openssl") == before
+
+
+def test_of_every_feed_it_is_known_whose_it_is() -> None:
+    assert [name for name in FEEDS if publishers(name) is None] == []
 
 
 def _file(home: Path, name: str, data: bytes) -> str:

@@ -21,6 +21,12 @@ M = 1 << 20
 _IN_FOLDERS: dict[str, tuple[str, bytes | Callable[[], bytes], int, str]] = {
     # name of a file, its bytes, how many of them there are, what must be said of it
     "TOML with a key of 100,000 parts": ("uv.lock", b"a." * 100_000 + b"b=1", 5, "unreadable Python lock file: 5"),
+    "TOML keys of 500 parts in many small files": ("uv.lock", b"a" + b".a" * 500 + b" = 1\n", 3000,
+                                                   "unreadable Python lock file: 3000"),
+    "TOML keys of many parts behind quotes": ("uv.lock", b'"a\\"" ' + b".a" * 500 + b' ."b" = 1\n', 5,
+                                              "unreadable Python lock file: 5"),
+    "TOML keys of many parts behind a text of lines": (
+        "uv.lock", b'x = { y = """\n""", b' + b".b" * 500 + b' = "z"}\n', 5, "unreadable Python lock file: 5"),
     "TOML tables below each other": ("Cargo.lock", lambda: b"".join(
         b"[%b]\n" % b".".join([b"a"] * depth) for depth in range(1, 900)), 5, "unreadable Cargo lock file: 5"),
     "TOML keys in a deep table": ("pyproject.toml", lambda: b"[%b]\n" % b".".join([b"a"] * 5000) + b"b.c=1\n" * 100_000,

@@ -123,6 +123,13 @@ _FILES: dict[str, tuple[str, bytes]] = {
     "rpm manifest": ("var/lib/rpmmanifest/container-manifest-2", b"bash\t5.1.8-1.cm2\t1\t1\tMicrosoft Corporatio"
                                                             b"n\t(none)\t9\t"
                      b"x86_64\t0\tbash-5.1.8-1.cm2.src.rpm\n"),
+    ".NET project": ("a.csproj", b'<Project Sdk="x"><ItemGroup><PackageReference Include="A" Version="1.0"/>'
+                     b'<PackageReference Include="B"><Version>2</Version></PackageReference></ItemGroup></Project>'),
+    "Directory.Packages.props": ("Directory.Packages.props", b'<Project><ItemGroup><PackageVersion Include="A" '
+                                 b'Version="1.0"/></ItemGroup></Project>'),
+    "packages.config": ("packages.config", b'<packages><package id="A" version="1.0" '
+                        b'targetFramework="net48"/></packages>'),
+    "egg-link": ("site-packages/a.egg-link", b"/srv/app\n../\n"),
     "package": ("a.deb", deb_file(gzip.compress(tar([("./control", STATUS)]), mtime=0))),
 }
 _MORE: dict[str, tuple[str, bytes]] = {

@@ -65,7 +65,8 @@ FEEDS: Mapping[str, tuple[Address, ...]] = {
 _PUBLISHERS: Mapping[str, tuple[str, ...]] = {
     "kev": (), "epss": (), "debian": ("debian-tracker",), "ubuntu": ("ubuntu-usn",), "alpine": ("alpine-secdb",),
     "wolfi": ("wolfi-secdb",), "chainguard": ("chainguard-secdb",), "redhat": ("redhat-csaf",), "suse": ("suse-csaf",),
-    "alma": ("alma-errata",), "oracle": ("oracle",), "photon": ("photon",), "azure": ("azure-linux",), "nvd": ("nvd",)}
+    "alma": ("alma-errata",), "oracle": ("oracle",), "photon": ("photon",), "azure": ("azure-linux",), "nvd": ("nvd",),
+    "nvd-api": ("nvd",)}
 USUAL = ("kev", "epss", "debian", "alpine", "wolfi", "osv/PyPI", "osv/npm", "osv/Go", "osv/Maven", "osv/crates.io",
          "osv/RubyGems", "osv/NuGet", "osv/Packagist")
 """What is asked where nobody says what."""

@@ -111,6 +111,9 @@ def _storage_error(error: sqlite3.OperationalError) -> StorageError:
     """The message names no path: clients get it."""
     if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StorageFullError(f"index: {error}", hint="make room on the disk of the data directory")
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+        return StorageError(f"index: {error}: another process has been writing to it",
+                            hint="try again when that has ended")
     return StorageError(f"index: {error}", hint="the disk of the data directory, or its index, failed")
 
 
