@@ -16,7 +16,18 @@ import click
 from custody import errors
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
-from custody.settings import Advisories, Auth, AuthIssuer, Grant, Issuer, Settings, Summaries
+from custody.settings import (
+    Advisories,
+    Auth,
+    AuthIssuer,
+    Counting,
+    Grant,
+    Issuer,
+    Rescan,
+    Settings,
+    Source,
+    Summaries,
+)
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -47,7 +58,8 @@ def settings() -> str:
              "setting is refused by name.\n"]
     for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]"), (Auth, "[auth]"),
                           (AuthIssuer, "[[auth.issuers]]"), (Grant, "[[auth.allow]]"), (Summaries, "[summaries]"),
-                          (Advisories, "[advisories]")):
+                          (Advisories, "[advisories]"), (Source, "[source]"), (Counting, "[counting]"),
+                          (Rescan, "[rescan]")):
         parts += [f"## {title}\n", "| key | type | default | what |", "|---|---|---|---|"]
         parts += [f"| `{name}` | `{kind}` | {default} | {doc} |" for name, kind, default, doc in _fields(struct)]
         parts.append("")

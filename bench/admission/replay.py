@@ -1,7 +1,7 @@
 """Kept decisions made again by other policies: `python -m bench.admission.replay [COUNT]`, seconds of one core.
 
-Four histories: one pod again and again; pods and Deployments of 200 apps, one object in eight bad; those by policies
-whose messages name the object; and the same apps where no two objects have in common what rules read.
+Four histories: one pod again and again; pods and Deployments of 200 apps, each released 15 times and one in eight bad;
+those by policies whose messages name the object; and the same apps where no two objects have in common what rules read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from custody.ports.decisions import DecisionSearch
 from custody.services.decisions import DecisionKeeper, Tally, replayed
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-_APPS = 200
+_APPS, _RELEASES = 200, 15
 _NAMED = "{{ request.object.metadata.name }} in {{ request.namespace }}: "
 Requests = Iterator[dict[str, Any]]
 
@@ -54,7 +54,7 @@ class Apps:
         metadata["annotations"]["checksum/config"] = f"{draw.getrandbits(256):x}"
         del spec["containers"][draw.randrange(1, 4):]
         for container in spec["containers"]:
-            container["image"] = f"registry.example.com/team/{number}:{draw.randrange(9)}.{draw.randrange(30)}"
+            container["image"] = f"registry.example.com/team/{number}:{draw.randrange(9)}"
             container["env"] += [{"name": f"VALUE_{at}", "value": f"{draw.getrandbits(64):x}"}
                                  for at in range(draw.randrange(12))]
             context = container["securityContext"]
@@ -77,8 +77,9 @@ class Apps:
             request = copy.deepcopy(draw.choice(self._apps))
             document = request["object"]
             name = document["metadata"]["labels"]["app.kubernetes.io/name"]
-            if not self._alike:
-                for container in document["spec"]["containers"]:
+            for container in document["spec"]["containers"]:
+                container["image"] += f".{number * _RELEASES // count}"
+                if not self._alike:
                     container["securityContext"]["runAsUser"] = draw.getrandbits(31)
             token = f"kube-api-access-{draw.getrandbits(25):x}"
             document["spec"]["volumes"].append({"name": token, "projected": {"sources": []}})

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.oracles.gatekeeper_library import compiled, documents, evidence, sources  # noqa: E402
+from bench.languages.library import compiled, documents, evidence, sources  # noqa: E402
 
 from policylang import rego  # noqa: E402
 from policylang.errors import LanguageError  # noqa: E402

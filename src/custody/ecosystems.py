@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Order = Literal["alpm", "apk", "conda", "deb", "dotted", "generic", "gentoo", "maven", "nix", "nuget",
-                "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
+Order = Literal["alpm", "apk", "conda", "deb", "dotted", "generic", "gentoo", "luarocks", "maven", "nix",
+                "nuget", "packagist", "pep440", "perl", "pub", "rpm", "rubygems", "semver"]
 """How versions are put in order: a key of `versions.ORDERS`."""
 Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
@@ -160,9 +160,10 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="github", osv="GitHub Actions", order="semver", compared=_folded, grouped=True),
     Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True),
     Ecosystem(type="conda", order="conda"),
-    Ecosystem(type="otp"), Ecosystem(type="luarocks"), Ecosystem(type="cocoapods"), Ecosystem(type="opam", order="deb"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods"),
+    Ecosystem(type="opam", order="deb"),
     Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
-    Ecosystem(type="cpan", grouped=True))}
+    Ecosystem(type="cpan", order="perl", grouped=True))}
 """By the type of package URLs."""
 
 _DISTRIBUTIONS = (
@@ -222,6 +223,20 @@ def of_osv(ecosystem: str) -> Spoken | None:
 def distribution(identifier: str) -> Distribution | None:
     """The row of a distribution by its ID of os-release(5); None where custody has none."""
     return _BY_ID.get(identifier)
+
+
+_TRIVY = {"rhel": "redhat", "almalinux": "alma", "amzn": "amazon", "ol": "oracle", "mariner": "cbl-mariner"}
+_FROM_TRIVY = {name: identifier for identifier, name in _TRIVY.items()}
+
+
+def spoken(identifier: str) -> str:
+    """What Trivy calls a distribution, by its ID of os-release(5): in an SBOM it knows it by no other name."""
+    return _TRIVY.get(identifier, identifier)
+
+
+def heard(name: str) -> str:
+    """The ID of a distribution that an SBOM calls as Trivy does."""
+    return _FROM_TRIVY.get(name, name)
 
 
 def namespace(identifier: str) -> str:

@@ -116,6 +116,22 @@ class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `custody source check` knows of a team's inputs; its flags add to it."""
+
+    registries: list[str] = []
+    """Hosts, or hosts and paths, that packages may be from beside the ecosystems' registries."""
+    private: list[str] = []
+    """Patterns of the team's own names, which no public registry may answer for: `["@myorg/*", "myorg-*"]`."""
+    cooldown: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Days that a version must have been out."""
+    popular: str | None = None
+    """A file of names that others are taken for typosquats of, one a line."""
+    dates: dict[str, str] = {}
+    """Who is asked with `--online` for the dates of versions, in place of the public registries: `npm`, `pypi` (a
+    simple API in JSON), `golang` (a module proxy)."""
+
+
 class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which images the scanner role keeps an attested scan of that is young, and as whom it signs."""
 
@@ -233,6 +249,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From where: requests and decisions that allow are info, denials warnings, probes and reviews' requests debug."""
     auth: Auth | None = None
     """Who may use the registry; without it everybody who reaches it."""
+    source: Source | None = None
+    """What `custody source check` expects of lock files."""
     advisories: Advisories | None = None
     """From where advisories come."""
     tls_certificate: str | None = None
@@ -313,6 +331,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in ("vex", "ignorefiles"):
             if isinstance(counting.get(key), list):
                 counting[key] = [str(file.parent / str(entry)) for entry in counting[key]]
+        source = values["source"] if isinstance(values.get("source"), dict) else {}
+        if isinstance(source.get("popular"), str):
+            source["popular"] = str(file.parent / source["popular"])
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):

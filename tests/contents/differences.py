@@ -70,66 +70,89 @@ def _name(package: Package) -> str:
 
 
 
-def _places(packages: dict[Identity, Package], *types: str) -> set[str]:
-    return {place.path for package in packages.values() if package.type in types for place in package.locations}
-
-
-def _same(*types: str) -> Callable[[_Difference], bool]:
-    return lambda row: bool({place.path for place in row.package.locations} & _places(row.right, *types))
-
-
-def _named(pattern: str) -> Callable[[_Difference], bool]:
-    expression = re.compile(pattern)
-    return lambda row: bool(row.package.locations) and all(
-        expression.search(place.path) for place in row.package.locations)
-
-
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """A package that only the left side has."""
+    """A package that only the left side has, of an image's layout or a folder of sources."""
 
     package: Package
     left: dict[Identity, Package]
     right: dict[Identity, Package]
+    source: Path
 
     @property
     def name(self) -> str:
         return _name(self.package)
 
+    @property
+    def paths(self) -> set[str]:
+        return {place.path for place in self.package.locations}
+
+    def beside(self, *types: str) -> bool:
+        """Whether the other side lists another package of one of the files."""
+        return any(place.path in self.paths for package in self.right.values() if package.type in types
+                   for place in package.locations)
+
+    def written(self, pattern: str) -> bool:
+        """Whether all its files say so; of a package that names none, any file of the folder."""
+        words = {"name": re.escape(self.package.name), "version": re.escape(self.package.version)}
+        expression = re.compile(pattern % words, re.MULTILINE | re.IGNORECASE)
+        if (self.source / "oci-layout").is_file():
+            return False
+        if self.paths:
+            return all(expression.search((self.source / path).read_text()) for path in self.paths)
+        return any(expression.search(file.read_text(errors="replace")) for file in self.source.rglob("*")
+                   if file.is_file())
+
+
+def _named(pattern: str) -> Callable[[_Difference], bool]:
+    expression = re.compile(pattern)
+    return lambda row: bool(row.paths) and all(map(expression.search, row.paths))
+
 
 def _respelled(row: _Difference) -> bool:
-    """The other side has the version, with a name or a version that holds the same words."""
-    return any(package.type == row.package.type and (
-        (package.version == row.package.version and {row.name.rpartition("/")[2], row.name.rpartition("::")[2]} & {
-            _name(package).rpartition("/")[2], _name(package).rpartition("::")[2]})
-        or (_name(package) == row.name and row.package.version and package.version and (
-            package.version.startswith(row.package.version) or row.package.version.startswith(package.version)
-            or package.version.removeprefix("v") == row.package.version.removeprefix("v"))))
-        for package in row.right.values())
+    """The other side has the version, with a name that ends in the same words; or the name, with a `v` before the
+    version or a platform behind it."""
+    def words(package: Package) -> set[str]:
+        return {_name(package).rpartition(sign)[2] for sign in ("/", "::")}
+
+    def alike(one: str, two: str) -> bool:
+        return one.removeprefix("v") == two.removeprefix("v") or one.startswith(f"{two}-") or two.startswith(f"{one}-")
+
+    return any((package.version == row.package.version and bool(words(package) & words(row.package)))
+               or (_name(package) == row.name and bool(package.version) and alike(package.version, row.package.version))
+               for package in row.right.values() if package.type == row.package.type)
 
 
+def _same_build(row: _Difference) -> bool:
+    """The other side has an archive of the same version in the same folder."""
+    folders = {path.rpartition("/")[0] for path in row.paths}
+    return any(place.path.rpartition("/")[0] in folders for package in row.right.values()
+               if package.type == "maven" and package.version == row.package.version for place in package.locations)
+
+
+_SYSTEM = re.compile(r"usr/(?!local/)")
+"""Where nobody but a distribution's packages installs; a package that several of them have has no single owner."""
 # What each rule of the document means. The first that fits is taken.
 RULES: dict[str, Callable[[_Difference], bool]] = {
-    "embedded-sbom": lambda row: all("/sboms/" in place.path for place in row.package.locations),
+    "embedded-sbom": lambda row: all("/sboms/" in path for path in row.paths),
     "no-version": lambda row: row.package.version in ("", "UNKNOWN"),
-    "distribution-owned": lambda row: bool(row.package.owner),
-    "same-archive": _same("maven", "generic"),
+    "distribution-owned": lambda row: bool(row.package.owner) or all(map(_SYSTEM.match, row.paths)),
+    "same-archive": lambda row: row.beside("maven", "generic"),
     "respelled": _respelled,
-    "jsr-as-npm": lambda row: row.name.startswith("@std/"),
-    "project-itself": lambda row: row.name in ("web", "site", "app", "example.org/app"),
-    "no-checksums": lambda row: row.package.type == "maven",
-    "not-exact": lambda row: row.name in ("pandas", "flask"),
-    "alias": lambda row: row.name == "alias" or row.name == "a/b",
-    "sdk": lambda row: row.name == "flutter",
-    "jvm-own": lambda row: row.name == "jrt-fs/jrt-fs",
-    "same-manifest": lambda row: row.name.startswith("commons-logging/commons-logging-"),
-    "git-revision": lambda row: row.package.version == "abc",
+    "jsr-as-npm": lambda row: ("jsr", row.name, row.package.version) in row.right,
     "type-unread": lambda row: all(package.type != row.package.type for package in row.right.values()),
-    "file-unread": _named(r"conan\.lock|conanfile\.txt|environment\.yml|renv\.lock|\.opam\.locked|conda-meta/|vcpkg|"
-                          r"perllocal\.pod|\.meta/|rebar\.lock|"
-                          r"yarn\.lock|deno\.lock|installed\.json|opam$|\.gemspec|"
-                          r"/R/library/|DESCRIPTION|composer\.lock|"
-                          r"Cargo\.lock"),
+    "project-itself": lambda row: row.written(
+        r"""\A\s*{\s*"name":\s*"%(name)s"|\.name\s*=\s*'%(name)s'|^package = "%(name)s"|"""
+        r"""^name = "%(name)s"\nversion = "%(version)s"\n(?!source)"""),
+    "not-exact": lambda row: row.written(r"^\s*- %(name)s=%(version)s$") or (
+        "pypi", row.name, row.package.version) in row.right,
+    "alias": lambda row: row.written(r'"%(name)s": ?"npm:|"%(name)s@npm:|"%(name)s": \["%(version)s"'),
+    "sdk": lambda row: row.written(r"^  %(name)s:\n(?:    .*\n)*?    source: sdk$"),
+    "jvm-own": _named(r"/lib/jrt-fs\.jar\Z"),
+    "same-manifest": _same_build,
+    "git-revision": lambda row: row.written(r'\{ref,"%(version)s"\}|"state": \{"revision": "%(version)s"\}'),
+    "file-unread": _named(r"conan\.lock|conanfile\.txt|renv\.lock|\.opam\.locked|perllocal\.pod|rebar\.lock|yarn\.lock|"
+                          r"deno\.lock|installed\.json|\.gemspec|composer\.lock"),
 }
 
 
@@ -141,7 +164,7 @@ def unexplained(name: str, place: Path, tmp_path: Path, rows: Collection[tuple[s
     used: set[tuple[str, str, str]] = set()
     for side, left, right in (("custody", mine, other), ("peer", other, mine)):
         for identity in sorted(set(left) - set(right)):
-            row = _Difference(left[identity], left, right)
+            row = _Difference(left[identity], left, right, place)
             rule = next((rule for rule, holds in RULES.items()
                          if (rule, name, side, identity[0]) in rows and holds(row)), None)
             if rule is None:

@@ -27,6 +27,8 @@ def _of(package: Package) -> Iterator[Record]:
         return
     if package.type in _ABOVE:
         name, version = package.advised
+        if ecosystem.startswith(("Red Hat", "SUSE")):  # both peers ask for the package's own name
+            name, version = package.name, package.version
         called = f"{package.type}-{name}-{version}"
         yield Record(f"BELOW-{called}", ecosystem, name, fixed=_ABOVE[package.type].format(version))
         yield Record(f"REACHED-{called}", ecosystem, name, fixed=version)

@@ -102,9 +102,10 @@ class Record:
 
 _BUCKETS = {"Debian": "debian {}", "Ubuntu": "ubuntu {}", "Alpine": "alpine {}", "Wolfi": "wolfi",
             "AlmaLinux": "alma {}", "Rocky Linux": "rocky {}", "Amazon Linux": "amazon linux {}",
-            "Oracle Linux": "Oracle Linux {}", "Photon OS": "Photon OS {}", "Azure Linux": "Azure Linux {}"}
+            "Oracle Linux": "Oracle Linux {}", "Photon OS": "Photon OS {}", "Azure Linux": "Azure Linux {}",
+            "Red Hat": "Red Hat", "SUSE": "SUSE Linux Enterprise {}"}
 _SOURCES = {"AlmaLinux": "alma", "Rocky Linux": "rocky", "Amazon Linux": "amazon", "Oracle Linux": "oracle-oval",
-            "Photon OS": "photon", "Azure Linux": "azure"}
+            "Photon OS": "photon", "Azure Linux": "azure", "Red Hat": "redhat-oval", "SUSE": "suse-cvrf"}
 TRIVY_LANGUAGES = {"npm": "npm", "Packagist": "composer", "PyPI": "pip", "RubyGems": "rubygems", "crates.io": "cargo",
                    "NuGet": "nuget", "Maven": "maven", "Go": "go", "Hex": "erlang", "Pub": "pub", "Bitnami": "bitnami",
                    "Julia": "julia", "SwiftURL": "swift"}
@@ -118,7 +119,7 @@ _GRYPE_SYSTEMS = {"Debian": ("debian", "debian", "deb"), "Ubuntu": ("ubuntu", "u
                   "AlmaLinux": ("almalinux", "almalinux", "rpm"), "Rocky Linux": ("rockylinux", "rocky", "rpm"),
                   "Amazon Linux": ("amazonlinux", "amzn", "rpm"), "Oracle Linux": ("oraclelinux", "ol", "rpm"),
                   "Red Hat": ("redhat", "rhel", "rpm"), "Azure Linux": ("azurelinux", "azurelinux", "rpm"),
-                  "Photon OS": ("photon", "photon", "rpm")}
+                  "Photon OS": ("photon", "photon", "rpm"), "SUSE": ("sles", "sles", "rpm")}
 
 
 _CODENAMES = {"Debian:12": "bookworm", "Debian:13": "trixie", "Ubuntu:22.04:LTS": "jammy"}
@@ -129,7 +130,7 @@ def trivy(records: Iterable[Record], details: Mapping[str, Mapping[str, Any]] | 
     """The root of Trivy's database."""
     tree: Tree = {b"data-source": {}, b"vulnerability": {}, **(more or {})}
     for record in records:
-        system, _, release = record.ecosystem.partition(":")
+        system, release = _release(record)
         bucket = (_BUCKETS[system].format(release.removeprefix("v").removesuffix(":LTS")) if system in _BUCKETS
                   else f"{TRIVY_LANGUAGES[system]}::Made for a test")
         source = _SOURCES.get(system, system.lower() if system in _BUCKETS else "ghsa")
@@ -139,6 +140,12 @@ def trivy(records: Iterable[Record], details: Mapping[str, Mapping[str, Any]] | 
             "PatchedVersions": list(record.patched), "UnaffectedVersions": list(record.unaffected),
             "VendorIDs": list(record.aliases), "Severity": record.severity, "Status": record.status, **record.extra}
         stated = {key: value for key, value in stated.items() if value}
+        if system == "Red Hat":
+            stated = {"Entries": [{**stated, "Affected": [0], "Cves": [{"ID": record.id}]}]}
+            known = _bucket(tree, "Red Hat CPE")
+            known[b"cpe"] = {b"0": f'"cpe:/o:redhat:enterprise_linux:{release}::baseos"'.encode()}
+            known[b"repository"] = {f"rhel-{release}-for-x86_64-{part}-rpms".encode(): b"[0]" for part in (
+                "baseos", "appstream")}
         name = record.name.lower().replace("_", "-") if system == "PyPI" else (
             record.name if system in ("Go", "Julia", *_BUCKETS) else record.name.lower())
         name = f"{record.module}::{name}" if record.module else name
@@ -147,6 +154,11 @@ def trivy(records: Iterable[Record], details: Mapping[str, Mapping[str, Any]] | 
             {"Title": f"What {record.id} is", "VendorSeverity": {"nvd": 3}, **(details or {}).get(record.id, {})}
             ).encode())
     return tree
+
+
+def _release(record: Record) -> tuple[str, str]:
+    system, _, release = record.ecosystem.partition(":")
+    return system, release.removeprefix("Linux Enterprise Server ").replace(" SP", ".")
 
 
 def _bucket(tree: Tree, name: str) -> Tree:
@@ -169,7 +181,7 @@ def write_trivy(tree: Tree, folder: Path, version: int = 2) -> Path:
 def grype_rows(records: Iterable[Record]) -> Iterable[dict[str, Any]]:
     """As lines of what Grype's own code was given to make a database of."""
     for record in records:
-        system, _, release = record.ecosystem.partition(":")
+        system, release = _release(record)
         row: dict[str, Any] = {"id": record.id, "status": "active", "aliases": list(record.aliases)}
         if system in _GRYPE_SYSTEMS:
             name, identifier, kind = _GRYPE_SYSTEMS[system]

@@ -143,6 +143,25 @@ def test_another_format_and_another_payload(tmp_path: Path) -> None:
     assert archive.read(target, _made(tmp_path / "c", content), KEYS, NOW)[1] == 1
 
 
+@pytest.mark.parametrize("payload", [b"no JSON", b"[1]", b"\xff", b'{"format":1}'])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_head_that_states_nothing(tmp_path: Path, payload: bytes, signed: bool) -> None:
+    signature = (("", KEY.sign(pae(archive.PAYLOAD_TYPE, payload))),) if signed else ()
+    envelope = Envelope(archive.PAYLOAD_TYPE, payload, signature)
+    (tmp_path / "a").write_bytes(b"CUSTODY-ADVISORIES 1\n" + json.dumps(envelope.to_json()).encode() + b"\n")
+    with pytest.raises(MalformedError, match="expected what an export states"):
+        archive.read(SqliteAdvisories(tmp_path / "to.db"), tmp_path / "a", KEYS, NOW, unsigned=not signed)
+
+
+@pytest.mark.parametrize("head", [b"[1]", b'"a"', b"7", b"{}", b'{"signatures":[]}'])
+def test_a_head_that_is_no_envelope(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "a").write_bytes(b"CUSTODY-ADVISORIES 1\n" + head + b"\n")
+    with pytest.raises(VerificationError, match="is not signed"):
+        archive.read(SqliteAdvisories(tmp_path / "to.db"), tmp_path / "a", KEYS, NOW)
+    with pytest.raises(MalformedError, match="payload"):
+        archive.read(SqliteAdvisories(tmp_path / "to.db"), tmp_path / "a", KEYS, NOW, unsigned=True)
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_byte_can_be_changed(file: Path, tmp_path: Path, data: st.DataObject) -> None:

@@ -318,3 +318,60 @@ def test_nothing_but_update_asks_anybody(home: Path, mirror: Mirror, run: Run) -
                   ("export", "--insecure-unsigned", "x")):
         run("db", *words)
     assert not mirror.asked
+
+
+def test_a_mirror_of_one_publisher_replaces_the_advisories_of_no_other(home: Path, mirror: Mirror, run: Run) -> None:
+    """An empty tracker of Debian where Wolfi's should be would take all of Debian's advisories away."""
+    assert run("db", "import", _file(home, "tracker.json", feeds.debian())).code == 0
+    before = _store(home).find("Debian:12", "openssl")
+    for lie in (json.dumps({"a": {"CVE-2026-0001": {"releases": {"bookworm": {"status": "resolved", "fixed_version":
+                            "0", "repositories": {}, "urgency": "low"}}}}}).encode(), feeds.alpine(packages=[]),
+                json.dumps(record("GHSA-a", [{"introduced": "0"}])).encode(), feeds.nvd()):
+        mirror.files[WOLFI] = lie
+        done = run("db", "update", "wolfi")
+        assert (done.code, "expected those of wolfi-secdb" in done.err) == (6, True), done.err
+    mirror.files[f"{OSV}all.zip"], mirror.files[f"{OSV}modified_id.csv"] = _zip(feeds.debian()), (
+        b"2026-01-01T00:00:00Z,A-1\n")
+    done = run("db", "update", "osv/PyPI")
+    assert (done.code, "expected those of osv" in done.err) == (6, True), done.err
+    assert before
+    assert _store(home).find("Debian:12", "openssl") == before
+
+
+def _file(home: Path, name: str, data: bytes) -> str:
+    (home / name).write_bytes(data)
+    return name
+
+
+def _zip(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("tracker.json", data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("lie", "said"), [
+    (gzip.compress(feeds.nvd())[:-9], "expected a gzip file"), (b"\x1f\x8b" + b"\xff" * 99, "expected a gzip file"),
+    (gzip.compress(bytes(3 << 20)), "more than 2097152 bytes unpacked")])
+def test_a_feed_of_nvd_that_is_none_is_a_named_error(home: Path, mirror: Mirror, run: Run, lie: bytes, said: str,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2023"
+    monkeypatch.setattr("custody.vulns.feeds.FEEDS", {"nvd": (Address(f"https:/{place}.json.gz", sidecar=".meta"),)})
+    monkeypatch.setattr("custody.services.advisoryupdate._LARGEST_UNPACKED", 2 << 20)
+    mirror.files[f"{place}.json.gz"], mirror.files[f"{place}.meta"] = lie, b"sha256:" + b"0" * 64
+    done = run("db", "update", "nvd")
+    assert (done.code, said in done.err) == (6, True), done.err
+
+
+@pytest.mark.parametrize(("lines", "said"), [
+    (b'"2026-01-01T00:00:00Z\r,a\r\n' + b"a" * 200_000, "expected lines of CSV"),
+    (b"2026-01-01T00:00:00Z,../../secret\n", "expected records of that folder"),
+    (b"2026-01-01T00:00:00Z,/etc/passwd\n", "expected records of that folder"),
+    (b"2026-99-01T00:00:00Z,A-1\n", "expected a day"), (b"2026-01-01T00:00:00Z,A-1\n" * 11, "more than 10 records")])
+def test_a_list_of_changes_that_lies(home: Path, mirror: Mirror, run: Run, lines: bytes, said: str,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.services.advisoryupdate._MOST_CHANGES", 10)
+    mirror.files[f"{OSV}modified_id.csv"] = lines
+    done = run("db", "update", "osv/PyPI")
+    assert (done.code, said in done.err) == (6, True), done.err
+    assert [path for path, _ in mirror.asked] == [f"{OSV}modified_id.csv"]

@@ -167,6 +167,36 @@ def test_a_lock_file_that_is_not_read_is_counted(tmp_path: Path) -> None:
     assert catalogued(root, rooted=True).unknowns == ()
 
 
+_PYTHON, _NPM = "Python requirement without an exact version", "npm dependency without an exact version"
+_LOCKED = (b'{"lockfileVersion":3,"packages":{"node_modules/@a/b":{"version":"1.0.0"},'
+           b'"node_modules/c":{"version":"2.0.0"}}}')
+
+
+@pytest.mark.parametrize(("members", "said"), [
+    ([("requirements.txt", b"flask==2.0.1\nurllib3\nrequests[socks]>=2 ; python_version>'3'\n# six\n-r more.txt\n"
+       b"--hash=sha256:00\n-e git+https://example.org/a#egg=a\nb @ https://example.org/b.whl\n./c\n")], {_PYTHON: 4}),
+    ([("requirements.txt", b"Zope.Interface\n"), ("uv.lock", b'[[package]]\nname="zope-interface"\nversion="7.0"\n')],
+     {}),
+    ([("pyproject.toml", b'[project]\nname="x"\ndependencies=["flask>=2","six==1.16.0"]\n[tool.poetry.dependencies]\n'
+       b'python="^3.9"\nhere={path="../here"}\ndjango="^4"\n')], {_PYTHON: 2}),
+    ([("environment.yml", b"dependencies:\n  - numpy=1.26\n  - pip\n  - pip:\n    - flask\n")], {_PYTHON: 3}),
+    ([("package.json", b'{"name":"w","version":"1","dependencies":{"@a/b":"^1","c":"*"}}')], {_NPM: 2}),
+    ([("package.json", b'{"dependencies":{"@a/b":"^1","x":"npm:c@2","y":"file:../y","z":"workspace:*"}}'),
+      ("package-lock.json", _LOCKED)], {}),
+    ([("package.json", b'{"dependencies":{"n":"*"}}'), ("node_modules/n/package.json",
+                                                        b'{"name":"n","version":"1","dependencies":{"m":"1"}}')], {}),
+    ([("Cargo.toml", b""), ("a/Gemfile", b""), ("a/b/build.gradle.kts", b"")],
+     {f"{name} project without a lock file": 1 for name in ("Cargo", "Bundler", "Gradle")}),
+    ([("Cargo.lock", b'[[package]]\nname="x"\nversion="1.0.0"\n'), ("a/Cargo.toml", b""),
+      ("node_modules/m/android/build.gradle", b""), ("vendor/p/q/composer.json", b"{}")], {}),
+])
+def test_what_a_manifest_leaves_open_is_counted_unless_something_lists_it(
+        tmp_path: Path, members: list[Member], said: dict[str, int]) -> None:
+    unpacked(tmp_path / "f", *members)
+    assert kinds(catalogued(tmp_path / "f")) == said
+    assert not kinds(catalogued(tmp_path / "f", rooted=True))
+
+
 def test_a_folder_beyond_the_limits_is_refused(tmp_path: Path) -> None:
     root = unpacked(tmp_path / "root", *((f"f{number}", b"") for number in range(11)))
     with pytest.raises(MalformedError, match="more than 10 files and folders"):

@@ -128,3 +128,8 @@ def test_syft_lists_the_same(name: str, content: str, cataloger: str, tmp_path: 
     # A group and a version that are the project's own, and its parent's, syft leaves open.
     assert {row for row in mine if row[1]} - theirs <= {("org.up/own", "3")}
     assert {name for name, _ in theirs} - {"own/own"} == {name for name, _ in mine} - {"org.up/own"}
+
+
+def test_a_project_whose_name_cannot_be_told_is_counted() -> None:
+    text = "<project><groupId>g</groupId><artifactId>${nobody.says}</artifactId><version>1</version></project>"
+    assert [fact.name for fact in facts("pom.xml", text)] == ["Maven project whose name its file does not say"]

@@ -22,6 +22,7 @@ _INSTALLED = {"Ruby gem", "Composer", "PEAR package", "R package", "CPAN distrib
               "perllocal", "direct_url.json", "conda package", "Erlang application",
               "hex metadata", "Lua rock", "opam package", "Conan package", "vcpkg ports"}
 
+_OPEN = "?Python requirement without an exact version"
 SAID: dict[str, list[str]] = {
     "npm lock": ["web@1.0.0", "a@1.0.1 MIT", "b@1.5.0 optional", "b@2.0.0", "b@2.0.0", "d@1.0.0 dev", "own@0.1.0"],
     "yarn lock": ["@s/a@1.1.0", "b@1.0.0", "b@2.0.0"],
@@ -29,8 +30,9 @@ SAID: dict[str, list[str]] = {
     "bun lock": ["a@1.0.1", "b@1.5.0", "b@2.0.0 dev", "d@1.0.0 dev"],
     "deno lock": ["a@1.0.0", "b@2.0.0", "@std/x@1.0.0", "@std/y@1.2.0"],
     "Python lock": ["flask-login@0.6.2", "flask@2.0.1", "pytest@8.0.0 dev"],
-    "requirements": ["flask@2.0.1", "django@3.2.10"],
-    "setup.cfg": ["flask@2.0.1"], "setup.py": ["flask@2.0.1"], "pyproject.toml": ["flask@2.0.1", "pytest@8.0.0 dev"],
+    "requirements": ["flask@2.0.1", "django@3.2.10", f"{_OPEN} pypi/requests pypi/six"],
+    "setup.cfg": ["flask@2.0.1", f"{_OPEN} pypi/six"], "setup.py": ["flask@2.0.1"],
+    "pyproject.toml": ["flask@2.0.1", "pytest@8.0.0 dev", f"{_OPEN} pypi/six"],
     "go.mod": ["?Go module replaced by a local folder", "example.org/app@", "github.com/a/b@v1.2.3",
                "github.com/fork/d@v0.2.0", "github.com/e/f@"],
     "Go vendor": ["github.com/a/b@v1.2.3", "github.com/fork/d@v0.2.0"],
@@ -44,7 +46,8 @@ SAID: dict[str, list[str]] = {
     "R package": ["MASS@7.3-58.2 GPL-2 | GPL-3"], "renv lock": ["R6@2.5.1", "rlang@1.1.0"],
     "conda package": ["numpy@1.26.4 BSD-3-Clause build=py312_0 channel=https://conda.anaconda.org/conda-forge "
                       "subdir=linux-64"],
-    "conda environment": ["numpy@1.26.4 build=py312_0", "scipy@1.11.0", "flask@2.0.1"],
+    "conda environment": ["numpy@1.26.4 build=py312_0", "scipy@1.11.0", "flask@2.0.1",
+                          f"{_OPEN} conda/pandas conda/pip"],
     "Erlang application": ["ssl@10.9.1"], "hex metadata": ["jason@1.4.1 Apache-2.0"],
     "rebar lock": ["cowboy@2.9.0", "?Erlang dependency from a repository"],
     "mix lock": ["decimal@2.1.1", "jason@1.4.1", "?Elixir dependency from a repository"],
@@ -79,7 +82,7 @@ NEEDS: dict[str, set[str]] = {
 
 def said(fact: Fact) -> str:
     if fact.type == "UNKNOWN":
-        return f"?{fact.name}"
+        return " ".join((f"?{fact.name}", *fact.requires))
     return " ".join(filter(None, (f"{fact.name}@{fact.version}", fact.scope, *fact.licenses,
                                   *(f"{key}={value}" for key, value in fact.qualifiers))))
 

@@ -57,8 +57,8 @@ def test_from_an_image_to_an_sbom_and_a_finding(tmp_path: Path, monkeypatch: pyt
         ("pkg:composer/psr/log@1.1.0RC2", "Packagist")]
     assert run(["sbom", "oci:image", "-o", "cyclonedx-json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [(part["group"], part["name"], part["purl"]) for part in document["components"]] == [
-        ("monolog", "monolog", "pkg:composer/monolog/monolog@2.9.1"), ("psr", "log", "pkg:composer/psr/log@1.1.0RC2")]
+    assert [(part["name"], part["purl"]) for part in document["components"]] == [
+        ("monolog/monolog", "pkg:composer/monolog/monolog@2.9.1"), ("psr/log", "pkg:composer/psr/log@1.1.0RC2")]
     assert {"ref": "pkg:composer/monolog/monolog@2.9.1", "dependsOn": ["pkg:composer/psr/log@1.1.0RC2"]} in (
         document["dependencies"])
 

@@ -39,7 +39,9 @@ def test_a_target_needs_no_subcommand(capsys: pytest.CaptureFixture[str]) -> Non
     assert "pkg:pypi/flask-login@0.6.2" in said(capsys, "-o", "purls", "oci:one")[0]
     said(capsys, "oci:one", "-o", "cyclonedx=a.json")
     assert "pkg:pypi/flask-login@0.6.2" in said(capsys, "sbom:a.json", "-o", "purls")[0]
-    assert "Usage: custody sbom" in said(capsys, "--help")[0]
+    shown = said(capsys, "--help")[0]
+    assert shown.startswith("Usage: custody sbom [OPTIONS] TARGET | COMMAND …")
+    assert all(word in shown for word in ("--platform OS/ARCH", "--fail-on-changed", "convert  Write", "-h, --help"))
 
 
 @pytest.mark.parametrize("form", ["cyclonedx", "cyclonedx-xml@1.4", "spdx", "spdx-json", "spdx-json@3.0", "syft-json"])

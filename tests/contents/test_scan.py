@@ -447,3 +447,37 @@ def test_library_errors_are_tracebacks(tmp_path: Path, method: int, broken: bool
     with pytest.raises(MalformedError) as caught:
         import_advisories(SqliteAdvisories(tmp_path / "a.db"), path, NOW)
     assert reason in caught.value.message
+
+
+def test_one_record_of_the_future_makes_no_old_database_new(tmp_path: Path) -> None:
+    later = record("B", [{"introduced": "5"}])
+    later["modified"] = "2099-01-01T00:00:00Z"
+    found = report(tmp_path, [record("A", [{"introduced": "5"}]), later], package("a", "1"),
+                   max_age=timedelta(days=7))
+    assert [gap.reason for gap in found.coverage.gaps] == [
+        "the newest is of 2099-01-01T00:00:00Z, which is to come: nobody can say how old they are"]
+
+
+def test_a_record_of_the_future_takes_nothings_place_for_good(tmp_path: Path) -> None:
+    """A mirror that lied once would be believed for ever: no later record is newer."""
+    (tmp_path / "r").mkdir()
+    lie = record("A", [{"introduced": "0"}, {"fixed": "0.1"}])
+    lie["modified"] = "2026-01-05T00:00:00Z"
+    (tmp_path / "r/a.json").write_text(json.dumps(lie))
+    (tmp_path / "r/b.json").write_text(json.dumps(record("B", [{"introduced": "0"}])))
+    store = SqliteAdvisories(tmp_path / "a.db")
+    done = import_advisories(store, tmp_path / "r", NOW)
+    assert (done.added, [text.partition(": ")[2] for text in done.refused]) == (
+        1, ["got 'a time to come, 2026-01-05T00:00:00Z', expected one until 2026-01-04"])
+    assert import_advisories(store, tmp_path / "r", NOW + timedelta(days=1)).added == 1
+
+
+@pytest.mark.parametrize("lie", [
+    b"#model_version:v1,score_date:2099-01-01T00:00:00+0000\ncve,epss,percentile\nCVE-2026-0001,0.1,0.1\n",
+    json.dumps({"title": "t", "catalogVersion": "2099.01.01", "dateReleased": "2099-01-01T00:00:00Z", "count": 1,
+                "vulnerabilities": [{"cveID": "CVE-2026-0001", "dateAdded": "2026-01-01", "dueDate": "2026-02-01",
+                                     "knownRansomwareCampaignUse": "Known"}]}).encode()])
+def test_catalogues_of_the_future_are_refused(tmp_path: Path, lie: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(lie)
+    with pytest.raises(MalformedError, match="a time to come, 2099"):
+        import_advisories(SqliteAdvisories(tmp_path / "a.db"), tmp_path / "x.json", NOW)

@@ -24,9 +24,12 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.adapters.sqlite.scannerdb import SqliteScannerTables
 from custody.ecosystems import BY_OSV
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.formats import sbom
 from custody.formats.bolt import Bucket, Database
+from custody.formats.bom import Catalog, Distribution
 from custody.formats.osv import Affected
 from custody.services.advisoryimport import Importer
+from custody.services.documents import SPELLINGS
 from custody.versions import ORDERS
 from custody.vulns.databases.constraints import ranges, undecidable
 from custody.vulns.match import affected_by
@@ -371,7 +374,24 @@ def _fan() -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize(("make", "reason"), [(_circle, "at depth"), (_fan, "pages that are in several places")])
+def _stretched(leaves: int) -> bytes:
+    """Leaves that run to the end of the file, and so do their values: each file of n bytes would give n² of them."""
+    data = bytearray(bolt({b"%05d" % number: bytes(9) for number in range(6000)}))
+    for page in range(3 * 4096, len(data), 4096):
+        _, kind, count, _ = struct.unpack_from("<QHHI", data, page)
+        if kind == 2 and leaves:
+            leaves -= 1
+            struct.pack_into("<I", data, page + 12, (len(data) - page) // 4096 - 1)
+            for place in range(page + 16, page + 16 + 16 * count, 16):
+                _, position, size, _ = struct.unpack_from("<IIII", data, place)
+                struct.pack_into("<I", data, place + 12, len(data) - place - position - size)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("make", "reason"), [
+    (_circle, "at depth"), (_fan, "pages that are in several places"),
+    (lambda: _stretched(1), "elements that are in several places"),
+    (lambda: _stretched(1000), "that are in several places")])
 def test_trees_that_are_none_end(make: Callable[[], bytes], reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):
         flat(Database(make(), "made").root)
@@ -419,3 +439,18 @@ def test_ranges_mean_what_their_constraints_do(vulnerable: list[str], secure: li
 
     entry = Affected("PyPI", "x", ranges("PyPI", vulnerable, secure))
     assert bool(affected_by(entry, str(version))) == (meets(vulnerable) and not meets(secure))
+
+
+@pytest.mark.parametrize("form", ["cyclonedx-json", "cyclonedx-xml", "spdx-json", "spdx", "spdx-json@3.0.1"])
+@pytest.mark.parametrize(("identifier", "name"), [
+    ("rhel", "redhat"), ("almalinux", "alma"), ("amzn", "amazon"), ("ol", "oracle"), ("mariner", "cbl-mariner"),
+    ("debian", "debian"), ("sles", "sles")])
+def test_trivy_reads_whose_distribution_it_is(identifier: str, name: str, form: str) -> None:
+    """It asks the operating system's name in the SBOM, and has its own for some."""
+    catalog = Catalog(name="x", digest="sha256:" + "0" * 64, distribution=Distribution(
+        id=identifier, version="9.3", name="What it calls itself"))
+    written = SPELLINGS[form].write(catalog, NOW)
+    assert name.encode() in written
+    read = sbom.read(written)
+    assert read is not None
+    assert read.distribution == catalog.distribution

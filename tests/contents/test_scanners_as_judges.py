@@ -37,6 +37,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FORMS = {"grype": ("cyclonedx-json", "cyclonedx-json@1.4", "cyclonedx-xml", "spdx-json", "spdx", "syft-json"),
          "trivy": ("cyclonedx-json", "cyclonedx-json@1.4", "spdx-json", "spdx")}
 _IMAGES = {name: make for name, make in MAKERS.items() if name not in ("locks", "checkout")}
+_WITH_OWNERS = {"grype": ("spdx-json", "spdx", "syft-json"), "trivy": ()}
+"""Where a peer reads that a distribution's package installed a package of a language: it leaves that to its advisories,
+as custody does; in the image it knows of fewer of them."""
 Finding = tuple[str, str, str, str]
 """Type, name, version, advisory."""
 
@@ -119,27 +122,32 @@ def test_what_is_in_the_image_is_in_every_sbom_of_it(name: str, tmp_path: Path) 
     seen: dict[str, int] = {}
     for place in places(tmp_path / "samples"):
         catalog = ours(place)
-        folder = tmp_path / f"{place.name}-{name}"
+        folder = tmp_path / f"{len(seen)}-{name}"
         folder.mkdir()
         judge = Judge(name, catalog, folder)
         from_image, theirs = judge.image(place)
         listed = {identity(package.purl) for package in catalog.packages}
         copied = {identity(package.purl) for package in catalog.packages if package.copied}
+        owned = {identity(package.purl) for package in catalog.packages if package.owner}
+        # Trivy takes an RPM without a vendor for somebody else's, which an SBOM does not tell it.
+        foreign = {identity(package.purl) for package in catalog.packages if package.type == "rpm"
+                   and not package.supplier} if name == "trivy" else set()
         for form in FORMS[name]:
+            apart = copied if form in _WITH_OWNERS[name] else copied | owned
             from_sbom = judge.sbom(catalog, form)
-            missing = {row for row in from_image - from_sbom if row[:3] in listed}
-            more = {row for row in from_sbom - from_image if row[:3] in theirs and row[:3] not in copied}
-            assert (sorted(missing), sorted(more)) == ([], []), (place.name, form)
-        seen[place.name] = len(from_image)
+            missing = {row for row in from_image - from_sbom if row[:3] in listed - (owned - apart)}
+            more = {row for row in from_sbom - from_image if row[:3] in theirs - apart - foreign}
+            assert (sorted(missing), sorted(more)) == ([], []), (place, form)
+        seen[str(place)] = len(from_image)
     assert len(seen) < len(_IMAGES) + 2 or all(seen.values()), seen
 
 
 def test_custody_finds_with_their_databases_what_they_do(tmp_path: Path) -> None:
     for name in ("grype", "trivy"):
         peer(name)
-        for place in places(tmp_path / f"samples-{name}"):
+        for number, place in enumerate(places(tmp_path / f"samples-{name}")):
             catalog = ours(place)
-            folder = tmp_path / f"{place.name}-{name}"
+            folder = tmp_path / f"{number}-{name}"
             folder.mkdir()
             judge = Judge(name, catalog, folder)
             store = SqliteAdvisories(folder / "advisories.db")
@@ -147,9 +155,9 @@ def test_custody_finds_with_their_databases_what_they_do(tmp_path: Path) -> None
             found: set[Finding] = set()
             for package in catalog.packages:
                 if ecosystem := place_of(package):
-                    hits, _, undecided = match_package(package, ecosystem, store)
-                    assert not undecided
-                    found |= {(*identity(package.purl), hit.advisory.id) for hit in hits}
+                    matched = match_package(package, ecosystem, store)
+                    assert not matched.undecided
+                    found |= {(*identity(package.purl), hit.advisory.id) for hit in matched.hits}
             copied = {identity(package.purl) for package in catalog.packages if package.copied}
             from_sbom = {row for row in judge.sbom(catalog, "cyclonedx-json") if row[:3] not in copied}
-            assert (sorted(from_sbom - found), sorted(found - from_sbom)) == ([], []), (place.name, name)
+            assert (sorted(from_sbom - found), sorted(found - from_sbom)) == ([], []), (place, name)

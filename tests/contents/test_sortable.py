@@ -19,7 +19,7 @@ _MAVEN = st.lists(st.sampled_from(["", "0", "1", "12", ".0", ".1", "-0", "-1", "
                   min_size=1, max_size=6).map("".join)
 
 
-@pytest.mark.parametrize("ecosystem", _ECOSYSTEMS)
+@pytest.mark.parametrize("ecosystem", [*_ECOSYSTEMS, "cpan", "luarocks"])
 @given(left=_TEXT, right=_TEXT)
 def test_bytes_sort_as_versions_do(ecosystem: str, left: str, right: str) -> None:
     _agree(ecosystem, left, right)
@@ -41,6 +41,7 @@ def test_maven_versions_that_people_publish_have_one(version: str) -> None:
 
 
 def test_unsure_versions_have_no_key() -> None:
+    assert sortable("luarocks", "1.0") is None  # as new as 1.0-1 and as 1.0-2
     assert sortable("npm", "latest") is None
     assert sortable("Nobody's", "1.0") is None
     assert sortable("npm", "1" * 2000) is None

@@ -184,10 +184,10 @@ def test_kinds_that_are_counted_have_one_version(
     first = catalog(stored, cache)
     asked.clear()
     monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(
-        counted=[replace(row, paths=(named("gems.lock"),)) if row.kind == "Python package in development" else row
+        counted=[replace(row, paths=(named("gems.lock"),)) if row.kind == "npm package without package.json" else row
                  for row in COUNTED]))
     second = catalog(stored, cache)
-    assert [unknown.examples for unknown in second.unknowns if unknown.kind == "Python package in development"] == [
+    assert [unknown.examples for unknown in second.unknowns if unknown.kind == "npm package without package.json"] == [
         ("gems.lock",)]
     assert second.packages == first.packages
     assert "python" not in asked

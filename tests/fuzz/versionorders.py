@@ -1,14 +1,16 @@
 """Generated pairs of versions, compared by custody and by the ecosystem's own program.
 
 usage: python -m tests.fuzz.versionorders [PAIRS] [SEED] [NAME…]
-Prints for each order how many pairs agreed, were refused by one side only, or differed (of which some). The programs
-are Debian's: apt (dpkg's order), rpm, ruby, php-composer, maven with javac, npm's semver; `packaging` of Python.
+Prints for each order how many pairs agreed, were refused by one side only, or differed: for a reason that has a rule
+(`EXPLAINED`), or for none (of which some). The programs
+are Debian's: apt (dpkg's order), rpm, ruby, php-composer, maven with javac, npm's semver, lua5.4 with luarocks, perl; `packaging` of Python.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +67,20 @@ for line in sys.stdin:
     try: a, b = Version(a), Version(b)
     except ValueError: print('!'); continue
     print((a > b) - (a < b))
+"""
+
+
+_LUA = """
+package.path = "/usr/share/lua/5.4/?.lua;/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua;/usr/share/lua/5.1/?.lua"
+package.preload["luarocks.core.util"] = function() return {warning = function() bad = true end} end
+local vers = require("luarocks.core.vers")
+for line in io.lines() do local a, b = line:match("^(.-)\t(.*)$"); bad = false
+local x, y = vers.parse_version(a), vers.parse_version(b)
+print(bad and "!" or x < y and "-1" or y < x and "1" or "0") end
+"""
+_PERL = """
+use version; while (<STDIN>) { chomp; my ($a, $b) = split /\t/, $_, -1;
+my $c = eval { version->parse($a) <=> version->parse($b) }; print defined $c ? $c : "!", "\n" }
 """
 
 
@@ -126,6 +142,16 @@ def _python(chance: random.Random) -> str:
                 "", "", "+local", "+1.a", "+a.1", "+ubuntu-1", "+10", "+2"])
 
 
+def _lua(chance: random.Random) -> str:
+    text = "".join(chance.choice(["1", "2", "10", "0", "scm", "dev", "rc", "rc1", "beta", "alpha2", "a", "b3", "pre"])
+                   + chance.choice([".", ".", ".", "-", "_", ""]) for _ in range(chance.randint(1, 4)))
+    return text.rstrip(".-_") + chance.choice(["-1", "-2", "-10", "-0", ""])
+
+
+def _perl(chance: random.Random) -> str:
+    return chance.choice(["", "", "v"]) + _dotted(chance) + chance.choice(["", "", "", "_1", "_02", "00", "5"])
+
+
 def _piped(command: list[str]) -> Callable[[str], str]:
     def ask(text: str) -> str:
         return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
@@ -157,9 +183,44 @@ ORDERS: dict[str, tuple[str, str, Callable[[random.Random], str], Callable[[str]
     "composer": ("Packagist", "php", _composer, _piped(["php", "-r", _PHP.removeprefix("<?php")])),
     "maven": ("Maven", "javac", _maven, _ask_maven),
     "npm": ("npm", "node", _semver, _piped(["node", "-e", _NODE])),
+    "luarocks": ("luarocks", "luarocks", _lua, _piped(["lua5.4", "-e", _LUA])),
+    "perl": ("cpan", "perl", _perl, _piped(["perl", "-e", _PERL])),
     "packaging": ("PyPI", sys.executable, _python, _piped([sys.executable, "-c", _PACKAGING])),
 }
 """By the program: ecosystem, what must be installed, versions, how it is asked."""
+
+
+def _null_behind_hyphen(version: str) -> bool:
+    """`1-0rc1`, `1.ga-1`: ComparableVersion makes a list of what is behind each hyphen, and of each change between
+    digits and letters, and takes the nulls of a list away where it ends; Maven's document takes those before a hyphen.
+    """
+    tokens = re.findall(r"([-.]?)([0-9]+|[^0-9.-]+|(?=[-.]|$))", f"0{version}" if version[:1] in "-." else version)
+    tokens = [(separator or "-", text.strip("0") if text.isdigit() else text) for separator, text in tokens
+              if separator or text]
+    return any(separator == "-" and text.lower() in ("", "ga", "final", "release") for separator, text in tokens[1:-1])
+
+
+def _word_behind_dot(version: str) -> bool:
+    """`1.foo`, `1.RC.02`: a word of the list that it stands in to ComparableVersion, older than any list; to Maven's
+    document a token as any other.
+    """
+    return re.search(r"(?:^|\.)[A-Za-z]", version) is not None
+
+
+def _date(version: str) -> bool:
+    """`2024.01-1`: Composer keeps of a date three parts, whatever they are."""
+    return re.match(r"[vV]?[0-9]{4}(?:[.:-]?[0-9]{2}){1,6}(?:[.:-]?[0-9]{1,3}){0,2}", version) is not None
+
+
+EXPLAINED: dict[str, tuple[Callable[[str], bool], ...]] = {
+    "maven": (_null_behind_hyphen, _word_behind_dot), "composer": (_date,)}
+"""Why the program may say otherwise: for what kind of versions."""
+
+
+def explained(name: str, pair: Pair) -> str:
+    """The rule by which the two may differ; empty where there is none."""
+    rule = next((rule for rule in EXPLAINED.get(name, ()) if any(map(rule, pair))), None)
+    return rule.__name__.strip("_").replace("_", " ") if rule else ""
 
 
 def _close(chance: random.Random, version: Callable[[random.Random], str]) -> Pair:
@@ -200,9 +261,10 @@ def main() -> None:
         shown: list[str] = []
         for pair, answer, own in differences(name, pairs(name, count, seed)):
             kind = ("agree" if answer == own else "refused by custody only" if own == "!" else
-                    "refused by the program only" if answer == "!" else "differ")
+                    "refused by the program only" if answer == "!" else
+                    f"differ: {explained(name, pair)}".rstrip(": "))
             tally[kind] += 1
-            if kind != "agree" and kind != "refused by the program only" and len(shown) < 12:
+            if kind in ("refused by custody only", "differ") and len(shown) < 12:
                 shown.append(f"  {json.dumps(pair)}: {name} {answer}, custody {own}")
         print(f"{name}: {dict(tally)}", *shown, sep="\n")
 

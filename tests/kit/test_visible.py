@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.kit.visible import visible
+from custody.kit.visible import inert, visible
 
 SERVICES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
 
@@ -52,3 +55,18 @@ def test_nothing_acts(text: str, keep: str) -> None:
         shown = visible(text, keep)
     assert not commands(shown)
     assert all(char.isprintable() or char in keep for char in shown)
+
+
+@pytest.mark.parametrize(("document", "read"), [
+    (json.dumps({"a": "x ##vso[task.setvariable]y ###[error]", "b": ["::error::z", "\n::set-env name=a::"]}, indent=1),
+     json.loads),
+    ("<a b='##[error]x'>\n::error::y\n  ::warning::z\n##teamcity[x] ###</a>", lambda text: [
+        (element.text, element.attrib) for element in ElementTree.fromstring(text).iter()])])
+def test_a_document_is_the_same_and_no_command(document: str, read: Callable[[str], object], at_home: None,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inert(document) == document
+    monkeypatch.setenv("TF_BUILD", "1")
+    printed = inert(document)
+    assert read(printed) == read(document)
+    assert not re.search(r"##[A-Za-z]*\[|^\s*::", printed, re.MULTILINE)
+    assert visible(printed, "\n") == printed

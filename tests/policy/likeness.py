@@ -9,7 +9,7 @@ import copy
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from custody.errors import CustodyError
-from custody.policy.decide import decide
+from custody.policy.decide import decide, written
 from custody.policy.kept import divided, own
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request, User
@@ -40,6 +40,8 @@ _NAMES = ("name", "image", "spec", "metadata", "labels", "annotations", "contain
 class Asked(NamedTuple):
     decision: Decision
     like: Likeness | None
+    by: Callable[[PolicySet], Decision]
+    """The decision of other policies."""
 
 
 class Asker:
@@ -53,14 +55,14 @@ class Asker:
         for rule in policies.rules:
             rule.note_reads(self.hints)
 
-    def pairs(self, objects: Sequence[dict[str, Any]], count: int) -> Iterator[tuple[Asked, Asked]]:
-        """Decisions on two requests that are alike but for a few changes, of which rules may read some."""
+    def requests(self, objects: Sequence[dict[str, Any]], count: int) -> Iterator[Asked]:
+        """Decisions on requests, each of them twice: as it is and with a few changes, of which rules may read some."""
         for at in range(count):
-            first = self.request(self.changed(self.random.choice(objects), self.random.choice((0, 0, 1, 2, 4))), at)
-            second = first
+            request = self.request(self.changed(self.random.choice(objects), self.random.choice((0, 0, 1, 2, 4))), at)
+            yield self.asked(request)
             for _ in range(self.random.choice((1, 1, 2, 3))):
-                second = self.altered(second)
-            yield self.asked(first), self.asked(second)
+                request = self.altered(request)
+            yield self.asked(request)
 
     def request(self, document: dict[str, Any], at: int) -> Request:
         request = Request.create(document, "default")
@@ -83,9 +85,12 @@ class Asker:
         return msgspec.structs.replace(request, object=self.changed(request.object, 1))
 
     def asked(self, request: Request) -> Asked:
-        decision = decide(request, {}, self.policies, CONTEXT, at=Course.VALIDATING, digested=False)
-        body = divided(own(request, {}, decision), {}, self.policies.digest, CONTEXT, at=Course.VALIDATING)
-        return Asked(decision, self.verdicts.likeness(body))
+        def by(policies: PolicySet) -> Decision:
+            return decide(request, {}, policies, CONTEXT, at=Course.VALIDATING, digested=False)
+
+        decision = by(self.policies)
+        body = divided(own(request, written(request), {}, decision), {}, self.policies.digest, CONTEXT, at=Course.VALIDATING)
+        return Asked(decision, self.verdicts.likeness(body), by)
 
     # ── changes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,28 +125,33 @@ class Asker:
 
 
 def told_apart(asker: Asker, objects: Sequence[dict[str, Any]], count: int) -> tuple[Counter[str], list[str]]:
-    """How many pairs were alike and known, and what is wrong: the same likeness and not the same answer."""
+    """How many were alike and known, and what is wrong: the same likeness and not the same answer."""
     counts: Counter[str] = Counter()
     wrong: list[str] = []
-    for first, second in asker.pairs(objects, count):
-        counts["pairs"] += 1
-        if first.like is None or second.like is None:
+    seen: dict[bytes, Asked] = {}
+    for asked in asker.requests(objects, count):
+        counts["requests"] += 1
+        if asked.like is None:
             counts["unlike anything"] += 1
             continue
-        if first.like.digest != second.like.digest:
+        before = seen.setdefault(asked.like.digest, asked)
+        if before is asked:
             continue
         counts["alike"] += 1
-        asker.verdicts.learn(first.like, first.decision)
-        known = asker.verdicts.known(second.like)
+        asker.verdicts.learn(asked.like, before.decision)
+        known = asker.verdicts.known(asked.like, asked.by)
         if known is None:
             continue
         counts["known"] += 1
         counts[f"known {known}"] += 1
-        outcomes = [[(result.policy, result.rule, result.outcome) for result in asked.decision.results]
-                    for asked in (first, second)]
-        if known != second.decision.verdict or outcomes[0] != outcomes[1]:
-            wrong.append(f"{known}, not {second.decision.verdict}: {outcomes[0]} {outcomes[1]}")
+        counts["beside others"] += asked.like.read.rest is not None
+        if known != asked.decision.verdict or (asked.like.read.rest is None and _outcomes(before) != _outcomes(asked)):
+            wrong.append(f"{known}, not {asked.decision.verdict}: {_outcomes(before)} {_outcomes(asked)}")
     return counts, wrong
+
+
+def _outcomes(asked: Asked) -> list[tuple[str, str, str]]:
+    return [(result.policy, result.rule, result.outcome) for result in asked.decision.results]
 
 
 def beside(folder: Path) -> Iterator[tuple[Path, PolicySet, list[dict[str, Any]]]]:

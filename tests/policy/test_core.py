@@ -214,6 +214,31 @@ def test_where_all_is_known_nobody_is_waited_for() -> None:
     assert unsure.asked
 
 
+def test_evidence_that_is_known_is_not_waited_for_unless_it_is_heavy() -> None:
+    class Kept:
+        def __init__(self, weight: int) -> None:
+            self.weight, self.asked = weight, 0
+
+        async def __call__(self, snapshot: Snapshot, names: list[str]) -> dict[str, EvidenceSet]:
+            self.asked += 1
+            return await signed(snapshot, names)
+
+        def known(self, _: Snapshot, names: list[str]) -> dict[str, EvidenceSet] | None:
+            about = EvidenceSet(subject=DIGEST, verified=(statement(),), weight=self.weight)
+            return dict.fromkeys(names, about) if self.weight else None
+
+    loaded = policies(**keyless())
+    request = Request.create(pod(), "default")
+    for weight, at_once, asked in ((1, True, 0), (1 << 20, False, 0), (0, False, 1)):
+        kept = Kept(weight)
+        judging = Judging(kept, lambda: NOW)
+        begun = judging.begin(request, Snapshot(loaded), Course.ADMISSION)
+        assert (begun.judged is not None) is at_once
+        decision = asyncio.run(judging.conclude(begun)).decision
+        assert decision.verdict is Verdict.ALLOWED
+        assert kept.asked == asked
+
+
 def test_questions_without_end_are_not_asked_without_end() -> None:
     class Endless(Cluster):
         async def answer(self, question: Question) -> Answer:

@@ -10,6 +10,7 @@ import pytest
 
 from custody.errors import CustodyError
 from custody.policy.load import PolicySet
+from custody.policy.migrate.pods import Pods
 from custody.policy.reads import Part, Projection, Reads
 from policylang.conditions import reads as language
 from policylang.conditions.reads import UnboundedError
@@ -63,6 +64,21 @@ _MORE: dict[str, dict[str, Any]] = {
          "value": False}]}}}},
     "standards without images": {"validate": {"podSecurity": {"level": "restricted", "exclude": [
         {"controlName": "Capabilities", "images": ["ghcr.io/*"]}, {"controlName": "Seccomp"}]}}},
+    "filters": {"validate": {"deny": {"conditions": {"any": [
+        {"key": "{{ request.object.spec.containers[?imagePullPolicy == 'Always'].name }}", "operator": "AnyIn",
+         "value": ["side", "x"]},
+        {"key": "{{ length(request.object.spec.volumes[?hostPath]) }}", "operator": "Equals", "value": 0}]}}}},
+    "passed over": {"validate": {"foreach": [
+        {"list": "request.object.spec.containers", "preconditions": {"any": [
+            {"key": "{{ element.imagePullPolicy || '' }}", "operator": "Equals", "value": "Always"}]},
+         "deny": {"conditions": {"all": [{"key": "{{ element.name }}", "operator": "Equals", "value": "*"}]}}}]}},
+    "the old object": {"validate": {"deny": {"conditions": {"any": [
+        {"key": "{{ request.oldObject.spec.priority || `0` }}", "operator": "Equals", "value": 7},
+        {"key": "{{ request.oldObject.metadata.labels.app || '' }}", "operator": "NotEquals",
+         "value": "{{ request.object.metadata.labels.app || '' }}"}]}}}},
+    "emptiness": {"validate": {"deny": {"conditions": {"any": [
+        {"key": "{{ request.object.spec.securityContext.runAsUser || `5` }}", "operator": "Equals", "value": 5},
+        {"key": "{{ request.object.spec.securityContext && 'set' }}", "operator": "Equals", "value": "set"}]}}}},
     "what was there before": {"validate": {"allowExistingViolations": True, "failureAction": "Enforce", "message": "no",
                                            "pattern": {"spec": {"containers": [{"image": "!*:latest"}]}}}},
 }
@@ -97,6 +113,43 @@ def test_rules_of_every_form() -> None:
     assert total["known denied"] > 150
 
 
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+@pytest.mark.parametrize("excluded", [[], [{"controlName": "Seccomp", "images": ["nginx"]}]])
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "CronJob"])
+def test_the_standards(level: str, excluded: list[dict[str, Any]], kind: str) -> None:
+    version = "v1.18" if level == "baseline" else "latest"
+    block: dict[str, Any] = {"level": level, "version": version, "exclude": excluded}
+    document = policy("p", {"validate": {"podSecurity": block}})
+    document["metadata"]["annotations"] = {}
+    pods = [{"kind": kind, **_held(kind, pod)} for pod in Pods(block).objects(120)]
+    counts, wrong = told_apart(Asker(PolicySet([document])), pods, 150)
+    assert wrong == []
+    assert counts["alike"] > 30
+
+
+def test_the_standards_read_images_where_some_are_left_out() -> None:
+    exclude = [{"controlName": "Privileged Containers", "images": ["ghcr.io/*"]}]
+    for excluded, alike in (([], True), (exclude, False)):
+        block = {"level": "baseline", "exclude": excluded}
+        asker = Asker(PolicySet([policy("p", {"validate": {"podSecurity": block}})]))
+        ours, theirs = (asker.asked(asker.request({**BARE, "spec": {"containers": [
+            {"name": "one", "image": image, "securityContext": {"privileged": True}}]}}, 0))
+            for image in ("ghcr.io/x", "docker.io/x"))
+        assert ours.like is not None
+        assert theirs.like is not None
+        assert (ours.like.digest == theirs.like.digest) is alike
+        assert (ours.decision.verdict == theirs.decision.verdict) is alike
+
+
+def _held(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
+    if kind == "Pod":
+        return {"apiVersion": "v1", **pod}
+    if kind == "Deployment":
+        return {"apiVersion": "apps/v1", "metadata": {"name": "x"}, "spec": {"template": pod}}
+    job = {"metadata": pod["metadata"], "spec": {"template": {"spec": pod["spec"]}}}
+    return {"apiVersion": "batch/v1", "metadata": {"name": "x"}, "spec": {"jobTemplate": job}}
+
+
 def test_policies_of_others_together() -> None:
     """What one rule reads is a part of what all read: lists here, maps there, all keys or some of them."""
     documents = [policy(f"p{at}", block) for at, block in enumerate(
@@ -104,6 +157,18 @@ def test_policies_of_others_together() -> None:
     counts, wrong = told_apart(Asker(PolicySet(documents)), [POD, BARE], 150)
     assert wrong == []
     assert counts["alike"] > 15
+
+
+def test_beside_policies_that_may_read_anything() -> None:
+    kept = [policy(f"p{at}", _MORE[name]) for at, name in enumerate(
+        ("a selector", "filters", "what was there before"))]
+    strangers = [policy("images", {"context": [{"name": "tags", "variable": {"jmesPath": "request.object"}}], **_denies(
+        "{{ tags.spec.containers[0].name }}")}),
+                 policy("cel", {"validate": {"cel": {"expressions": [{"expression": "object.spec.priority != 0"}]}}})]
+    counts, wrong = told_apart(Asker(PolicySet([*kept, *strangers])), [POD, BARE], 400)
+    assert wrong == []
+    assert counts["beside others"] > 100
+    assert min(counts["known denied"], counts["known allowed"]) > 20
 
 
 @pytest.mark.parametrize("folder", ["best-practices", "pod-security", "psa", "other", "istio", "velero"])
@@ -168,6 +233,7 @@ def _of(expression: str, document: str) -> bytes | None:
     ("o.a.* | [0]", '{"a":{"b":1,"c":2},"d":3}', b'{"a":{"b":1,"c":2}}'),
     ("o.a[?b == 'x'].c", '{"a":[{"b":1,"c":2,"d":3}]}', b'{"a":[{"b":1,"c":2}]}'),
     ("o.a || o.b.c", '{"a":{"x":1},"b":{"c":1,"d":2}}', b'{"a":{"x":1},"b":{"c":1}}'),
+    ("o.a && o.a.b", '{"a":{"x":1}}', b'{"a":{"x":1}}'), ("!(o.a) || o.a.b", '{"a":{"x":1}}', b'{"a":{"x":1}}'),
     ("o.a[0].{x: b}.x", '{"a":[{"b":1,"c":2}]}', b'{"a":[{"b":1}]}'),
     ("o.\"a b\".c", '{"a b":{"c":1,"d":2}}', b'{"a b":{"c":1}}')])
 def test_what_an_expression_reads(expression: str, document: str, read: bytes | None) -> None:

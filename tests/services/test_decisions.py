@@ -20,13 +20,14 @@ from custody.evidence.model import EvidenceSet
 from custody.policy.decide import decide, written
 from custody.policy.kept import WithheldError, divided, inputs, own
 from custody.policy.load import PolicySet
-from custody.policy.model import Context, Kind, Request
+from custody.policy.model import Context, Decision, Kind, Request
 from custody.policy.phases import Course
 from custody.policy.record import encode, replay
 from custody.policy.snapshot import Snapshot
 from custody.ports.decisions import DecisionSearch, KeptDecision
 from custody.ports.lookup import Answer, Answered, ApiCall, Failed, GlobalEntry, HttpCall, Question
 from custody.services.decisions import DecisionKeeper, Tally, replayed, whole
+from custody.services.verdicts import Verdicts
 from tests.admission.test_webhook import ask, review
 from tests.policy.exception_cases import policy
 from tests.policy.test_images import DIGEST, IMAGE, keyless, policies, statement
@@ -93,6 +94,66 @@ def test_other_policies_say_what_would_change(tmp_path: Path) -> None:
     assert by[("allowed", "denied")] == ["u-1"]
     assert by[("denied", "allowed")] == ["u-2"]
     assert (tally.same, tally.denied_now, list(tally.rules.values())) == (1, 1, [1])
+
+
+NAMED = changed("spec/rules/0/validate/message", "{{ request.object.metadata.name }} is of somebody else")
+
+
+def _pods(**images: str) -> list[dict[str, Any]]:
+    reviews = []
+    for name, image in images.items():
+        asked = review(image, uid=f"u-{name}")
+        asked["request"]["name"] = asked["request"]["object"]["metadata"]["name"] = name
+        reviews.append(asked)
+    return reviews
+
+
+def test_what_differs_in_nothing_that_rules_read_is_decided_once(tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    webhook = Webhook(tmp_path, NAMED)
+    webhook.ask(*_pods(a="ghcr.io/myorg/app:1", b="ghcr.io/myorg/app:1", c="docker.io/evil", d="docker.io/evil",
+                       e="ghcr.io/myorg/app:2"))
+    decided: list[str] = []
+
+    def counted(request: Request, *arguments: Any, **options: Any) -> Any:
+        decided.append(request.name)
+        return decide(request, *arguments, **options)
+
+    monkeypatch.setattr("custody.services.decisions.decide", counted)
+    again = list(replayed(webhook.store, DecisionSearch()))
+    assert [(made.decision.verdict if made.decision else None, made.problem, made.changed) for made in again] == [
+        ("allowed", "", False), ("allowed", "", False), ("denied", "", False), ("denied", "", False),
+        ("allowed", "", False)]
+    assert decided == ["a", "c", "e"]
+
+
+def test_what_comes_out_otherwise_has_words_of_its_own(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path, changed("spec/rules/0/validate/pattern", {"spec": {"containers": [{"image": "*"}]}}))
+    webhook.ask(*_pods(a="docker.io/evil", b="docker.io/evil"))
+    first, second = replayed(webhook.store, DecisionSearch(), PolicySet([NAMED]))
+    for name, made in (("a", first), ("b", second)):
+        assert made.changed
+        assert made.decision is not None
+        [result] = made.decision.results
+        assert result.resource.endswith(f"/{name}")
+        assert f"{name} is of somebody else" in result.message
+
+
+def test_an_ignored_error_of_words_is_no_verdict_on_others(tmp_path: Path) -> None:
+    """Where errors do not deny, whether the words can be made decides, and they read more."""
+    ignoring = {**NAMED, "spec": {**NAMED["spec"], "failurePolicy": "Ignore"}}
+    webhook = Webhook(tmp_path, ignoring)
+    webhook.ask(*_pods(a="docker.io/evil", b="docker.io/evil"))
+    verdicts = Verdicts(PolicySet([ignoring]))
+
+    def nobody(_: PolicySet) -> Decision:
+        raise AssertionError
+
+    for kept in webhook.store.search(DecisionSearch()):
+        like = verdicts.likeness(kept.body)
+        assert like is not None
+        assert verdicts.known(like, nobody) is None
+        verdicts.learn(like, whole(webhook.store, kept).decision)
 
 
 def test_a_live_cluster_is_asked_what_nobody_asked_then_and_it_is_marked(tmp_path: Path) -> None:

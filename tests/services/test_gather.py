@@ -271,6 +271,34 @@ def test_an_image_is_gathered_once_by_tag_and_digest() -> None:
     assert len([path for path in registry.asked if "/referrers/" in path]) == 1
 
 
+def test_what_counts_is_known_without_asking_and_nothing_else_is() -> None:
+    registry = signed()
+    types = frozenset({intoto.COSIGN_SIGN})
+
+    async def main(host: str) -> None:
+        async with gatherer(keep=60.0) as gather:
+            there, absent = {f"{host}/app@{IMAGE}": types}, {f"{host}/app@{sha256(b'absent')}": types}
+            assert gather.known(there) is None
+            evidence = await gather.gather({**there, **absent})
+            asked = len(registry.asked)
+            known = gather.known(there)
+            assert known is not None
+            assert [*known.values()] == [evidence[name] for name in there]
+            assert gather.known({**there, **absent}) is None  # a failure is said by who gathers
+            assert gather.known(dict.fromkeys(there, frozenset[str]())) is None  # nor was it read for others
+            assert gather.known(there, [b"another key"]) is None
+            assert gather.known({"no image!": types}) is None
+            gather.forget()
+            assert gather.known(there) is None
+            assert len(registry.asked) == asked
+        async with gatherer(keep=0.0) as gather:
+            await gather.gather(there)
+            assert gather.known(there) is None
+
+    with served(registry) as url:
+        asyncio.run(main(url.removeprefix("http://")))
+
+
 # Ends and bounds
 
 

@@ -37,7 +37,11 @@ ANSWERED = 16 * 1024 * 1024
 _HEAVY = 512 * 1024  # bytes of evidence that are decided on beside the event loop
 
 Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
-"""Evidence for these images, verified as the snapshot says. Images without an entry count as not verified."""
+"""Evidence for these images, verified as the snapshot says. Images without an entry count as not verified.
+
+Its method `known`, where it has one, gives the same without asking anybody; None where somebody has to be asked.
+"""
+Known = Callable[[Snapshot, Sequence[str]], Mapping[str, EvidenceSet] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,15 @@ class Proceeding:
         return bool(self.evidence) and sum(about.weight for about in self.evidence.values()) > _HEAVY
 
     def gathered(self, evidence: Mapping[str, EvidenceSet]) -> None:
-        """What is known of `images`."""
+        """What is known of `images`, which are not asked for again."""
         self._asked.update(self.images)
         self.evidence |= evidence
+        self.images = ()
 
     def answered(self, answers: dict[Question, Answer]) -> None:
         """Answers to the first of `questions`, as many as `left` allows."""
         self.answers |= _bounded(self.questions, answers, self.answers)
+        self.questions = ()
 
     @property
     def left(self) -> int:
@@ -120,6 +126,7 @@ class Judging:
                  summaries: SummaryTerms | None = None) -> None:
         """`summaries` are those that count where evidence cannot be had."""
         self._gather = gather
+        self._known: Known = getattr(gather, "known", _unknown)
         self._summaries = summaries
         self._clock = clock
         self._lookup = lookup or NoLookup()
@@ -136,15 +143,22 @@ class Judging:
     def begin(self, request: Request, snapshot: Snapshot, at: Course) -> Proceeding:
         """As far as it gets without waiting for anybody: mostly to its decision."""
         proceeding = Proceeding(request, snapshot, at)
-        while proceeding.judged is None and not proceeding.images:
+        while proceeding.judged is None:
+            evidence = self._known(snapshot, proceeding.images) if proceeding.images else {}
+            if evidence is None:
+                return proceeding
             answers: dict[Question, Answer] = {}
             for question in proceeding.questions[:proceeding.left]:
                 answer = self._lookup.known(question)
                 if answer is None:
                     return proceeding
                 answers[question] = answer
+            if proceeding.images:
+                proceeding.gathered(evidence)
             if proceeding.questions:
                 proceeding.answered(answers)
+            if proceeding.heavy:
+                return proceeding
             proceeding.decide(self._context(snapshot.policies))
         return proceeding
 
@@ -202,6 +216,10 @@ class Judging:
             if not isinstance(error, CustodyError):
                 _LOG.exception("a question of a policy could not be answered")
             return Failed(words(error))
+
+
+def _unknown(*_: object) -> None:
+    """Of evidence that is gathered each time."""
 
 
 def _bounded(questions: Sequence[Question], found_out: dict[Question, Answer],

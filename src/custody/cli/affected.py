@@ -58,7 +58,7 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _json(answer: Answer, _now: datetime) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(answer.to_json()), indent=2) + b"\n"
+    return msgspec.json.format(answer.to_json(), indent=2) + b"\n"
 
 
 _FORMATS = {"table": Format(_table), "json": Format(_json)}

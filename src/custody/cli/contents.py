@@ -21,7 +21,7 @@ from custody.formats.bom import Catalog, Document
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.near import near
-from custody.kit.visible import visible
+from custody.kit.visible import inert, visible
 from custody.services import contents
 from custody.services.documents import SPELLINGS, Format
 from custody.settings import Settings
@@ -84,7 +84,7 @@ def deliver(chosen: Outputs, formats: Mapping[str, Format[_Said]], said: _Said, 
     for name, file in chosen:
         body = formats[name].write(said, now)
         if file is None:
-            sys.stdout.write(body.decode())
+            sys.stdout.write(inert(body.decode()))
             sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
         destination.write(file, body, f"-o {name}")

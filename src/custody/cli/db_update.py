@@ -200,6 +200,10 @@ async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) ->
             else:
                 print(f"{where}: " + ("nothing new" if answer.unchanged else f"{answer.added} records new or changed"),
                       file=sys.stderr)
+            for reason in answer.refused[:_SHOWN]:
+                print(f"warning: {where}: left out: {visible(reason)}", file=sys.stderr)
+            if len(answer.refused) > _SHOWN:
+                print(f"warning: {where}: {len(answer.refused) - _SHOWN} more records were left out", file=sys.stderr)
         return updated
     finally:
         await http.close()

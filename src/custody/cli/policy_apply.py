@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from custody.cli import policy_results
+from custody.cli import policy_constraints, policy_results
 from custody.cli.bars import progress
 from custody.cli.run import settings
 from custody.errors import CustodyError, UnsupportedError, UsageError
@@ -92,6 +92,9 @@ def _hours(_: click.Context, __: click.Parameter, text: str) -> timedelta:
 @click.option("--continue-on-fail", "go_on", is_flag=True, help="Go on after a resource that cannot be tried.")
 @click.option("--warnings-as-errors", is_flag=True, help="Exit 1 for policies of kinds that Kyverno is to drop.")
 @click.option("--remove-color", is_flag=True, help="Accepted; there is none.")
+@click.option("--filename", "filenames", multiple=True, metavar="FILE|DIR", help="Gatekeeper's templates, constraints "
+              "and objects in one heap, as `gator test` takes them; --output json or yaml is the format then.")
+@click.option("--deny-only", is_flag=True, help="With --filename, only violations that deny.")
 @click.option("-b", "--git-branch", hidden=True, help="Refused by name.")
 @click.option("--username", hidden=True, help="Refused by name.")
 @click.option("--password", hidden=True, help="Refused by name.")
@@ -110,6 +113,12 @@ def command(paths: tuple[str, ...], **options: Any) -> int:
     for name, (flag, hint) in _REFUSED.items():
         if options[name] is not None:
             raise UnsupportedError(flag, "not obeyed by custody", hint=hint)
+    if options["filenames"]:
+        if paths or options["resource"]:
+            raise UsageError("--filename takes all documents, and no POLICY or --resource beside")
+        return policy_constraints.run(options["filenames"], options["written"], deny_only=options["deny_only"])
+    if options["deny_only"]:
+        raise UsageError("--deny-only: it is of --filename")
     if remote := next((path for path in (*paths, *options["resource"]) if "://" in path), None):
         raise UnsupportedError(remote, "nothing is fetched from git or the web", hint=_CLONE)
     _check(paths, options)

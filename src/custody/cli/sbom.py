@@ -32,9 +32,9 @@ _SHOWN = ("table", "proof", *SBOMS)
     "convert": "custody.cli.sbom_convert", "score": "custody.cli.sbom_score", "diff": "custody.cli.sbom_diff",
     "merge": "custody.cli.sbom_merge", "compare": "custody.cli.sbom_compare"})
 def command() -> None:
-    """List the packages in a TARGET, `custody sbom TARGET`; convert, score, compare, diff and merge SBOMs.
+    """List the packages in a TARGET; convert, score, compare, diff and merge SBOMs.
 
-    The options of `custody sbom TARGET` are those of `custody sbom list`.
+    TARGET is an image, oci:DIR, archive:FILE, a folder, a file, sbom:FILE, or `-`: `custody sbom list --help` has all.
     """
 
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from custody import __version__
+from custody.cli.bars import progress
 from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
-from custody.errors import DeniedError, NotFoundError, UsageError
+from custody.errors import DeniedError, NetworkError, NotFoundError, UsageError
 from custody.formats import sarif
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
+from custody.services.released import released
 from custody.services.source import scan_locks
+from custody.settings import Source
+from custody.source.addresses import ASKED
 from custody.source.check import SourceReport, check_source
+from custody.source.cooldown import Dates, judge, undated
 from custody.source.inputs import RULES, Concern, Expectations
 from custody.source.signers import read_allowed_signers
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport
 from custody.vulns.severity import Severity
+from custody.wiring import command_http
 from custody.wiring.local import advisories, git_repository
 
 
@@ -50,8 +58,10 @@ def command() -> None:
 @click.option("--private", multiple=True, metavar="PATTERN",
               help="The team's own names, such as '@myorg/*': no public registry may answer for them; repeatable.")
 @click.option("--cooldown", type=click.IntRange(min=1), metavar="DAYS",
-              help="Exit 3 where a locked version is younger, as far as the lock file says (uv, pnpm); off by default. "
-                   "No registry is asked.")
+              help="Exit 3 where a locked version is younger, as far as the lock file says (uv, pnpm); off by default.")
+@click.option("--online", is_flag=True,
+              help="With --cooldown, ask npm's and PyPI's registries and Go's proxy for the dates that lock files do "
+                   "not say; exit 6 where one does not answer.")
 @click.option("--popular", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
               help="Names that others are taken for typosquats of, one a line, beside those that are built in.")
 @click.option("--fail-on-warnings", is_flag=True, help="Exit 3 for suspicions too.")
@@ -60,23 +70,33 @@ def command() -> None:
 def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str,
            allow_unpinned_actions: bool, allow_gaps: bool,
            allow_empty_db: bool, base: str | None, registries: tuple[str, ...], private: tuple[str, ...],
-           cooldown: int | None, popular: Path | None, fail_on_warnings: bool, output: str) -> None:
+           cooldown: int | None, online: bool, popular: Path | None, fail_on_warnings: bool, output: str) -> None:
     """Verify the SSH signature of every commit of a branch, and the lock files, manifests, Dockerfiles and workflows of
     its head.
 
     Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
     """
+    configured = settings().source or Source()
+    cooldown = cooldown or configured.cooldown
+    if online and cooldown is None:
+        raise UsageError("--online: there is no cooldown to ask dates for", hint="--cooldown DAYS")
+    if unknown := configured.dates.keys() - ASKED.keys():
+        raise UsageError(f"source.dates: got {min(unknown)}, expected {', '.join(ASKED)}")
+    known = _names(popular) | _names(Path(configured.popular) if configured.popular else None)
+    expected = Expectations(
+        registries=frozenset((*registries, *configured.registries)), private=(*private, *configured.private),
+        cooldown=timedelta(days=cooldown) if cooldown is not None else None, popular=known)
     allowed = read_allowed_signers(signers)
     repository = git_repository(folder)
     try:
         report = check_source(
             repository, branch, allowed, frozenset(map(repository.resolve, since)), base=base, now=system_clock(),
-            expected=Expectations(registries=frozenset(registries), private=private, popular=_names(popular),
-                                  cooldown=timedelta(days=cooldown) if cooldown is not None else None))
+            expected=expected)
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:
         repository.close()
+    unanswered = _ask_dates(report, expected, configured.dates) if online else []
     findings: list[Finding] = []
     scanned: ScanReport | None = None
     locked = any(lock.entries for lock in report.locks) or any(report.inputs.packages.values())
@@ -103,9 +123,30 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
                    "released", err=True)
     if problems:
         raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
+    if unanswered:
+        raise NetworkError(f"source: the dates of {len(unanswered)} packages could not be asked for, first: "
+                           f"{visible(unanswered[0])}")
     unasked = threshold == "never" or allow_gaps
     if scanned is not None and not unasked and not (allow_empty_db and not scanned.database.advisories):
         scanned.require_coverage()
+
+
+def _ask_dates(report: SourceReport, expected: Expectations, registries: Mapping[str, str]) -> list[str]:
+    """Judge the ages that lock files do not say; why some could not be asked for."""
+    assert expected.cooldown is not None
+    asked = undated(report.inputs, expected.private)
+
+    async def ask() -> tuple[Dates, list[str]]:
+        http = command_http(settings())
+        try:
+            with progress("Asking for dates", len(asked)) as advance:
+                return await released(http, asked, registries, advance)
+        finally:
+            await http.close()
+
+    dates, failures = asyncio.run(ask())
+    judge(report.inputs, dates, expected.cooldown, system_clock())
+    return failures
 
 
 def _names(path: Path | None) -> frozenset[str]:

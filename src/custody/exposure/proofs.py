@@ -13,8 +13,7 @@ from collections import Counter
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PLACEHOLDERS = ("example", "placeholder", "changeme", "change_me", "change-me", "dummy", "sample", "redacted",
                  "your", "xxxx", "****", "insert", "replace", "secret_here", "notreal", "not_real", "fake",
-                     "1234567890",
-                 "abcdef0123", "todo", "foobar", "...", "<", "${", "{{", "$(", "%(")
+                 "1234567890", "abcdef0123", "todo", "foobar", "...", "<", "${", "{{", "$(", "%(")
 _NOBODYS = re.compile(r"(?:^|\.)(?:example(?:\.[a-z]+)?|test|invalid|localhost|domain\.(?:com|tld)|host(?:name)?|server"
                       r"|site\.com|foo\.com|bar\.com)\Z|^127\.|^0\.0\.0\.0\Z|^1\.2\.3\.4\Z")
 _OPENSSH = b"openssh-key-v1\0"

@@ -44,7 +44,7 @@ def _near(name: str, title: str, severity: str, word: str, rest: str) -> Rule:
     """A value without a form of its own, in an assignment that names who issued it, and that looks generated."""
     return Rule(name, title, severity, (f"(?i){word}",),
                 rf"(?i){word}[a-z0-9_.\- ]{{0,25}}(?:key|token|secret|password|pwd|auth){_SET}({rest}){_END}",
-                    proofs.random)
+                proofs.random)
 
 
 _HEX = "[a-f0-9]"
@@ -81,7 +81,7 @@ RULES: tuple[Rule, ...] = (
     _token("aws-access-key", "AWS access key", "critical", "AKIA|ASIA", "[A-Z2-7]{16}", proofs.varied),
     Rule("aws-secret-key", "AWS secret access key", "critical", ("(?i)secret_?(?:access_?)?key",),
          rf"(?i)(?:aws_?)?secret_?(?:access_?)?key(?:_id)?{_SET}([A-Za-z0-9/+]{{40}})(?:[^A-Za-z0-9/+=]|\z)",
-             proofs.random),
+         proofs.random),
     _token("aws-bedrock-key", "AWS Bedrock key", "critical", "ABSKQmVkcm9ja0FQSUtleS", "[A-Za-z0-9+/=]{60,250}"),
     _token("google-api-key", "Google API key", "high", "AIza", _WORD + "{35}"),
     _token("google-oauth-secret", "Google OAuth client secret", "high", "GOCSPX-", _WORD + "{28}"),
@@ -92,7 +92,7 @@ RULES: tuple[Rule, ...] = (
          r"(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)", proofs.varied),
     Rule("azure-client-secret", "Microsoft Entra client secret", "critical", ("[78]Q~",),
          r"(?:[^A-Za-z0-9_~.-]|\A)([A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{31,34})(?:[^A-Za-z0-9_~.-]|\z)",
-             proofs.random),
+         proofs.random),
     Rule("azure-sas", "Azure shared access signature", "high", ("[&?]sig=",),
          r"s[vr]=[^\s\"']{1,400}?[&?]sig=([A-Za-z0-9%+/=]{43,70})", proofs.varied),
     _token("digitalocean-token", "DigitalOcean token", "critical", "dop_v1_|doo_v1_|dor_v1_", _HEX + "{64}",

@@ -71,7 +71,7 @@ def _in_order(told: dict[tuple[int, int], Hit]) -> list[Hit]:
 
 
 def _windows(pieces: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Offset, first line and bytes; each begins with the end of the one before it."""
+    """Offset, first line and bytes; each piece begins with the end of the piece before it."""
     place, line, held, size = 0, 1, [b""], 0
     for piece in pieces:
         held.append(piece)
@@ -93,7 +93,7 @@ def _named() -> tuple[tuple[str, Rule], ...]:
 
 
 def _rules_of(path: str, *, text: bool) -> tuple[Rule, ...]:
-    """Those for such a file; the ones that need a name where the path ends so."""
+    """The rules for such a file; those that need a name where the path ends so."""
     if not text:
         return _EXACT
     special = tuple(dict.fromkeys(rule for name, rule in _named() if path.endswith(name)))

@@ -20,6 +20,7 @@ _BRANCH, _LEAF, _META = 1, 2, 4
 _BUCKET = 1
 _DEPTH = 32
 _SIZES = (512, 1 << 20)
+_TIMES, _LEAST = 64, 1 << 20
 _PAGE, _ELEMENT, _BELOW = struct.Struct("<QHHI"), struct.Struct("<IIII"), struct.Struct("<IIQ")
 _META_PAGE, _ROOT = struct.Struct("<IIIIQQQQQQ"), struct.Struct("<QQ")
 
@@ -78,7 +79,7 @@ class Bucket:
         if depth > _DEPTH:
             raise self._database.broken(f"page {number} at depth {depth}", f"at most {_DEPTH}")
         if number == 0:
-            return _Page(self._database, self._inline, "inline")
+            return _Page(self._database, self._inline, 0, len(self._inline), "inline")
         return self._database.page(number, walked=walked)
 
     def _value(self, page: _Page, place: int) -> bytes | Bucket:
@@ -92,8 +93,9 @@ class Bucket:
 
 
 class Database:
-    """A file that is open. Its pages are read at most four times each by all walks together: what leads to them more
-    often is made to take long.
+    """A file that is open. All walks together pass at most four times as many pages as it has, and all keys and values
+    together have at most 64 times its bytes: what leads to more, by pages in several places or elements that overlap,
+    is made to take long.
     """
 
     def __init__(self, data: bytes | mmap, where: str) -> None:
@@ -107,6 +109,7 @@ class Database:
         if high > self._pages:
             raise self.broken(f"{self._pages} pages", f"{high}, as its meta page says: it is cut off")
         self._left = 4 * self._pages + 64
+        self._bytes = _TIMES * len(data) + _LEAST
         self.root = Bucket(self, root, b"")
 
     def broken(self, got: str, expected: str) -> MalformedError:
@@ -116,13 +119,19 @@ class Database:
         start = number * self._size
         if number < 2 or number >= self._pages:
             raise self.broken(f"page {number}", f"one of {self._pages}")
-        self._left -= walked
-        if self._left < 0:
-            raise self.broken("pages that are in several places", "a tree")
         stated, _, _, overflow = _PAGE.unpack_from(self._data, start)
         if stated != number or number + overflow >= self._pages:
             raise self.broken(f"page {stated} and {overflow} behind it where {number} is", "the page of that number")
-        return _Page(self, self._data[start:start + (1 + overflow) * self._size], str(number))
+        self._left -= (1 + overflow) * walked
+        if self._left < 0:
+            raise self.broken("pages that are in several places", "a tree")
+        return _Page(self, self._data, start, start + (1 + overflow) * self._size, str(number))
+
+    def spend(self, size: int) -> None:
+        """For a key or a value. Raises MalformedError where they have too many bytes together."""
+        self._bytes -= size
+        if self._bytes < 0:
+            raise self.broken("elements that are in several places", "a tree")
 
     def _meta(self, start: int) -> tuple[int, int, int, int] | None:
         """Transaction, size of pages, root, number of pages: of the meta page there, if it is one and whole."""
@@ -144,17 +153,18 @@ class Database:
 class _Page:
     """A branch or a leaf."""
 
-    def __init__(self, database: Database, data: bytes, name: str) -> None:
-        self._database, self._data, self._name = database, data, name
-        if len(data) < _HEAD:
-            raise database.broken(f"page {name} of {len(data)} bytes", f"{_HEAD} at least")
-        _, kind, self.count, _ = _PAGE.unpack_from(data)
-        if kind not in (_BRANCH, _LEAF) or _HEAD + 16 * self.count > len(data):
+    def __init__(self, database: Database, data: bytes | mmap, start: int, end: int, name: str) -> None:
+        self._database, self._data, self._end, self._name = database, data, end, name
+        if end - start < _HEAD:
+            raise database.broken(f"page {name} of {end - start} bytes", f"{_HEAD} at least")
+        _, kind, self.count, _ = _PAGE.unpack_from(data, start)
+        self._elements = start + _HEAD
+        if kind not in (_BRANCH, _LEAF) or self._elements + 16 * self.count > end:
             raise database.broken(f"page {name} of kind {kind} with {self.count} elements", "a branch or a leaf")
         self.leaf = kind == _LEAF
 
     def key(self, place: int) -> bytes:
-        start = _HEAD + 16 * place
+        start = self._elements + 16 * place
         if self.leaf:
             _, position, size, _ = _ELEMENT.unpack_from(self._data, start)
         else:
@@ -162,16 +172,17 @@ class _Page:
         return self._part(start + position, size)
 
     def below(self, place: int) -> int:
-        return int(_BELOW.unpack_from(self._data, _HEAD + 16 * place)[2])
+        return int(_BELOW.unpack_from(self._data, self._elements + 16 * place)[2])
 
     def value(self, place: int) -> tuple[int, bytes]:
-        start = _HEAD + 16 * place
+        start = self._elements + 16 * place
         flags, position, size, length = _ELEMENT.unpack_from(self._data, start)
         return flags, self._part(start + position + size, length)
 
     def _part(self, start: int, size: int) -> bytes:
-        if start + size > len(self._data):
+        if start + size > self._end:
             raise self._database.broken(f"an element beyond page {self._name}", "one on it")
+        self._database.spend(size)
         return self._data[start:start + size]
 
 

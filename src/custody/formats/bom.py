@@ -54,9 +54,9 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     """Package URLs of the packages of this image that it depends on."""
     bundled_in: str = ""
-    """Package URL of the package that it was copied or compiled into, as that one's own SBOM says."""
+    """Package URL of the package that it was copied or compiled into, as that package's own SBOM says."""
     owner: str = ""
-    """Package URL of the distribution's package that installed it; advisories for that one speak for it."""
+    """Package URL of the distribution's package that installed it; advisories for that package speak for it."""
     cpes: tuple[str, ...] = ()
     """CPE 2.3 names that its publisher or a hand-made table states; never guessed."""
     scope: str = ""
@@ -74,7 +74,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     """Where its source code is to be had, an address."""
     form: Form = ""
     file: str = ""
-    """The name of the one file that it is, without folders; `hashes` are those of it then."""
+    """The name of the file that it is, without folders; `hashes` are those of it then."""
 
     @property
     def copied(self) -> bool:
@@ -191,7 +191,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     """Of what the SBOM is about."""
     about: str = ""
-    """What kind of thing that is, in the words of `Catalog.kind`."""
+    """The subject's kind, in the words of `Catalog.kind`."""
     digest: str = ""
     """Of what the SBOM is about, where it states one: `sha256:…`."""
     phase: str = ""

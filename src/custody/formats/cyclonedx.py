@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import heard
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import purl
 from custody.formats.bom import (
@@ -27,6 +28,7 @@ from custody.formats.cyclonedxwriter import ALGORITHMS, FORMS, PREFIX, write
 from custody.formats.purl import PackageUrl
 from custody.kit import strictjson
 from custody.kit.digest import sha256
+from custody.kit.members import list_of, object_of, text_of
 
 __all__ = ["read", "read_document", "write"]
 
@@ -65,15 +67,15 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
         raise MalformedError(where, got="something else", expected='a CycloneDX document, with "bomFormat"')
     if document.get("specVersion") not in _READABLE:
         raise UnsupportedError(f"{where}: specVersion", f"{document.get('specVersion')!r} is not one of {_READABLE}")
-    metadata = _object(document, "metadata")
-    subject = _object(metadata, "component")
+    metadata = object_of(document, "metadata")
+    subject = object_of(metadata, "component")
     components = list(_flat(document.get("components"), f"{where}: components", excluded))
     system = next((component for component in components if component.get("type") == "operating-system"), None)
     distribution = None
     if system is not None:
-        distribution = Distribution(id=_text(system, "name"), version=_text(system, "version"),
-                                    name=_text(system, "description") or _text(system, "name"))
-    edges = {edge["ref"]: edge["dependsOn"] for edge in _list(document, "dependencies")
+        distribution = Distribution(id=heard(text_of(system, "name")), version=text_of(system, "version"),
+                                    name=text_of(system, "description") or text_of(system, "name"))
+    edges = {edge["ref"]: edge["dependsOn"] for edge in list_of(document, "dependencies")
              if isinstance(edge, dict) and isinstance(edge.get("ref"), str) and isinstance(edge.get("dependsOn"), list)}
     identities = [_identity(component) for component in components]
     spelled = {component["bom-ref"]: identity or component["purl"]
@@ -94,27 +96,27 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
             unread["components[] of type file"] += 1
         elif kind != "operating-system":
             unidentified.append(_unidentified(component))
-    unknowns = [parse_unknown(_text(stated, "value")) for stated in _list(subject, "properties")
+    unknowns = [parse_unknown(text_of(stated, "value")) for stated in list_of(subject, "properties")
                 if isinstance(stated, dict) and stated.get("name") == PREFIX + "unknown"]
     if unidentified:
         unknowns = [unknown for unknown in unknowns if unknown.kind != _WITHOUT]
         unknowns.append(Unknown(kind=_WITHOUT, count=len(unidentified),
                                 examples=tuple(package.name for package in unidentified[:3])))
     incomplete = sum(isinstance(composition, dict) and str(composition.get("aggregate")).startswith("incomplete")
-                     for composition in _list(document, "compositions"))
+                     for composition in list_of(document, "compositions"))
     if incomplete and not unknowns:  # another tool's: it does not say of what there is more
         unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=incomplete))
-    stated = (_coverage(_text(entry, "value")) for entry in _list(subject, "properties")
+    stated = (_coverage(text_of(entry, "value")) for entry in list_of(subject, "properties")
               if isinstance(entry, dict) and entry.get("name") == PREFIX + "coverage")
     coverage = next(filter(None, stated), None)
-    origin = next((_text(entry, "url") for entry in _list(subject, "externalReferences")
+    origin = next((text_of(entry, "url") for entry in list_of(subject, "externalReferences")
                    if isinstance(entry, dict) and entry.get("type") == "vcs"), "")
-    return Catalog(name=_text(subject, "name") or where, origin=origin, coverage=coverage,
+    return Catalog(name=text_of(subject, "name") or where, origin=origin, coverage=coverage,
                    digest=digest, kind="sbom", distribution=distribution,
                    packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
                    document=_document(document, metadata, subject, unread, sum(
                        isinstance(edge, dict) and isinstance(ref := edge.get("ref"), str) and ref in spelled
-                       for edge in _list(document, "dependencies"))))
+                       for edge in list_of(document, "dependencies"))))
 
 
 _WITHOUT = "component without a package URL"
@@ -128,36 +130,36 @@ def _coverage(text: str) -> Coverage | None:
 
 def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[str, Any],
               unread: Counter[str], graph: int) -> Document:
-    tools: list[Any] = _list(metadata, "tools")
+    tools: list[Any] = list_of(metadata, "tools")
     if isinstance(metadata.get("tools"), dict):
-        tools = [*_list(metadata["tools"], "components"), *_list(metadata["tools"], "services")]
-    supplier = _object(subject, "supplier") or _object(metadata, "supplier")
-    phases = [_text(phase, "phase") for phase in _list(metadata, "lifecycles") if isinstance(phase, dict)]
+        tools = [*list_of(metadata["tools"], "components"), *list_of(metadata["tools"], "services")]
+    supplier = object_of(subject, "supplier") or object_of(metadata, "supplier")
+    phases = [text_of(phase, "phase") for phase in list_of(metadata, "lifecycles") if isinstance(phase, dict)]
     return Document(
-        format=f"CycloneDX {document['specVersion']}", identifier=_text(document, "serialNumber"),
-        created=_text(metadata, "timestamp"), supplier=_text(supplier, "name"), version=_text(subject, "version"),
-        authors=tuple(name for author in _list(metadata, "authors") if isinstance(author, dict)
+        format=f"CycloneDX {document['specVersion']}", identifier=text_of(document, "serialNumber"),
+        created=text_of(metadata, "timestamp"), supplier=text_of(supplier, "name"), version=text_of(subject, "version"),
+        authors=tuple(name for author in list_of(metadata, "authors") if isinstance(author, dict)
                       and (name := _person(author))),
-        tools=tuple(f"{_text(tool, 'name')} {_text(tool, 'version')}".strip() for tool in tools
-                    if isinstance(tool, dict) and _text(tool, "name")),
-        layers=tuple(_text(entry, "value") for entry in _list(subject, "properties")
+        tools=tuple(f"{text_of(tool, 'name')} {text_of(tool, 'version')}".strip() for tool in tools
+                    if isinstance(tool, dict) and text_of(tool, "name")),
+        layers=tuple(text_of(entry, "value") for entry in list_of(subject, "properties")
                      if isinstance(entry, dict) and entry.get("name") == PREFIX + "layer"),
-        complete=", ".join(dict.fromkeys(_text(entry, "aggregate") for entry in _list(document, "compositions")
+        complete=", ".join(dict.fromkeys(text_of(entry, "aggregate") for entry in list_of(document, "compositions")
                                          if isinstance(entry, dict) and entry.get("aggregate"))),
-        about={"container": "container", "file": "directory"}.get(_text(subject, "type"), ""),
-        digest=next((f"{kind}:{_text(entry, 'content')}" for entry in _list(subject, "hashes")
+        about={"container": "container", "file": "directory"}.get(text_of(subject, "type"), ""),
+        digest=next((f"{kind}:{text_of(entry, 'content')}" for entry in list_of(subject, "hashes")
                      if isinstance(entry, dict) for kind, spelling in ALGORITHMS.items()
                      if spelling == entry.get("alg")), ""),
         graph=graph, phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
 
 
 def _person(entry: dict[str, Any]) -> str:
-    name, mail = _text(entry, "name"), _text(entry, "email")
+    name, mail = text_of(entry, "name"), text_of(entry, "email")
     return f"{name} <{mail}>" if name and mail else name or mail
 
 
 def _organization(entry: dict[str, Any]) -> str:
-    contacts = [_text(contact, "email") for contact in _list(entry, "contact") if isinstance(contact, dict)]
+    contacts = [text_of(contact, "email") for contact in list_of(entry, "contact") if isinstance(contact, dict)]
     return _person({"name": entry.get("name"), "email": next(filter(None, contacts), None)})
 
 
@@ -165,24 +167,24 @@ def _count(component: dict[str, Any], unread: Counter[str]) -> None:
     """What of a component a catalog does not keep."""
     for key in component.keys() - _COMPONENT:
         unread[f"components[].{key}"] += 1
-    for entry in _list(component, "externalReferences"):
-        if isinstance(entry, dict) and _text(entry, "type") not in _REFERENCES:
-            unread[f"components[].externalReferences of type {_text(entry, 'type')}"] += 1
+    for entry in list_of(component, "externalReferences"):
+        if isinstance(entry, dict) and text_of(entry, "type") not in _REFERENCES:
+            unread[f"components[].externalReferences of type {text_of(entry, 'type')}"] += 1
     if "properties" in component:
-        stated = [(_text(entry, "name"), _text(entry, "value")) for entry in _list(component, "properties")
+        stated = [(text_of(entry, "name"), text_of(entry, "value")) for entry in list_of(component, "properties")
                   if isinstance(entry, dict)]
         kept = (*_PROPERTIES, *_OF_FORM) if _form(dict(stated)) else _PROPERTIES
         for name, _ in stated:
             if not name.startswith(kept):
                 unread[f"components[].properties {name}"] += 1
     if component.get("type") not in ("library", "operating-system", "file"):
-        unread[f"components[].type {_text(component, 'type')}"] += 1
+        unread[f"components[].type {text_of(component, 'type')}"] += 1
 
 
 def _unidentified(component: dict[str, Any]) -> Package:
-    group, name = _text(component, "group"), _text(component, "name")
+    group, name = text_of(component, "group"), text_of(component, "name")
     return msgspec.structs.replace(
-        _described(Package(type="", name=f"{group}/{name}" if group else name, version=_text(component, "version"),
+        _described(Package(type="", name=f"{group}/{name}" if group else name, version=text_of(component, "version"),
                            purl=""), component, {}), requires=())
 
 
@@ -210,13 +212,13 @@ def _flat(value: Any, where: str, excluded: bool, depth: int = 0) -> Iterator[di
 
 def _package(component: dict[str, Any], identity: PackageUrl, distribution: Distribution | None,
              edges: dict[str, list[Any]], spelled: dict[str, PackageUrl | str]) -> Package:
-    properties = {str(entry.get("name")): str(entry.get("value")) for entry in _list(component, "properties")
+    properties = {str(entry.get("name")): str(entry.get("value")) for entry in list_of(component, "properties")
                   if isinstance(entry, dict)}
     package = from_purl(
-        identity, distribution, version=_text(component, "version"),
+        identity, distribution, version=text_of(component, "version"),
         source=properties.get(PREFIX + "source") or properties.get("aquasecurity:trivy:SrcName") or "",
         source_version=properties.get(PREFIX + "sourceVersion") or _trivy_version(properties))
-    requires = tuple(str(spelled[ref]) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str)
+    requires = tuple(str(spelled[ref]) for ref in edges.get(text_of(component, "bom-ref"), ()) if isinstance(ref, str)
                      and spelled.get(ref))
     if properties or requires:
         package = msgspec.structs.replace(
@@ -228,30 +230,30 @@ def _package(component: dict[str, Any], identity: PackageUrl, distribution: Dist
 
 def _described(package: Package, component: dict[str, Any], properties: dict[str, str]) -> Package:
     """What is said of a component beside its package URL."""
-    said: dict[str, Any] = {name: text for name in ("description", "copyright") if (text := _text(component, name))}
-    if supplier := (_organization(_object(component, "supplier")) or _organization(_object(component, "manufacturer"))
-                    or _text(component, "publisher")):
+    said: dict[str, Any] = {name: text for name in ("description", "copyright") if (text := text_of(component, name))}
+    if supplier := (_organization(object_of(component, "supplier"))
+                    or _organization(object_of(component, "manufacturer")) or text_of(component, "publisher")):
         said["supplier"] = supplier
     if "licenses" in component:
-        licenses = [(entry.get("expression") or (name := _object(entry, "license")).get("id") or name.get("name"))
-                    for entry in _list(component, "licenses") if isinstance(entry, dict)]
+        licenses = [(entry.get("expression") or (name := object_of(entry, "license")).get("id") or name.get("name"))
+                    for entry in list_of(component, "licenses") if isinstance(entry, dict)]
         said["licenses"] = tuple(text for text in licenses if isinstance(text, str) and text)
     if "hashes" in component:
-        said["hashes"] = tuple((_KINDS[kind], _text(entry, "content")) for entry in _list(component, "hashes")
+        said["hashes"] = tuple((_KINDS[kind], text_of(entry, "content")) for entry in list_of(component, "hashes")
                                if isinstance(entry, dict) and isinstance(kind := entry.get("alg"), str)
                                and kind in _KINDS)
     if "externalReferences" in component:
-        said |= {_REFERENCES[kind]: url for entry in _list(component, "externalReferences")
+        said |= {_REFERENCES[kind]: url for entry in list_of(component, "externalReferences")
                  if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind in _REFERENCES
-                 and not ((url := _text(entry, "url")).startswith("file:") and _FILE in properties)}
-    authors = [_person(entry) for entry in _list(component, "authors") if isinstance(entry, dict)]
-    if author := ", ".join(filter(None, authors)) or _text(component, "author"):
+                 and not ((url := text_of(entry, "url")).startswith("file:") and _FILE in properties)}
+    authors = [_person(entry) for entry in list_of(component, "authors") if isinstance(entry, dict)]
+    if author := ", ".join(filter(None, authors)) or text_of(component, "author"):
         said["author"] = author
-    cpes = [_text(component, "cpe"), *(_text(entry, "value") for entry in _list(component, "properties")
+    cpes = [text_of(component, "cpe"), *(text_of(entry, "value") for entry in list_of(component, "properties")
                                        if isinstance(entry, dict) and entry.get("name") == "syft:cpe23")]
     if any(cpes):
         said["cpes"] = tuple(filter(None, cpes))
-    if scope := properties.get(PREFIX + "scope") or _SCOPES.get(_text(component, "scope"), ""):
+    if scope := properties.get(PREFIX + "scope") or _SCOPES.get(text_of(component, "scope"), ""):
         said["scope"] = scope
     if properties:
         said |= {"file": properties.get(_FILE, ""), "form": _form(properties)}
@@ -273,10 +275,10 @@ def _places(component: dict[str, Any], properties: dict[str, str]) -> tuple[Loca
         number += 1
     if places:
         return tuple(places)
-    for entry in _list(_object(component, "evidence"), "occurrences"):
+    for entry in list_of(object_of(component, "evidence"), "occurrences"):
         if isinstance(entry, dict):
-            context = dict(line.partition(" ")[::2] for line in _text(entry, "additionalContext").splitlines())
-            places.append(Location(_text(entry, "location"), context.get("layer", ""), context.get("within", ""),
+            context = dict(line.partition(" ")[::2] for line in text_of(entry, "additionalContext").splitlines())
+            places.append(Location(text_of(entry, "location"), context.get("layer", ""), context.get("within", ""),
                                    context.get("evidence", "")))
     return tuple(places)
 
@@ -287,18 +289,3 @@ def _trivy_version(properties: dict[str, str]) -> str:
         return ""
     return (f"{part['Epoch']}:" if part["Epoch"] not in ("", "0") else "") + part["Version"] + (
         f"-{part['Release']}" if part["Release"] else "")
-
-
-def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
-    value = entry.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(entry: dict[str, Any], key: str) -> str:
-    value = entry.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _list(entry: dict[str, Any], key: str) -> list[Any]:
-    value = entry.get(key)
-    return value if isinstance(value, list) else []

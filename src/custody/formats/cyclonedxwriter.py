@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import of_type, spoken
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Form, Location, Package
 from custody.formats.licenses import is_expression, is_identifier
+from custody.kit.addresses import place
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 
@@ -27,7 +28,6 @@ LOSES = {"1.4": frozenset(("within", "evidence", "phase")), "1.5": frozenset(("w
 """Fields of places that a version has no words for."""
 _MAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
                    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
-_PLACE = re.compile(r"(?:[a-z0-9][a-z0-9-]*\.)+[a-z]{2,6}(?:/[\w.~-]+)?\Z")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+\Z")
 """RFC 5321 and RFC 3986, as far as the schemas hold documents to them."""
 FORMS: tuple[tuple[Form, str, str, str], ...] = (
@@ -43,7 +43,7 @@ class _Shared:
     """What many packages have in common, made once: they are most of a document."""
 
     licenses: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict)
-    suppliers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    suppliers: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
     evidence: dict[tuple[Location, ...], dict[str, Any]] = field(default_factory=dict)
 
 
@@ -68,24 +68,31 @@ def write(catalog: Catalog, now: datetime, tool_version: str, version: str = DEF
                    for number, package in enumerate(catalog.unidentified, 1)]
     if system := catalog.distribution:
         components.insert(0, {
-            "bom-ref": "os", "type": "operating-system", "name": system.id, "version": system.version,
+            "bom-ref": "os", "type": "operating-system", "name": spoken(system.id), "version": system.version,
             "description": system.name, "properties": [
                 {"name": "syft:distro:id", "value": system.id},
                 {"name": "syft:distro:prettyName", "value": system.name},
                 {"name": "syft:distro:versionID", "value": system.version}]})
     dependencies: list[dict[str, Any]] = [
         {"ref": subject, "dependsOn": sorted(component["bom-ref"] for component in components)}]
+    compositions: list[dict[str, Any]] = [
+        {"aggregate": "incomplete" if catalog.unknowns else "unknown", "assemblies": [subject]}]
+    silent: list[str] = []
     for package in packages:
         if package.requires and (needed := by_purl.keys() & package.requires):
             dependencies.append({"ref": package.purl, "dependsOn": sorted(needed)})
-        elif catalog.kind != "sbom" and of_type(package.type).resolver != "stated":
-            dependencies.append({"ref": package.purl})  # that it needs nothing here is known
+            continue
+        dependencies.append({"ref": package.purl})
+        if catalog.kind == "sbom" or of_type(package.type).resolver == "stated":
+            silent.append(package.purl)  # of all others it is known that they need nothing here
+    if silent:
+        compositions.append({"aggregate": "unknown", "dependencies": silent})
     document: dict[str, Any] = {
         "$schema": f"http://cyclonedx.org/schema/bom-{version}.schema.json", "bomFormat": "CycloneDX",
         "specVersion": version, "serialNumber": "", "version": 1,
         "metadata": _metadata(catalog, said, subject, now, tool_version, version),
         "components": components, "dependencies": dependencies,
-        "compositions": [{"aggregate": "incomplete" if catalog.unknowns else "unknown", "assemblies": [subject]}]}
+        "compositions": compositions}
     unique = sha256(msgspec.json.encode(document))[7:39]
     document["serialNumber"] = "urn:uuid:" + str(uuid.UUID(hex=unique, version=5))
     return document
@@ -134,23 +141,25 @@ def _contact(author: str) -> dict[str, str]:
     return {key: text for key, text in (("name", name.strip()), ("email", mail.strip())) if text}
 
 
-def _organization(text: str) -> dict[str, Any]:
+def _organization(text: str, kind: str) -> dict[str, Any]:
     contact = _contact(text)
     if contact.keys() == {"name", "email"} and f"{contact['name']} <{contact['email']}>" == text:
         return {"name": contact["name"], "contact": [{"email": contact["email"]}]}
-    if _PLACE.match(text):
-        return {"name": text, "url": [f"https://{text}"]}
+    if page := place(text, kind):
+        return {"name": text, "url": [page]}
     return {"name": text}
 
 
 def _component(package: Package, ref: str, version: str, shared: _Shared) -> dict[str, Any]:
     row = of_type(package.type)
-    group, name = row.split(package.name) if row.grouped else ("", package.name)
+    # The whole name as advisories have it, which is what syft writes and osv-scanner reads; Maven's group is apart.
+    group, name = row.split(package.name) if row.grouped and row.joint != "/" else ("", package.name)
     result: dict[str, Any] = {"bom-ref": ref, "type": "library"}
     if package.supplier:
-        supplier = shared.suppliers.get(package.supplier)
+        key = package.supplier, package.type == "maven"
+        supplier = shared.suppliers.get(key)
         if supplier is None:
-            supplier = shared.suppliers[package.supplier] = _organization(package.supplier)
+            supplier = shared.suppliers[key] = _organization(package.supplier, package.type)
         result["supplier"] = supplier
         if version >= "1.6" and not package.author:  # who a package manager says maintains it, made it
             page = package.homepage or package.repository

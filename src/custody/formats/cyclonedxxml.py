@@ -33,9 +33,12 @@ def write(document: dict[str, Any]) -> bytes:
         lines.append("    </dependency>")
     lines += ["  </dependencies>", "  <compositions>"]
     for composition in document["compositions"]:
-        lines += ["    <composition>", f"      <aggregate>{composition['aggregate']}</aggregate>", "      <assemblies>",
-                  *(f"        <assembly ref={_quoted(ref)}/>" for ref in composition["assemblies"]),
-                  "      </assemblies>", "    </composition>"]
+        lines += ["    <composition>", f"      <aggregate>{composition['aggregate']}</aggregate>"]
+        for members, member in (("assemblies", "assembly"), ("dependencies", "dependency")):
+            if members in composition:
+                lines += [f"      <{members}>", *(
+                    f"        <{member} ref={_quoted(ref)}/>" for ref in composition[members]), f"      </{members}>"]
+        lines.append("    </composition>")
     return ("\n".join([*lines, "  </compositions>", "</bom>"]) + "\n").encode()
 
 

@@ -28,4 +28,4 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     removed_in: str = ""
     """The layer that deletes or replaces the file, which is still in `layer` for everyone who pulls the image."""
     count: int = 1
-    """Files of which the one setting is true."""
+    """Files of which the setting is true."""

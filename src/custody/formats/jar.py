@@ -13,7 +13,7 @@ _NAMED = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 def manifest(content: bytes) -> dict[str, str]:
     """The main section of a MANIFEST.MF by its keys in small letters; of a key that is there twice, the last counts.
 
-    A line that begins with a space goes on with the one before; bytes are joined before they are text.
+    A line that begins with a space goes on with the line before; bytes are joined before they are text.
     """
     pairs: list[tuple[bytes, list[bytes]]] = []
     for line in _LINES.split(content.removeprefix(b"\xef\xbb\xbf")):

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from custody.errors import MalformedError
-from custody.kit import strictjson
+from custody.kit import members, strictjson
 from custody.kit.clock import parse_rfc3339
 
 MAX_SIZE = 64 * 1024 * 1024
-_MAX_ENTRIES = 200_000
+_MAX_ENTRIES, _LONGEST = 200_000, 256
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}\Z")
 _RANSOMWARE = {"Known": True, "Unknown": False, "": False}
 
@@ -49,7 +49,7 @@ def read(data: bytes, where: str = "KEV catalogue") -> ExploitedCatalogue:
     document = strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=16)
     if not isinstance(document, dict):
         raise MalformedError(where, got=document, expected="a JSON object, CISA's known_exploited_vulnerabilities.json")
-    version, released = _text(document, "catalogVersion", where), _text(document, "dateReleased", where)
+    version, released = (members.text(document, key, where, _LONGEST) for key in ("catalogVersion", "dateReleased"))
     parse_rfc3339(released, f"{where}: dateReleased")
     vulnerabilities = document.get("vulnerabilities")
     if not isinstance(vulnerabilities, list) or not vulnerabilities or len(vulnerabilities) > _MAX_ENTRIES:
@@ -65,28 +65,20 @@ def read(data: bytes, where: str = "KEV catalogue") -> ExploitedCatalogue:
 
 
 def _entry(value: Any, where: str) -> Exploited:
-    if not isinstance(value, dict):
-        raise MalformedError(where, got=value, expected="a JSON object")
-    cve = _text(value, "cveID", where)
+    entry = members.mapping(value, where)
+    cve = members.text(entry, "cveID", where, _LONGEST)
     if not _CVE.match(cve):
         raise MalformedError(f"{where}.cveID", got=cve, expected="CVE-YYYY-NNNN")
-    use = value.get("knownRansomwareCampaignUse", "")
+    use = entry.get("knownRansomwareCampaignUse", "")
     if not isinstance(use, str) or use not in _RANSOMWARE:
         raise MalformedError(f"{where}.knownRansomwareCampaignUse", got=use, expected="Known or Unknown")
-    return Exploited(cve=cve, added=_date(value, "dateAdded", where), due=_date(value, "dueDate", where),
+    return Exploited(cve=cve, added=_date(entry, "dateAdded", where), due=_date(entry, "dueDate", where),
                      ransomware=_RANSOMWARE[use])
 
 
 def _date(entry: dict[str, Any], key: str, where: str) -> str:
-    text = _text(entry, key, where)
+    text = members.text(entry, key, where, _LONGEST)
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise MalformedError(f"{where}.{key}", got=text, expected="a date, YYYY-MM-DD") from None
-
-
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value or len(value) > 256:
-        raise MalformedError(f"{where}.{key}", got=value, expected="text of 1 to 256 characters")
-    return value

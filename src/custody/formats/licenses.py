@@ -206,7 +206,7 @@ def reference(name: str) -> str:
 
 
 def _one(text: str) -> str | None:
-    """The expression that one name means."""
+    """The expression that a name means."""
     name = _PROPRIETARY.sub("", text.lower()).strip(" :;.") if "::" in text else text
     folded = name.lower()
     if known := _BY_FOLDED.get(folded):

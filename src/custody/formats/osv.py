@@ -13,11 +13,11 @@ import msgspec
 
 from custody.ecosystems import Distribution, canonical, normalise, of_osv
 from custody.errors import MalformedError, UnsupportedError
-from custody.kit import strictjson
+from custody.kit import members, strictjson
 from custody.kit.clock import parse_rfc3339
 
 MAX_SIZE = 16 * 1024 * 1024
-_MAX_LIST = 100_000
+_MAX_LIST, _LONGEST = 100_000, 4096
 _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _RANGES = ("SEMVER", "ECOSYSTEM", "GIT")
 _CVE = re.compile(r"(?:[A-Z]+-)?(CVE-[0-9]{4}-[0-9]{1,19})\Z")
@@ -95,20 +95,20 @@ class Advisory(msgspec.Struct, frozen=True, array_like=True):
 
 def read(data: bytes, where: str = "advisory") -> Advisory:
     """Raises MalformedError and UnsupportedError, naming the field."""
-    document = _object(strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=64), where)
+    document = members.mapping(strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=64), where)
     schema = document.get("schema_version", "1.0.0")
     if not isinstance(schema, str) or not schema.startswith("1."):
         raise UnsupportedError(f"{where}: schema_version", f"{schema!r} is not version 1 of the OSV schema")
-    name = _text(document, "id", where)
+    name = members.text(document, "id", where, _LONGEST)
     parse_rfc3339(document.get("modified"), f"{where}: modified")
     withdrawn = document.get("withdrawn") is not None
     if withdrawn:  # what is no time must not silence a record
         parse_rfc3339(document["withdrawn"], f"{where}: withdrawn")
     affected = [_affected(row, f"{where}: affected[{place}]")
-                for place, row in enumerate(_list(document, "affected", where))]
+                for place, row in enumerate(members.items(document, "affected", where, _MAX_LIST))]
     known = tuple(row for row in affected if row is not None)
     return Advisory(
-        name, _text(document, "modified", where), withdrawn,
+        name, members.text(document, "modified", where, _LONGEST), withdrawn,
         tuple(_texts(document, "aliases", where)), str(document.get("summary") or _first_line(document))[:500],
         _severity(document, where), (*_ratings(document), *_title(document)), known,
         _upstream(document, known, where), source=_database(name), published=_published(document, where),
@@ -123,19 +123,19 @@ def cve_of(name: str) -> str | None:
 
 
 def _affected(value: Any, where: str) -> Affected | None:
-    affected = _object(value, where)
+    affected = members.mapping(value, where)
     if "package" not in affected:
         return None  # a commit range of a repository
-    package = _object(affected["package"], f"{where}.package")
-    ecosystem = canonical(_text(package, "ecosystem", f"{where}.package"))
-    name = normalise(ecosystem, _text(package, "name", f"{where}.package"))
+    package = members.mapping(affected["package"], f"{where}.package")
+    ecosystem = canonical(members.text(package, "ecosystem", f"{where}.package", _LONGEST))
+    name = normalise(ecosystem, members.text(package, "name", f"{where}.package", _LONGEST))
     ranges = []
-    for place, span in enumerate(_list(affected, "ranges", where)):
+    for place, span in enumerate(members.items(affected, "ranges", where, _MAX_LIST)):
         here = f"{where}.ranges[{place}]"
-        kind = _object(span, here).get("type")
+        kind = members.mapping(span, here).get("type")
         if kind not in _RANGES:
             raise MalformedError(f"{here}.type", got=kind, expected=" or ".join(_RANGES))
-        events = tuple(_event(event, f"{here}.events") for event in _list(span, "events", here))
+        events = tuple(_event(event, f"{here}.events") for event in members.items(span, "events", here, _MAX_LIST))
         if not any(event == "introduced" for event, _ in events):
             raise MalformedError(f"{here}.events", got="no introduced", expected="at least one")
         if kind != "GIT":
@@ -201,18 +201,19 @@ def _hashes(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _event(value: Any, where: str) -> tuple[str, str]:
-    event = _object(value, where)
+    event = members.mapping(value, where)
     if len(event) != 1 or next(iter(event)) not in _EVENTS:
         raise MalformedError(where, got=event, expected=f"one of {', '.join(_EVENTS)}")
     kind = next(iter(event))
-    return kind, _text(event, kind, where)
+    return kind, members.text(event, kind, where, _LONGEST)
 
 
 def _severity(entry: dict[str, Any], where: str) -> tuple[tuple[str, str], ...]:
     result = []
-    for place, stated in enumerate(_list(entry, "severity", where)):
+    for place, stated in enumerate(members.items(entry, "severity", where, _MAX_LIST)):
         here = f"{where}.severity[{place}]"
-        result.append((_text(_object(stated, here), "type", here), _text(stated, "score", here)))
+        members.mapping(stated, here)
+        result.append((members.text(stated, "type", here, _LONGEST), members.text(stated, "score", here, _LONGEST)))
     return tuple(result)
 
 
@@ -258,30 +259,11 @@ def _first_line(document: dict[str, Any]) -> str:
     return details.strip().partition("\n")[0] if isinstance(details, str) else ""
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedError(where, got=value, expected="a JSON object")
-    return value
 
-
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value or len(value) > 4096:
-        raise MalformedError(f"{where}.{key}", got=value, expected="text of 1 to 4096 characters")
-    return value
-
-
-def _list(entry: dict[str, Any], key: str, where: str) -> list[Any]:
-    value = entry.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > _MAX_LIST:
-        raise MalformedError(f"{where}.{key}", got=value, expected=f"a list of at most {_MAX_LIST}")
-    return value
 
 
 def _texts(entry: dict[str, Any], key: str, where: str) -> list[str]:
-    value = _list(entry, key, where)
+    value = members.items(entry, key, where, _MAX_LIST)
     if not all(isinstance(text, str) for text in value):
         raise MalformedError(f"{where}.{key}", got=value, expected="texts")
     return value

@@ -93,7 +93,7 @@ class Header:
 
 
 class Source(NamedTuple):
-    """The source package that a file name of one names."""
+    """The source package that the name of its file states."""
 
     name: str
     version: str

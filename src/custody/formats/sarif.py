@@ -53,7 +53,7 @@ def document(results: Sequence[Result], tool: str, version: str) -> dict[str, An
 
 
 class Line(NamedTuple):
-    """A finding on a line of a file; `path` is empty, or `line` 0, where it is of no one of them."""
+    """A finding on a line of a file; `path` is empty, or `line` 0, where it is of no file or line."""
 
     rule: str
     level: str

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import heard
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats.bom import (
     Catalog,
@@ -22,6 +23,7 @@ from custody.formats.bom import (
 from custody.formats.spdxwriter import NOT_CATALOGUED, NOTHING, SCOPES, write
 from custody.kit import strictjson
 from custody.kit.digest import sha256
+from custody.kit.members import list_of
 
 __all__ = ["read", "read_document", "write"]
 
@@ -61,10 +63,11 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     if not isinstance(entries, list) or len(entries) > _MAX_PACKAGES or not all(isinstance(e, dict) for e in entries):
         raise MalformedError(f"{where}: packages", got=entries, expected=f"a list of at most {_MAX_PACKAGES} packages")
     system = next((e for e in entries if e.get("primaryPackagePurpose") in _SYSTEM), None)
-    distribution = system and Distribution(id=str(system.get("name", "")), version=str(system.get("versionInfo", "")),
-                                           name=str(system.get("summary") or system.get("name", "")))
+    distribution = system and Distribution(
+        id=heard(str(system.get("name", ""))), version=str(system.get("versionInfo", "")),
+        name=str(system.get("summary") or system.get("name", "")))
     extracted = {str(entry.get("licenseId")): str(entry.get("name") or entry.get("extractedText") or "")
-                 for entry in _list(document, "hasExtractedLicensingInfos") if isinstance(entry, dict)}
+                 for entry in list_of(document, "hasExtractedLicensingInfos") if isinstance(entry, dict)}
     extracted = {key: text for key, text in extracted.items() if text not in ("", NOTHING)}
     unread = Counter(document.keys() - _TOP)
     roots = _described(document)
@@ -104,8 +107,8 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
 
 def _described(document: dict[str, Any]) -> set[str]:
     """What the document is about."""
-    described = {str(ref) for ref in _list(document, "documentDescribes")}
-    for relation in _list(document, "relationships"):
+    described = {str(ref) for ref in list_of(document, "documentDescribes")}
+    for relation in list_of(document, "relationships"):
         if isinstance(relation, dict) and relation.get("relationshipType") == "DESCRIBES" and (
                 relation.get("spdxElementId") == document.get("SPDXID")):
             described.add(str(relation.get("relatedSpdxElement")))
@@ -119,7 +122,7 @@ def _related(document: dict[str, Any], packages: dict[str, Package], ids: dict[s
     owners: dict[str, str] = {}
     scopes: dict[str, str] = {}
     by_kind = {kind: scope for scope, kind in SCOPES.items()}
-    for relation in _list(document, "relationships"):
+    for relation in list_of(document, "relationships"):
         if not isinstance(relation, dict):
             continue
         kind = str(relation.get("relationshipType"))
@@ -145,7 +148,7 @@ def _related(document: dict[str, Any], packages: dict[str, Package], ids: dict[s
 def _document(document: dict[str, Any], subject: dict[str, Any], unread: Counter[str]) -> Document:
     info = document.get("creationInfo")
     info = info if isinstance(info, dict) else {}
-    made = [match for creator in _list(info, "creators") if (match := _CREATOR.match(str(creator)))]
+    made = [match for creator in list_of(info, "creators") if (match := _CREATOR.match(str(creator)))]
     return Document(
         format=str(document["spdxVersion"]), identifier=str(document.get("documentNamespace", "")),
         created=str(info.get("created", "")), tools=tuple(
@@ -153,13 +156,13 @@ def _document(document: dict[str, Any], subject: dict[str, Any], unread: Counter
         authors=tuple(match[0] for match in made if match[1] != "Tool"), version=str(subject.get("versionInfo", "")),
         about=_ABOUT.get(str(subject.get("primaryPackagePurpose")), ""), digest=next((
             f"{str(entry.get('algorithm')).lower().replace('-', '')}:{entry.get('checksumValue')}"
-            for entry in _list(subject, "checksums") if isinstance(entry, dict)), ""),
+            for entry in list_of(subject, "checksums") if isinstance(entry, dict)), ""),
         supplier=_agent(subject.get("supplier")), unread=tuple(sorted(unread.items())))
 
 
 def _read_package(entry: dict[str, Any], distribution: Distribution | None, extracted: dict[str, str],
                   unread: Counter[str]) -> Package | None:
-    refs = [ref for ref in _list(entry, "externalRefs")
+    refs = [ref for ref in list_of(entry, "externalRefs")
             if isinstance(ref, dict) and ref.get("referenceType") == "purl"]
     if not refs:
         return None
@@ -170,7 +173,7 @@ def _read_package(entry: dict[str, Any], distribution: Distribution | None, extr
     package = from_purl(refs[0].get("referenceLocator"), distribution, version=str(entry.get("versionInfo", "")),
                         source=source[1] if source else "", source_version=(source[2] or "") if source else "",
                         locations=tuple(Location(path, layer or "") for path, layer in _PLACE.findall(info)))
-    for ref in _list(entry, "externalRefs"):
+    for ref in list_of(entry, "externalRefs"):
         if isinstance(ref, dict) and ref.get("referenceType") not in ("purl", "cpe23Type"):
             unread[f"packages[].externalRefs {ref.get('referenceType')}"] += 1
     return _detailed(msgspec.structs.replace(
@@ -189,8 +192,8 @@ def _detailed(package: Package, entry: dict[str, Any], extracted: dict[str, str]
     if isinstance(license_, str) and license_ not in ("", "NONE", NOTHING):
         licenses = (_named(license_, extracted),)
     hashes = tuple((str(entry.get("algorithm")).lower().replace("-", ""), str(entry.get("checksumValue")))
-                   for entry in _list(entry, "checksums") if isinstance(entry, dict))
-    cpes = tuple(str(ref.get("referenceLocator")) for ref in _list(entry, "externalRefs")
+                   for entry in list_of(entry, "checksums") if isinstance(entry, dict))
+    cpes = tuple(str(ref.get("referenceLocator")) for ref in list_of(entry, "externalRefs")
                  if isinstance(ref, dict) and ref.get("referenceType") == "cpe23Type")
     text = {key: value for key in ("homepage", "description", "copyrightText", "downloadLocation")
             if isinstance(value := entry.get(key), str) and value not in ("", "NONE", NOTHING)}
@@ -215,8 +218,3 @@ def _agent(text: object) -> str:
     if not colon or kind not in ("Person", "Organization"):
         return ""
     return re.sub(r" \(([^()\s]+@[^()\s]+)\)\Z", r" <\1>", name)
-
-
-def _list(entry: dict[str, Any], key: str) -> list[Any]:
-    value = entry.get(key)
-    return value if isinstance(value, list) else []

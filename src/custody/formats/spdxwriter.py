@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from custody.ecosystems import of_type
+from custody.ecosystems import of_type, spoken
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Package
 from custody.formats.licenselist import VERSION
@@ -51,7 +51,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     relations = [("SPDXRef-DOCUMENT", "DESCRIBES", _SUBJECT)]
     if system := catalog.distribution:
         packages.append({
-            "SPDXID": _SYSTEM, "name": system.id, "versionInfo": system.version, "summary": system.name,
+            "SPDXID": _SYSTEM, "name": spoken(system.id), "versionInfo": system.version, "summary": system.name,
             "downloadLocation": NOTHING, "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING_SYSTEM",
             "licenseConcluded": NOTHING, "licenseDeclared": NOTHING, "copyrightText": NOTHING})
         relations.append((_SUBJECT, "CONTAINS", _SYSTEM))
@@ -94,7 +94,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
 
 
 def namespace(catalog: Catalog, document: dict[str, Any]) -> str:
-    """An address that no other document has, and this one again if it is written again."""
+    """An address that no other document has, and the same document has again if it is written again."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", catalog.name).strip("-") or "image"
     unique = uuid.UUID(hex=sha256(msgspec.json.encode(document)).hexdigest()[:32], version=5)
     return f"https://spdx.org/spdxdocs/custody/{name}-{unique}"

@@ -26,6 +26,7 @@ from custody.formats.licenses import is_expression
 from custody.formats.spdxwriter import OWNERSHIP
 from custody.kit import digest as digests
 from custody.kit import strictjson
+from custody.kit.members import list_of, object_of, text_of
 
 MARK = b'"artifactRelationships"'
 SCHEMA = "16.1.13"
@@ -168,11 +169,12 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
     artifacts = document["artifacts"]
     if len(artifacts) > _MAX_PACKAGES:
         raise MalformedError(f"{where}: artifacts", got=len(artifacts), expected=f"at most {_MAX_PACKAGES}")
-    distro, source = _object(document, "distro"), _object(document, "source")
+    distro, source = object_of(document, "distro"), object_of(document, "source")
     distribution = None
-    if _text(distro, "id"):
-        distribution = Distribution(id=_text(distro, "id"), version=_text(distro, "versionID"),
-                                    name=_text(distro, "prettyName") or _text(distro, "name") or _text(distro, "id"))
+    if text_of(distro, "id"):
+        names = (text_of(distro, key) for key in ("prettyName", "name", "id"))
+        distribution = Distribution(id=text_of(distro, "id"), version=text_of(distro, "versionID"),
+                                    name=next(filter(None, names)))
     unread = Counter(document.keys() - _TOP)
     files, said = _files(document)
     if "files" in unread:
@@ -190,18 +192,18 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
         except CustodyError:
             package = None
         if package is None:
-            unidentified.append(_detailed(Package(type="", name=_text(artifact, "name"), purl="",
-                                                  version=_text(artifact, "version")), artifact))
+            unidentified.append(_detailed(Package(type="", name=text_of(artifact, "name"), purl="",
+                                                  version=text_of(artifact, "version")), artifact))
         else:
             packages.setdefault(package.purl, package)
-            ids[_text(artifact, "id")] = package.purl
+            ids[text_of(artifact, "id")] = package.purl
     edges: dict[str, set[str]] = {}
     owners: dict[str, str] = {}
-    for relation in _list(document, "artifactRelationships"):
+    for relation in list_of(document, "artifactRelationships"):
         if not isinstance(relation, dict):
             continue
-        kind = _text(relation, "type")
-        parent, child = ids.get(_text(relation, "parent")), ids.get(_text(relation, "child"))
+        kind = text_of(relation, "type")
+        parent, child = ids.get(text_of(relation, "parent")), ids.get(text_of(relation, "child"))
         if kind == "dependency-of" and parent and child:
             edges.setdefault(child, set()).add(parent)
         elif kind == OWNERSHIP.partition(":")[0] and parent and child:
@@ -209,29 +211,29 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
         elif kind not in ("contains", "evident-by") or not (parent or child):
             unread[f"artifactRelationships[] {kind}"] += 1
     digest = digests.sha256(data)
-    descriptor, schema = _object(document, "descriptor"), _object(document, "schema")
-    unknowns = _unknowns(said, own=_text(descriptor, "name") == "custody")
+    descriptor, schema = object_of(document, "descriptor"), object_of(document, "schema")
+    unknowns = _unknowns(said, own=text_of(descriptor, "name") == "custody")
     if unidentified:
         unknowns = [unknown for unknown in unknowns if not unknown.kind.endswith(_WITHOUT)]
         unknowns.append(Unknown(kind=f"artifact {_WITHOUT}", count=len(unidentified),
                                 examples=tuple(package.name for package in unidentified[:3])))
     return Catalog(
-        name=_text(source, "name") or _text(_object(source, "metadata"), "userInput") or where, digest=digest,
+        name=text_of(source, "name") or text_of(object_of(source, "metadata"), "userInput") or where, digest=digest,
         kind="sbom", distribution=distribution, unknowns=tuple(unknowns), unidentified=tuple(unidentified),
         packages=tuple(msgspec.structs.replace(package, requires=tuple(sorted(edges.get(purl, ()))),
                                                owner=owners.get(purl, "")) for purl, package in packages.items()),
-        document=Document(format=f"syft {_text(schema, 'version')}", version=_text(source, "version"),
-                          tools=(f"{_text(descriptor, 'name')} {_text(descriptor, 'version')}".strip(),),
-                          about={"image": "container", "directory": "directory"}.get(_text(source, "type"), ""),
-                          digest=_text(_object(source, "metadata"), "manifestDigest"),
-                          supplier=_text(source, "supplier"), unread=tuple(sorted(unread.items()))))
+        document=Document(format=f"syft {text_of(schema, 'version')}", version=text_of(source, "version"),
+                          tools=(f"{text_of(descriptor, 'name')} {text_of(descriptor, 'version')}".strip(),),
+                          about={"image": "container", "directory": "directory"}.get(text_of(source, "type"), ""),
+                          digest=text_of(object_of(source, "metadata"), "manifestDigest"),
+                          supplier=text_of(source, "supplier"), unread=tuple(sorted(unread.items()))))
 
 
 def _files(document: dict[str, Any]) -> tuple[int, list[str]]:
     """How many entries say something else than what could not be read of a file, and what those say."""
     files, said = 0, []
-    for entry in _list(document, "files"):
-        stated = _list(entry, "unknowns") if isinstance(entry, dict) else []
+    for entry in list_of(document, "files"):
+        stated = list_of(entry, "unknowns") if isinstance(entry, dict) else []
         said += [text for text in stated if isinstance(text, str)]
         files += not stated
     return files, said
@@ -250,42 +252,27 @@ def _unknowns(said: list[str], *, own: bool) -> list[Unknown]:
 
 
 def _read_artifact(artifact: dict[str, Any], distribution: Distribution | None) -> Package:
-    metadata = _object(artifact, "metadata")
-    package = from_purl(artifact.get("purl"), distribution, version=_text(artifact, "version"),
-                        source=_text(metadata, "source") or _text(metadata, "originPackage"),
-                        source_version=_text(metadata, "sourceVersion"))
+    metadata = object_of(artifact, "metadata")
+    package = from_purl(artifact.get("purl"), distribution, version=text_of(artifact, "version"),
+                        source=text_of(metadata, "source") or text_of(metadata, "originPackage"),
+                        source_version=text_of(metadata, "sourceVersion"))
     return _detailed(package, artifact)
 
 
 def _detailed(package: Package, artifact: dict[str, Any]) -> Package:
-    metadata = _object(artifact, "metadata")
+    metadata = object_of(artifact, "metadata")
     licenses = []
-    for entry in _list(artifact, "licenses"):
+    for entry in list_of(artifact, "licenses"):
         if isinstance(entry, dict):
-            licenses.append(_text(entry, "spdxExpression") or _text(entry, "value"))
+            licenses.append(text_of(entry, "spdxExpression") or text_of(entry, "value"))
         elif isinstance(entry, str):  # before schema 9
             licenses.append(entry)
-    cpes = [_text(entry, "cpe") if isinstance(entry, dict) else entry for entry in _list(artifact, "cpes")
+    cpes = [text_of(entry, "cpe") if isinstance(entry, dict) else entry for entry in list_of(artifact, "cpes")
             if not isinstance(entry, dict) or entry.get("source") != "syft-generated"]
-    places = tuple(Location(_text(place, "path").lstrip("/"), _text(place, "layerID"))
-                   for place in _list(artifact, "locations") if isinstance(place, dict) and _text(place, "path"))
-    maker = next((_text(metadata, name) for name in ("maintainer", "vendor", "author") if _text(metadata, name)), "")
+    places = tuple(Location(text_of(place, "path").lstrip("/"), text_of(place, "layerID"))
+                   for place in list_of(artifact, "locations") if isinstance(place, dict) and text_of(place, "path"))
+    maker = next(filter(None, (text_of(metadata, name) for name in ("maintainer", "vendor", "author"))), "")
     return msgspec.structs.replace(
         package, locations=places, licenses=tuple(filter(None, licenses)), supplier=maker,
-        cpes=tuple(cpe for cpe in cpes if isinstance(cpe, str) and cpe), description=_text(metadata, "description"),
-        homepage=_text(metadata, "homepage") or _text(metadata, "url"))
-
-
-def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
-    value = entry.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(entry: dict[str, Any], key: str) -> str:
-    value = entry.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _list(entry: dict[str, Any], key: str) -> list[Any]:
-    value = entry.get(key)
-    return value if isinstance(value, list) else []
+        cpes=tuple(cpe for cpe in cpes if isinstance(cpe, str) and cpe), description=text_of(metadata, "description"),
+        homepage=text_of(metadata, "homepage") or text_of(metadata, "url"))

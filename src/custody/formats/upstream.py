@@ -61,7 +61,7 @@ def syft_metadata(package: Package) -> tuple[str, list[tuple[str, str]]]:
 
 
 def trivy_properties(package: Package) -> list[tuple[str, str]]:
-    """Name, and version in the parts that Trivy puts together again, of one that `differs`; some may be empty."""
+    """Name, and version in the parts that Trivy puts together again, of a source that `differs`; some may be empty."""
     version = package.source_version or package.version
     epoch, colon, rest = version.partition(":")
     if colon and epoch.isdigit():

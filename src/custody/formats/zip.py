@@ -1,6 +1,6 @@
 """ZIP archives, read without trust: only the central directory and the members that are asked for (PKWARE APPNOTE 6.3).
 
-An archive may be a part of a file, so that one that is stored in another is read where it is. What a program puts in
+An archive may be a part of a file, so that an archive stored in another is read where it is. What a program puts in
 front of it does not count: places are told from where the directory ends, as Go and Java do it.
 """
 

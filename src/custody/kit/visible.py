@@ -23,10 +23,25 @@ def visible(text: str, keep: str = "", *, starts_line: bool = True) -> str:
     """
     if not text.isprintable():
         text = "".join(char if char.isprintable() or char in keep else ascii(char)[1:-1] for char in text)
-    if ("::" not in text and "##" not in text) or not any(os.environ.get(name) for name in _SERVICES):
+    if ("::" not in text and "##" not in text) or not _watched():
         return text
     first, end, rest = ("", "", text) if starts_line else text.partition("\n")
     return _ANYWHERE.sub(r"#\\", first + end + _AT_START.sub(r"\1\\:", rest))
+
+
+def inert(document: str) -> str:
+    """A JSON or XML document in whose texts a CI service that reads it takes nothing for a command: the same document,
+    for who parses it, with other spellings of a character.
+    """
+    if ("::" not in document and "##" not in document) or not _watched():
+        return document
+    if document.lstrip()[:1] == "<":
+        return _AT_START.sub(r"\1&#58;", document.replace("##", "#&#35;"))
+    return document.replace("##", "#\\u0023") if document.lstrip()[:1] in ("{", "[") else document
+
+
+def _watched() -> bool:
+    return any(os.environ.get(name) for name in _SERVICES)
 
 
 def terminal(stream: TextIO) -> TextIO:

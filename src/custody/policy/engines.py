@@ -66,6 +66,8 @@ _MUTATING = Late("cel.mutatingpolicy", "Mutating")
 _GENERATING = Late("cel.generating", "Generating")
 _DELETING = Late("cel.deleting", "Deleting")
 _CONNAISSEUR = Late("imports.connaisseur", "Connaisseur")
+_GATEKEEPER = Late("gatekeeper.engine", "Gatekeeper")
+_EVERY = "*"
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
@@ -89,8 +91,15 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): _MUTATING_ADMISSION,
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): _MUTATING_ADMISSION,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): Late("podsecurity.engine", "PodSecurity"),
+    ("templates.gatekeeper.sh", "ConstraintTemplate"): _GATEKEEPER,
+    ("constraints.gatekeeper.sh", _EVERY): _GATEKEEPER,
+    ("expansion.gatekeeper.sh", "ExpansionTemplate"): _GATEKEEPER,
+    ("mutations.gatekeeper.sh", "Assign"): _GATEKEEPER,
+    ("mutations.gatekeeper.sh", "AssignImage"): _GATEKEEPER,
+    ("mutations.gatekeeper.sh", "AssignMetadata"): _GATEKEEPER,
+    ("mutations.gatekeeper.sh", "ModifySet"): _GATEKEEPER,
 }
-"""By group and kind."""
+"""By group and kind. Of a group whose kinds are made by templates, all go to one engine."""
 
 
 class Compiled:
@@ -147,18 +156,19 @@ def engine_of(document: Any) -> Engine:
         return _CONNAISSEUR
     fields = Fields(document, "")
     kind, version = fields.need("kind", str), fields.need("apiVersion", str)
-    engine = ENGINES.get((version.rpartition("/")[0], kind))
+    group = version.rpartition("/")[0]
+    engine = ENGINES.get((group, kind)) or ENGINES.get((group, _EVERY))
     if engine is None:
         raise unsupported(kind, version)
     return engine
 
 
 def unsupported(kind: str, version: str) -> UnsupportedError:
-    meant = near(kind, dict.fromkeys(name for _, name in ENGINES))
+    meant = near(kind, dict.fromkeys(name for _, name in ENGINES if name != _EVERY))
     if meant is None:
         known: dict[str, list[str]] = {}
         for group, name in ENGINES:
-            known.setdefault(group, []).append(name)
+            known.setdefault(group, []).append("every kind" if name == _EVERY else name)
         meant = "; ".join(f"{', '.join(names)} of {group}" for group, names in known.items()) + " are"
     return UnsupportedError("kind", f"{version} {kind} is not evaluated by custody yet", hint=meant)
 

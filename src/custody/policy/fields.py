@@ -52,6 +52,11 @@ class Fields:
         self._known.append(name)
         return self._left.pop(name, None)
 
+    @property
+    def present(self) -> list[str]:
+        """Names of the fields that are still to be taken, also of those that are null."""
+        return list(self._left)
+
     def peek(self, name: str) -> Any:
         """The field's value, which is still to be taken."""
         return self._left.get(name)

@@ -115,6 +115,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     simulated: Simulated | None = None
     summaries: SummaryTerms | None = None
     """None: none count."""
+    point: str = ""
+    """Gatekeeper's enforcement point, where it is another than the request tells: admission, or the audit."""
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,8 +63,6 @@ class Seen(NamedTuple):
 
 class InventoryStatus(NamedTuple):
     images: int
-    components: int
-    """Packages, each counted once."""
     newest: datetime | None
     """When the last image was kept."""
 

@@ -62,6 +62,14 @@ class ExternalData(msgspec.Struct, frozen=True, tag="externalData"):
         return f"external data of provider {self.provider} for {', '.join(self.keys)}"
 
 
+class Inventory(msgspec.Struct, frozen=True, tag="inventory"):
+    """Answered by what is kept of a cluster for Gatekeeper's referential policies, as `data.inventory`:
+    `{"cluster": {GROUP/VERSION: {KIND: {NAME: object}}}, "namespace": {NAMESPACE: {GROUP/VERSION: …}}}`."""
+
+    def __str__(self) -> str:
+        return "the inventory of the cluster"
+
+
 class HttpCall(msgspec.Struct, frozen=True, tag="httpCall"):
     """Any HTTP server. Answered by `{"status": …, "headers": {…}, "body": text}`."""
 
@@ -214,7 +222,7 @@ class PublicKeyAt(msgspec.Struct, frozen=True, tag="publicKeyAt"):
         return f"the public key {self.uri}"
 
 
-Question = (NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | HttpCall | Addresses | Roles
+Question = (NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | Inventory | HttpCall | Addresses | Roles
             | GlobalEntry | ImageEvidence | BlobEvidence | ImageLayers | PublicKeyAt)
 """The time is none of them: a decision has one, `Context.now`."""
 

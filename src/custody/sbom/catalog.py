@@ -24,7 +24,7 @@ from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
-from custody.sbom.catalogers.dotnet import ASSEMBLY
+from custody.sbom.catalogers.assemblies import ASSEMBLY
 from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.folder import Folder, read_file, read_folder
@@ -39,6 +39,8 @@ from custody.sbom.suppliers import supplier
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
 _ONE_FILE = frozenset(("archive", "program", "data"))
+_OF_SOURCES = ("directory", "file")
+"""What manifests are read of; in an image what an application needs may be compiled into one file of it."""
 _FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
@@ -225,6 +227,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     origins = {path.rpartition("/")[0]: ((fact.name, fact.source),) for path, seen in files.items()
                for fact in seen.facts if fact.type == ORIGIN}
     bare: set[tuple[str, str]] = set()
+    asked: list[tuple[Fact, str]] = []
     beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
     """Once there is room for no further package, those that are there."""
@@ -232,7 +235,10 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         for fact in seen.facts:
             if fact == ASSEMBLY and path in better["nuget"]:
                 continue
-            if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
+            if fact.type == UNKNOWN and fact.requires:
+                asked.append((fact, path))
+            elif fact.type == UNKNOWN and files.keys().isdisjoint(fact.provides) and not _stands_for_nothing(
+                    fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in MARKERS or (fact.evidence and path in better.get(fact.type, ())):
                 continue
@@ -260,6 +266,12 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
                 gathered = by_purl[spelled] = _Gathered(fact, purl)
             gathered.add(fact, path, subject.blobs[seen.layer].digest if subject.blobs else "", owned.get(path, ""))
             placed.append((fact, path, spelled))
+    if subject.kind in _OF_SOURCES:
+        names = {"/".join(filter(None, (gathered.purl.type, gathered.purl.namespace, gathered.purl.name)))
+                 for gathered in by_purl.values()}
+        for fact, path in asked:
+            if unlisted := [path for name in fact.requires if name not in names]:
+                unknowns.setdefault((fact.name, ""), []).extend(unlisted)
     try:
         edges = dependencies.resolve(placed, accounts.kept)
     except FullError as limit:
@@ -281,7 +293,7 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
 
 
 def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:
-    """Whether another file says what this one would, or one of the same folder was counted already."""
+    """Whether another file says what this file would, or a file of the same folder was counted already."""
     if counted.explained(kind, path, files):
         return True
     if not counted.once(kind):

@@ -141,4 +141,4 @@ def _stated(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 RESOLVERS: dict[Resolver, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {
     "names": _by_name, "site": _python, "node_modules": _npm, "file": _by_file, "archive": _archive, "stated": _stated}
-"""By what the rows of `custody.ecosystems` name; each gives the package URL that needs, and the one that is needed."""
+"""By what the rows of `custody.ecosystems` name; each gives the package URL that needs, and that which is needed."""

@@ -1,4 +1,4 @@
-"""Folders below a root, each opened from the descriptor of the one that it is in (openat(2) with O_NOFOLLOW).
+"""Folders below a root, each opened from the descriptor of the folder that it is in (openat(2) with O_NOFOLLOW).
 
 A path would be looked up again from the root each time: whoever may write to what is walked could put a link in the
 place of a folder in between, and have files of others read.

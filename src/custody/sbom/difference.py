@@ -43,6 +43,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 def compare(before: Catalog, after: Catalog) -> Difference:
     """Packages by type and name; of several versions of one name, those that both have are the same."""
     left, right = _by_name(before.packages), _by_name(after.packages)
+    # Most formats cannot say that a package is only asked for.
+    mute = any(catalog.kind == "sbom" and not any(package.declared for package in catalog.packages)
+               for catalog in (before, after))
+    compared = [field for field in _COMPARED if not (field == "declared" and mute)]
     shared = _shared(before, after)
     changes: list[Change] = []
     same = 0
@@ -61,7 +65,7 @@ def compare(before: Catalog, after: Catalog) -> Difference:
                                   cause=_cause([old[version] for version in gone], before, shared)))
         for version in sorted(old.keys() & new.keys()):
             same += 1
-            if fields := tuple(_altered(old[version], new[version])):
+            if fields := tuple(_altered(old[version], new[version], compared)):
                 changes.append(Change(kind="altered", type=kind, name=name, before=(version,), after=(version,),
                                       fields=fields, cause=_cause([new[version]], after, shared)))
     return Difference(before=before.name, after=after.name, changes=tuple(changes), same=same)
@@ -77,8 +81,8 @@ def _by_name(packages: Sequence[Package]) -> dict[tuple[str, str], dict[str, Pac
     return result
 
 
-def _altered(old: Package, new: Package) -> Iterator[tuple[str, str, str]]:
-    for field in _COMPARED:
+def _altered(old: Package, new: Package, compared: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    for field in compared:
         was, now = getattr(old, field), getattr(new, field)
         if was != now:
             yield field, _text(was), _text(now)
@@ -87,7 +91,7 @@ def _altered(old: Package, new: Package) -> Iterator[tuple[str, str, str]]:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(":".join(item) if isinstance(item, tuple) else str(item) for item in value)
-    return str(value)
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _order(catalog: Catalog) -> list[str]:

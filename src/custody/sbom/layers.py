@@ -107,7 +107,7 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, co
 class Collected:
     """What one pass over a layer found.
 
-    `linked` says which files the layer's hard links give telling names, `wanted` which ones symbolic links do.
+    `linked` says which files the layer's hard links give telling names, `wanted` which files symbolic links do.
     """
 
     def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],

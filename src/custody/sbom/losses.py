@@ -18,7 +18,7 @@ _WORDS = {"hashes": "hashes", "cpes": "CPE names", "requires": "dependencies", "
 
 
 def lost(catalog: Catalog, loses: frozenset[str]) -> Iterator[str]:
-    """A line for each thing that the SBOM said and that a format which `loses` these fields does not say; first what
+    """A line for each fact that the SBOM said and that a format which `loses` these fields does not say; first what
     was left in the SBOM because a catalog has no place for it.
     """
     said = catalog.document or Document()

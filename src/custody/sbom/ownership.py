@@ -55,8 +55,8 @@ def installed(files: Mapping[str, Visible]) -> set[str]:
 
 
 def _spelled(path: str) -> tuple[str, ...]:
-    """A path of a list, and the one that it has where `/bin` is no link to `/usr/bin`: dpkg's lists of both are read as
-    those of the merged."""
+    """A path of a list, and the path that the file has where `/bin` is no link to `/usr/bin`: dpkg's lists of both are
+    read as those of the merged."""
     return (path, path[4:]) if path.startswith(_MERGED) else (path,)
 
 

@@ -16,7 +16,7 @@ from custody.sbom.catalogers.java import ALONE
 from custody.sbom.filesystem import Filesystem, Visible
 
 _SERIES = re.compile(r"debian\Z|[0-9]+(?:\.[0-9]+)*\.x\Z")
-"""What Debian calls whatever version there is, in links beside the one with the version."""
+"""What Debian calls whatever version there is, in links beside that of the version."""
 
 
 def placed(files: Mapping[str, Visible], tree: Filesystem) -> dict[str, Visible]:

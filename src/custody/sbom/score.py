@@ -16,13 +16,12 @@ import msgspec
 from custody.errors import CustodyError
 from custody.formats.bom import Catalog, Document, Package
 from custody.formats.licenses import is_expression
+from custody.kit.addresses import place
 from custody.kit.clock import parse_rfc3339
 
 Need = Literal["required", "additional", "optional"]
 _REACHED = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>()]+|https?://[^\s<>()]+")
 """An address of mail or of a page: a name alone reaches nobody."""
-_PLACE = re.compile(r"(?:[a-z0-9][a-z0-9-]*\.)+[a-z]{2,6}/[\w.~-]+\Z")
-"""Whose page is where the name says, `github.com/gorilla`."""
 _CYCLONEDX = re.compile(r"CycloneDX 1\.([0-9]+)\Z")
 
 
@@ -116,9 +115,10 @@ def _each(holds: Callable[[Package], object]) -> _Test:
     return lambda judged: (sum(bool(holds(package)) for package in judged.components), len(judged.components))
 
 
-def _counted(field: str) -> _Test:
-    """Stated of each component in a field that a catalog does not keep."""
-    return lambda judged: (min(judged.stated.get(field, 0), len(judged.components)), len(judged.components))
+def _counted(*fields: str) -> _Test:
+    """Stated of each component in a field that a catalog does not keep, by any of its spellings."""
+    return lambda judged: (min(sum(judged.stated.get(field, 0) for field in fields), len(judged.components)),
+                           len(judged.components))
 
 
 def _of_files(holds: Callable[[Package], object], field: str = "") -> _Test:
@@ -155,7 +155,7 @@ def _licensed(package: Package) -> bool:
 
 
 def _reachable(package: Package) -> object:
-    return _PLACE.match(package.supplier) or any(_REACHED.search(text) for text in (
+    return place(package.supplier, package.type) or any(_REACHED.search(text) for text in (
         package.author, package.supplier, package.homepage, package.repository))
 
 
@@ -224,7 +224,9 @@ GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
              _of_files(lambda package: package.download or (package.file and package.locations)), need="additional"),
         _Row("other unique identifiers", _IDENTIFIER.test, need="additional"),
         _Row("original licences", _each(lambda package: package.licenses), need="additional"),
-        _Row("effective licence", _counted("components[].properties bsi:component:effectiveLicense"), need="optional"),
+        # The guideline spells it one way, and BSI's own taxonomy of properties the other.
+        _Row("effective licence", _counted("components[].properties bsi:component:effectiveLicense",
+                                           "components[].properties bsi:component:effectiveLicence"), need="optional"),
         _Row("address of security.txt", _counted("components[].externalReferences of type rfc-9116"),
              need="optional"))),
     "fsct": ("Framing Software Component Transparency, third edition", (

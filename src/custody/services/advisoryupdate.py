@@ -7,35 +7,36 @@ said. A download that broke off goes on where it ended. Each document is taken w
 from __future__ import annotations
 
 import asyncio
-import base64
 import csv
-import gzip
 import hashlib
 import io
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, urljoin, urlsplit
+from types import MappingProxyType
+from urllib.parse import quote, urljoin
 
 import msgspec
 
-from custody.errors import CustodyError, MalformedError, NetworkError, OfflineError, UnsupportedError, VerificationError
+from custody.errors import CustodyError, MalformedError, OfflineError, StorageError
+from custody.formats.rolie import entries
 from custody.kit.clock import Clock, format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStore, Feed
-from custody.ports.http import Answer, Http, place_of
+from custody.ports.http import Http, place_of
+from custody.services import nvdpages
 from custody.services.advisoryimport import Importer
-from custody.vulns.feeds import Address
+from custody.services.downloads import LARGEST_LIST, Downloads, MissingError, Progress, Wait, conditional
+from custody.vulns.feeds import Address, publishers
 from custody.vulns.store import Imported
 
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
-_LARGEST = 8 << 30
-_LARGEST_LIST = 256 << 20
+_LARGEST_RECORD = 64 << 20
+_MOST_CHANGES = 2_000_000
+"""Lines of a list of changes; osv.dev's of everything has some 500,000."""
 _SINGLE = 200
-"""Changed records that are fetched one by one; beyond that all are."""
+"""Changed records that are fetched one by one where there is an archive; beyond that all are."""
 _AT_ONCE = 8
-_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,17 @@ class Updated:
     """Why it was not read; empty where it was."""
     before: str = ""
     """When it was last read, RFC 3339; empty where it never was: then nothing of it is there."""
+    refused: tuple[str, ...] = ()
+    """Why single records of it were left out."""
 
 
 class Updater:
     """Downloads are kept in the importer's folder while they are not whole."""
 
-    def __init__(self, http: Http, store: AdvisoryStore, importer: Importer, clock: Clock, progress: Progress) -> None:
-        self._http = http
+    def __init__(self, http: Http, store: AdvisoryStore, importer: Importer, clock: Clock, progress: Progress,
+                 wait: Wait = asyncio.sleep) -> None:
+        self._downloads = Downloads(http, importer.folder, progress, wait)
+        self._wait = wait
         self._store = store
         self._importer = importer
         self._folder = importer.folder
@@ -68,32 +73,42 @@ class Updater:
         feed = self._store.feed(address.url)
         try:
             updated = await self._ask(name, address, feed)
-        except OfflineError:
+        except (OfflineError, StorageError):
             raise
+        except OSError as error:
+            raise StorageError(f"{self._folder}: {error.strerror}") from None
         except CustodyError as error:
+            feed = self._store.feed(address.url)  # what was read of it stays read
             self._store.keep(msgspec.structs.replace(feed, failure=error.message))
             return Updated(name, address.url, failure=error.message, before=feed.checked)
         return updated
 
     async def _ask(self, name: str, address: Address, feed: Feed) -> Updated:
-        if address.kind == "osv":
-            return await self._listed(name, address.url, feed, "modified_id.csv", "all.zip")
-        if address.kind == "csaf":
-            return await self._listed(name, address.url, feed, "changes.csv", "")
-        file = await self._download(name, address.url, feed)
+        match address.kind:
+            case "osv":
+                return await self._listed(name, address.url, feed, "modified_id.csv", "all.zip")
+            case "csaf":
+                return await self._listed(name, address.url, feed, "changes.csv", "")
+            case "rolie":
+                return await self._entries(name, address.url, feed)
+            case "nvd":
+                return await self._pages(name, address.url, feed)
+        file = await self._downloads.file(name, address.url, feed)
         if file is None:
             self._keep(feed)
             return Updated(name, address.url, unchanged=True)
         path, validators = file
-        await self._check_sidecar(address, path)
+        if address.sidecar:
+            await self._downloads.check(address.url, address.url.removesuffix(".json.gz") + ".meta"
+                                        if address.sidecar == ".meta" else address.url + address.sidecar, path)
         done = await self._import(name, path, address.url)
         self._keep(feed, **validators)
         path.unlink()
-        return Updated(name, address.url, added=done.added)
+        return Updated(name, address.url, added=done.added, refused=tuple(done.refused))
 
     async def _listed(self, name: str, url: str, feed: Feed, changes: str, archive: str) -> Updated:
         """A folder with a list of when each of its records changed; `archive` has all of them."""
-        listed = await self._get(urljoin(url, changes), _conditional(feed), _LARGEST_LIST)
+        listed = await self._downloads.get(urljoin(url, changes), conditional(feed), LARGEST_LIST)
         if listed is None:
             self._keep(feed)
             return Updated(name, url, unchanged=True)
@@ -102,39 +117,87 @@ class Updater:
         newest = max((moment for moment, _ in rows), default=None)
         since = parse_rfc3339(feed.cursor) if feed.cursor else None
         changed = [record for moment, record in rows if since is None or moment > since]
-        added = 0
+        added, refused = 0, list[str]()
         if since is None or (archive and len(changed) > _SINGLE):
             whole = archive or await self._latest_archive(url)
             if whole:
-                file = await self._download(name, urljoin(url, whole), Feed(address=urljoin(url, whole)))
+                there = urljoin(url, whole)
+                file = await self._downloads.file(name, there, Feed(address=there))
                 if file is not None:
-                    added = (await self._import(name, file[0], url)).added
+                    if not archive:  # osv.dev says a sum with the answer
+                        await self._downloads.check(there, f"{there}.sha256", file[0], optional=True)
+                    done = await self._import(name, file[0], url)
+                    added, refused = done.added, done.refused
                     file[0].unlink()
-                    changed = []
+                    dated = _day(whole)  # an archive of yesterday lacks what changed today
+                    changed = [record for moment, record in rows if dated is not None and moment >= dated]
         if changed:
             added += await self._singles(name, url, changed)
         self._keep(feed, **validators, cursor=format_rfc3339(newest) if newest else feed.cursor)
+        return Updated(name, url, added=added, refused=tuple(refused))
+
+    async def _entries(self, name: str, url: str, feed: Feed) -> Updated:
+        """A ROLIE feed, whose entries say when they changed and where they are."""
+        listed = await self._downloads.get(url, conditional(feed), LARGEST_LIST)
+        if listed is None:
+            self._keep(feed)
+            return Updated(name, url, unchanged=True)
+        rows = entries(listed[0], place_of(url))
+        since = parse_rfc3339(feed.cursor) if feed.cursor else None
+        changed = [row for row in rows if since is None or row.updated > since]
+        added = await self._singles(name, url, [row.source for row in changed],
+                                    {row.source: row.sha256 for row in changed}) if changed else 0
+        newest = max((row.updated for row in rows), default=None)
+        self._keep(feed, **listed[1], cursor=format_rfc3339(newest) if newest else feed.cursor)
         return Updated(name, url, added=added)
+
+    async def _pages(self, name: str, url: str, feed: Feed) -> Updated:
+        """NVD's API: all, then what was modified since; after each page it is kept how far it came."""
+        added, asked = 0, False
+        with self._progress(f"Fetching {name}", None) as advance:
+            async for body, cursor in nvdpages.pages(self._downloads, url, feed.cursor, self._clock(), self._wait):
+                asked = True
+                if body is not None:
+                    path = self._place(url) / "page.json"
+                    path.write_bytes(body)
+                    added += (await asyncio.to_thread(self._importer.take, path, self._clock(), None,
+                                                      place_of(url))).added
+                    path.unlink()
+                feed = msgspec.structs.replace(feed, cursor=cursor)
+                self._store.keep(feed)
+                if advance:
+                    advance(1)
+        self._keep(feed)
+        return Updated(name, url, added=added, unchanged=not asked)
+
+    def _place(self, url: str) -> Path:
+        folder = self._folder / hashlib.sha256(url.encode()).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     async def _latest_archive(self, url: str) -> str:
         """Of all CSAF documents, as Red Hat names it in `archive_latest.txt`; empty where there is none."""
         try:
-            answer = await self._get(urljoin(url, "archive_latest.txt"), {}, 4096)
-        except NetworkError:
+            answer = await self._downloads.get(urljoin(url, "archive_latest.txt"), {}, 4096)
+        except MissingError:
             return ""
         text = answer[0].decode("ascii", "replace").strip() if answer else ""
         return text if text and "/" not in text and text.endswith((".zst", ".bz2", ".gz", ".xz")) else ""
 
-    async def _singles(self, name: str, url: str, records: list[str]) -> int:
-        folder = self._folder / hashlib.sha256(url.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
+    async def _singles(self, name: str, url: str, records: list[str], sums: Mapping[str, str] = MappingProxyType({})
+                       ) -> int:
+        """Each by its address under the folder, or by a whole one; `sums` has where the SHA-256 of some are."""
+        folder = self._place(url)
         gate = asyncio.Semaphore(_AT_ONCE)
         with self._progress(f"Fetching {name}", None) as advance:
             async def fetch(place: int, record: str) -> None:
                 async with gate:
-                    answer = await self._get(urljoin(url, quote(record)), {}, _LARGEST_LIST)
+                    there = record if "://" in record else urljoin(url, quote(record))
+                    answer = await self._downloads.get(there, {}, _LARGEST_RECORD)
                     if answer is not None:
                         (folder / f"{place}.json").write_bytes(answer[0])
+                        if sums.get(record):
+                            await self._downloads.check(there, sums[record], folder / f"{place}.json")
                     if advance:
                         advance(1)
 
@@ -151,139 +214,40 @@ class Updater:
 
     async def _import(self, name: str, path: Path, url: str) -> Imported:
         with self._progress(f"Importing {name}", None) as advance:
-            return await asyncio.to_thread(self._importer.take, path, self._clock(), advance, place_of(url))
-
-    async def _download(self, name: str, url: str, feed: Feed) -> tuple[Path, Mapping[str, str]] | None:
-        """The file and what the server says of it; None where that is what was read before."""
-        parts = urlsplit(url)
-        folder = self._folder / hashlib.sha256(url.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / (parts.path.rpartition("/")[2] or "document")
-        partial, mark = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
-        have = partial.stat().st_size if partial.exists() and mark.exists() else 0
-        headers = _conditional(feed)
-        if have:
-            headers = {"Range": f"bytes={have}-", "If-Range": mark.read_text()}
-        async with await self._open(url, headers, resumed=bool(have)) as answer:
-            if answer.status == 304:
-                return None
-            if answer.status != 206 or not _header(answer, "content-range").startswith(f"bytes {have}-"):
-                have = 0
-            validators = _validators(answer)
-            length = _header(answer, "content-length")
-            total = have + int(length) if length.isdigit() else None
-            # Only what the server calls by a name can be gone on with: what lies there may be of another.
-            etag = validators["etag"]
-            if etag and not etag.startswith("W/"):
-                mark.write_text(etag)
-            else:
-                mark.unlink(missing_ok=True)
-            with self._progress(f"Fetching {name}", total) as advance, partial.open("ab" if have else "wb") as file:
-                size = have
-                async for chunk in answer.chunks():
-                    size += len(chunk)
-                    if size > _LARGEST:
-                        raise NetworkError(f"{place_of(url)}: got more than {_LARGEST} bytes")
-                    file.write(chunk)
-                    if advance:
-                        advance(len(chunk))
-            if total is not None and size != total:
-                raise NetworkError(f"{place_of(url)}: got {size} bytes, expected {total}")
-            _check_digest(answer, partial, url)
-        partial.replace(path)
-        mark.unlink(missing_ok=True)
-        return path, validators
-
-    async def _check_sidecar(self, address: Address, path: Path) -> None:
-        if not address.sidecar:
-            return
-        url = address.url.removesuffix(".json.gz") + ".meta" if address.sidecar == ".meta" else (
-            address.url + address.sidecar)
-        answer = await self._get(url, {}, 4096)
-        text = answer[0].decode("ascii", "replace") if answer else ""
-        stated = next((line.partition(":")[2] for line in text.splitlines() if line.startswith("sha256:")),
-                      text.split()[0] if text.split() else "").strip().lower()
-        digest = hashlib.sha256()
-        with gzip.open(path) if address.sidecar == ".meta" else path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-        if digest.hexdigest() != stated:
-            path.unlink()
-            raise VerificationError(f"{place_of(address.url)}: got {digest.hexdigest()}, expected "
-                                    f"{stated or 'a SHA-256'}, as {place_of(url)} says")
-
-    async def _get(self, url: str, headers: Mapping[str, str], limit: int) -> tuple[bytes, dict[str, str]] | None:
-        """None where it is what was read before."""
-        async with await self._open(url, headers) as answer:
-            return None if answer.status == 304 else (await answer.read(limit), _validators(answer))
-
-    async def _open(self, url: str, headers: Mapping[str, str], *, resumed: bool = False) -> Answer:
-        """An answer of 200, 206 or 304, to be closed, whatever it was redirected to. Raises NetworkError."""
-        asked = url
-        for _ in range(_REDIRECTS):
-            if urlsplit(url).scheme not in ("https", "http") or (
-                    urlsplit(asked).scheme == "https" and urlsplit(url).scheme != "https"):
-                raise UnsupportedError(place_of(asked), f"leads to {place_of(url)}, which is not https")
-            answer = await self._http.request("GET", url, headers=headers)
-            if answer.status in (301, 302, 303, 307, 308):
-                place = _header(answer, "location")
-                await answer.__aexit__(None, None, None)
-                url = urljoin(url, place)
-                continue
-            if answer.status == 416 and resumed:  # there is nothing behind what is there, or it is another
-                await answer.__aexit__(None, None, None)
-                headers, resumed = {}, False
-                continue
-            if answer.status in (200, 206, 304):
-                return answer
-            status = answer.status
-            await answer.__aexit__(None, None, None)
-            raise NetworkError(f"{place_of(url)}: answered {status}")
-        raise NetworkError(f"{place_of(asked)}: more than {_REDIRECTS} redirects")
+            return await asyncio.to_thread(self._importer.take, path, self._clock(), advance, place_of(url),
+                                           publishers(name))
 
     def _keep(self, feed: Feed, **changes: str) -> None:
         self._store.keep(msgspec.structs.replace(feed, **changes, checked=format_rfc3339(self._clock()), failure=""))
 
 
-def _header(answer: Answer, name: str) -> str:
-    return next((value for key, value in answer.headers.items() if key.lower() == name), "")
-
-
-def _validators(answer: Answer) -> dict[str, str]:
-    return {"etag": _header(answer, "etag"), "last_modified": _header(answer, "last-modified")}
-
-
-def _conditional(feed: Feed) -> dict[str, str]:
-    return {key: value for key, value in (("If-None-Match", feed.etag), ("If-Modified-Since", feed.last_modified))
-            if value}
-
-
-def _check_digest(answer: Answer, path: Path, url: str) -> None:
-    """What Google's storage, where osv.dev keeps its files, says of a whole object: `x-goog-hash: crc32c=…,md5=…`."""
-    stated = next((part.strip().removeprefix("md5=") for part in _header(answer, "x-goog-hash").split(",")
-                   if part.strip().startswith("md5=")), "")
-    if not stated:
-        return
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    got = base64.b64encode(digest.digest()).decode()
-    if got != stated:
-        path.unlink()
-        raise VerificationError(f"{place_of(url)}: got bytes whose MD5 is {got}, expected {stated} as the server says",
-                                hint="it broke on the way: try again")
-
-
 def _changes(body: bytes, where: str) -> list[tuple[datetime, str]]:
     """Rows of a time and a record, in either order: osv.dev has the time first, CSAF the file."""
-    rows = []
-    for fields in csv.reader(io.StringIO(body.decode("utf-8", "replace"))):
+    rows: list[tuple[datetime, str]] = []
+    for fields in _fields(body, where):
         if len(fields) < 2:
             continue
+        if len(rows) == _MOST_CHANGES:
+            raise MalformedError(where, got=f"more than {_MOST_CHANGES} records", expected="fewer")
         stated, record = (fields[0], fields[1]) if fields[0][:4].isdigit() and "T" in fields[0] else (
             fields[1], fields[0])
         if ".." in record.split("/") or record.startswith("/"):
             raise MalformedError(where, got=record, expected="records of that folder")
         rows.append((parse_rfc3339(stated, where), record))
     return rows
+
+
+def _fields(body: bytes, where: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(body.decode("utf-8", "replace")))
+    except csv.Error as error:
+        raise MalformedError(where, got=str(error), expected="lines of CSV") from None
+
+
+def _day(archive: str) -> datetime | None:
+    """The day that an archive names itself by, `csaf_vex_2024-05-02.tar.zst`; None where it names none."""
+    match = re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", archive)
+    try:
+        return datetime.fromisoformat(match[0]).replace(tzinfo=UTC) if match else None
+    except ValueError:
+        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -16,7 +15,7 @@ from custody.ports.inventory import Component, InventoryStatus, InventoryStore, 
 from custody.services import signers
 from custody.vulns import component as components
 from custody.vulns import question as questions
-from custody.vulns.judgement import judge
+from custody.vulns.judgement import Remembering, judge
 from custody.vulns.question import MarkAsked, PackageAsked, Question, VulnerabilityAsked
 
 
@@ -48,6 +47,15 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """Whose signatures were verified, by the webhook or as the image was read; None where nobody looked."""
 
 
+class _Told(Affected, frozen=True, kw_only=True):
+    """With where its image was seen: a row of the JSON document."""
+
+    names: tuple[str, ...]
+    admissions: tuple[str, ...]
+    pods: tuple[str, ...]
+    signers: tuple[str, ...] | None
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     images: int
@@ -62,14 +70,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     advisories: tuple[str, ...] = ()
     """The records that were judged by."""
 
-    def to_json(self) -> dict[str, Any]:
-        return {"question": self.question, "images": self.images, "newest": self.newest,
-                "advisories": list(self.advisories),
-                "affectedImages": len({row.image for row in self.affected}),
-                **{name: [{**msgspec.to_builtins(row), **{
-                    key: list(getattr(self.where[row.image], key)) for key in ("names", "admissions", "pods")},
-                    "signers": None if (names := self.where[row.image].signers) is None else list(names)}
-                    for row in rows] for name, rows in (("affected", self.affected), ("undecided", self.undecided))}}
+    def to_json(self) -> bytes:
+        return msgspec.json.encode({
+            "question": self.question, "images": self.images, "newest": self.newest, "advisories": self.advisories,
+            "affectedImages": len({row.image for row in self.affected}),
+            "affected": [self._told(row) for row in self.affected],
+            "undecided": [self._told(row) for row in self.undecided]})
+
+    def _told(self, row: Affected) -> _Told:
+        image = self.where[row.image]
+        return _Told(
+            image=row.image, package=row.package, version=row.version, purl=row.purl, why=row.why,
+            vulnerability=row.vulnerability, severity=row.severity, fixed=row.fixed, locations=row.locations,
+            names=image.names, admissions=image.admissions, pods=image.pods, signers=image.signers)
 
 
 class _Hit(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,13 +150,14 @@ def _vulnerable(question: VulnerabilityAsked, inventory: InventoryStore,
     ids = {record.id for record in records}
     hits: dict[int, list[_Hit]] = defaultdict(list)
     judged: set[int] = set()
+    remembering = Remembering(advisories)
     for ecosystem, name in dict.fromkeys((entry.ecosystem, entry.name) for record in records
                                          for entry in record.affected):
         for number, component in inventory.advised(ecosystem, name):
             if number in judged:
                 continue
             judged.add(number)
-            judgement = judge(component, advisories)
+            judgement = judge(component, remembering)
             hits[number] += [
                 _Hit(component=component, why=f"{finding.id}: {finding.matched}", vulnerability=finding.cve,
                      severity=finding.severity, fixed=finding.fixed) for finding in judgement.findings
@@ -156,17 +170,18 @@ def _vulnerable(question: VulnerabilityAsked, inventory: InventoryStore,
 def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits: dict[int, list[_Hit]],
             records: tuple[str, ...], *, whole: str = "") -> Answer:
     by_image: dict[tuple[str, int], list[Location]] = defaultdict(list)
-    for place in inventory.places([number for number, rows in hits.items() if rows]):
-        by_image[place.image, place.component].append(Location(path=place.path, layer=place.layer))
+    for component, image, layer, path in inventory.places([number for number, rows in hits.items() if rows]):
+        by_image[image, component].append(Location(path=path, layer=layer))
     rows: dict[bool, list[Affected]] = {True: [], False: []}
-    for (image, number), locations in by_image.items():
+    for (image, number), listed in by_image.items():
+        locations = tuple(sorted((place for place in listed if place.path or place.layer),
+                                 key=lambda place: (place.layer, place.path)) if len(listed) > 1 else
+                          (place for place in listed if place.path or place.layer))
         for hit in hits[number]:
             package = hit.component.package
             rows[hit.decided].append(Affected(
                 image=image, package=package.name, version=package.version, purl=package.purl, why=hit.why,
-                vulnerability=hit.vulnerability, severity=hit.severity, fixed=hit.fixed,
-                locations=tuple(sorted((place for place in locations if place.path or place.layer),
-                                       key=lambda place: (place.layer, place.path)))))
+                vulnerability=hit.vulnerability, severity=hit.severity, fixed=hit.fixed, locations=locations))
     for image in dict.fromkeys([whole, *inventory.holders("index", whole)] if whole else []):
         if (catalog := inventory.catalog(image)) is not None:
             rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why=(
@@ -176,9 +191,9 @@ def _answer(text: str, status: InventoryStatus, inventory: InventoryStore, hits:
             layers = [layer.digest for layer in catalog.layers if whole in (layer.digest, layer.diff_id)]
             rows[True].append(Affected(image=image, package=catalog.name, version="", purl="", why="has this layer",
                                        locations=tuple(Location(path="", layer=digest) for digest in layers[:1])))
-    for listed in rows.values():
-        listed.sort(key=lambda row: (row.package, row.version, row.image, row.why))
-    where = _images(inventory, {row.image for listed in rows.values() for row in listed})
+    for told in rows.values():
+        told.sort(key=lambda row: (row.package, row.version, row.image, row.why))
+    where = _images(inventory, {row.image for told in rows.values() for row in told})
     return Answer(question=text, images=status.images, newest=format_rfc3339(status.newest) if status.newest else "",
                   affected=tuple(rows[True]), undecided=tuple(rows[False]), where=where, advisories=records)
 
@@ -191,15 +206,17 @@ def _images(inventory: InventoryStore, digests: Iterable[str]) -> dict[str, Imag
         of_index = inventory.seen(indexes)
         seen = {digest: [*rows, *(row for index in within[digest] for row in of_index.get(index, ()))]
                 for digest, rows in seen.items()}
-    return {digest: Image(digest=digest, **{field: _places(seen.get(digest, ()), kind) for field, kind in (
-        ("names", "name"), ("admissions", "admission"), ("pods", "pod"))},
-        signers=signers.known(_places(seen.get(digest, ()), "signer"))) for digest in ordered}
+    return {digest: _image(digest, seen.get(digest, ())) for digest in ordered}
 
 
-def _places(sightings: Sequence[Seen], kind: str) -> tuple[str, ...]:
-    """Those seen last come first."""
-    rows = sorted((row for row in sightings if row.kind == kind), key=lambda row: row.last, reverse=True)
-    return tuple(row.where for row in rows)
+def _image(digest: str, sightings: Sequence[Seen]) -> Image:
+    """Where it was seen last comes first."""
+    places: dict[str, list[str]] = {"name": [], "admission": [], "pod": [], "index": [], "signer": []}
+    ordered = sorted(sightings, key=lambda row: row.last, reverse=True) if len(sightings) > 1 else sightings
+    for row in ordered:
+        places[row.kind].append(row.where)
+    return Image(digest=digest, names=tuple(places["name"]), admissions=tuple(places["admission"]),
+                 pods=tuple(places["pod"]), signers=signers.known(tuple(places["signer"])))
 
 
 def _said(question: PackageAsked, name: components.Name) -> str:

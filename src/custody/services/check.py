@@ -6,7 +6,7 @@ tags, then the validating webhook on the pinned pod. `Course.ADMISSION` is both.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,13 +99,21 @@ def request_of_image(image: str, namespace: str = "default") -> Request:
 
 def gathering(gatherer: Gatherer) -> Gather:
     """What a Judging asks for evidence: with the keys, the types and the root of the snapshot that it judges by."""
-    def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
+    return _Gathering(gatherer)
+
+
+class _Gathering:
+    def __init__(self, gatherer: Gatherer) -> None:
+        self._gatherer = gatherer
+
+    def __call__(self, snapshot: Snapshot, images: Sequence[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
         types = dict.fromkeys(images, snapshot.predicate_types)
         if snapshot.root is None:  # the gatherer's own
-            return gatherer.gather(types, snapshot.keys)
-        return gatherer.gather(types, snapshot.keys, root=snapshot.root)
+            return self._gatherer.gather(types, snapshot.keys)
+        return self._gatherer.gather(types, snapshot.keys, root=snapshot.root)
 
-    return gather
+    def known(self, snapshot: Snapshot, images: Sequence[str]) -> Mapping[str, EvidenceSet] | None:
+        return self._gatherer.known(dict.fromkeys(images, snapshot.predicate_types), snapshot.keys, root=snapshot.root)
 
 
 def pod_of(image: str, namespace: str = "default") -> dict[str, Any]:

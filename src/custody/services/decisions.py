@@ -219,7 +219,7 @@ class Again:
             judging = self._policies or _own(kept.policies_digest, self._part, self._own)
             verdicts = self._verdicts_by(judging)
             like = verdicts.likeness(kept.body) if self._ask is None else None
-            if like is not None and (verdict := verdicts.known(like)) == kept.verdict:
+            if like is not None and (verdict := verdicts.known(like, partial(self._decided, kept))) == kept.verdict:
                 return Replayed(kept, Decision(verdict=verdict, results=(), inputs_digest=""))
             known_then = inputs(kept.body, self._part)
             decision, live = _again(known_then, judging, self._ask)
@@ -228,6 +228,10 @@ class Again:
         if like is not None:
             verdicts.learn(like, decision)
         return Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+
+    def _decided(self, kept: KeptDecision, policies: PolicySet) -> Decision:
+        decision, _ = _again(inputs(kept.body, self._part), policies, None)
+        return decision
 
     def _verdicts_by(self, policies: PolicySet) -> Verdicts:
         verdicts = self._verdicts.get(policies.digest)

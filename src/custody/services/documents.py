@@ -81,7 +81,8 @@ def _tag_value(catalog: Catalog, now: datetime) -> bytes:
     return spdxtagvalue.write(spdxwriter.write(catalog, now, __version__))
 
 
-_SPDX_JSON, _SPDX_3, _SYFT, _GITHUB = _of("spdxwriter"), _of("spdx3"), _of("syft", timed=False), _of("githubsnapshot")
+_SPDX_JSON, _SPDX_3 = _of("spdxwriter"), _of("spdx3writer")
+_SYFT, _GITHUB = _of("syft", timed=False), _of("githubsnapshot")
 _TAG_VALUE: Format[Catalog] = Format(_tag_value, _SPDX_JSON.lost)
 _PURLS: Format[Catalog] = Format(
     lambda catalog, _: encode("".join(f"{package.purl}\n" for package in catalog.packages)), lambda: _ALL)

@@ -79,6 +79,14 @@ class EvidenceCache:
         kept = self._kept.get(key)
         return kept is not None and kept.until > time.monotonic()
 
+    def known(self, key: Hashable) -> Any | None:
+        """What `get` would give at once; None where it would wait, or raise."""
+        kept = self._kept.get(key)
+        if kept is None or kept.until <= time.monotonic():
+            return None
+        self._kept.move_to_end(key)
+        return kept.value
+
     def forget(self, about: Callable[[Hashable], bool] | None = None) -> None:
         """Ask everything anew the next time, or what these keys are of."""
         if about is None:

@@ -113,6 +113,18 @@ class Gatherer:
 
         return dict(zip(names, await together(of_image(*place) for place in enumerate(names)), strict=True))
 
+    def known(self, images: Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
+              root: TrustedRoot | None = None) -> dict[str, EvidenceSet] | None:
+        """What `gather` would give now without asking anybody; None where it would ask, or says what went wrong."""
+        pems, trusted = tuple(keys), root or self._root
+        evidence: dict[str, EvidenceSet] = {}
+        for name, predicate_types in images.items():
+            about = self._kept(name, _Question(pems, predicate_types, trusted))
+            if about is None:
+                return None
+            evidence[name] = about
+        return evidence
+
     async def demanded(self, asked: ImageEvidence, logins: Mapping[str, str],
                        root: TrustedRoot | None = None) -> EvidenceSet:
         """What a policy's question asks for, on its own terms; never raises for what the world did.
@@ -171,6 +183,22 @@ class Gatherer:
         except Exception as error:
             _LOG.exception("evidence of an image could not be gathered")
             return unreached(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
+
+    def _kept(self, name: str, question: _Question) -> EvidenceSet | None:
+        """What `_of_image` would have of the cache alone."""
+        try:
+            ref = reference.parse(name)
+        except CustodyError:
+            return None
+        meant: EvidenceSet | None = None
+        if ref.digest is None:
+            meant = self._cache.known(("digest", str(ref), question.logins, question.connection))
+            if meant is None:
+                return None
+            ref = ref.at(meant.subject)
+        gathered: EvidenceSet | None = self._cache.known((ref.name, ref.digest, question))
+        return gathered if gathered is None or meant is None or meant.stale_since is None else (
+            _of_old_tag(gathered, meant))
 
     async def _meant(self, ref: Reference, question: _Question) -> EvidenceSet:
         """What a tag means: of evidence the subject alone. It is stale where that could not be looked up anew."""

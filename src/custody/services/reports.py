@@ -31,8 +31,7 @@ def issues(report: ScanReport) -> list[Issue]:
         path=finding.locations[0].path if finding.locations else "",
         layer=finding.locations[0].layer if finding.locations else "",
         names=tuple(dict.fromkeys((finding.cve, finding.id, *finding.aliases))),
-            exploited=finding.exploited is not None,
-        help=page(finding.cve)) for finding in report.findings]
+        exploited=finding.exploited is not None, help=page(finding.cve)) for finding in report.findings]
     for exposure in report.exposures:
         gone = (f"; layer {exposure.removed_in} takes the file away, this layer still has it"
                 if exposure.removed_in else "")
@@ -76,7 +75,7 @@ def _junit(report: ScanReport, _now: datetime) -> bytes:
         suites.setdefault(package.type, []).append(junit.Case(
             package.type, f"{package.name} {package.version}",
             None if said is None else f"{len(said)} vulnerabilit{'y' if len(said) == 1 else 'ies'}",
-                "\n".join(said or ())))
+            "\n".join(said or ())))
     for issue in issues(report):
         if issue.kind != "vulnerability":
             where = f"{issue.path}:{issue.line}" if issue.line else issue.path
@@ -100,8 +99,7 @@ def _in_toto(report: ScanReport, _now: datetime) -> bytes:
     updated = report.database.imported_at or report.started
     return json_bytes(intotovulns.predicate(
         listed, scanner_uri=_SCANNER, scanner_version=__version__, db_version=report.database.digest,
-            db_updated=updated,
-        started=report.started, finished=report.finished))
+        db_updated=updated, started=report.started, finished=report.finished))
 
 
 def _trivy(report: ScanReport, _now: datetime) -> bytes:
@@ -112,10 +110,9 @@ def _trivy(report: ScanReport, _now: datetime) -> bytes:
             by_path.setdefault(exposure.path, []).append({
                 "RuleID": exposure.id, "Category": "", "Severity": exposure.severity.upper(), "Title": exposure.title,
                 "StartLine": exposure.line, "EndLine": exposure.line, "Code": {"Lines": None},
-                    "Match": exposure.message,
-                "Layer": {"Digest": exposure.layer}})
-    document["Results"] += [{"Target": path, "Class": "secret", "Secrets": secrets} for path,
-        secrets in by_path.items()]
+                "Match": exposure.message, "Layer": {"Digest": exposure.layer}})
+    document["Results"] += [{"Target": path, "Class": "secret", "Secrets": secrets}
+                            for path, secrets in by_path.items()]
     settings = [{"Type": "Dockerfile Security Check", "ID": exposure.id, "AVDID": exposure.id, "Title": exposure.title,
                  "Message": exposure.message, "Resolution": exposure.remedy, "Status": "FAIL",
                  "Severity": "LOW" if exposure.severity == "none" else exposure.severity.upper()}

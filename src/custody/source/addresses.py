@@ -15,6 +15,8 @@ _REGISTRIES = {
     "composer": ("api.github.com", "github.com", "codeload.github.com", "packagist.org", "repo.packagist.org"),
     "gem": ("rubygems.org",), "golang": ("proxy.golang.org",)}
 """Packagist's packages are archives of GitHub."""
+ASKED = {"npm": "https://registry.npmjs.org", "pypi": "https://pypi.org/simple", "golang": "https://proxy.golang.org"}
+"""Registries that say when a version was released, in a form that mirrors have too."""
 _COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?:[0-9a-f]{24})?(?![0-9a-f])")
 _NPM = re.compile(r"/((?:@[^/]+/)?[^/@]+)/-/(?:@[^/]+/)?([^/]+)\.tgz\Z")
 _SSH = re.compile(r"[\w.-]+@([\w.-]+):")

@@ -27,6 +27,7 @@ RULES = {
     "install-script": "a program that runs when it is installed appeared",
     "typosquat": "its name is nearly a popular one",
     "cooldown": "it was released only now",
+    "withdrawn": "its registry does not have it, or not any more",
     "new-transitive": "a package appeared that no manifest asks for",
     "base-image": "an image by a tag, which can be moved",
     "unpinned-script": "a program is fetched and run, and nothing says which bytes it must have",

@@ -10,7 +10,7 @@ from custody.formats.osv import Advisory, cve_of
 
 
 def bundle(advisory: Advisory) -> tuple[str, ...]:
-    """The CVEs that a record mends together; empty where it is of one vulnerability."""
+    """The CVEs that a record mends together; empty where it is of a single vulnerability."""
     if not advisory.upstream or advisory.cves:
         return ()
     cves = tuple(dict.fromkeys(cve for name in advisory.upstream if (cve := cve_of(name))))
@@ -18,7 +18,7 @@ def bundle(advisory: Advisory) -> tuple[str, ...]:
 
 
 def names(advisory: Advisory) -> frozenset[str]:
-    """Everything that the one vulnerability of a record is called."""
+    """All names of the single vulnerability of a record."""
     own = advisory.cves
     cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
     same = advisory.upstream if not own or cves <= own else ()

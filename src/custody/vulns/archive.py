@@ -113,7 +113,7 @@ def read(store: AdvisoryStore, path: Path, keys: Sequence[AnyPublicKey], now: da
     """Take what it says in place of what there is of the same publishers; also how many records were new.
 
     Raises VerificationError where none of the keys signed it (`unsigned`: that does not matter), it is not what was
-    signed, or it is older than the one that was imported last (`older`: that does not matter); MalformedError.
+    signed, or it is older than the archive that was imported last (`older`: that does not matter); MalformedError.
     """
     feed = store.feed(_ARCHIVE)
     try:
@@ -175,7 +175,7 @@ def _head(file: IO[bytes], where: str, keys: Sequence[AnyPublicKey], *, unsigned
         payload = envelope.payload
     try:
         contents = msgspec.json.decode(payload, type=Contents)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedError(where, got=str(error), expected="what an export states") from None
     if contents.format != 1:
         raise MalformedError(f"{where}: format", got=contents.format, expected="1")
@@ -184,7 +184,8 @@ def _head(file: IO[bytes], where: str, keys: Sequence[AnyPublicKey], *, unsigned
 
 
 def _envelope(line: bytes, where: str) -> Envelope:
-    if not strictjson.loads(line, where, max_size=_LONGEST_HEAD, max_depth=8).get("signatures"):
+    head = strictjson.loads(line, where, max_size=_LONGEST_HEAD, max_depth=8)
+    if not isinstance(head, dict) or not head.get("signatures"):
         raise VerificationError(f"{where}: is not signed", hint="custody db export --key FILE signs; "
                                                                  "--insecure-unsigned takes it as it is")
     envelope = parse_envelope(line, where)
@@ -205,7 +206,7 @@ def _payload(line: bytes, where: str) -> bytes:
 
 
 def _read_values(pieces: Iterator[bytes], where: str) -> Iterator[_Value]:
-    left = b""
+    left = bytearray()
     try:
         for piece in zstd.decompress(pieces, where, _WINDOW):
             left += piece
@@ -216,9 +217,9 @@ def _read_values(pieces: Iterator[bytes], where: str) -> Iterator[_Value]:
                     raise MalformedError(where, got=f"a value of {size} bytes", expected=f"1 to {_LONGEST}")
                 if len(left) - place - 4 < size:
                     break
-                yield _value(left[place + 4:place + 4 + size], where)
+                yield _value(bytes(left[place + 4:place + 4 + size]), where)
                 place += 4 + size
-            left = left[place:]
+            del left[:place]
     except zstandard.ZstdError as error:
         raise MalformedError(where, got=str(error), expected="a zstandard stream") from None
     if left:

@@ -8,7 +8,7 @@ A gap is one of
                                package that installed them is one that its advisories speak of
     no-advisories              packages of an ecosystem for which the database has no advisory, or OSV no ecosystem
     undecided                  an advisory for a package whose version could not be compared with the advisory's
-    old-advisories             the newest advisory is older than was asked for
+    old-advisories             the newest advisory is older than was asked for, or of a time to come
 
 What is no gap: a package that no advisory names, in an ecosystem for which there are some.
 """
@@ -42,6 +42,10 @@ _WHOLE = {"container": "the image", "rootfs": "the root file system", "directory
           "sbom": "the SBOM", "lock files": "the lock files"}
 
 
+_SKEW = timedelta(days=2)
+"""That clocks and calendars may differ."""
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was not scanned."""
 
@@ -57,7 +61,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True):
-    """Packages of one ecosystem, and how many advisories of it they were matched with."""
+    """Packages of an ecosystem, and how many advisories of it they were matched with."""
 
     ecosystem: str
     packages: int
@@ -161,6 +165,9 @@ def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecide
     if max_age is not None and database.newest is not None and now - database.newest > max_age:
         gaps.append(Gap(kind="old-advisories", what="advisories", count=database.advisories, reason=(
             f"the newest is {(now - database.newest).days} days old, expected at most {max_age.days}")))
+    if max_age is not None and database.newest is not None and database.newest - now > _SKEW:
+        gaps.append(Gap(kind="old-advisories", what="advisories", count=database.advisories, reason=(
+            f"the newest is of {format_rfc3339(database.newest)}, which is to come: nobody can say how old they are")))
     return Coverage(
         packages=len(catalog.packages), distribution=distribution, adopted=adopted, unknowns=catalog.unknowns,
         ecosystems=tuple(Matched(ecosystem=name, packages=count, advisories=spokesmen.advisories(name))

@@ -12,11 +12,21 @@ from urllib.parse import urlsplit
 from custody.errors import UsageError
 from custody.kit.near import near
 
-Kind = Literal["document", "osv", "csaf"]
+Kind = Literal["document", "osv", "csaf", "rolie", "nvd"]
 """One document or archive; an ecosystem of osv.dev, with `all.zip`, `modified_id.csv` and a file a record; a folder of
-CSAF documents with `changes.csv` (CSAF 2.0, section 7.1.13)."""
+CSAF documents with `changes.csv` (CSAF 2.0, section 7.1.13), a ROLIE feed of them (7.1.15); NVD's API."""
+_KINDS: Mapping[str, Kind] = {"osv/": "osv", "csaf/": "csaf", "rolie/": "rolie", "nvd/": "nvd"}
+"""What the names of people's own addresses begin with, where those are no single document."""
 _OSV = "https://osv-vulnerabilities.storage.googleapis.com"
 _SECDB = "https://secdb.alpinelinux.org"
+
+
+def publishers(name: str) -> frozenset[str] | None:
+    """Whose advisories a feed of this name has (`Advisory.source`, or its beginning before `/`); None: anybody's, of an
+    address that people call by a name of their own.
+    """
+    known = ("osv",) if name.startswith("osv/") else _PUBLISHERS.get(name)
+    return None if known is None else frozenset(known)
 
 
 class Address(NamedTuple):
@@ -49,8 +59,13 @@ FEEDS: Mapping[str, tuple[Address, ...]] = {
                            f"{name}-oval.xml") for name in ("cbl-mariner-2.0", "azurelinux-3.0")),
     "nvd": tuple(Address(f"https://nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-{year}.json.gz", sidecar=".meta")
                  for year in (*range(2002, 2027), "modified")),
+    "nvd-api": (Address("https://services.nvd.nist.gov/rest/json/cves/2.0", "nvd"),),
     **{f"osv/{name}": (Address(f"{_OSV}/{name.replace(' ', '%20')}/", "osv"),) for name in _ECOSYSTEMS}}
 """By what people call them."""
+_PUBLISHERS: Mapping[str, tuple[str, ...]] = {
+    "kev": (), "epss": (), "debian": ("debian-tracker",), "ubuntu": ("ubuntu-usn",), "alpine": ("alpine-secdb",),
+    "wolfi": ("wolfi-secdb",), "chainguard": ("chainguard-secdb",), "redhat": ("redhat-csaf",), "suse": ("suse-csaf",),
+    "alma": ("alma-errata",), "oracle": ("oracle",), "photon": ("photon",), "azure": ("azure-linux",), "nvd": ("nvd",)}
 USUAL = ("kev", "epss", "debian", "alpine", "wolfi", "osv/PyPI", "osv/npm", "osv/Go", "osv/Maven", "osv/crates.io",
          "osv/RubyGems", "osv/NuGet", "osv/Packagist")
 """What is asked where nobody says what."""
@@ -65,10 +80,14 @@ def chosen(names: Iterable[str], own: Mapping[str, str], mirror: str | None) -> 
         if name is None:
             raise UsageError(f"{asked}: no feed of that name",
                              hint=near(asked, by_spelling.values(), "custody db update --list names all"))
-        addresses = (Address(own[name], "osv" if name.startswith("osv/") else "document"),) if name in own else (
+        addresses = (Address(own[name], _kind(name)),) if name in own else (
             FEEDS[name])
         rows += [(name, address._replace(url=mirrored(address.url, mirror))) for address in addresses]
     return rows
+
+
+def _kind(name: str) -> Kind:
+    return next((kind for beginning, kind in _KINDS.items() if name.startswith(beginning)), "document")
 
 
 def mirrored(url: str, mirror: str | None) -> str:

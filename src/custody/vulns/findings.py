@@ -25,7 +25,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One vulnerability of one package."""
 
     id: str
-    """The record that speaks: of those that matched, the one with the worst rating."""
+    """The record that speaks: of those that matched, the worst by rating."""
     aliases: tuple[str, ...]
     """All other names of it, and the bundles that mend it."""
     cve: str

@@ -240,7 +240,7 @@ def _place(ecosystem: str, span: Range, kind: str, version: str) -> tuple[int, A
 
 
 def _next_fix(affected: Affected, version: str) -> str:
-    """The first fixed version after this one, of any range that can be ordered."""
+    """The first fixed version after a version, of any range that can be ordered."""
     later = []
     for span in affected.ranges:
         try:

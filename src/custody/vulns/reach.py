@@ -81,7 +81,7 @@ def _of_range(ecosystem: str, span: Range) -> Reach:
 
 
 def _after(key: bytes) -> bytes:
-    """The first key behind this one."""
+    """The first key behind a key."""
     return key + b"\x00"
 
 

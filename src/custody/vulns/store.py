@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ from custody.vulns.sources import Said
 
 if TYPE_CHECKING:
     from custody.vulns.databases.files import Contents
+
+
+_SKEW = timedelta(days=2)
+"""That clocks and calendars may differ."""
 
 
 @dataclass(slots=True)
@@ -42,14 +47,17 @@ class Imported:
 
 
 def import_advisories(store: AdvisoryWriter, path: Path, now: datetime,
-                      progress: Callable[[int], None] | None = None, origin: str = "") -> Imported:
+                      progress: Callable[[int], None] | None = None, origin: str = "",
+                      publishers: AbstractSet[str] | None = None) -> Imported:
     """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
 
+    `publishers`: whose they may be, `feeds.publishers`; a mirror of one publisher replaces the advisories of no other.
     Raises UsageError where there is nothing, MalformedError for hostile archives, for a catalogue, a feed or a tracker
     that is broken, and where no document is one that a source reads.
     """
     hint = ", or ".join(source.files for source in reversed(sources.SOURCES))
-    return take(store, documents(path, sources.limit, hint), now, progress, str(path), origin or str(path))
+    return take(store, documents(path, sources.limit, hint), now, progress, str(path), origin or str(path),
+                publishers)
 
 
 def import_database(store: AdvisoryWriter, contents: Contents, now: datetime, origin: str) -> Imported:
@@ -64,11 +72,14 @@ def import_database(store: AdvisoryWriter, contents: Contents, now: datetime, or
 
 
 def take(store: AdvisoryWriter, stated: Iterable[tuple[str, bytes]], now: datetime,
-         progress: Callable[[int], None] | None, where: str, origin: str) -> Imported:
+         progress: Callable[[int], None] | None, where: str, origin: str,
+         publishers: AbstractSet[str] | None = None) -> Imported:
     """Add what documents say, each with its name; as `import_advisories` does."""
     result = Imported()
     with store.together():
-        others = _told(stated, result, progress)
+        others = _told(stated, result, progress, now)
+        if publishers is not None:
+            others = _of(others, publishers, where)
         for said in others:
             if isinstance(said, Advisory):
                 _add(store, chain([said], others), result, now, origin)
@@ -111,7 +122,7 @@ def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, or
         return
     result.records += 1
     if isinstance(said, ExploitedCatalogue):
-        fate = "" if store.add_exploited(said, now) else ": older than the one that is there, and not taken"
+        fate = "" if store.add_exploited(said, now) else ": older than what is there, and not taken"
         result.catalogues.append(f"{len(said.entries)} known exploited vulnerabilities, version {said.version}{fate}")
     elif isinstance(said, EpssScores):
         fate = "" if store.add_scores(said, now) else ": older than those that are there, and not taken"
@@ -119,22 +130,43 @@ def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, or
 
 
 def _told(stated: Iterable[tuple[str, bytes]], result: Imported,
-          progress: Callable[[int], None] | None) -> Iterator[Said]:
+          progress: Callable[[int], None] | None, now: datetime) -> Iterator[Said]:
+    latest = (now + _SKEW).strftime("%Y-%m-%d")
     for name, data in stated:
         result.read += 1
         if progress:
             progress(1)
         source = sources.of(data)
         if source.whole:  # one by one: the transaction ends with it where it is broken
-            yield from source.read(data, name)
+            yield from _until(source.read(data, name), latest, name)
             continue
         try:
-            records = tuple(source.read(data, name))
+            records = tuple(_until(source.read(data, name), latest, name))
         except CustodyError as error:
             result.refused.append(error.message)
             result.records += 1
             continue
         yield from records
+
+
+def _until(said: Iterable[Said], latest: str, where: str) -> Iterator[Said]:
+    """Raises MalformedError for what is of a day to come: no later one would ever take its place."""
+    for entry in said:
+        stated = entry.modified if isinstance(entry, Advisory) else entry.released if isinstance(
+            entry, ExploitedCatalogue) else entry.day if isinstance(entry, EpssScores) else ""
+        if stated[:10] > latest:
+            raise MalformedError(where, got=f"a time to come, {stated}", expected=f"one until {latest}",
+                                 hint="is this machine's clock right?")
+        yield entry
+
+
+def _of(said: Iterator[Said], publishers: AbstractSet[str], where: str) -> Iterator[Said]:
+    for entry in said:
+        if isinstance(entry, Advisory | Snapshot) and publishers.isdisjoint(
+                (entry.source, entry.source.partition("/")[0])):
+            raise MalformedError(where, got=f"advisories of {entry.source}",
+                                 expected=f"those of {', '.join(sorted(publishers)) or 'nobody'}")
+        yield entry
 
 
 def _refuse(result: Imported, where: str) -> None:

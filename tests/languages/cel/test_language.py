@@ -193,3 +193,16 @@ def test_deep_loops_are_functions_of_their_own() -> None:
         quantified = f"([1].exists(v{depth}, {text} == 1 || 1/0 == 1) ? 1 : 0)"
         text = f"[0].map(v{depth}, {text})[0]" if depth % 2 else quantified
     assert evaluate(text) == 1
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("[{'a': 1}, {}, {'b': 1}].filter(x, x.a == 1)", "no such key: a"),
+    ("[{'b': 1}, {'a': 1, 'b': 2}].filter(x, x.a == 1 && x.c == 1)", "no such key: c"),
+    ("[{}, {'a': true}].filter(x, x.a)", "no such key: a"),
+    ("[{'a': 1}, {}].exists_one(x, x.a == x.b)", "no such key: a"),
+    ("[{'a': true}, {'a': false}, {}].map(x, x.a, x.b)", "no such key: a"),
+    ("[{'a': true}, {'a': false}].map(x, x.a, x.b)", "no such key: b")])
+def test_the_error_of_a_loop_is_that_of_its_last_condition_that_fails(text: str, reason: str) -> None:
+    """cel-go goes on with the loop; gator's answers show it."""
+    with pytest.raises(cel.CelError, match=reason):
+        evaluate(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,9 @@ from custody.errors import CustodyError, StorageError
 
 DIALECT = Dialect(identity="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", bytes="BYTEA", clustered="",
                   skipping=" FOR UPDATE SKIP LOCKED")
+_VALUE = re.compile(r"\bIN \((\?(?:, \?)*)\)|\?")
+_ROW = re.compile(r"VALUES (\(\?(?:, \?)*\))")
+_VALUES = 48  # in one statement: of those with more, psycopg remembers nothing
 _SCHEMA = "CREATE TABLE IF NOT EXISTS custody_schema (store TEXT PRIMARY KEY, version INTEGER NOT NULL)"
 
 
@@ -24,12 +28,20 @@ class _Session:
         self._connection = connection
 
     def execute(self, sql: str, *values: object) -> list[Row]:
-        cursor = self._connection.execute(_spelled(sql), values)
+        cursor = self._connection.execute(*_spelled(sql, values))
         return list(cursor.fetchall()) if cursor.description is not None else []
 
     def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        rest = list(rows)
+        # Many rows in one statement cost the server less than a statement each; one that updates may meet no row twice.
+        most = 1 if " DO UPDATE " in sql or not rest or not _ROW.search(sql) else max(1, _VALUES // len(rest[0]))
         with self._connection.cursor() as cursor:
-            cursor.executemany(_spelled(sql), list(rows))
+            whole = len(rest) // most * most if most > 1 else 0
+            if whole:
+                cursor.executemany(_parsed(_of_rows(sql, most))[0], [
+                    [value for row in rest[start:start + most] for value in row] for start in range(0, whole, most)])
+            if rest[whole:]:
+                cursor.executemany(_parsed(sql)[0], rest[whole:])
 
 
 class PostgresEngine:
@@ -58,7 +70,7 @@ class PostgresEngine:
 
     def read(self, sql: str, *values: object) -> list[Row]:
         try:
-            return list(self._connection().execute(_spelled(sql), values))
+            return list(self._connection().execute(*_spelled(sql, values)))
         except psycopg.Error as error:
             raise _storage_error(error) from None
 
@@ -90,10 +102,31 @@ class PostgresEngine:
                             "version = excluded.version", store, len(migrations))
 
 
+def _of_rows(sql: str, count: int) -> str:
+    return _ROW.sub(lambda match: f"VALUES {', '.join([match[1]] * count)}", sql)
+
+
+def _spelled(sql: str, values: Sequence[object]) -> tuple[Any, list[object]]:
+    """Values are `%s` to psycopg; a list of them is one array, so that the statement is the same however long it is."""
+    text, sizes = _parsed(sql)
+    bound: list[object] = []
+    place = 0
+    for size in sizes:
+        bound.append(values[place] if size is None else list(values[place:place + size]))
+        place += size or 1
+    return text, bound
+
+
 @lru_cache(maxsize=512)
-def _spelled(sql: str) -> Any:
-    """Values are `%s` to psycopg."""
-    return sql.replace("%", "%%").replace("?", "%s")
+def _parsed(sql: str) -> tuple[str, list[int | None]]:
+    """With the number of values of each list; None for what is no list."""
+    sizes: list[int | None] = []
+
+    def spell(match: re.Match[str]) -> str:
+        sizes.append(match[1].count("?") if match[1] else None)
+        return "= ANY(%s)" if match[1] else "%s"
+
+    return _VALUE.sub(spell, sql.replace("%", "%%")), sizes
 
 
 def _storage_error(error: psycopg.Error) -> StorageError:

@@ -57,6 +57,7 @@ SPOKEN = (  # advisories may speak of a package under several names
     "CREATE INDEX spoken_component ON spoken (component)")
 LAYERS = ("CREATE TABLE layer (digest TEXT NOT NULL, image BIGINT NOT NULL REFERENCES image ON DELETE CASCADE, "
           "PRIMARY KEY (digest, image)){clustered}; CREATE INDEX layer_image ON layer (image)")
+KEPT = "CREATE INDEX image_kept ON image (kept)"
 _ENCODER = msgspec.msgpack.Encoder()
 _COMPONENT, _PACKAGES = msgspec.msgpack.Decoder(Component), msgspec.msgpack.Decoder(tuple[Package, ...])
 _CATALOG = msgspec.msgpack.Decoder(Catalog)
@@ -153,9 +154,8 @@ class RelationalInventory:
         return count
 
     def status(self) -> InventoryStatus:
-        ((images, newest, count),) = self._engine.read(
-            "SELECT count(*), max(kept), (SELECT count(*) FROM component) FROM image")
-        return InventoryStatus(int(images), int(count), None if newest is None else sql.moment(newest))
+        ((images, newest),) = self._engine.read("SELECT (SELECT count(*) FROM image), (SELECT max(kept) FROM image)")
+        return InventoryStatus(int(images), None if newest is None else sql.moment(newest))
 
     # Sightings
 

@@ -6,7 +6,7 @@ from custody.adapters.relational import aside, findings, former, inventory
 from custody.adapters.relational.engine import Engine
 
 MIGRATIONS = (inventory.MIGRATION, findings.MIGRATION, f"{former.MIGRATION}; {inventory.READERS}", inventory.SPOKEN,
-              f"{aside.MIGRATION}; {inventory.LAYERS}")
+              f"{aside.MIGRATION}; {inventory.LAYERS}", inventory.KEPT)
 
 
 class RelationalStore(inventory.RelationalInventory, findings.RelationalFindings):

@@ -55,7 +55,8 @@ def _advisory(row: dict[str, Any], where: str) -> Advisory | None:
     modules = [mapping(module, f"{where}.modules") for module in items(content, "modules", where)]
     if isinstance(content.get("module"), dict):
         modules.append(content["module"])
-    streams = {(module.get("name"), module.get("stream")) for module in modules if module.get("name")}
+    streams = {(name, optional(module, "stream", f"{where}.modules")) for module in modules
+               if (name := optional(module, "name", f"{where}.modules"))}
     module = "{}:{}".format(*next(iter(streams))) if len(streams) == 1 else ""
     fixes = Fixes()
     for package in items(content, "packages", where):

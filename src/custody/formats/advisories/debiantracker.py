@@ -1,4 +1,4 @@
-"""Debian's security tracker: https://security-tracker.debian.org/tracker/data/json, the one document of all.
+"""Debian's security tracker: https://security-tracker.debian.org/tracker/data/json, a single document.
 
     {"openssl": {"CVE-2023-0286": {"description": …, "scope": "remote", "debianbug": …, "releases": {
         "bookworm": {"status": "resolved" | "open" | "undetermined", "fixed_version": "3.0.8-1", "urgency": "medium",

@@ -8,8 +8,9 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.formats.osv import Affected, Range
-from custody.kit import strictjson
+from custody.kit import members, strictjson
 from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.kit.members import mapping as mapping
 
 MAX_LIST = 2_000_000
 _LONGEST = 65536
@@ -34,12 +35,6 @@ def document(data: bytes, where: str, largest: int, *, depth: int = 64) -> Any:
     return strictjson.loads(data, where, max_size=largest, max_depth=depth)
 
 
-def mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedError(where, got=value, expected="a JSON object")
-    return value
-
-
 def child(entry: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     """Empty where there is none."""
     value = entry.get(key)
@@ -47,10 +42,7 @@ def child(entry: dict[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value or len(value) > _LONGEST:
-        raise MalformedError(f"{where}.{key}", got=value, expected=f"text of 1 to {_LONGEST} characters")
-    return value
+    return members.text(entry, key, where, _LONGEST)
 
 
 def optional(entry: dict[str, Any], key: str, where: str) -> str:
@@ -60,12 +52,7 @@ def optional(entry: dict[str, Any], key: str, where: str) -> str:
 
 def items(entry: dict[str, Any], key: str, where: str) -> list[Any]:
     """Empty where there is none."""
-    value = entry.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > MAX_LIST:
-        raise MalformedError(f"{where}.{key}", got=value, expected=f"a list of at most {MAX_LIST}")
-    return value
+    return members.items(entry, key, where, MAX_LIST)
 
 
 def texts(entry: dict[str, Any], key: str, where: str) -> list[str]:

@@ -75,7 +75,7 @@ def _statement(entry: dict[str, Any], where: str, place: str, time: str, names: 
                subject: tuple[str, ...]) -> Statement:
     analysis = mapping(entry["analysis"], f"{where}.analysis")
     state = analysis.get("state")
-    if state not in _STATES:
+    if not isinstance(state, str) or state not in _STATES:
         raise MalformedError(f"{where}.analysis.state", got=state, expected=" or ".join(_STATES))
     stated = text(analysis, "justification", where)
     if stated and stated not in _JUSTIFICATIONS:

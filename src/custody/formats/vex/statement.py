@@ -7,6 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from custody.errors import MalformedError
+from custody.kit import members
+from custody.kit.members import mapping as mapping
 
 Status = Literal["not_affected", "affected", "fixed", "under_investigation"]
 STATUSES: tuple[Status, ...] = ("not_affected", "affected", "fixed", "under_investigation")
@@ -58,12 +60,6 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     statements: tuple[Statement, ...]
 
 
-def mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedError(where, got=value, expected="a JSON object")
-    return value
-
-
 def text(entry: dict[str, Any], key: str, where: str, *, needed: bool = False) -> str:
     value = entry.get(key)
     if value is None and not needed:
@@ -74,12 +70,7 @@ def text(entry: dict[str, Any], key: str, where: str, *, needed: bool = False) -
 
 
 def items(entry: dict[str, Any], key: str, where: str) -> list[Any]:
-    value = entry.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > _MAX_LIST:
-        raise MalformedError(f"{where}.{key}", got=value, expected=f"a list of at most {_MAX_LIST}")
-    return value
+    return members.items(entry, key, where, _MAX_LIST)
 
 
 def hashes(entry: dict[str, Any], where: str) -> list[str]:

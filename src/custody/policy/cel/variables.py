@@ -51,7 +51,7 @@ class Variables(dict[str, Any]):
         return program(values)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._programs
+        return name in self._programs or super().__contains__(name)
 
 
 def activation(given: Given, reads: Set[str], *, absent: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ k8s.io/apiserver 1.34 pkg/admission/plugin/policy/validating/validator.go and pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
@@ -21,6 +21,7 @@ from policylang.cel.compile.program import Program
 from policylang.cel.cost.tally import CostExceeded
 from policylang.cel.kubernetes import admission
 from policylang.cel.kubernetes.costs import COSTS, Budget
+from policylang.cel.types import DYN
 from policylang.cel.values.errors import CelError
 from policylang.errors import LanguageError
 
@@ -82,9 +83,13 @@ class Budgeted(Variables):
 
 
 class Checks:
-    def __init__(self, spec: Fields, *, params: bool, fails: bool) -> None:
-        """`fails`: failurePolicy Fail. Raises MalformedError, UnsupportedError."""
-        expressions = Expressions(admission(params=params, authorized=True, composed={}), cost=COSTS)
+    def __init__(self, spec: Fields, *, params: bool, fails: bool, bound: Sequence[str] = ()) -> None:
+        """`fails`: failurePolicy Fail. `bound`: variables that who judges gives, beside those that are written here.
+
+        Raises MalformedError, UnsupportedError.
+        """
+        composed = dict.fromkeys(bound, DYN)
+        expressions = Expressions(admission(params=params, authorized=True, composed=composed), cost=COSTS)
         self._fails, self._params = fails, params
         self._conditions = expressions.conditions(spec)
         expressions.declare(spec)
@@ -99,7 +104,7 @@ class Checks:
         self._variables = expressions.variables
         self._authorizes = any(name.startswith("authorizer") for name in self.reads)
 
-    def judge(self, given: Given, params: Mapping[str, Any] | None) -> Judged:
+    def judge(self, given: Given, params: Mapping[str, Any] | None, bound: Mapping[str, Any] = {}) -> Judged:
         """Raises UnansweredError, LookupFailedError."""
         values = activation(given, self.reads - {"namespaceObject"})
         if self._params:
@@ -116,10 +121,10 @@ class Checks:
             values["namespaceObject"] = namespace_of(given)
         budget = Budget()
         try:
-            decisions = self._decided(values, budget)
+            decisions = self._decided(values, budget, bound)
         except CostExceeded as exceeded:
             return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
-        return self._annotated(values, decisions)
+        return self._annotated(values, decisions, bound)
 
     def _matches(self, values: dict[str, Any]) -> bool:
         """Raises LanguageError under Fail."""
@@ -140,9 +145,9 @@ class Checks:
             raise CelError(next(iter(errors)) if len(errors) == 1 else f"[{', '.join(errors)}]")
         return not errors
 
-    def _decided(self, values: dict[str, Any], budget: Budget) -> list[Decision]:
+    def _decided(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any]) -> list[Decision]:
         """Raises CostExceeded."""
-        bound = self._bound(values, budget)
+        bound = self._bound(values, budget, given_variables)
         decisions: list[Decision] = []
         for at, validation in enumerate(self._validations):
             try:
@@ -151,7 +156,7 @@ class Checks:
             except CelError as error:
                 decisions.append(Decision(Outcome.ERROR, error.message, at=at))
         if any(decision.outcome is Outcome.FAIL for decision in decisions):
-            messages, spent = self._messages(self._bound(values, budget), budget)
+            messages, spent = self._messages(self._bound(values, budget, given_variables), budget)
             for at, decision in enumerate(decisions):
                 if decision.outcome is Outcome.FAIL:
                     decisions[at] = (
@@ -180,9 +185,10 @@ class Checks:
             said = ""
         return said or validation.message.strip() or f"failed expression: {validation.text.strip()}"
 
-    def _annotated(self, values: dict[str, Any], decisions: list[Decision]) -> Judged:
+    def _annotated(self, values: dict[str, Any], decisions: list[Decision],
+                   given_variables: Mapping[str, Any]) -> Judged:
         budget = Budget()
-        bound = self._bound(values, budget)
+        bound = self._bound(values, budget, given_variables)
         annotations: dict[str, str] = {}
         try:
             for key, program in self._audit.items():
@@ -197,9 +203,10 @@ class Checks:
             return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
         return Judged(decisions, annotations)
 
-    def _bound(self, values: dict[str, Any], budget: Budget) -> dict[str, Any]:
+    def _bound(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any]) -> dict[str, Any]:
         """With variables anew: validations, messages and annotations each compute their own."""
         variables = Budgeted(self._variables, values)
+        variables.update(given_variables)
         variables.budget = budget
         return variables.environment
 

@@ -6,17 +6,23 @@ A new cataloger is a module here with a `Cataloger` in it, and a row in `CATALOG
 
 from __future__ import annotations
 
+import csv
+import lzma
 import re
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from custody.errors import CustodyError
 from custody.sbom.catalogers import (  # one a line, so that two who add one do not meet
     apk,
+    assemblies,
     binaries,
     bitnami,
     chisel,
     dotnet,
+    dotnetprojects,
     dpkg,
     embedded,
     homebrew,
@@ -54,9 +60,12 @@ CATALOGERS = (
     npm.CATALOGER,
     osrelease.CATALOGER,
     embedded.CATALOGER,
-    dotnet.CATALOGER,
+    assemblies.CATALOGER,
     dotnet.DEPENDENCIES,
     dotnet.LOCK,
+    dotnetprojects.CONFIG,
+    dotnetprojects.CENTRAL,
+    dotnetprojects.PROJECT,
     binaries.CATALOGER,
     wordpress.CATALOGER,
     models.CATALOGER,
@@ -80,6 +89,10 @@ CATALOGERS = (
     javaprojects.SBT,
     javaprojects.IVY,
 )
+_BROKEN = (CustodyError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError, EOFError, csv.Error,
+           lzma.LZMAError, struct.error, zlib.error)
+"""What a reader raises for bytes that it cannot read, and what one raises that did not foresee them: that file is
+unknown then, and the others of the image are not."""
 _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 
 
@@ -89,6 +102,7 @@ def table(catalogers: Sequence[Cataloger] = CATALOGERS, counted: Sequence[Counte
     only those that read what is installed. Raises ValueError.
     """
     catalogers = [row for row in catalogers if declared or not row.declares]
+    counted = [row for row in counted if declared or not row.declares]
     rows: tuple[Wanted, ...] = (*catalogers, *counted)
     telling = Telling("|".join(row.listed for row in rows if row.listed))
     lists = (dpkg.Lists, rpm.Database, pacman.Lists, portage.Packages, opkg.Lists, chisel.Manifest)
@@ -144,7 +158,7 @@ def read(name: str, path: str, content: bytes | BinaryIO, charge: Callable[[Fact
     while True:
         try:
             fact = next(source, None)
-        except (CustodyError, ValueError):
+        except _BROKEN:
             return (unknown(f"unreadable {name} file"),)
         if fact is None:
             return tuple(facts)

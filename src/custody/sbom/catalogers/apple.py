@@ -37,7 +37,7 @@ def _repository(address: str) -> str:
 
 
 def read_pods(_path: str, content: bytes) -> Iterator[Fact]:
-    """A pod's parts, `A/Core`, are of the one pod."""
+    """A pod's parts, `A/Core`, are of the same pod."""
     document = indented(content)
     if not isinstance(document.get("PODS"), list):
         raise ValueError("Podfile.lock without PODS")

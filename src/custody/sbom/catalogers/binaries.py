@@ -19,7 +19,7 @@ import msgspec
 
 from custody.formats import executable, purl
 from custody.kit import strictjson
-from custody.sbom.catalogers import nativeimages
+from custody.sbom.catalogers import dotnetbundles, nativeimages
 from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.classes import CLASSES
 from custody.sbom.catalogers.fact import CRATES, PROGRAM, Fact, unknown
@@ -275,7 +275,8 @@ def read_program(path: str, file: BinaryIO, spend: Callable[[int], None] = lambd
     """As `read`, with what the file says itself to be; each executable and library is one fact more."""
     yield from _kind(path, file)
     hashes: tuple[tuple[str, str], ...] = ()
-    for fact in itertools.chain(CLASSES.read(path, file, spend), read(file, spend)):
+    for fact in itertools.chain(CLASSES.read(path, file, spend), read(file, spend),
+                                dotnetbundles.read(path, file, spend)):
         if fact.form != "program":
             yield fact
             continue
@@ -302,6 +303,6 @@ def _kind(path: str, file: BinaryIO) -> Iterator[Fact]:
         yield Fact(type=PROGRAM, name="library" if library else "executable", version=str(file.seek(0, 2)))
 
 
-CATALOGER = Cataloger(name="program", version=6, types=("golang", "cargo", "maven", "generic", *_SYSTEMS),
+CATALOGER = Cataloger(name="program", version=7, types=("golang", "cargo", "maven", "generic", "nuget", *_SYSTEMS),
                       search=read_program,
                       listed=r"/s?bin/[^/]+\Z|/[^/]+\.so(?:\.[0-9.]+)?\Z|/lib(?:exec|32|64|x32)?/(?:.*/)?[^/.]+\Z")

@@ -127,6 +127,8 @@ class Counted(Wanted):
     """It is unknown only where none of these files, which were read, is beside it."""
     once: bool = False
     """Whether the files of one folder stand for one package."""
+    declares: bool = False
+    """As for a cataloger: folders of sources are looked through for it, images are not."""
 
 
 def _lazily(pattern: str) -> Callable[[str], object]:

@@ -16,14 +16,14 @@ _FIELD = re.compile(r's:\d+:"(name|version|channel|release|license|_lastversion)
 def read_installed(path: str, content: bytes) -> Iterator[Fact]:
     """Of Composer 2 an object with `packages`, of Composer 1 their list alone."""
     if content.lstrip()[:1] == b"[":
-        packages, dev = rows(strictjson.loads(content, path)), []
+        packages, dev = rows(strictjson.loads(content, path)), frozenset[str]()
     else:
         document = json_object(path, content)
         if not isinstance(document.get("packages"), list):
             raise ValueError("installed.json without packages")
-        packages, dev = rows(document["packages"]), words(document.get("dev-package-names"))
+        packages, dev = rows(document["packages"]), frozenset(words(document.get("dev-package-names")))
     for row in packages:
-        yield _package(row, "dev" if row.get("name") in dev else "")
+        yield _package(row, "dev" if word(row.get("name")) in dev else "")
 
 
 def read_lock(path: str, content: bytes) -> Iterator[Fact]:

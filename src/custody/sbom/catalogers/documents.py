@@ -52,7 +52,7 @@ def rows(value: Any) -> list[Table]:
 
 
 def words(value: Any) -> list[str]:
-    """The texts of a list, or the one text that it is."""
+    """The texts of a list, or the text that it is."""
     if isinstance(value, str):
         return [value] if value else []
     return [word for word in value if isinstance(word, str) and word] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-""".NET: what `*.deps.json` says was published, and assemblies that no such file names.
+""".NET: what `*.deps.json` says was published, and what NuGet locked.
 
 .NET SDK documentation, "Runtime Configuration Files" (`runtimeconfig.json` and `deps.json`).
 """
@@ -8,26 +8,18 @@ from __future__ import annotations
 import base64
 import binascii
 import posixpath
-import re
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
-from custody.formats import portable
 from custody.kit import strictjson
-from custody.sbom.catalogers import binaries
 from custody.sbom.catalogers.cataloger import Cataloger, ending
-from custody.sbom.catalogers.fact import HOLDS, Fact, unknown
+from custody.sbom.catalogers.fact import HOLDS, Fact
 
 _MAX_WEIGHT = 64 << 20
 """Bytes that a file takes once it is parsed."""
 _FILES = ("runtime", "native", "resources", "runtimeTargets")
-_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+){1,3}(?:-[0-9A-Za-z.-]+)?")
-_DEFAULTS = re.compile(r"[01](?:\.0){2,3}")
-"""What a project is called that nobody gave a version: no package has it."""
 _PLACEHOLDER = "_._"
 _PACK = "runtimepack."
-ASSEMBLY = unknown(".NET assembly")
-"""One that no package is known for."""
 
 
 def read_dependencies(path: str, content: bytes) -> Iterator[Fact]:
@@ -112,33 +104,6 @@ def read_locked(path: str, content: bytes) -> Iterator[Fact]:
                            hashes=_hashes(f"sha512-{row.get('contentHash')}"))
 
 
-def read_assembly(path: str, file: BinaryIO, spend: Callable[[int], None]) -> Iterator[Fact]:
-    """An assembly is the package that its version resource names; any other program is read as one.
-
-    Nobody numbered one of version 1.0.0: that is what a compiler writes by itself, and says nothing.
-    """
-    try:
-        read = portable.read(file)
-    except ValueError:
-        file.seek(0)
-        if (head := file.read(4))[:2] != b"MZ" and binaries.is_program(head):
-            yield from binaries.read_program(path, file, spend)
-        else:
-            yield ASSEMBLY  # it cannot be told from one
-        return
-    if not read.assembly:
-        yield from binaries.read_program(path, file, spend)
-        return
-    strings = read.strings
-    name = re.sub(r"(?i)\.(?:dll|exe)\Z", "", strings.get("InternalName") or strings.get("OriginalFilename") or "")
-    match = _VERSION.match(strings.get("ProductVersion", "")) or _VERSION.match(strings.get("FileVersion", ""))
-    if not name or "/" in name or match is None or _DEFAULTS.fullmatch(match[0]):
-        yield ASSEMBLY
-    else:
-        yield Fact(type="nuget", name=name, version=match[0], supplier=strings.get("CompanyName", "")[:200],
-                   evidence="version resource")
-
-
 def _object(content: bytes, path: str) -> dict[str, Any]:
     if strictjson.weight(content) > _MAX_WEIGHT:
         raise ValueError("JSON with too many values")
@@ -158,6 +123,3 @@ DEPENDENCIES = Cataloger(name=".NET dependencies", version=1, types=("nuget",), 
                          listed=r"\.deps\.json\Z")
 LOCK = Cataloger(name="NuGet lock", version=1, types=("nuget",), read=read_locked, parsed=0.5, largest=16 << 20,
                  declares=True, paths=(ending("json", pattern=r"(?:.*/)?packages(?:\.[^/]+)?\.lock\.json"),))
-CATALOGER = Cataloger(name=".NET assembly", version=f"2 {binaries.CATALOGER.version}",
-                      types=("nuget", *(binaries.CATALOGER.types or ())), search=read_assembly,
-                      largest=2 << 30, paths=(ending("dll", "exe"),), listed=r"\.(?:dll|exe)\Z")

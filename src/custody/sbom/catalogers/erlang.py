@@ -24,7 +24,7 @@ _HASH = re.compile(r'"([0-9a-f]{64})"')
 
 
 def read_application(_path: str, content: bytes) -> tuple[Fact, ...]:
-    """The applications of OTP, and any that was built into a release: where that one came from is not said."""
+    """The applications of OTP, and any that was built into a release: where an application came from is not said."""
     text = content.decode("utf-8", "replace")
     name, version, needs = _APPLICATION.search(text), _VERSION.search(text), _NEEDS.search(text)
     if name is None:

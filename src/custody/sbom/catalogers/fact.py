@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import msgspec
 
@@ -23,8 +24,10 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     licenses: tuple[str, ...] = ()
     supplier: str = ""
     requires: tuple[str, ...] = ()
-    """Names in the ecosystem's own words; `OWNS`: the paths that the package installed."""
+    """Names in the ecosystem's own words; `OWNS`: the paths that the package installed; `UNKNOWN`: `type/name` of
+    packages, of which those that nothing lists are counted."""
     provides: tuple[str, ...] = ()
+    """Names in the ecosystem's own words; `UNKNOWN`: paths, of which one that is there says what this would."""
     hashes: tuple[tuple[str, str], ...] = ()
     purl: str = ""
     """Where the file itself states it: only such a fact may be of a type without a row in `custody.ecosystems`."""
@@ -46,11 +49,11 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     repository: str = ""
     """Where its source code is to be had, as it states it."""
     form: Form = ""
-    """Whether it is this one file, whose hashes those then are; empty: what its kind of packages is."""
+    """Whether it is this single file, whose hashes those then are; empty: what its kind of packages is."""
 
     @property
     def installed(self) -> bool:
-        """Whether this is a distribution's package: no copy of one inside another, of which that one's SBOM tells."""
+        """Whether this is a distribution's package: no copy inside another, whose SBOM tells of it."""
         return of_type(self.type).system and not self.purl
 
 
@@ -68,6 +71,12 @@ CRATES = "crates.io"
 @functools.cache
 def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
+
+
+def asked_for(kind: str, names: Iterable[str]) -> Fact:
+    """Packages, `pypi/flask`, that a manifest of a folder asks for without saying which version: each that nothing else
+    in the folder lists counts as an unknown of this kind."""
+    return Fact(type=UNKNOWN, name=kind, requires=tuple(dict.fromkeys(names)))
 
 
 def linked(target: str) -> Fact:

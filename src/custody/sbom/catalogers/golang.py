@@ -15,7 +15,7 @@ _BLOCKS = ("require", "replace", "exclude", "retract", "tool", "ignore", "godebu
 
 
 def read_mod(_path: str, content: bytes) -> Iterator[Fact]:
-    """The modules with the versions that `go` chose for this one; of before Go 1.17 only those that it names itself."""
+    """The modules with the versions that `go` chose for this module; before Go 1.17 only those that it names itself."""
     module, needed, replaced = "", {}, {}
     for words in _directives(content):
         verb, *rest = words
@@ -31,7 +31,7 @@ def read_mod(_path: str, content: bytes) -> Iterator[Fact]:
     chosen = {}
     for name, version in needed.items():
         target = replaced.get((name, version)) or replaced.get((name,)) or [name, version]
-        if LOCAL.match(target[0]) or len(target) < 2:  # a folder beside this one, which has a go.mod of its own
+        if LOCAL.match(target[0]) or len(target) < 2:  # a folder beside this module's, which has a go.mod of its own
             target = [name, ""]
             yield unknown("Go module replaced by a local folder")
         chosen[target[0]] = target[1]

@@ -234,7 +234,7 @@ def _member(archive: Archive, member: Member, lower: str, contents: _Contents, s
 
 def _fact(told: Coordinates, contents: _Contents, key: tuple[str, str], place: _Place, member: str,
           needs: tuple[str, ...] = (), hashes: tuple[tuple[str, str], ...] = (), classifier: str = "") -> Fact:
-    """`member`: the one in the archive that told of it; empty for the archive itself."""
+    """`member`: what in the archive told of it; empty for the archive itself."""
     project = contents.poms.get(key)
     within = "!".join(part for part in (place.within, member) if part)
     whole = contents if not member else None

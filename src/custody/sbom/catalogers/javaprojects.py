@@ -50,6 +50,8 @@ def maven(_path: str, content: bytes) -> Iterator[Fact]:
         version = project.version if coordinates.of_project(project) else ""
         yield Fact(type="maven", name=f"{project.group}/{project.name}", version=version, requires=tuple(needed),
                    licenses=project.licenses, supplier=project.organization)
+    else:
+        yield unknown("Maven project whose name its file does not say")
 
 
 def gradle(path: str, content: bytes) -> Iterator[Fact]:
@@ -141,7 +143,7 @@ def _text(row: Any, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-MAVEN = Cataloger(name="Maven project", version=1, types=("maven",), declares=True, read=maven, cost=4096,
+MAVEN = Cataloger(name="Maven project", version=2, types=("maven",), declares=True, read=maven, cost=4096,
                   paths=(named("pom.xml"), ending("pom", pattern=r".*[^/]\.pom")))
 GRADLE = Cataloger(name="Gradle lock", version=1, types=("maven",), declares=True, read=gradle, largest=16 << 20,
                    paths=(named("gradle.lockfile", "buildscript-gradle.lockfile"),

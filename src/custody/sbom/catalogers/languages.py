@@ -28,7 +28,7 @@ from custody.sbom.catalogers import (
 )
 
 CATALOGERS = (
-    python.EGG, python.DIRECT_URL,
+    python.EGG, python.LINK, python.DIRECT_URL,
     perl.INSTALLED, perl.LOCAL,
     ruby.INSTALLED, ruby.SOURCE, ruby.LOCK,
     composer.INSTALLED, composer.LOCK, composer.PEAR,

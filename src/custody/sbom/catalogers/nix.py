@@ -19,7 +19,7 @@ _RECIPES = (".drv", ".drv.chroot", ".lock")
 
 
 def package(path: str) -> Fact | None:
-    """The package of a store path; an `unknown` where it does not say; None for a recipe of one."""
+    """The package of a store path; an `unknown` where it does not say; None for a recipe."""
     if path.endswith(_RECIPES):
         return None
     match = _NAME.match(path)

@@ -8,9 +8,11 @@ from typing import Any
 from custody.kit import strictjson
 from custody.kit.addresses import address
 from custody.sbom.catalogers.cataloger import Cataloger, named
-from custody.sbom.catalogers.fact import Fact, unknown
+from custody.sbom.catalogers.fact import Fact, asked_for, unknown
 
 _INSTALLED = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/package\.json\Z", re.DOTALL)
+_LOCAL = ("file:", "link:", "portal:", "workspace:", ".", "/", "~")
+"""How a dependency begins that is a folder of the project's own (npm docs, "package.json", "Local Paths")."""
 _HOSTS = {"github": "github.com", "gitlab": "gitlab.com", "bitbucket": "bitbucket.org"}
 _SHORT = re.compile(r"(?:(github|gitlab|bitbucket):)?([A-Za-z0-9][\w.-]{0,100}/[\w.-]{1,100})\Z")
 _MAX_WEIGHT = 32 << 20
@@ -26,14 +28,26 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
         # Elsewhere it is a marker such as {"type": "module"}, or an application that is not published.
-        return (unknown("npm package without a name and a version"),) if _INSTALLED.match(path) else ()
+        return (unknown("npm package without a name and a version"),) if _INSTALLED.match(path) else _asked(
+            path, document)
     requires: dict[str, None] = {}
     for key in ("dependencies", "optionalDependencies"):
         if isinstance(needed := document.get(key), dict):
             requires.update(dict.fromkeys(needed))
     return (Fact(type="npm", name=name, version=version.strip().removeprefix("v"), licenses=tuple(_licenses(document)),
                  supplier=_made_by(document), requires=tuple(requires),
-                 homepage=address(document.get("homepage")), repository=_repository(document.get("repository"))),)
+                 homepage=address(document.get("homepage")), repository=_repository(document.get("repository"))),
+            *_asked(path, document))
+
+
+def _asked(path: str, document: dict[str, Any]) -> tuple[Fact, ...]:
+    """What a project needs, which its lock file or `node_modules` lists, where it has one."""
+    needed = document.get("dependencies")
+    if not isinstance(needed, dict) or "node_modules/" in path:
+        return ()
+    names = [str(value).removeprefix("npm:").rpartition("@")[0] or name if str(value).startswith("npm:") else name
+             for name, value in needed.items() if not str(value).startswith(_LOCAL)]
+    return (asked_for("npm dependency without an exact version", (f"npm/{name}" for name in names)),) if names else ()
 
 
 def _licenses(document: dict[str, Any]) -> list[str]:
@@ -70,5 +84,5 @@ def _person(author: Any) -> str:
     return author if isinstance(author, str) else ""
 
 
-CATALOGER = Cataloger(name="npm", version=1, types=("npm",), read=read, parsed=0.25, paths=(named("package.json"),),
+CATALOGER = Cataloger(name="npm", version=2, types=("npm",), read=read, parsed=0.25, paths=(named("package.json"),),
                       listed=r"/package\.json\Z")

@@ -23,7 +23,7 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
         raise ValueError("install.json without a distribution and a version")
     author = word(document.get("pathname")).split("/")
     return (Fact(type="cpan", name=f"{author[2]}/{name}" if len(author) > 3 else name,
-                 version=version.removeprefix("v")),)
+                 version=version),)
 
 
 def read_local(_path: str, content: bytes) -> Iterator[Fact]:
@@ -35,10 +35,10 @@ def read_local(_path: str, content: bytes) -> Iterator[Fact]:
         stated = _VERSION.search(text, entry.end(), following.start() if following else len(text))
         versions[entry[1].replace("::", "-")] = stated[1] if stated else ""
     for name, version in versions.items():
-        yield Fact(type="cpan", name=name, version=version.removeprefix("v")) if version else unknown(
+        yield Fact(type="cpan", name=name, version=version) if version else unknown(
             "Perl module without a version")
 
 
-INSTALLED = Cataloger(name="CPAN distribution", version=1, types=("cpan",), read=read, parsed=0.25, paths=(
+INSTALLED = Cataloger(name="CPAN distribution", version=2, types=("cpan",), read=read, parsed=0.25, paths=(
     named("install.json", pattern=r".*/\.meta/[^/]+/install\.json"),))
-LOCAL = Cataloger(name="perllocal", version=1, types=("cpan",), read=read_local, paths=(named("perllocal.pod"),))
+LOCAL = Cataloger(name="perllocal", version=2, types=("cpan",), read=read_local, paths=(named("perllocal.pod"),))

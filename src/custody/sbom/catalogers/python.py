@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import msgspec
+
 from custody.ecosystems import python as spelled
 from custody.formats.zip import Archive
 from custody.kit import strictjson
@@ -100,6 +102,19 @@ def read_origin(path: str, content: bytes) -> Iterator[Fact]:
         yield Fact(type=ORIGIN, name="download_url", source=bare)
 
 
+def read_link(path: str, content: bytes) -> Iterator[Fact]:
+    """A package that is run from its sources (setuptools, "Development Mode"): a line with their folder, where its
+    metadata lies and is read. Counted where it does not.
+    """
+    folder = content.decode("utf-8", "replace").partition("\n")[0].strip()
+    name = path.rpartition("/")[2].removesuffix(".egg-link")
+    places = [posixpath.join(folder, f"{spelling}.egg-info/PKG-INFO").lstrip("/")
+              for spelling in dict.fromkeys((name, name.replace("-", "_"), re.sub(r"[-_.]+", "_", name)))]
+    yield msgspec.structs.replace(unknown("Python package in development"), provides=tuple(places))
+
+
+LINK = Cataloger(name="egg-link", version=1, read=read_link, largest=64 << 10, paths=(
+    ending("egg-link", pattern=r".*[^/]\.egg-link"),))
 EGG = Cataloger(name="Python egg", version=1, types=("pypi",), stream=read_egg, largest=256 << 20,
                 paths=(ending("egg", pattern=r".*[^/]\.egg"),))
 DIRECT_URL = Cataloger(name="direct_url.json", version=1, read=read_origin, largest=64 << 10, paths=(
@@ -118,7 +133,10 @@ def recorded(path: str, content: bytes) -> tuple[Fact, ...]:
         lines[text[text.rfind("\n", 0, match.start()) + 1:end if end >= 0 else len(text)]] = None
         if len(lines) > _MOST:
             raise ValueError(f"more than {_MOST} programs and libraries")
-    paths = [posixpath.normpath(posixpath.join(site, row[0])).lstrip("/") for row in csv.reader(lines) if row]
+    try:
+        paths = [posixpath.normpath(posixpath.join(site, row[0])).lstrip("/") for row in csv.reader(lines) if row]
+    except csv.Error as error:
+        raise ValueError(f"a RECORD that is no CSV: {error}") from None
     facts = [Fact(type=HOLDS, name=path, requires=tuple(paths))] if paths else []
     return (*facts, unknown("Python package without metadata"))
 

@@ -1,4 +1,4 @@
-"""Snaps: `meta/snap.yaml` of one that is unpacked (Snapcraft, "The snap format")."""
+"""Snaps: `meta/snap.yaml` of an unpacked snap (Snapcraft, "The snap format")."""
 
 from __future__ import annotations
 

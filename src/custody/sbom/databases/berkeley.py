@@ -55,7 +55,7 @@ class _Table:
             yield self._item(page, places, item), self._item(page, places, item + 1)
 
     def _item(self, page: bytes, places: tuple[int, ...], item: int) -> bytes:
-        """Items fill a page from its end: each ends where the one before it begins."""
+        """Items fill a page from its end: each ends where the item before it begins."""
         place, end = places[item], places[item - 1] if item else len(page)
         if not _HEAD <= place < end <= len(page):
             raise ValueError(f"an item from {place} to {end}")

@@ -17,7 +17,8 @@ from custody.formats.osv import Range
 from custody.versions import key
 
 _LONGEST = 64 << 10
-_TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*(?P<version>[^\s,|<>=~^!()\[\]]+)\s*,?")
+_TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*"
+                   r"(?P<version>[^\s,|<>=~^!()\[\]][^\s,|<>=!()\[\]]*)\s*,?")
 _SPELLINGS = {"": "=", "==": "=", "===": "=", "=>": ">=", "=<": "<="}
 _NUMBERS = re.compile(r"[vV]?([0-9]+(?:\.[0-9]+)*)(.*)\Z")
 _ANY = ("*", "x", "X")
@@ -78,7 +79,7 @@ def _alternatives(text: str) -> list[_Interval]:
 
 
 def _conjunction(text: str) -> list[_Interval]:
-    """One interval, or what is left of one around versions that are left out (`!=`)."""
+    """An interval, or what is left of an interval around versions that are left out (`!=`)."""
     if text.strip() in ("", *_ANY):
         return [_ALL]
     if match := re.fullmatch(r"\s*(\S+)\s+-\s+(\S+)\s*", text):  # npm: `1.0 - 2.0`

@@ -73,7 +73,7 @@ class _Cve(msgspec.Struct, rename="pascal"):
 
 
 class _Stated(msgspec.Struct, rename="pascal"):
-    """An advisory of any bucket, and an entry of one."""
+    """An advisory of any bucket, and an entry of an advisory."""
 
     vendor_ids: tuple[str, ...] | None = msgspec.field(name="VendorIDs", default=None)
     status: int = 0

@@ -68,7 +68,7 @@ def _fix_state(finding: Finding) -> str:
 
 
 def _pattern(text: str) -> Callable[[str], bool]:
-    """A plain name, or an expression for the whole of one; empty: anything."""
+    """A plain name, or an expression for a whole name; empty: any name."""
     if not text:
         return lambda _: True
     if not _REGEX.search(text):

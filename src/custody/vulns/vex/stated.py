@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def product(catalog: Catalog) -> tuple[str, ...]:
-    """What a target is called: the package URL of its repository at its digest, and the digest; else its name."""
+    """What a target is called: the package URL of its repository at its digest, and the digest; else its name.
+
+    The first is an IRI, as OpenVEX and its schema demand of a product's `@id`.
+    """
     if catalog.kind != "container":
-        return (catalog.name,)
+        return str(purl.build("generic", catalog.name)), catalog.name
     try:
         image = reference.parse(catalog.name)
     except CustodyError:

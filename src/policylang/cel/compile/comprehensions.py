@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from policylang import code as build
 from policylang.budget import too_long
@@ -89,17 +89,43 @@ def _quantified(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt
 # ── the others ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def _guarded(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
-    """Collect where the guard holds; errors end the loop."""
+    """Collect where the guard holds.
+
+    An error of the guard is the loop's, and that of a later element instead of it: cel-go turns on, and its
+    conditional is the error of its condition whatever was collected. An error of what is collected stays where no
+    guard fails later.
+    """
     guard = loop.node.guard
     if guard is None:
         emitter.body += collect(emitter, loop)
         return []
+    outer, emitter.failing = emitter.failing, False
     test = emitter.truth(guard, emitter.emit(guard))
+    fails, emitter.failing = emitter.failing, False
     with emitter.changed(body=[]):
         steps = collect(emitter, loop)
         steps = emitter.body + steps
-    emitter.add(build.when(test, steps))
-    return []
+    step_fails, emitter.failing = emitter.failing, outer or fails
+    if not fails:
+        emitter.failing = outer or step_fails
+        emitter.add(build.when(test, steps))
+        return []
+    holds = emitter.code.fresh("h")
+    emitter.add(assign(holds, test))
+    emitter.body = [emitter.caught(emitter.body, loop.error, [ast.Continue()], True)]
+    if step_fails:
+        steps = [emitter.caught(steps, loop.error, [], False)]
+    sound = build.compare(load(loop.error), ast.Is(), ast.Constant(None))
+    emitter.add(build.when(build.both(sound, load(holds)), steps))
+    return [emitter.error_after(loop.error)]
+
+
+def _begun(empty: Callable[[], ast.expr]) -> Callable[[Emitter, Loop], list[ast.stmt]]:
+    def start(_: Emitter, loop: Loop) -> list[ast.stmt]:
+        begun: list[ast.stmt] = [assign(loop.result, empty())]
+        return begun if loop.node.guard is None else [*begun, assign(loop.error, ast.Constant(None))]
+
+    return start
 
 
 def _count(_: Emitter, loop: Loop) -> list[ast.stmt]:
@@ -127,12 +153,11 @@ def _merge(emitter: Emitter, loop: Loop) -> list[ast.stmt]:
 
 
 _QUANTIFIER = Fold(_undecided, _quantified, _decide, lambda loop: mark_boolean(load(loop.result)))
-_LIST = Fold(lambda _, loop: [assign(loop.result, ast.List([], ast.Load()))], _guarded, _append,
-             lambda loop: load(loop.result))
-_MAP = Fold(lambda _, loop: [assign(loop.result, ast.Dict([], []))], _guarded, _put, lambda loop: load(loop.result))
+_LIST = Fold(_begun(lambda: ast.List([], ast.Load())), _guarded, _append, lambda loop: load(loop.result))
+_MAP = Fold(_begun(lambda: ast.Dict([], [])), _guarded, _put, lambda loop: load(loop.result))
 FOLDS: Mapping[str, Fold] = {
     **dict.fromkeys(("all", "exists"), _QUANTIFIER),
-    "exists_one": Fold(lambda _, loop: [assign(loop.result, ast.Constant(0))], _guarded, _count,
+    "exists_one": Fold(_begun(lambda: ast.Constant(0)), _guarded, _count,
                        lambda loop: build.compare(load(loop.result), ast.Eq(), ast.Constant(1))),
     **dict.fromkeys(("filter", "map", "transformList"), _LIST),
     "transformMap": _MAP,

@@ -1,0 +1,50 @@
+"""ROLIE feeds of CSAF documents: which there are, when each changed, and where (RFC 8322; CSAF 2.0, section 7.1.15)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from custody.errors import MalformedError
+from custody.kit import strictjson
+from custody.kit.clock import parse_rfc3339
+
+MAX_SIZE = 256 << 20
+
+
+class Entry(NamedTuple):
+    updated: datetime
+    source: str
+    """The document's address."""
+    sha256: str
+    """The address of its SHA-256; empty where none is said."""
+
+
+def entries(data: bytes, where: str) -> list[Entry]:
+    """Those of CSAF documents. Raises MalformedError; for an address that is not https or http too."""
+    document = strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=16)
+    feed = document.get("feed") if isinstance(document, dict) else None
+    rows = feed.get("entry") if isinstance(feed, dict) else None
+    if not isinstance(rows, list):
+        raise MalformedError(where, got="no list feed.entry", expected="a ROLIE feed")
+    return [_entry(row, f"{where}: feed.entry[{place}]") for place, row in enumerate(rows)]
+
+
+def _entry(row: Any, where: str) -> Entry:
+    if not isinstance(row, dict):
+        raise MalformedError(where, got=type(row).__name__, expected="an object")
+    content = row.get("content")
+    links = [link for link in row.get("link") or () if isinstance(link, dict)] if isinstance(
+        row.get("link"), list) else []
+    own = next((link.get("href") for link in links if link.get("rel") == "self"), None)
+    source = (content.get("src") if isinstance(content, dict) else None) or own
+    sums = next((str(link["href"]) for link in links if link.get("rel") == "hash"
+                 and str(link.get("href", "")).endswith(".sha256")), "")
+    updated = row.get("updated")
+    if not isinstance(updated, str):
+        raise MalformedError(f"{where}.updated", got=updated, expected="a time")
+    for address in (source, sums) if sums else (source,):
+        if not isinstance(address, str) or urlsplit(address).scheme not in ("https", "http"):
+            raise MalformedError(where, got=address, expected="an address that begins with https://")
+    return Entry(parse_rfc3339(updated, f"{where}.updated"), str(source), sums)

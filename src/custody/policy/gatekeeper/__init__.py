@@ -1,0 +1,1 @@
+"""Gatekeeper's templates and constraints (templates.gatekeeper.sh, constraints.gatekeeper.sh)."""

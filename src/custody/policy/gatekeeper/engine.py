@@ -1,0 +1,98 @@
+"""Templates and constraints are documents of their own, linked by the kind that a template makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.policy.engine import Finding, Unit
+from custody.policy.engines import standing
+from custody.policy.fields import Fields
+from custody.policy.gatekeeper import constraint, expansion, mutators, template
+from custody.policy.gatekeeper.constraint import Constraint, ConstraintRule
+from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
+from custody.policy.gatekeeper.mutation import POLICY, Mutation, MutationRule
+from custody.policy.gatekeeper.mutators import Mutator, compile_mutator
+from custody.policy.gatekeeper.template import Template
+from custody.policy.kinds import Kinds
+from custody.policy.rule import Policy
+
+TEMPLATE = "ConstraintTemplate"
+Compiled = Template | Constraint | Mutator | ExpansionTemplate
+_VERSIONS = {"templates.gatekeeper.sh": template.VERSIONS, "constraints.gatekeeper.sh": constraint.VERSIONS,
+             "mutations.gatekeeper.sh": mutators.VERSIONS, "expansion.gatekeeper.sh": expansion.VERSIONS}
+
+
+class Gatekeeper:
+    evaluates = f"templates.gatekeeper.sh/v1 {TEMPLATE} and its constraints"
+
+    def compile(self, document: dict[str, Any]) -> Compiled:
+        """Raises MalformedError, UnsupportedError."""
+        fields = Fields(document, "")
+        kind, api_version = fields.need("kind", str), fields.need("apiVersion", str)
+        group, _, version = api_version.partition("/")
+        versions = _VERSIONS[group]
+        if version not in versions:
+            raise UnsupportedError("apiVersion", f"{api_version} {kind} is not evaluated by custody yet",
+                                   hint=", ".join(versions) + " are")
+        if group == "templates.gatekeeper.sh":
+            return Template(fields, version)
+        if group == "expansion.gatekeeper.sh":
+            return ExpansionTemplate(fields)
+        return compile_mutator(fields, kind) if group == "mutations.gatekeeper.sh" else Constraint(document, kind)
+
+    def again(self, compiled: Compiled) -> Compiled:
+        return compiled  # linking writes into none
+
+    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        """A policy each constraint, and one of all mutators. Raises MalformedError for a constraint whose template is
+        not there."""
+        mutating = [unit for unit in units if isinstance(unit.compiled, Mutator)]
+        mutation = Mutation([unit.compiled for unit in mutating])
+        if mutating:
+            policy = Policy(POLICY, "gatekeeper", kind="Mutators", background=False,
+                            parts=tuple(unit.at for unit in mutating))
+            policy.rules = [MutationRule(policy, mutation)]
+            yield policy
+        expanding = [unit for unit in units if isinstance(unit.compiled, ExpansionTemplate)]
+        expanded = None
+        if expanding:
+            with standing(expanding[0].where):
+                expanded = Expansion([unit.compiled for unit in expanding], mutation)
+        for policy in self._constraints(units):
+            if expanded is not None:
+                constraint_rule = policy.rules[0]
+                assert isinstance(constraint_rule, ConstraintRule)
+                policy.rules = [constraint_rule, ImpliedRule(constraint_rule, expanded)]
+                policy.parts += tuple(unit.at for unit in expanding)
+            yield policy
+
+    def _constraints(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        templates: dict[str, tuple[Unit, Template]] = {}
+        for unit in units:
+            if isinstance(unit.compiled, Template):
+                if unit.compiled.kind in templates:
+                    with standing(unit.where):
+                        raise MalformedError("metadata.name", got=f"{unit.compiled.name} twice",
+                                             expected="each template once")
+                templates[unit.compiled.kind] = unit, unit.compiled
+        for unit in units:
+            if not isinstance(unit.compiled, Constraint):
+                continue
+            with standing(unit.where):
+                if unit.compiled.kind not in templates:
+                    raise MalformedError("kind", got=unit.compiled.kind,
+                                         expected=f"a kind of which there is a {TEMPLATE}")
+                made_by, made = templates[unit.compiled.kind]
+                policy = unit.compiled.of(made).policy
+            policy.parts = unit.at, made_by.at
+            yield policy
+
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
+        for rule in policy.rules:
+            if isinstance(rule, MutationRule):
+                for rank in sorted(rule.mutation.conflicts):
+                    mutator = rule.mutation.mutators[rank]
+                    yield ("spec.location", "conflicting-mutator", "warning", f"{mutator.kind} {mutator.name} is not "
+                           "applied: another mutator implies another shape of what it writes to", "")

@@ -1,0 +1,225 @@
+"""The Rego of a template: its modules, what they may name, and the violations that they find.
+
+frameworks/constraint pkg/regorewriter and pkg/client/drivers/rego. A module may name `data.lib` (the libraries beside
+it) and `data.inventory`; its own package is called what it likes, for nobody may name that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from custody.errors import CustodyError, MalformedError
+from custody.policy.fields import Fields
+from custody.policy.gatekeeper.reviewed import Reviewed
+from custody.policy.given import Given
+from custody.policy.lookup import LookupFailedError
+from custody.policy.model import Request
+from custody.policy.regoworld import RegoWorld
+from custody.ports.lookup import ApiCall, ExternalData, Inventory
+from policylang import rego
+from policylang.budget import Limits, Meter
+from policylang.errors import LanguageError, Shape
+from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
+from policylang.rego.syntax.tree import Expr, Module, Ref, Scalar, Term, Var, walk_rule
+from policylang.rego.values import to_json
+
+PACKAGE = "template"
+PRINTED = "printed"
+"""What `print` said of a request, among what is kept for it."""
+LIMITS = Limits(steps=5_000_000, size=1 << 24)
+"""Of one constraint's evaluation: that of a policy which walks through an inventory."""
+_PACKAGE = re.compile(r"package\s+(?:[\w.]+|\[\s*\"[^\"]*\"\s*\])+")
+_EXTERNAL = "external_data"
+_INVENTORY, _LIBRARY = "inventory", "lib"
+
+
+class Violation(NamedTuple):
+    message: str
+    details: Any = None
+    error: bool = False
+    """Whether nobody could say: what was to be evaluated could not be."""
+
+
+class RegoSource:
+    """A template's `rego` and `libs`."""
+
+    def __init__(self, fields: Fields) -> None:
+        """Raises MalformedError."""
+        text = fields.need("rego", str)
+        libraries = fields.texts("libs")
+        version = 1 if (fields.take("version", str) or "v0") == "v1" else 0
+        fields.done()
+        where = fields.path("rego")
+        modules = {f"{PACKAGE}.rego": _renamed(text, version, where)}
+        for at, library in enumerate(libraries):
+            modules[f"libs[{at}].rego"] = _checked(library, version, f"{fields.path('libs')}[{at}]", library=True)
+        try:
+            self._policy = rego.Policy(modules, version=version, functions={_EXTERNAL: _BUILTIN})
+        except LanguageError as error:
+            raise MalformedError(where, got=error.message, expected="Rego that compiles") from None
+        try:
+            self._violation = self._policy.entry(f"data.{PACKAGE}.violation")
+        except KeyError:
+            raise MalformedError(where, got="no rule violation", expected="violation[{\"msg\": …}]") from None
+        texts = [text, *libraries]
+        self.inventory = any(_INVENTORY in part for part in texts)
+        """Whether it may read what lies in the cluster."""
+        self._namespace = any("namespaceObject" in part for part in texts)
+        self.texts: Sequence[str] = texts
+
+    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+        """Raises UnansweredError, LookupFailedError."""
+        parameters = (constraint.get("spec") or {}).get("parameters")
+        review = given.memo.get(RegoSource)
+        if review is None:
+            review = given.memo[RegoSource] = review_of(given.request)
+        if self._namespace:
+            review = {**review, "namespaceObject": _namespace(given)}
+        data: dict[str, Any] = {}
+        if self.inventory:
+            data[_INVENTORY] = _inventory(given)
+        context = Context(Meter(LIMITS), _World(given))
+        try:
+            value = self._violation({"review": review, "parameters": {} if parameters is None else parameters}, data,
+                                    world=context.world, context=context)
+        except LanguageError as error:
+            yield Violation(error.message, error=True)
+            return
+        finally:
+            given.memo.setdefault(PRINTED, []).extend(context.printed)
+        members: Sequence[Any] = value.ordered() if isinstance(value, rego.Set) else (
+            [*value] if isinstance(value, (dict, list)) else [])
+        for member in members:
+            message = member.get("msg") if isinstance(member, dict) else None
+            if isinstance(message, str):
+                yield Violation(message, to_json(member.get("details", {})))
+            else:  # Gatekeeper passes over one without a msg, and refuses the whole review for one that is no text
+                yield Violation(f"its violation has no msg: got {Shape(member if message is None else message)}, "
+                                "expected a text", error=True)
+
+
+def review_of(request: Request) -> dict[str, Any]:
+    """`input.review`: an AdmissionRequest as Go's JSON has it, with the object on DELETE too (Gatekeeper pkg/target).
+
+    What lies in a cluster, or in a file, is asked for by nobody: it has no operation.
+    """
+    if isinstance(request, Reviewed) and request.review is not None:
+        return request.review
+    kind = {"group": request.kind.group, "version": request.kind.version, "kind": request.kind.kind}
+    resource = request.resource
+    user = request.user
+    review: dict[str, Any] = {
+        "uid": "", "kind": kind, "resource": {
+            "group": resource.group if resource else "", "version": resource.version if resource else "",
+            "resource": resource.resource if resource else ""},
+        "operation": "" if request.existing else request.operation,
+        "userInfo": {name: value for name, value in (("username", user.username), ("uid", user.uid),
+                                                     ("groups", [*user.groups]), ("extra", user.extra)) if value},
+        "object": request.old_object if request.operation == "DELETE" else request.object,
+        "oldObject": request.old_object, "options": None, "namespaceObject": None}
+    review |= {name: value for name, value in (
+        ("name", request.name), ("namespace", request.namespace), ("subResource", request.subresource)) if value}
+    if request.dry_run:
+        review["dryRun"] = True
+    return review
+
+
+def _namespace(given: Given) -> Any:
+    if not given.request.namespace or given.request.kind.kind == "Namespace":
+        return None
+    return given.answers.value(ApiCall(f"/api/v1/namespaces/{given.request.namespace}"))
+
+
+def _inventory(given: Given) -> Any:
+    held = given.answers.value(Inventory())
+    if not isinstance(held, dict):
+        raise LookupFailedError(Inventory(), "nobody keeps it")
+    return held
+
+
+# ── modules ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _renamed(text: str, version: int, where: str) -> str:
+    """The template's own module, in the package that it is asked for in."""
+    _checked(text, version, where)
+    at = rego.parse_module(rego.Source(text, where), version).package_at
+    written = _PACKAGE.match(text, at)
+    assert written is not None  # it was parsed
+    return f"{text[:at]}package {PACKAGE}{text[written.end():]}"
+
+
+def _checked(text: str, version: int, where: str, *, library: bool = False) -> str:
+    """The text itself. Raises MalformedError for what does not parse, or names what it may not."""
+    try:
+        module = rego.parse_module(rego.Source(text, where), version)
+    except LanguageError as error:
+        raise MalformedError(where, got=error.message, expected="Rego that parses") from None
+    package = ["data", *module.package] if module.package[:1] != ["data"] else module.package
+    if library and (package[1:2] != [_LIBRARY] or len(package) < 3):
+        raise MalformedError(where, got=f"package {'.'.join(package[1:])}", expected="a package below lib")
+    for imported in module.imports:
+        if imported.path[:2] != ["data", _LIBRARY] and imported.path[:1] != ["future"]:
+            raise MalformedError(where, got=f"import {'.'.join(imported.path)}",
+                                 expected="imports of data.lib and future.keywords alone")
+    for reference in _data(module):
+        if reference not in (_INVENTORY, _LIBRARY):
+            raise MalformedError(where, got=f"data.{reference}" if reference else "data",
+                                 expected="data.inventory and data.lib alone")
+    return text
+
+
+def _data(module: Module) -> Iterator[str]:
+    """The names behind `data` wherever a module writes it; empty where none is written."""
+    for rule in module.rules:
+        for clause in rule.chain():
+            heads: set[int] = set()
+            for node in walk_rule(clause):
+                if isinstance(node, Expr) or not isinstance(node, (Ref, Var)):
+                    continue
+                if isinstance(node, Ref) and _is_data(node.head):
+                    heads.add(id(node.head))
+                    first = node.path[0] if node.path else None
+                    yield first.value if isinstance(first, Scalar) and isinstance(first.value, str) else ""
+                elif _is_data(node) and id(node) not in heads:
+                    yield ""
+
+
+def _is_data(term: Term) -> bool:
+    return isinstance(term, Var) and term.name == "data"
+
+
+# ── external data ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+class _World(RegoWorld):
+    """With Gatekeeper's providers."""
+
+    def external_data(self, provider: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        try:
+            answer = self._given.answers.value(ExternalData(provider, keys))
+        except LookupFailedError as error:
+            return {"responses": [], "errors": [], "status_code": 400, "system_error": error.message}
+        except CustodyError as error:
+            raise Halt(BuiltinError(f"{_EXTERNAL}: {error.message}")) from None
+        response = answer.get("response") if isinstance(answer, dict) else None
+        if not isinstance(response, dict):
+            raise Halt(BuiltinError(f"{_EXTERNAL}: provider {provider}: got {Shape(answer)}, expected a response"))
+        items = [item for item in response.get("items") or [] if isinstance(item, dict)]
+        return {"responses": [[str(item.get("key")), item.get("value")] for item in items if not item.get("error")],
+                "errors": [[str(item.get("key")), item["error"]] for item in items if item.get("error")],
+                "status_code": 200, "system_error": str(response.get("systemError") or "")}
+
+
+def _external(context: Context, asked: Any) -> Any:
+    """`external_data({"provider": …, "keys": […]})`."""
+    provider, keys = (asked.get("provider"), asked.get("keys")) if isinstance(asked, dict) else (None, None)
+    if not isinstance(provider, str) or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise Halt(BuiltinError(f"{_EXTERNAL}: got {Shape(asked)}, expected a provider and a list of keys"))
+    world = context.ask(_EXTERNAL, "a provider")
+    if not isinstance(world, _World):
+        raise Halt(BuiltinError(f"{_EXTERNAL}: a provider is not given"))
+    return world.external_data(provider, tuple(keys))
+
+
+_BUILTIN = Builtin(_EXTERNAL, _external, ("any",), "any", context=True, nondeterministic=True)

@@ -1,0 +1,110 @@
+"""Constraints, and objects that they are about, all from one heap of documents: what `gator test` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from custody.policy.decide import spoken
+from custody.policy.engines import ENGINES, Compiled
+from custody.policy.gatekeeper.constraint import COMMAND, ConstraintRule
+from custody.policy.gatekeeper.engine import Gatekeeper
+from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
+from custody.policy.gatekeeper.mutation import Mutation
+from custody.policy.gatekeeper.mutators import Mutator
+from custody.policy.gatekeeper.reviewed import Reviewed
+from custody.policy.given import Given
+from custody.policy.kinds import Kinds
+from custody.policy.lookup import Answers
+from custody.policy.model import Context, Outcome, Request
+from custody.ports.lookup import Answered, NamespaceLabels
+from custody.services.simulation.suites import Offline
+
+Located = Sequence[tuple[str, dict[str, Any]]]
+"""Documents, and where each stands."""
+_GROUPS = frozenset(group for group, _ in ENGINES if group.endswith(".gatekeeper.sh"))
+
+
+class Violation(NamedTuple):
+    """What a constraint has against an object."""
+
+    constraint: dict[str, Any]
+    """With its defaults."""
+    message: str
+    details: Any
+    actions: tuple[str, ...]
+    """deny, warn or dryrun; several of a scoped constraint."""
+    object: dict[str, Any]
+    scoped: bool
+
+    @property
+    def denies(self) -> bool:
+        return "deny" in self.actions
+
+
+class Trial:
+    def __init__(self, documents: Located, kinds: Kinds, now: datetime) -> None:
+        """Raises MalformedError, UnsupportedError, with the place of the document."""
+        self._objects = [document for _, document in documents]
+        self._kinds, self._now = kinds, now
+        engine = Gatekeeper()
+        units = [Compiled(document, where).unit(at, where, shared=False)
+                 for at, (where, document) in enumerate(documents)
+                 if str(document.get("apiVersion")).partition("/")[0] in _GROUPS]
+        self._mutation = Mutation([unit.compiled for unit in units if isinstance(unit.compiled, Mutator)])
+        self._expansion = Expansion([unit.compiled for unit in units if isinstance(unit.compiled, ExpansionTemplate)],
+                                    self._mutation)
+        self._rules = [rule for policy in engine.link(units) for rule in policy.rules
+                       if isinstance(rule, (ConstraintRule, ImpliedRule))]
+        self._constraints = {(rule.policy.kind, rule.policy.name): rule for rule in self._rules
+                             if isinstance(rule, ConstraintRule)}
+        self.constraints = len(self._constraints)
+        kept = Offline(self._objects)
+        kept.setdefault(NamespaceLabels("default"), Answered({}))
+        self._answers = kept
+
+    def violations(self) -> list[Violation]:
+        """Of all objects, in gator's order: by action and message."""
+        violations = [violation for document in self._objects for violation in self._of(document)]
+        return sorted(violations, key=lambda violation: (violation.constraint["spec"].get("enforcementAction", ""),
+                                                    violation.message))
+
+    def _of(self, document: dict[str, Any]) -> Iterator[Violation]:
+        request = self._request(document)
+        given = Given(request, Context(now=self._now, point=COMMAND), {}, Answers(self._answers))
+        mutated, _ = self._mutation.mutate(request, given.answers)
+        shaped = given if mutated is None else Given(
+            msgspec.structs.replace(request, object=mutated), given.context, {}, given.answers)
+        for rule in self._rules:
+            said = spoken(rule, shaped if isinstance(rule, ImpliedRule) else given)
+            if isinstance(said, str):
+                continue
+            constraint = self._constraints[rule.policy.kind, rule.policy.name].document
+            for result in said.results:
+                if result.outcome in (Outcome.FAIL, Outcome.ERROR):
+                    stated = result.properties.get("details")
+                    yield Violation(constraint, result.message, json.loads(stated) if stated else {},
+                                    tuple(result.properties["enforcementAction"].split(",")),
+                                    document if mutated is None else mutated,
+                                    constraint["spec"].get("enforcementAction") == "scoped")
+
+    def implied(self) -> Iterator[dict[str, Any]]:
+        """The objects that will come of those that are here. Raises MalformedError."""
+        for document in self._objects:
+            request = self._request(document)
+            answers = Answers(self._answers)
+            mutated, _ = self._mutation.mutate(request, answers)
+            shaped = request if mutated is None else msgspec.structs.replace(request, object=mutated)
+            for implied in self._expansion.of(shaped, answers):
+                assert implied.request.object is not None
+                yield implied.request.object
+
+    def _request(self, document: dict[str, Any]) -> Request:
+        created = Request.create(document)
+        return Reviewed(operation="CREATE", kind=created.kind, namespace=created.namespace, name=created.name,
+                        object=document, existing=True,
+                        unnamed=not created.namespace and self._kinds.namespaced(created.kind) is not False)

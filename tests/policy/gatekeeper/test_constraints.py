@@ -1,0 +1,276 @@
+"""Templates and constraints: what they judge, what a violation leads to, and what is refused."""
+
+# ruff: noqa: E501 - tables of cases
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.policy.gatekeeper.constraint import SchemaError
+from custody.policy.load import PolicySet
+from custody.policy.model import Verdict
+from custody.ports.lookup import Absent, Answered, ApiCall, ExternalData, Failed, Inventory, NamespaceLabels
+from tests.policy.gatekeeper.world import asked, constraint, judged, messages, pod, template
+
+MESSAGE = 'you must provide labels: {"team"}'
+NATIVE = {"validations": [{"expression": "variables.anyObject.metadata.?labels.team.hasValue()",
+                           "messageExpression": "'team is missing in ' + variables.anyObject.metadata.name"}]}
+
+
+def test_a_violation_denies_and_names_its_constraint() -> None:
+    decision = judged([template(), constraint()], pod())
+    [result] = decision.results
+    assert (decision.verdict, result.policy, result.kind, result.message, result.told) == (
+        Verdict.DENIED, "must-have", "K8sRequiredLabels", MESSAGE, f"[must-have] {MESSAGE}")
+    assert result.properties == {"enforcementAction": "deny", "details": '{"missing": ["team"]}'}
+    assert judged([template(), constraint()], pod(labels={"team": "a"})).verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize(("action", "verdict", "warnings"), [
+    ("deny", Verdict.DENIED, 0), ("warn", Verdict.ALLOWED, 1), ("dryrun", Verdict.ALLOWED, 0)])
+def test_actions(action: str, verdict: Verdict, warnings: int) -> None:
+    decision = judged([template(), constraint(enforcementAction=action)], pod())
+    assert (decision.verdict, messages(decision), len(decision.warnings)) == (verdict, [MESSAGE], warnings)
+
+
+def test_scoped_actions_hold_at_their_points_alone() -> None:
+    policies = [template(), constraint(enforcementAction="scoped", scopedEnforcementActions=[
+        {"action": "warn", "enforcementPoints": [{"name": "validation.gatekeeper.sh"}]},
+        {"action": "deny", "enforcementPoints": [{"name": "audit.gatekeeper.sh"}]}])]
+    assert judged(policies, pod()).verdict is Verdict.ALLOWED
+    assert len(judged(policies, pod()).warnings) == 1
+    assert judged(policies, asked(pod(), existing=True)).results[0].enforce
+    webhook_only = [template(), constraint(enforcementAction="scoped", scopedEnforcementActions=[
+        {"action": "deny", "enforcementPoints": [{"name": "validation.gatekeeper.sh"}]}])]
+    decision = judged(webhook_only, asked(pod(), existing=True))
+    assert (decision.results, [silent.reason for silent in decision.silent]) == (
+        (), ["its policy is about requests alone (background: false)"])
+
+
+def test_everything_that_is_asked_for_counts() -> None:
+    both = [template(), constraint(), constraint({"labels": ["team", "owner"]}, name="more")]
+    assert messages(judged(both, pod())) == [MESSAGE, 'you must provide labels: {"owner", "team"}']
+
+
+@pytest.mark.parametrize(("match", "expected"), [
+    ({}, True), ({"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}]}, True),
+    ({"kinds": [{"apiGroups": ["apps"], "kinds": ["Pod"]}]}, False),
+    ({"kinds": [{"apiGroups": ["*"], "kinds": ["*"]}]}, True), ({"kinds": [{"kinds": ["Service"]}]}, False),
+    ({"namespaces": ["prod"]}, False), ({"namespaces": ["def*"]}, True), ({"namespaces": ["*fault"]}, True),
+    ({"namespaces": ["*efa*"]}, True), ({"excludedNamespaces": ["def*"]}, False),
+    ({"excludedNamespaces": ["kube-*"]}, True), ({"scope": "Cluster"}, False), ({"scope": "Namespaced"}, True),
+    ({"scope": "odd"}, True), ({"name": "we*"}, True), ({"name": "*x"}, False), ({"source": "Generated"}, False),
+    ({"source": "Original"}, True), ({"labelSelector": {"matchLabels": {"a": "b"}}}, False),
+    ({"labelSelector": {"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}}, True)])
+def test_match(match: dict[str, Any], expected: bool) -> None:
+    assert bool(messages(judged([template(), constraint(match=match)], pod()))) is expected
+
+
+def test_a_match_holds_of_what_was_there_before_too() -> None:
+    policies = [template(), constraint(match={"labelSelector": {"matchLabels": {"a": "b"}}})]
+    assert messages(judged(policies, asked(pod(), "UPDATE", pod(labels={"a": "b"})))) == [MESSAGE]
+    assert messages(judged(policies, asked(pod(), "UPDATE", pod()))) == []
+
+
+def test_labels_of_a_namespace_are_asked_for_and_never_guessed() -> None:
+    policies = [template(), constraint(match={"namespaceSelector": {"matchLabels": {"env": "prod"}}})]
+    question = NamespaceLabels("default")
+    assert judged(policies, pod()).asks.questions == (question,)
+    assert messages(judged(policies, pod(), {question: Answered({"env": "prod"})})) == [MESSAGE]
+    assert judged(policies, pod(), {question: Answered({})}).results == ()
+    for answer in (Absent(), Failed("the API server is down")):
+        decision = judged(policies, pod(), {question: answer})
+        assert decision.verdict is Verdict.DENIED
+        assert "labels of namespace 'default'" in messages(decision)[0]
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x", "labels": {"env": "prod"}}}
+    assert messages(judged(policies, namespace)) == [MESSAGE]
+
+
+def test_a_deletion_shows_the_object_that_goes() -> None:
+    assert messages(judged([template(), constraint()], asked(pod(), "DELETE"))) == [MESSAGE]
+    native = [template(NATIVE), constraint()]
+    assert messages(judged(native, asked(pod(), "DELETE"))) == ["team is missing in web"]
+
+
+def test_operations_of_a_template() -> None:
+    policies = [template(operations=["UPDATE"]), constraint()]
+    assert judged(policies, pod()).silent[0].reason == "its template is about UPDATE"
+    assert messages(judged(policies, asked(pod(), "UPDATE", pod()))) == [MESSAGE]
+    assert messages(judged([template(operations=["*"]), constraint()], asked(pod(), "DELETE"))) == [MESSAGE]
+
+
+def test_cel_comes_before_rego() -> None:
+    written = template(NATIVE)
+    written["spec"]["targets"][0]["code"].append({"engine": "Rego", "source": {"rego": template()["spec"]["targets"][0]["rego"]}})
+    assert messages(judged([written, constraint()], pod())) == ["team is missing in web"]
+
+
+def test_cel_that_fails_is_a_violation_unless_that_is_ignored() -> None:
+    failing = {"validations": [{"expression": "object.spec.nothing == 1"}]}
+    [message] = messages(judged([template(failing), constraint()], pod()))
+    assert message.endswith("no such key: nothing")
+    ignoring = [template({**failing, "failurePolicy": "Ignore"}), constraint()]
+    assert judged(ignoring, pod()).verdict is Verdict.ALLOWED
+
+
+def test_cel_reads_parameters_and_conditions() -> None:
+    source = {"matchCondition": [{"name": "pods", "expression": "request.kind.kind == 'Pod'"}],
+              "variables": [{"name": "wanted", "expression": "variables.params.labels"}],
+              "validations": [{"expression": "variables.wanted.all(l, l in object.metadata.labels)", "message": "lacks"}]}
+    assert messages(judged([template(source), constraint()], pod())) == ["lacks"]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "default", "labels": {}}}
+    assert messages(judged([template(source), constraint()], service)) == []
+
+
+REVIEW = 'package x\nviolation[{"msg": json.marshal(input.review.%s)}] { true }'
+
+
+@pytest.mark.parametrize(("field", "expected"), [
+    ("operation", '"CREATE"'), ("kind", '{"group":"","kind":"Pod","version":"v1"}'), ("name", '"web"'), ("options", "null"),
+    ("namespaceObject", "null"), ("userInfo", "{}")])
+def test_review(field: str, expected: str) -> None:
+    policies = [template(REVIEW % field, schema=None), constraint({})]
+    del policies[1]["spec"]["parameters"]
+    answers = {ApiCall("/api/v1/namespaces/default"): Absent()}
+    assert messages(judged(policies, pod(), answers)) == [expected]
+    if field == "operation":  # nobody asked for what is there
+        assert messages(judged(policies, asked(pod(), existing=True))) == ['""']
+
+
+def test_the_inventory_is_asked_for_where_rego_names_it() -> None:
+    source = """package x
+violation[{"msg": msg}] {
+  other := data.inventory.namespace[ns]["v1"]["Pod"][name]
+  other.metadata.labels.team == input.review.object.metadata.labels.team
+  msg := sprintf("%v/%v has it", [ns, name])
+}"""
+    policies = [template(source), constraint()]
+    held = {"namespace": {"a": {"v1": {"Pod": {"p": pod("p", namespace="a", labels={"team": "x"})}}}}}
+    assert judged(policies, pod(labels={"team": "x"})).asks.questions == (Inventory(),)
+    assert messages(judged(policies, pod(labels={"team": "x"}), {Inventory(): Answered(held)})) == ["a/p has it"]
+    failed = judged(policies, pod(labels={"team": "x"}), {Inventory(): Failed("not kept yet")})
+    assert failed.verdict is Verdict.DENIED
+    assert "not kept yet" in messages(failed)[0]
+
+
+def test_external_data() -> None:
+    source = """package x
+violation[{"msg": msg}] {
+  response := external_data({"provider": "scan", "keys": [input.review.object.spec.containers[_].image]})
+  msg := sprintf("%v|%v|%v", [response.responses, response.errors, response.system_error])
+}"""
+    policies, question = [template(source), constraint()], ExternalData("scan", ("nginx",))
+    item = {"key": "nginx", "value": "bad"}
+    answers = {question: Answered({"response": {"items": [item, {"key": "x", "error": "unknown"}], "systemError": ""}})}
+    assert messages(judged(policies, pod(), answers)) == ['[["nginx", "bad"]]|[["x", "unknown"]]|']
+    assert judged(policies, pod()).asks.questions == (question,)
+    assert judged(policies, pod()).verdict is Verdict.DENIED
+    assert "timed out" in messages(judged(policies, pod(), {question: Failed("timed out")}))[0]
+    lying = judged(policies, pod(), {question: Answered("odd")})
+    assert lying.verdict is Verdict.DENIED
+    assert "expected a response" in messages(lying)[0]
+
+
+def test_libraries() -> None:
+    source = 'package x\nimport data.lib.names\nviolation[{"msg": names.of(input.review.object)}] { true }'
+    library = "package lib.names\nof(object) = object.metadata.name"
+    written = template(source, libs=[library])
+    assert messages(judged([written, constraint()], pod())) == ["web"]
+
+
+def test_rego_of_version_1() -> None:
+    source = {"engine": "Rego", "source": {"version": "v1", "rego": 'package x\nviolation contains {"msg": "v1"} if true'}}
+    written = template()
+    written["spec"]["targets"][0] = {"target": "admission.k8s.gatekeeper.sh", "code": [source]}
+    assert messages(judged([written, constraint()], pod())) == ["v1"]
+
+
+@pytest.mark.parametrize(("source", "reason"), [
+    ('package x\nviolation[{"message": "typo"}] { true }', "its violation has no msg"),
+    ('package x\nviolation[{"msg": 1}] { true }', "its violation has no msg"),
+    ('package x\nviolation[{"msg": "a"}] { f(1) == 1 }\nf(x) = 1 { true }\nf(x) = 2 { true }', "produced conflicting values"),
+    ('package x\nviolation[{"msg": "a"}] { numbers.range(1, 100000000)[_] == 0 }', "budget")])
+def test_rego_that_cannot_be_evaluated_denies(source: str, reason: str) -> None:
+    decision = judged([template(source), constraint()], pod())
+    assert decision.verdict is Verdict.DENIED
+    assert reason in messages(decision)[0]
+
+
+@pytest.mark.parametrize(("source", "reason"), [
+    ("package x\nviolation[", "expected Rego that parses"), ("package x\nallow = true", "no rule violation"),
+    ("package x\nviolation[{\"msg\": x}] { true }", "expected Rego that compiles"),
+    ("package x\nimport data.other\nviolation[{\"msg\": \"a\"}] { true }", "import data.other"),
+    ("package x\nimport input.review\nviolation[{\"msg\": \"a\"}] { true }", "import input.review"),
+    ("package x\nviolation[{\"msg\": \"a\"}] { data.secrets }", "data.secrets"),
+    ("package x\nviolation[{\"msg\": \"a\"}] { x := data; x.a }", "got 'data'"),
+    ("package x\nviolation[{\"msg\": \"a\"}] { data[y] == 1; y := \"a\" }", "got 'data'"),
+    ("package x\nviolation[{\"msg\": \"a\"}] { x := [z | z := data.secrets]; count(x) > 0 }", "data.secrets")])
+def test_rego_that_is_refused(source: str, reason: str) -> None:
+    with pytest.raises(MalformedError, match=reason.replace("[", r"\[")):
+        PolicySet.load([template(source)])
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"metadata": {"name": "other"}}, "metadata.name: got 'other'"),
+    ({"apiVersion": "templates.gatekeeper.sh/v2"}, "not evaluated by custody yet")])
+def test_templates_that_are_refused(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CustodyError, match=reason):
+        PolicySet.load([{**template(), **change}])
+
+
+@pytest.mark.parametrize(("target", "reason"), [
+    ({"target": "other"}, "targets\\[0\\].target: got 'other'"), ({"operations": ["CREAT"]}, "operations: got 'CREAT'"),
+    ({"rego": None}, "no code"), ({"code": [{"engine": "Wasm", "source": {"x": 1}}]}, "Wasm is not evaluated"),
+    ({"code": [{"engine": "K8sNativeValidation", "source": {"matchConditions": []}}]}, "matchConditions"),
+    ({"code": [{"engine": "K8sNativeValidation", "source": {"variables": [{"name": "params", "expression": "1"}]}}]}, "taken"),
+    ({"code": [{"engine": "K8sNativeValidation", "source": {"failurePolicy": "Maybe"}}]}, "failurePolicy: got 'Maybe'"),
+    ({"code": [{"engine": "K8sNativeValidation", "source": {"validations": [{"expression": "objekt"}]}}]}, "objekt")])
+def test_targets_that_are_refused(target: dict[str, Any], reason: str) -> None:
+    written = template()
+    written["spec"]["targets"][0] |= target
+    with pytest.raises(CustodyError, match=reason):
+        PolicySet.load([written])
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"enforcementAction": "denied"}, "enforcementAction: got 'denied'"),
+    ({"enforcementAction": "scoped"}, "scopedEnforcementActions: got 'nothing'"),
+    ({"enforcementAction": "scoped", "scopedEnforcementActions": [{"action": "deny"}]}, "enforcementPoints: got 'nothing'"),
+    ({"enforcementAction": "scoped", "scopedEnforcementActions": [
+        {"action": "deny", "enforcementPoints": [{"name": "webhook"}]}]}, "name: got 'webhook'"),
+    ({"match": {"kind": ["Pod"]}}, "spec.match.kind: got 'a field that nobody described"),
+    ({"parameters": {"label": ["x"]}}, "spec.parameters.label: got 'a field that nobody described"),
+    ({"match": {"name": "Web"}}, "should match"), ({"match": {"source": "Some"}}, "Unsupported value"),
+    ({"match": {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}, "In with 0 values")])
+def test_constraints_that_are_refused(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CustodyError, match=reason):
+        PolicySet.load([template(), constraint(**change)] if "parameters" not in change else [
+            template(), constraint(change["parameters"])])
+
+
+def test_parameters_of_another_type_are_refused_by_the_schema() -> None:
+    with pytest.raises(SchemaError, match='must be of type array: "string"'):
+        PolicySet.load([template(), constraint({"labels": "team"})])
+
+
+def test_a_constraint_without_its_template_is_refused() -> None:
+    with pytest.raises(MalformedError, match="expected a kind of which there is a ConstraintTemplate"):
+        PolicySet.load([template(), constraint(kind="K8sOther")])
+    with pytest.raises(UnsupportedError, match="v1 K8sRequiredLabels"):
+        PolicySet.load([template(), {**constraint(), "apiVersion": "constraints.gatekeeper.sh/v1"}])
+
+
+def test_defaults_of_a_schema_are_parameters() -> None:
+    schema = {"type": "object", "properties": {"labels": {"type": "array", "items": {"type": "string"}, "default": ["team"]}}}
+    assert messages(judged([template(schema=schema), constraint({})], pod())) == [MESSAGE]
+
+
+def test_a_policy_of_kyverno_and_one_of_gatekeeper_judge_together() -> None:
+    policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "k"}, "spec": {
+        "validationFailureAction": "Enforce", "rules": [{"name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+                                                         "validate": {"message": "no", "pattern": {"spec": {"x": 1}}}}]}}
+    assert {result.kind for result in judged([template(), constraint(), policy], pod()).results} == {
+        "K8sRequiredLabels", "ClusterPolicy"}
