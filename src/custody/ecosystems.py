@@ -138,7 +138,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="alpm", order="alpm", system=True, vendor="arch", resolver="names"),
     Ecosystem(type="ebuild", order="gentoo", system=True, grouped=True, vendor="gentoo"),
     Ecosystem(type="opkg", order="deb", system=True, vendor="openwrt", resolver="names"),
-    Ecosystem(type="brew"), Ecosystem(type="nix", order="nix"), Ecosystem(type="snap"),
+    Ecosystem(type="brew"), Ecosystem(type="nix", order="nix", resolver="names"), Ecosystem(type="snap"),
     Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
     Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
               trivy="node-pkg"),

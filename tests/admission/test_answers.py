@@ -171,8 +171,11 @@ def test_stale_keys(tmp_path: Path) -> None:
     asked: list[tuple[Any, ...]] = []
 
     class Gathering:
-        async def gather(self, images: dict[str, frozenset[str]], keys: Any, **root: Any) -> dict[str, EvidenceSet]:
+        def known(self, images: dict[str, frozenset[str]], keys: Any, **root: Any) -> None:
             asked.append((keys, *images.values(), root.get("root")))
+
+        async def gather(self, images: dict[str, frozenset[str]], keys: Any, **root: Any) -> dict[str, EvidenceSet]:
+            self.known(images, keys, **root)
             return {}
 
     platform = Platform(Settings(data_dir=str(tmp_path)), "http://x")
@@ -181,9 +184,10 @@ def test_stale_keys(tmp_path: Path) -> None:
     root: Any = object()
     judge.swap(Snapshot(new, root))
     ask(judge, review())
-    assert asked == [(tuple(old.public_keys()), old.predicate_types(), None),
-                     (tuple(new.public_keys()), new.predicate_types(), root)]
-    assert asked[0][0] != asked[1][0]
+    before, after = asked[::2], asked[1::2]
+    assert before == after == [(tuple(old.public_keys()), old.predicate_types(), None),
+                               (tuple(new.public_keys()), new.predicate_types(), root)]
+    assert before[0][0] != before[1][0]
 
 
 def test_a_review_ends_with_the_snapshot_that_it_began_with() -> None:

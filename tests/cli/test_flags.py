@@ -191,6 +191,8 @@ def test_a_layout_is_no_image_named_oci(command: list[str], capsys: pytest.Captu
     ("p.tar", "got 'p.tar', an archive, expected archive:p.tar for the image in it, or file:p.tar", ""),
     ("./gone", "./gone: no such file or folder", ""),
     ("gone/", "gone/: no such folder", ""),
+    ("gone.json", "gone.json: no such file", "named with its registry"),
+    ("gone/sbom.xml", "gone/sbom.xml: no such file", "named with its registry"),
     ("https://example.com/a/b", "expected an image, a file or a folder", "git:DIR"),
     ("oci:", "target: got 'oci:', expected oci:DIR or archive:FILE.tar", ""),
     ("sbom:", "target: got 'sbom:', expected sbom:FILE", ""),

@@ -35,6 +35,19 @@ def folder(tmp_path: Path) -> GitFolder:
     return folder
 
 
+def test_source_check_of_inputs_alone(folder: GitFolder, tmp_path: Path) -> None:
+    folder.commit("ann", "nobody signed this", unsigned=True)
+    alone = ["source", "check", "repo", "--no-signatures"]
+    done = custody(*alone, "--allow-empty-db", cwd=tmp_path)
+    assert (done.returncode, "- signatures of commits: not checked (--no-signatures)" in done.stdout) == (0, True)
+    assert custody("db", "import", "advisory.json", cwd=tmp_path).returncode == 0
+    done = custody(*alone, "-o", "json", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["commits"]) == (3, None)
+    for words in ([*alone, "--allowed-signers", "allowed"], alone[:-1]):
+        done = custody(*words, cwd=tmp_path)
+        assert (done.returncode, "expected --allowed-signers FILE or --no-signatures" in done.stderr) == (2, True)
+
+
 def test_source_check(folder: GitFolder, tmp_path: Path) -> None:
     command = ["source", "check", "repo", "--allowed-signers", "allowed"]
     done = custody(*command, cwd=tmp_path)

@@ -34,6 +34,7 @@ def _of(package: Package) -> Iterator[Record]:
         yield Record(f"REACHED-{called}", ecosystem, name, fixed=version)
     elif ecosystem in GRYPE_LANGUAGES:
         called = f"{package.type}-{package.source}-{package.version}"
-        yield Record(f"BELOW-{called}", ecosystem, package.source, vulnerable=(f"<={package.version}",))
-        yield Record(f"REACHED-{called}", ecosystem, package.source, vulnerable=(f"<{package.version}",),
+        name = package.name if package.type == "pypi" else package.source  # of Python's each peer has a spelling
+        yield Record(f"BELOW-{called}", ecosystem, name, vulnerable=(f"<={package.version}",))
+        yield Record(f"REACHED-{called}", ecosystem, name, vulnerable=(f"<{package.version}",),
                      patched=(package.version,))

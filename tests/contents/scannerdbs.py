@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import struct
 from collections.abc import Iterable, Mapping
@@ -193,7 +194,8 @@ def grype_rows(records: Iterable[Record]) -> Iterable[dict[str, Any]]:
             part, vendor, product = record.name.split(":")
             row |= {"provider": "nvd", "cpe": {"part": part, "vendor": vendor, "product": product}}
         else:
-            row |= {"provider": "github", "ecosystem": GRYPE_LANGUAGES[system], "name": record.name}
+            name = re.sub("[-_.]+", "-", record.name).lower() if system == "PyPI" else record.name
+            row |= {"provider": "github", "ecosystem": GRYPE_LANGUAGES[system], "name": name}
         constraints = [f"< {record.fixed}"] if record.fixed else list(record.vulnerable) or [""]
         fixes = [record.fixed] if record.fixed else list(record.patched)
         fix = {"version": fixes[0] if fixes else "", "state": "fixed" if fixes else "not-fixed"}

@@ -172,7 +172,7 @@ def test_who_signed_it(inventory: SqliteInventory, advisories: SqliteAdvisories)
                    Sighting(new, "signer", "", NOW)])
     answer = ask("log4j-core", inventory, advisories)
     assert [answer.where[digest].signers for digest in (old, new, odd)] == [("ann (https://i.example)",), (), None]
-    assert {row["image"]: row["signers"] for row in answer.to_json()["affected"]} == {
+    assert {row["image"]: row["signers"] for row in json.loads(answer.to_json())["affected"]} == {
         old: ["ann (https://i.example)"], new: [], odd: None}
 
 

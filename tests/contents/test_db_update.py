@@ -351,13 +351,14 @@ def _zip(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("lie", "said"), [
-    (gzip.compress(feeds.nvd())[:-9], "expected a gzip file"), (b"\x1f\x8b" + b"\xff" * 99, "expected a gzip file"),
+    (gzip.compress(feeds.nvd())[:-9], "expected a whole gzip file"),
+    (b"\x1f\x8b" + b"\xff" * 99, "expected a whole gzip file"),
     (gzip.compress(bytes(3 << 20)), "more than 2097152 bytes unpacked")])
 def test_a_feed_of_nvd_that_is_none_is_a_named_error(home: Path, mirror: Mirror, run: Run, lie: bytes, said: str,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     place = "/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2023"
     monkeypatch.setattr("custody.vulns.feeds.FEEDS", {"nvd": (Address(f"https:/{place}.json.gz", sidecar=".meta"),)})
-    monkeypatch.setattr("custody.services.advisoryupdate._LARGEST_UNPACKED", 2 << 20)
+    monkeypatch.setattr("custody.services.downloads._LARGEST_UNPACKED", 2 << 20)
     mirror.files[f"{place}.json.gz"], mirror.files[f"{place}.meta"] = lie, b"sha256:" + b"0" * 64
     done = run("db", "update", "nvd")
     assert (done.code, said in done.err) == (6, True), done.err

@@ -348,6 +348,8 @@ def test_a_rolie_feed(world: World) -> None:
     (b'{"feed": {"entry": [{"updated": "2024-05-01T10:00:00Z"}]}}', "an address that begins with https://"),
     (b'{"feed": {"entry": [{"updated": "2024-05-01T10:00:00Z", "content": {"src": "file:///etc/passwd"}}]}}',
      "got 'file:///etc/passwd'"),
+    (b'{"feed": {"entry": [{"updated": "2024-05-01T10:00:00Z", "content": {"src": "http://a.example/x.json"}}]}}',
+     "got 'http://a.example/x.json', expected an address that begins with https://"),
     (b'{"feed": {"entry": [{"content": {"src": "https://a.example"}}]}}', "expected a time"),
     (b"[" * 100_000, "")])
 def test_what_is_no_rolie_feed(feed: bytes, reason: str) -> None:

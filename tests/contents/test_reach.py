@@ -17,13 +17,13 @@ from custody.vulns.reach import Reach, keys, reach
 from tests.contents.test_versions import _ECOSYSTEMS
 from tests.fuzz import matching
 
-_EVENTS = ("introduced", "introduced", "fixed", "fixed", "last_affected", "limit")
+_EVENTS = ("introduced", "introduced", "fixed", "fixed", "last_affected", "after", "limit")
 _SPELLINGS = ("0", "1", "1.0", "1.0.0", "1.5", "2.0.0-rc1", "2.0.0", "2.0.0-1.el9", "1:0.5-1", "1:3.0-1", "3~rc1-1",
               "10.0.0", "*", "latest", "", "1.0a", "2.0.0.Final", "v2.0.0", "0.0.0-20200101000000-abcdefabcdef")
 
 
 def _entry(chance: random.Random, ecosystem: str) -> Affected:
-    ranges = tuple(Range(chance.choice(("ECOSYSTEM", "SEMVER")), (
+    ranges = tuple(Range(chance.choice(("ECOSYSTEM", "ECOSYSTEM", "SEMVER", "UNREAD")), (
         ("introduced", chance.choice(("0", *_SPELLINGS))), *((chance.choice(_EVENTS), chance.choice(_SPELLINGS))
                                                             for _ in range(chance.randrange(4)))))
                    for _ in range(chance.randrange(3)))

@@ -193,3 +193,15 @@ def test_the_path_of_an_sbom_is_its_name(capsys: pytest.CaptureFixture[str]) -> 
     assert said(capsys, "package-lock.json", "-o", "purls")[0] == "pkg:npm/b@2.0.0\n"
     Path("tool").write_bytes(b"\x7fELF\0\0" + b'\n"spdxVersion"\nSPDXVersion: SPDX-2.3\n')
     assert "file tool: 0 packages" in said(capsys, "tool")[1]
+
+
+def test_diff_of_what_a_format_cannot_say(capsys: pytest.CaptureFixture[str]) -> None:
+    """SPDX has no word for a package that is only asked for."""
+    Path("src").mkdir()
+    Path("src/requirements.txt").write_text("six==1.16.0\n")
+    said(capsys, "src", "-o", "cyclonedx=a.json", "-o", "spdx-json=b.json")
+    assert "0 altered, 1 the same" in said(capsys, "diff", "a.json", "b.json")[1]
+    Path("src/six-1.16.0.dist-info").mkdir()
+    Path("src/six-1.16.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\n")
+    Path("src/requirements.txt").write_text("six==1.16.0\nidna==3.7\n")
+    assert "pypi/six declared  yes     no" in said(capsys, "diff", "a.json", "src")[0]

@@ -26,13 +26,14 @@ from custody.ecosystems import BY_OSV
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats import sbom
 from custody.formats.bolt import Bucket, Database
-from custody.formats.bom import Catalog, Distribution
+from custody.formats.bom import Catalog, Distribution, from_purl
 from custody.formats.osv import Affected
 from custody.services.advisoryimport import Importer
 from custody.services.documents import SPELLINGS
 from custody.versions import ORDERS
 from custody.vulns.databases.constraints import ranges, undecidable
-from custody.vulns.match import affected_by
+from custody.vulns.match import affected_by, match_package
+from custody.vulns.reach import reach
 from custody.vulns.severity import rate
 from tests.contents.scannerdbs import Record, Tree, bolt, grype_rows, trivy, write_grype, write_trivy
 
@@ -104,6 +105,14 @@ def test_what_trivy_says_of_languages(store: SqliteAdvisories) -> None:
             "1.2.9": False, "1.3.0": True, "1.4.4": True, "1.4.5": False, "1.4.9": False, "1.5.0": True, "1.5.2": False,
             "3": False}
     assert affects(store, "Maven", "org.a:b", "1.5") == {"CVE-2026-0008": None}
+
+
+def test_maven_has_capitals_that_trivy_does_not_keep(tmp_path: Path) -> None:
+    store = taken(tmp_path, write_trivy(trivy([Record("CVE-2026-0020", "Maven", "org.a:Beta", vulnerable=("<2",))]),
+                                        tmp_path / "trivy"))
+    package = from_purl("pkg:maven/org.a/Beta@1", None)
+    assert [hit.advisory.id for hit in match_package(package, "Maven", store).hits] == ["CVE-2026-0020"]
+    assert not match_package(from_purl("pkg:maven/org.a/Beta@2", None), "Maven", store).hits
 
 
 def test_red_hats_repositories_are_releases_and_extended_support_is_apart(tmp_path: Path) -> None:
@@ -422,6 +431,12 @@ def test_what_is_undecidable_is_so_in_every_order(order: str) -> None:
     ecosystem = next((name for name, row in BY_OSV.items() if row.order == order), order)
     with pytest.raises(CustodyError):
         affected_by(Affected(ecosystem, "x", undecidable("<1")), "1.0")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_version_is_beyond_what_is_undecidable(order: str) -> None:
+    ecosystem = next((name for name, row in BY_OSV.items() if row.order == order), order)
+    assert reach(Affected(ecosystem, "x", undecidable("1.0"))) == (None, None)
 
 
 _VERSIONS = st.integers(0, 9).map(str)

@@ -6,11 +6,14 @@ peer has on one side only must be of a package that only that side lists: `test_
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,3 +164,67 @@ def test_custody_finds_with_their_databases_what_they_do(tmp_path: Path) -> None
             copied = {identity(package.purl) for package in catalog.packages if package.copied}
             from_sbom = {row for row in judge.sbom(catalog, "cyclonedx-json") if row[:3] not in copied}
             assert (sorted(from_sbom - found), sorted(found - from_sbom)) == ([], []), (place, name)
+
+
+def _saved(layout: Path, target: Path) -> Path:
+    """A layout as `docker save` writes it, which osv-scanner reads."""
+    def blob(descriptor: dict[str, Any]) -> bytes:
+        return (layout / "blobs" / "sha256" / descriptor["digest"].partition(":")[2]).read_bytes()
+
+    manifest = json.loads(blob(json.loads((layout / "index.json").read_bytes())["manifests"][0]))
+    config, layers = manifest["config"], manifest["layers"]
+    members = {f"{part['digest'].partition(':')[2]}{ending}": blob(part) for ending, parts in (
+        (".json", [config]), (".tar.gz", layers)) for part in parts}
+    members["manifest.json"] = json.dumps([{
+        "Config": next(iter(members)), "RepoTags": ["made:latest"], "Layers": list(members)[1:]}]).encode()
+    with tarfile.open(target, "w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return target
+
+
+def _feeds(catalog: Catalog, folder: Path) -> None:
+    """OSV records as osv-scanner keeps them; without one of the ecosystems that it asks for it matches nothing."""
+    by_ecosystem: dict[str, list[dict[str, Any]]] = {name: [] for name in (
+        "Debian", "npm", "PyPI", "crates.io", "Go", "Maven", "RubyGems", "CRAN", "NuGet", "Packagist")}
+    for made in records(catalog):
+        end = {"fixed": made.fixed} if made.fixed else {
+            "last_affected" if made.vulnerable[0].startswith("<=") else "fixed": made.vulnerable[0].lstrip("<=")}
+        by_ecosystem.setdefault(made.ecosystem.partition(":")[0], []).append({
+            "schema_version": "1.6.0", "id": re.sub("[/:]", "_", made.id), "modified": "2026-01-01T00:00:00Z",
+            "affected": [{"package": {"ecosystem": made.ecosystem, "name": made.name}, "ranges": [
+                {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, end]}]}]})
+    for name, listed in by_ecosystem.items():
+        place = folder / "osv-scalibr" / name
+        place.mkdir(parents=True)
+        with zipfile.ZipFile(place / "all.zip", "w") as archive:
+            for stated in listed:
+                archive.writestr(f"{stated['id']}.json", json.dumps(stated))
+
+
+def test_osv_scanner_finds_in_our_cyclonedx_what_it_finds_in_the_image(tmp_path: Path) -> None:
+    """But for Debian's: of an SBOM it reads no source package, whose name Debian's advisories have."""
+    place = Path(os.environ.get("CUSTODY_IMAGES", "/nowhere")) / "shop.oci"
+    if not place.is_dir():
+        pytest.skip("no shop.oci in $CUSTODY_IMAGES")
+    catalog = ours(place)
+    _feeds(catalog, tmp_path / "data")
+    document = tmp_path / "bom.cdx.json"
+    document.write_bytes(SPELLINGS["cyclonedx-json"].write(catalog, NOW))
+
+    def told(*words: str) -> set[Finding]:
+        done = subprocess.run([peer("osv-scanner"), "scan", *words, "--offline", "--offline-vulnerabilities",
+                               "--format", "json"], check=False, capture_output=True,
+                              env={**os.environ, "OSV_SCANNER_LOCAL_DB_CACHE_DIRECTORY": str(tmp_path / "data")})
+        return {(row["package"]["ecosystem"].partition(":")[0], row["package"]["name"].lower(),
+                 row["package"]["version"], entry["id"]) for result in json.loads(done.stdout)["results"]
+                for row in result["packages"] for entry in row["vulnerabilities"]}
+
+    from_image, from_sbom = told("image", "--archive", str(_saved(place, tmp_path / "image.tar"))), told(
+        "source", "-L", str(document))
+    renamed = {package.source for package in catalog.packages
+               if package.type == "deb" and package.source != package.name}
+    assert len(from_image) > 400
+    assert {row for row in from_image - from_sbom if row[0] != "Debian" or row[1] not in renamed} == set()

@@ -2,8 +2,8 @@
 
 usage: python -m tests.fuzz.versionorders [PAIRS] [SEED] [NAME…]
 Prints for each order how many pairs agreed, were refused by one side only, or differed: for a reason that has a rule
-(`EXPLAINED`), or for none (of which some). The programs
-are Debian's: apt (dpkg's order), rpm, ruby, php-composer, maven with javac, npm's semver, lua5.4 with luarocks, perl; `packaging` of Python.
+(`EXPLAINED`), or for none (of which some). The programs are Debian's: apt (dpkg's order), rpm, ruby, php-composer,
+maven with javac, npm's semver, lua5.4 with luarocks, perl; `packaging` of Python.
 """
 
 from __future__ import annotations

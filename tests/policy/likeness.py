@@ -89,7 +89,8 @@ class Asker:
             return decide(request, {}, policies, CONTEXT, at=Course.VALIDATING, digested=False)
 
         decision = by(self.policies)
-        body = divided(own(request, written(request), {}, decision), {}, self.policies.digest, CONTEXT, at=Course.VALIDATING)
+        body = divided(own(request, written(request), {}, decision), {}, self.policies.digest, CONTEXT,
+                       at=Course.VALIDATING)
         return Asked(decision, self.verdicts.likeness(body), by)
 
     # ── changes ─────────────────────────────────────────────────────────────────────────────────────────────────

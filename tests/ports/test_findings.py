@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from custody.ports.findings import Event, KeptFinding
+from custody.ports.findings import Event, KeptFinding, Word
 from tests.ports.conftest import Make
 from tests.ports.test_inventory import BASE, SHOP, image, npm
 
@@ -74,3 +74,44 @@ def test_images_and_their_components_in_the_order_in_which_they_came(make: Make)
     store.keep(image("shop", npm("other", "1.0.0", BASE)), NOW)
     assert [row.component.package.name for row in store.components(store.contents(SHOP.digest))] == ["other"]
     assert store.images(second, 9)[0][1] == SHOP.digest
+
+
+def test_what_does_not_count_is_kept_by_image_and_goes_with_it(make: Make) -> None:
+    store = make()
+    store.keep(SHOP, NOW)
+    word = Word(status="not_affected", reason="not reachable", by="ann", source="a.json", until="2026-12-01T00:00:00Z")
+    aside = {("pkg:npm/left@1.0.0", "X-1"): word, ("pkg:npm/right@1.0.0", "X-2"): Word(status="", reason="unfixed")}
+    store.replace({}, (), {}, aside={SHOP.digest: aside, "sha256:other": {("a", "b"): word}})
+    assert make().aside() == {SHOP.digest: aside, "sha256:other": {("a", "b"): word}}
+    assert store.aside([SHOP.digest, "sha256:nobody"]) == {SHOP.digest: aside}
+    assert [row.cause for row in store.aside([SHOP.digest])[SHOP.digest].values()] == ["vex", "policy"]
+    store.replace({}, (), {}, aside={"sha256:other": {}})
+    store.keep(image("shop", npm("left", "2.0.0", BASE)), NOW)  # it is read otherwise
+    assert store.aside() == {}
+    store.replace({}, (), {}, aside={SHOP.digest: aside})
+    store.forget(SHOP.digest)
+    assert store.aside() == {}
+
+
+def test_an_image_that_is_read_otherwise_had_what_counted_of_it(make: Make) -> None:
+    store = make()
+    store.keep(SHOP, NOW)
+    left, _ = store.contents(SHOP.digest)
+    (number, _), = store.images(0, 9)
+    store.replace({left: (ONE, TWO)}, (), {"image": str(number)}, aside={
+        SHOP.digest: {("pkg:npm/left@1.0.0", ONE.vulnerability): Word(status="ignored", reason="")}})
+    store.keep(image("shop", npm("left", "2.0.0", BASE)), NOW)
+    assert store.former(SHOP.digest) == [("pkg:npm/left@1.0.0", TWO)]
+
+
+def test_images_of_a_layer(make: Make) -> None:
+    store = make()
+    store.keep(SHOP, NOW)
+    store.keep(image("plant", npm("left", "1.0.0", BASE)), NOW)
+    layers = {digest for layer in SHOP.layers for digest in (layer.digest, layer.diff_id)}
+    assert layers
+    for digest in layers:
+        assert store.layered(digest)[0] == SHOP.digest
+    assert store.layered("sha256:nobody") == []
+    store.forget(SHOP.digest)
+    assert all(SHOP.digest not in store.layered(digest) for digest in layers)

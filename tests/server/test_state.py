@@ -29,7 +29,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("command", [
     ["trust", "token", "--email", "a@b.example"], ["trust", "export", "out"], ["db", "status"],
-    ["scan", "oci:nowhere"], ["sbom", "oci:nowhere"]])
+    ["scan", "."], ["sbom", "oci:nowhere"]])
 def test_data_dir_into_git(tmp_path: Path, command: list[str]) -> None:
     subprocess.run(["git", "init", "-q", "."], cwd=tmp_path, check=True)
     custody(*command, cwd=tmp_path)

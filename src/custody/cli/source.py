@@ -41,8 +41,10 @@ def command() -> None:
 @command.command("check")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
 @click.option("--branch", default="HEAD", show_default=True, help="Branch, tag or commit whose history is checked.")
-@click.option("--allowed-signers", "signers", required=True, metavar="FILE",
+@click.option("--allowed-signers", "signers", metavar="FILE",
               type=click.Path(path_type=Path), help="Who may sign: ssh-keygen's ALLOWED SIGNERS format.")
+@click.option("--no-signatures", is_flag=True,
+              help="Check lock files, manifests, Dockerfiles and workflows alone, whoever made the commits.")
 @click.option("--since", multiple=True, metavar="COMMIT", help="Checked before: leave it and what is behind it out.")
 @click.option("--fail-on", "threshold", default="critical", show_default=True,
               type=click.Choice(["never", "low", "medium", "high", "critical"], case_sensitive=False),
@@ -67,8 +69,8 @@ def command() -> None:
 @click.option("--fail-on-warnings", is_flag=True, help="Exit 3 for suspicions too.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True,
               help="What stdout gets.")
-def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str,
-           allow_unpinned_actions: bool, allow_gaps: bool,
+def _check(folder: Path, branch: str, signers: Path | None, no_signatures: bool, since: tuple[str, ...],
+           threshold: str, allow_unpinned_actions: bool, allow_gaps: bool,
            allow_empty_db: bool, base: str | None, registries: tuple[str, ...], private: tuple[str, ...],
            cooldown: int | None, online: bool, popular: Path | None, fail_on_warnings: bool, output: str) -> None:
     """Verify the SSH signature of every commit of a branch, and the lock files, manifests, Dockerfiles and workflows of
@@ -76,6 +78,10 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
 
     Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
     """
+    if (signers is None) is not no_signatures:
+        raise UsageError(f"source check: got {'no --allowed-signers' if signers is None else 'both'}, expected "
+                         "--allowed-signers FILE or --no-signatures",
+                         hint="without a list of who may sign, only the inputs can be checked")
     configured = settings().source or Source()
     cooldown = cooldown or configured.cooldown
     if online and cooldown is None:
@@ -86,7 +92,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     expected = Expectations(
         registries=frozenset((*registries, *configured.registries)), private=(*private, *configured.private),
         cooldown=timedelta(days=cooldown) if cooldown is not None else None, popular=known)
-    allowed = read_allowed_signers(signers)
+    allowed = None if signers is None else read_allowed_signers(signers)
     repository = git_repository(folder)
     try:
         report = check_source(
@@ -166,7 +172,7 @@ def _sarif(report: SourceReport, bad: list[str]) -> dict[str, object]:
                 *(Concern("action-unpinned", workflow.path, f"uses {problem.reason}", line=problem.line)
                   for workflow in report.workflows for problem in workflow.problems),
                 *(Concern("commit", "", f"commit {commit.commit[:12]}: {commit.reason}")
-                  for commit in report.commits if commit.reason),
+                  for commit in report.commits or () if commit.reason),
                 *(Concern("advisory", "", text) for text in bad)]
     rules = {**RULES, "lock": "a lock that does not lock", "action-unpinned": "an action by a tag or branch",
              "commit": "a commit that nobody who is allowed to signed", "advisory": "a known vulnerability"}
@@ -175,11 +181,14 @@ def _sarif(report: SourceReport, bad: list[str]) -> dict[str, object]:
 
 
 def _lines(report: SourceReport, bad: list[str]) -> list[str]:
-    good = [commit for commit in report.commits if commit.reason is None]
-    result = [f"{report.branch} at {report.head}", f"  {'✓' if len(good) == len(report.commits) else '✗'} "
-              f"{len(good)} of {len(report.commits)} commits signed by allowed signers"]
-    result += [f"      {commit.commit[:12]} {commit.summary}: {commit.reason}"
-               for commit in report.commits if commit.reason]
+    result = [f"{report.branch} at {report.head}"]
+    if report.commits is None:
+        result.append("  - signatures of commits: not checked (--no-signatures)")
+    else:
+        good, count = sum(commit.reason is None for commit in report.commits), len(report.commits)
+        result.append(f"  {'✓' if good == count else '✗'} {good} of {count} commits signed by allowed signers")
+        result += [f"      {commit.commit[:12]} {commit.summary}: {commit.reason}"
+                   for commit in report.commits if commit.reason]
     for lock in report.locks:
         result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {len(lock.entries)} entries pinned and hashed")
         result += [f"      line {problem.line}: {problem.reason}" for problem in lock.problems]
@@ -206,8 +215,9 @@ def _json(report: SourceReport, problems: list[str], scanned: ScanReport | None)
                 {"line": problem.line, "reason": problem.reason} for problem in workflow.problems]}
                 for workflow in report.workflows],
             "coverage": scanned.coverage.to_json(scanned.finished) if scanned is not None else None,
-            "commits": [{"commit": commit.commit, "summary": commit.summary, "signer": commit.signer,
-                         "reason": commit.reason} for commit in report.commits],
+            "commits": None if report.commits is None else [
+                {"commit": commit.commit, "summary": commit.summary, "signer": commit.signer, "reason": commit.reason}
+                for commit in report.commits],
             "locks": [{"path": lock.path, "entries": [package.purl for package in lock.entries],
                        "problems": [{"line": problem.line, "reason": problem.reason} for problem in lock.problems]}
                       for lock in report.locks]}

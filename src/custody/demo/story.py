@@ -97,7 +97,7 @@ async def _source(world: World, teller: Teller) -> tuple[History, Author, str, A
         findings = scan_locks(report, advisories, system_clock())
         if report.failures or findings.meets(Severity.CRITICAL):
             raise CustodyError(f"demo: the shop's own source does not pass: {report.failures}")
-        link.say(f"{len(report.commits)} commits signed by {author.email} (SSH signature, namespace git)")
+        link.say(f"{len(report.commits or ())} commits signed by {author.email} (SSH signature, namespace git)")
         link.say(f"{report.locks[0].path}: {len(report.locks[0].entries)} packages pinned with sha256; known findings: "
                  + (", ".join(f"{f.severity} {f.id} in {f.package}" for f in findings.findings) or "none"))
         link.digest = f"gitCommit:{commit}"

@@ -21,17 +21,20 @@ class Entry(NamedTuple):
     """The address of its SHA-256; empty where none is said."""
 
 
-def entries(data: bytes, where: str) -> list[Entry]:
-    """Those of CSAF documents. Raises MalformedError; for an address that is not https or http too."""
+def entries(data: bytes, where: str, *, secure: bool = True) -> list[Entry]:
+    """Those of CSAF documents. Raises MalformedError; for an address that is not https too, or http where the feed
+    itself did not come securely.
+    """
     document = strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=16)
     feed = document.get("feed") if isinstance(document, dict) else None
     rows = feed.get("entry") if isinstance(feed, dict) else None
     if not isinstance(rows, list):
         raise MalformedError(where, got="no list feed.entry", expected="a ROLIE feed")
-    return [_entry(row, f"{where}: feed.entry[{place}]") for place, row in enumerate(rows)]
+    schemes = ("https",) if secure else ("https", "http")
+    return [_entry(row, schemes, f"{where}: feed.entry[{place}]") for place, row in enumerate(rows)]
 
 
-def _entry(row: Any, where: str) -> Entry:
+def _entry(row: Any, schemes: tuple[str, ...], where: str) -> Entry:
     if not isinstance(row, dict):
         raise MalformedError(where, got=type(row).__name__, expected="an object")
     content = row.get("content")
@@ -45,6 +48,6 @@ def _entry(row: Any, where: str) -> Entry:
     if not isinstance(updated, str):
         raise MalformedError(f"{where}.updated", got=updated, expected="a time")
     for address in (source, sums) if sums else (source,):
-        if not isinstance(address, str) or urlsplit(address).scheme not in ("https", "http"):
+        if not isinstance(address, str) or urlsplit(address).scheme not in schemes:
             raise MalformedError(where, got=address, expected="an address that begins with https://")
     return Entry(parse_rfc3339(updated, f"{where}.updated"), str(source), sums)

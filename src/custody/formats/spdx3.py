@@ -70,8 +70,9 @@ def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
     system = next((entry for entry in entries if entry.get("software_primaryPurpose") == "operatingSystem"), None)
     distribution = None
     if system is not None:
-        distribution = Distribution(id=heard(text_of(system, "name")), version=text_of(system, "software_packageVersion"),
-                                    name=text_of(system, "summary") or text_of(system, "name"))
+        distribution = Distribution(
+            id=heard(text_of(system, "name")), version=text_of(system, "software_packageVersion"),
+            name=text_of(system, "summary") or text_of(system, "name"))
     roots = {root for element in elements.values() if element.get("type") == "software_Sbom"
              for root in _names(element.get("rootElement"))}
     licenses = _licenses(elements)

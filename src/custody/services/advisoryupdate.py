@@ -142,7 +142,7 @@ class Updater:
         if listed is None:
             self._keep(feed)
             return Updated(name, url, unchanged=True)
-        rows = entries(listed[0], place_of(url))
+        rows = entries(listed[0], place_of(url), secure=url.startswith("https:"))
         since = parse_rfc3339(feed.cursor) if feed.cursor else None
         changed = [row for row in rows if since is None or row.updated > since]
         added = await self._singles(name, url, [row.source for row in changed],

@@ -211,7 +211,7 @@ def _images(inventory: InventoryStore, digests: Iterable[str]) -> dict[str, Imag
 
 def _image(digest: str, sightings: Sequence[Seen]) -> Image:
     """Where it was seen last comes first."""
-    places: dict[str, list[str]] = {"name": [], "admission": [], "pod": [], "index": [], "signer": []}
+    places: dict[str, list[str]] = defaultdict(list)
     ordered = sorted(sightings, key=lambda row: row.last, reverse=True) if len(sightings) > 1 else sightings
     for row in ordered:
         places[row.kind].append(row.where)

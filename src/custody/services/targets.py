@@ -22,6 +22,7 @@ from custody.services.stored import is_stored, open_stored, split_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
+_FILES = (".json", ".xml", ".spdx", ".txt", ".toml", ".yaml", ".lock", ".jar", ".war", ".tar", ".gz", ".tgz", ".zst")
 _ALIKE = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:", "registry:": ""}
 _INSTEAD = {"docker:": "docker save -o FILE.tar NAME, then archive:FILE.tar",
             "podman:": "podman save --format oci-archive -o FILE.tar NAME, then archive:FILE.tar",
@@ -78,6 +79,9 @@ def check(text: str) -> None:
                          f"{file}:{text}", hint="an image of a registry of that name is named with its registry")
     if text.endswith("/"):
         raise UsageError(f"{text}: no such folder")
+    if text.endswith(_FILES) and not {".", ":"} & set(text.rpartition("/")[0].partition("/")[0]):
+        # Docker Hub need not be asked for the name of a file that somebody has not made yet.
+        raise UsageError(f"{text}: no such file", hint="an image of that name is named with its registry")
     reference.parse(text, "target")
 
 

@@ -36,7 +36,8 @@ class CommitResult:
 class SourceReport:
     branch: str
     head: str
-    commits: tuple[CommitResult, ...]
+    commits: tuple[CommitResult, ...] | None
+    """None where nobody was named who may sign: who made them was not asked."""
     locks: tuple[Lock, ...]
     not_checked: tuple[str, ...]
     """Lock files that custody does not read yet, by path."""
@@ -48,7 +49,7 @@ class SourceReport:
     @property
     def failures(self) -> list[str]:
         unsigned = [f"commit {commit.commit[:12]} ({commit.summary}): {commit.reason}"
-                    for commit in self.commits if commit.reason]
+                    for commit in self.commits or () if commit.reason]
         return unsigned + [f"{lock.path}:{problem.line}: {problem.reason}"
                            for lock in self.locks for problem in lock.problems] + [
                                str(concern) for concern in self.inputs.concerns if concern.level == "error"]
@@ -65,14 +66,16 @@ class SourceReport:
                 for use in workflow.problems]
 
 
-def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...],
+def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...] | None,
                  since: frozenset[str] = frozenset(), *, base: str | None = None,
                  expected: Expectations | None = None, now: datetime | None = None) -> SourceReport:
     """Verify every commit from the branch's head back, merges' other parents included, and read its lock files,
-    manifests, build files and workflows; `base` is the revision that they are compared with.
+    manifests, build files and workflows; `base` is the revision that they are compared with. Without `signers` only
+    what the head has is read.
     """
     head = repository.resolve(branch)
-    commits = tuple(_judge(commit, signers) for commit in repository.history(head, since))
+    commits = None if signers is None else tuple(
+        _judge(commit, signers) for commit in repository.history(head, since))
     locks, not_checked, workflows = [], [], []
     files = repository.files(repository.commit(head))
     before = None if base is None else repository.files(repository.commit(repository.resolve(base)))

@@ -97,7 +97,10 @@ def names(package: Package) -> Names:
     row = of_osv(ecosystem)
     if not isinstance(row, Distribution):
         name, version = package.source, package.source_version or package.version
-        return (row.compared(name) if row else name, "", version),
+        called = row.compared(name) if row else name
+        if ecosystem == "Maven" and called != (small := called.lower()):  # as Trivy's database has it
+            return (called, "", version), (small, "", version)
+        return (called, "", version),
     return ((row.compared(package.source or package.name), "source", package.source_version or package.version),
             (row.compared(package.name), "binary", package.version))
 

@@ -58,6 +58,8 @@ def _parts(affected: Affected) -> Iterator[Reach]:
 
 
 def _of_range(ecosystem: str, span: Range) -> Reach:
+    if span.kind not in ("ECOSYSTEM", "SEMVER"):  # nobody could read it
+        return Reach(None, None)
     begins: list[bytes | None] = []
     ends: list[bytes] = []
     for kind, version in span.events:
@@ -70,7 +72,7 @@ def _of_range(ecosystem: str, span: Range) -> Reach:
         if key is None or version == "0" or kind not in _KINDS:  # no version there, or an end before all versions
             return Reach(None, None)
         if kind in ("introduced", "after"):
-            begins.append(key)
+            begins.append(key if kind == "introduced" else _after(key))
         elif kind != "limit":
             ends.append(key if kind == "fixed" else _after(key))
     last = max(ends, default=None)
