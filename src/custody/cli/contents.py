@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from custody.vulns.coverage import Coverage
 
+_SWITCH = 0.001  # seconds; Python has 0.005
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 _NO_FORMATS = {"template": "Go templates are not rendered; -o syft-json has every field by the names that they use",
                "cpes": "-o syft-json has them; packages are matched by name and version, not by CPE"}
@@ -175,6 +176,8 @@ def _catalog_image(settings: Settings, target: str, platform: str | None, prove:
     from custody.services.stored import is_stored, open_stored
     from custody.wiring.local import layer_cache
 
+    # Threads that inflate and hash ask for the interpreter once a chunk: the one that reads entries gives it up sooner.
+    sys.setswitchinterval(_SWITCH)
     cache = settings.state() / "cache"
     layers = layer_cache(cache / "layers.db")
     if is_stored(target):

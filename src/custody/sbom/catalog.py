@@ -19,7 +19,7 @@ from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Pa
 from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
-from custody.kit.sealed import seal, unseal
+from custody.kit.guarded import guard, unguard
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import coverage, dependencies, links, repositories
@@ -83,7 +83,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
                                known=known, watcher=watcher)
         if cache is not None and facts is not known and not accounts.full:
-            cache.put(key, seal(_ENCODER.encode(facts)))
+            cache.put(key, guard(_ENCODER.encode(facts)))
         return facts
 
     def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int],
@@ -163,7 +163,7 @@ def catalog_file(path: Path, limits: Limits | None = None) -> Catalog:
 
 def _decode(kept: bytes | None) -> LayerFacts | None:
     """What the cache has; None where it has nothing, or something that is broken: the layer is read again."""
-    if kept is None or (data := unseal(kept)) is None:
+    if kept is None or (data := unguard(kept)) is None:
         return None
     try:
         return _DECODER.decode(data)

@@ -18,9 +18,10 @@ from pathlib import Path
 from custody.errors import MalformedError, UsageError
 from custody.formats.tar.walk import text
 from custody.sbom.catalogers import choose, versions
+from custody.sbom.content import Watcher
 from custody.sbom.descent import FILE, Descent
 from custody.sbom.layerfacts import LayerFacts
-from custody.sbom.layers import Accounts, Collected, Watcher
+from custody.sbom.layers import Accounts, Collected
 from custody.sbom.limits import Limits
 
 _PIECE = 1 << 20

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -31,53 +28,15 @@ from custody.sbom.catalogers import (
     weight,
 )
 from custody.sbom.catalogers.binaries import is_program
+from custody.sbom.content import Content, Member, Watcher, Whole, head_of, sought
 from custody.sbom.decompression import Decompressed
 from custody.sbom.layerfacts import COUNTED, PROGRAM, LayerFacts, readers_of
 from custody.sbom.limits import Account, FullError, Limits
 
 _IN = 256 * 1024
-_SPOOL = 8 << 20
 _LARGE = 1 << 20
 _Ways = dict[tuple[str, ...], Sequence[str]]
 """By the catalogers that a file has a telling name for, the first names that hard links give it."""
-
-
-class Content(Protocol):
-    """A file of a layer or folder, which is read once at most; `stored`: without its holes."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def stored(self) -> int: ...
-
-    def peek(self, count: int) -> bytes:
-        """What it begins with: `count` bytes, or fewer where no more are at hand or in it."""
-
-    def pieces(self) -> Iterator[bytes]: ...
-
-
-class Member(Content, Protocol):
-    """What a layer or folder has under one name; `target` is what a link says."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def target(self) -> str: ...
-
-
-class Watcher(Protocol):
-    """Sees the bytes of a layer's files as they are read."""
-
-    def watch(self, entry: Member) -> Any:
-        """A `Member` in the place of this one, or None."""
-
-    def done(self, watched: Any) -> None:
-        """When whoever cares for it has read of it what they want."""
 
 
 class Accounts:
@@ -195,7 +154,7 @@ class Collected:
                                      expected=".wh. and a name")
         elif entry.kind == "file" and path in self._wanted_by_links and entry.size <= LARGEST:
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
-                whole = _Whole(entry)
+                whole = Whole(entry)
                 facts = self._file(whole)
                 shared = {kinds: self._read_as(whole, names) or ()
                           for kinds, names in self._wanted_by_links[path].items()}
@@ -338,7 +297,7 @@ class Collected:
         if entry.size > LARGEST:
             return (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
         with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
-            whole = _Whole(entry)
+            whole = Whole(entry)
             facts = [self._read(whole, name, choose(name, self._declared)) for name in dict.fromkeys(names)]
         told = [told for told in facts if told is not None]
         return tuple(dict.fromkeys(fact for facts in told for fact in facts)) if told else None
@@ -357,7 +316,7 @@ class Collected:
         try:
             if row.head:
                 pieces = entry.pieces()
-                head = _head(pieces, most)
+                head = head_of(pieces, most)
                 return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
             if row.seeks:
                 self.accounts.holes.take(entry.size - entry.stored)
@@ -403,7 +362,7 @@ class Collected:
 
     def _streamed(self, name: str, path: str, pieces: Iterator[bytes]) -> tuple[Fact, ...]:
         """The facts in a file that the cataloger seeks in: on disk, where it is large. Raises FullError."""
-        with _sought(pieces) as file, self.accounts.large:
+        with sought(pieces) as file, self.accounts.large:
             return read(name, path, file, self._charge, self.accounts.parsed.take)
 
     def _charge(self, fact: Fact) -> None:
@@ -417,48 +376,3 @@ class Collected:
     def _charge_names(self, packed: bytes) -> None:
         self._named += len(packed)
         self.accounts.names.charge(len(packed), self.where)
-
-
-class _Whole:
-    """A file in memory, to be read more than once."""
-
-    def __init__(self, entry: Content) -> None:
-        self.path: str = entry.path
-        self.size: int = entry.size
-        self.stored: int = entry.stored
-        self._content = b"".join(entry.pieces())
-
-    def peek(self, count: int) -> bytes:
-        return self._content[:count]
-
-    def pieces(self) -> Iterator[bytes]:
-        return iter((self._content,))
-
-
-def _sought(pieces: Iterator[bytes]) -> BinaryIO:
-    """A file of these bytes: in memory, and there only once, where they are few."""
-    first: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        first.append(piece)
-        size += len(piece)
-        if size > _SPOOL:
-            break
-    else:
-        return io.BytesIO(b"".join(first))
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - its reader closes it
-    file.writelines(first)
-    first.clear()
-    file.writelines(pieces)
-    file.seek(0)
-    return cast(BinaryIO, file)
-
-
-def _head(pieces: Iterator[bytes], size: int) -> bytes:
-    """At least `size` bytes, if there are."""
-    head = b""
-    for piece in pieces:
-        head += piece
-        if len(head) >= size:
-            break
-    return head

@@ -17,7 +17,7 @@ import msgspec
 
 import custody
 from custody.formats.bom import Catalog
-from custody.kit.sealed import seal, unseal
+from custody.kit.guarded import guard, unguard
 
 if TYPE_CHECKING:
     from custody.ports.layers import LayerCache
@@ -39,7 +39,7 @@ class CatalogCache:
 
     def get(self) -> Catalog | None:
         """None where there is none, or it is broken."""
-        if (sealed := self._kept.get(self._key)) is None or (data := unseal(sealed)) is None:
+        if (guarded := self._kept.get(self._key)) is None or (data := unguard(guarded)) is None:
             return None
         try:
             catalog = msgspec.msgpack.decode(data, type=Catalog)
@@ -48,7 +48,7 @@ class CatalogCache:
         return msgspec.structs.replace(catalog, name=self._image.name, digest=self._image.descriptor.digest)
 
     def put(self, catalog: Catalog) -> None:
-        self._kept.put(self._key, seal(msgspec.msgpack.encode(catalog)))
+        self._kept.put(self._key, guard(msgspec.msgpack.encode(catalog)))
 
 
 @cache

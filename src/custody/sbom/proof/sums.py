@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, cast
 
-from custody.sbom.layers import Content, Member
+from custody.sbom.content import Content, Member
 from custody.sbom.limits import Account, FullError
 from custody.sbom.proof import statements
 

@@ -7,14 +7,14 @@ import hashlib
 _SIZE = 16
 
 
-def seal(data: bytes) -> bytes:
+def guard(data: bytes) -> bytes:
     return _digest(data) + data
 
 
-def unseal(sealed: bytes) -> bytes | None:
-    """None where they are not what was sealed."""
-    data = sealed[_SIZE:]
-    return data if _digest(data) == sealed[:_SIZE] else None
+def unguard(guarded: bytes) -> bytes | None:
+    """None where they are not what was guarded."""
+    data = guarded[_SIZE:]
+    return data if _digest(data) == guarded[:_SIZE] else None
 
 
 def _digest(data: bytes) -> bytes:
