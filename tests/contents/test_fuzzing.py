@@ -24,7 +24,7 @@ _CRASHES = {
 
 def test_every_cataloger_has_a_row() -> None:
     programs = {"program", "Linux kernel", "Linux kernel module", "bun binary lock", "Portage licence", "Python egg",
-                "rpm journal", "opkg files", "Chisel"}
+                "rpm journal", "Nix journal", "opkg files", "Chisel"}
     """Whose rows have other names, or that say only that something is there."""
     assert set(catalogers._FOLDERS.rows) - set(_ROWS) <= programs
 

@@ -87,7 +87,8 @@ def test_of_several_broken_layers_the_lowest_is_named(tmp_path: Path) -> None:
 
 def test_an_interrupted_command_reads_no_layer_to_its_end(stored: StoredImage, tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUSTODY_DATA_DIR": str(tmp_path / "data")}
-    blocked = ("import sys, threading, custody.sbom.layers as layers\n"
+    blocked = ("import signal, sys, threading, custody.sbom.layers as layers\n"
+               "signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it\n"
                "take = layers.Collected.take\n"
                "def slow(self, entry):\n"
                "    print('reading', flush=True)\n"

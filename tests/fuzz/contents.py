@@ -42,7 +42,7 @@ from custody.versions import sortable
 from custody.vulns import sources
 from custody.vulns.match import affected_by
 from custody.vulns.severity import rate
-from tests.contents import feeds, rpms
+from tests.contents import feeds, nixdb, rpms
 from tests.contents.images import METADATA, OS_RELEASE, STATUS, go_program, rust_program, tar
 from tests.contents.jars import jar, library
 from tests.contents.lockfiles import SAMPLES
@@ -119,6 +119,7 @@ _FILES: dict[str, tuple[str, bytes]] = {
                 b'":"purl",'
                 b'"referenceLocator":"pkg:bitnami/a@1"}]}],"relationships":[]}'),
     "Linux modules": ("lib/modules/6.1/modules.builtin", b"kernel/a.ko\n"),
+    "Nix database": ("nix/var/nix/db/db.sqlite", nixdb.serialized([nixdb.CURL, nixdb.OPENSSL], [(1, 1), (1, 2)])),
     "rpm": ("var/lib/rpm/rpmdb.sqlite", rpms.sqlite([rpms.header(), _DEB])),
     "rpm manifest": ("var/lib/rpmmanifest/container-manifest-2", b"bash\t5.1.8-1.cm2\t1\t1\tMicrosoft Corporatio"
                                                             b"n\t(none)\t9\t"

@@ -91,10 +91,10 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
         with ThreadPoolExecutor(_WORKERS, "layer") as pool:
             # The largest first, so that it does not run alone at the end.
             order = sorted(places, key=lambda place: -descriptors[place].size)
-            futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place],
-                                          watchers[place] if watchers else None)
-                       for place in order}
             try:
+                futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place],
+                                              watchers[place] if watchers else None)
+                           for place in order}
                 return [futures[place].result() for place in places]
             except BaseException:
                 accounts.stopped.set()

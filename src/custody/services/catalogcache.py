@@ -48,7 +48,8 @@ class CatalogCache:
         return msgspec.structs.replace(catalog, name=self._image.name, digest=self._image.descriptor.digest)
 
     def put(self, catalog: Catalog) -> None:
-        self._kept.put(self._key, guard(msgspec.msgpack.encode(catalog)))
+        """Without its name, which is another the next time, and may be of half characters that nobody can encode."""
+        self._kept.put(self._key, guard(msgspec.msgpack.encode(msgspec.structs.replace(catalog, name=""))))
 
 
 @cache

@@ -83,6 +83,10 @@ class Matched(NamedTuple):
     words: list[Word]
 
 
+_WITHOUT_CAPITALS = "trivy-db/"
+"""Begins the sources whose Maven names have lost their capitals."""
+
+
 def place_of(package: Package) -> str | None:
     """The ecosystem whose advisories speak of it; `CPE` for what only its publisher's CPE names say; None: nobody's."""
     return package.ecosystem or ("CPE" if package.cpes else None)
@@ -98,7 +102,7 @@ def names(package: Package) -> Names:
     if not isinstance(row, Distribution):
         name, version = package.source, package.source_version or package.version
         called = row.compared(name) if row else name
-        if ecosystem == "Maven" and called != (small := called.lower()):  # as Trivy's database has it
+        if ecosystem == "Maven" and called != (small := called.lower()):  # as _WITHOUT_CAPITALS have it
             return (called, "", version), (small, "", version)
         return (called, "", version),
     return ((row.compared(package.source or package.name), "source", package.source_version or package.version),
@@ -110,9 +114,12 @@ def words(package: Package, ecosystem: str, store: AdvisoryReader) -> Iterator[W
     row = of_osv(ecosystem)
     usual = "source" if isinstance(row, Distribution) and row.by_source else "binary"
     spoken = names(package)
+    own = spoken[0][0] if spoken else ""
     for name in dict.fromkeys(name for name, _, _ in spoken):
         kinds = {kind: version for called, kind, version in spoken if called == name}
         for advisory in store.find(ecosystem, name):
+            if ecosystem == "Maven" and name != own and not advisory.source.startswith(_WITHOUT_CAPITALS):
+                continue  # Maven's names with other capitals are other names
             for affected in advisory.affected:
                 kind = "" if "" in kinds else affected.by or usual
                 if affected.ecosystem != ecosystem or affected.name != name or kind not in kinds or modules.of_another(
