@@ -214,6 +214,40 @@ def test_where_all_is_known_nobody_is_waited_for() -> None:
     assert unsure.asked
 
 
+def test_what_cannot_be_said_to_be_known_is_asked() -> None:
+    """A memory that fails is no answer: who waits is told what asking gives."""
+    class Broken(Cluster):
+        def known(self, _: Question) -> Answer | None:
+            raise OSError("disk I/O error")
+
+    class Forgetful:
+        def __init__(self) -> None:
+            self.asked = 0
+
+        async def __call__(self, snapshot: Snapshot, names: list[str]) -> dict[str, EvidenceSet]:
+            self.asked += 1
+            return await signed(snapshot, names)
+
+        def known(self, _: Snapshot, __: list[str]) -> dict[str, EvidenceSet] | None:
+            raise OSError("disk I/O error")
+
+    loaded = PolicySet([label(fromNamespace=True, computed=True)])
+    request = Request.create(pod(), "default")
+    broken = Broken()
+    judging = Judging(signed, lambda: NOW, broken)
+    begun = judging.begin(request, Snapshot(loaded), Course.ADMISSION)
+    assert begun.judged is None
+    assert asyncio.run(judging.conclude(begun)).decision == judged(loaded, Cluster()).decision
+    assert broken.asked
+
+    gather = Forgetful()
+    judging = Judging(gather, lambda: NOW)
+    begun = judging.begin(request, Snapshot(policies(**keyless())), Course.ADMISSION)
+    assert begun.judged is None
+    assert asyncio.run(judging.conclude(begun)).decision.verdict is Verdict.ALLOWED
+    assert gather.asked == 1
+
+
 def test_evidence_that_is_known_is_not_waited_for_unless_it_is_heavy() -> None:
     class Kept:
         def __init__(self, weight: int) -> None:

@@ -144,15 +144,15 @@ class Judging:
         """As far as it gets without waiting for anybody: mostly to its decision."""
         proceeding = Proceeding(request, snapshot, at)
         while proceeding.judged is None:
-            evidence = self._known(snapshot, proceeding.images) if proceeding.images else {}
-            if evidence is None:
+            try:
+                evidence = self._known(snapshot, proceeding.images) if proceeding.images else {}
+                answers = self._answers_known(proceeding.questions[:proceeding.left])
+            except Exception:
+                # Whoever waits asks again, and is told of each image and question what it failed with.
+                _LOG.exception("what is known could not be had")
                 return proceeding
-            answers: dict[Question, Answer] = {}
-            for question in proceeding.questions[:proceeding.left]:
-                answer = self._lookup.known(question)
-                if answer is None:
-                    return proceeding
-                answers[question] = answer
+            if evidence is None or answers is None:
+                return proceeding
             if proceeding.images:
                 proceeding.gathered(evidence)
             if proceeding.questions:
@@ -161,6 +161,15 @@ class Judging:
                 return proceeding
             proceeding.decide(self._context(snapshot.policies))
         return proceeding
+
+    def _answers_known(self, questions: Sequence[Question]) -> dict[Question, Answer] | None:
+        answers: dict[Question, Answer] = {}
+        for question in questions:
+            answer = self._lookup.known(question)
+            if answer is None:
+                return None
+            answers[question] = answer
+        return answers
 
     async def conclude(self, proceeding: Proceeding, *, deadline: float | None = None, large: bool = False) -> Judged:
         """The decision of what was begun. See `judge`."""
