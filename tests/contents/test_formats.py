@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.formats import cyclonedxwriter, sbom, spdx3, spdxtagvalue, spdxwriter, syft
+from custody.formats import cyclonedxwriter, sbom, spdx3, spdx3writer, spdxtagvalue, spdxwriter, syft
 from custody.formats.bom import Catalog, Coverage, Distribution, Document, Layer, Location, Package, Unknown
 from custody.sbom.losses import lost
 from custody.services.documents import SBOMS, SPELLINGS
@@ -329,3 +329,13 @@ def test_what_syft_could_not_read_is_a_gap() -> None:
     assert stated("custody", [{"id": "1", "location": {"path": "/"}, "unknowns": ["Ruby gem: 3"]}]) == ["Ruby gem: 3"]
     many = [{"id": "1", "location": {"path": "/"}, "unknowns": [f"c{number}: x" for number in range(100_000)]}]
     assert len(stated("syft", many)) == 101
+
+
+def test_a_supplier_of_many_at_signs_is_a_name() -> None:
+    """A package says its supplier: work by its length, not by its square, and no address where there is none."""
+    graph = spdx3writer._Graph("https://x.example/")
+    graph.agent("Organization: x <" + "@" * 1_000_000)
+    graph.agent("Person: Ann <ann@x.example>")
+    names = [(element["name"][:7], [known["identifier"] for known in element.get("externalIdentifier", [])])
+             for element in graph.elements if "name" in element]
+    assert names == [("x <@@@@", []), ("Ann", ["ann@x.example"])]

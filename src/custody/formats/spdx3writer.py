@@ -27,7 +27,7 @@ _INFO = "_:creationInfo"
 PURPOSES = {"container": "container", "directory": "source", "file": "file", "rootfs": "archive"}
 SCOPES = {"dev": "development", "test": "test", "build": "build"}
 _ALGORITHMS = frozenset(("md5", "sha1", "sha224", "sha256", "sha384", "sha512"))
-_MAIL = re.compile(r"(.*?)(?: ?[<(]([^<>()\s]+@[^<>()\s]+)[>)])?\Z", re.DOTALL)
+_MAIL = re.compile(r"(.*?)(?: ?[<(]([^<>()\s@]+@[^<>()\s]+)[>)])?\Z", re.DOTALL)
 PURPOSES_OF_FILES: dict[Form, list[str]] = {
     "archive": ["executable", "archive", "container"], "program": ["executable", "firmware"], "data": ["firmware"]}
 """BSI TR-03183-2 2.1.0, 8.2: a container is what it calls structured, firmware what is not."""

@@ -15,7 +15,7 @@ from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.constraint import ACTIONS, ConstraintRule, point_of
 from custody.policy.gatekeeper.mutation import Mutation
-from custody.policy.gatekeeper.mutators import apply_to
+from custody.policy.gatekeeper.mutators import apply_to, name_and_spec
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.given import Given
 from custody.policy.kinds import Selector
@@ -40,12 +40,7 @@ class Implied(NamedTuple):
 class ExpansionTemplate:
     def __init__(self, fields: Fields) -> None:
         """Raises MalformedError, UnsupportedError."""
-        self.name = Fields(fields.need("metadata", dict), "metadata").need("name", str)
-        if len(self.name) > 63:
-            raise MalformedError("metadata.name", got=self.name, expected="at most 63 characters")
-        spec = Fields(fields.need("spec", dict), "spec")
-        fields.any("status")
-        fields.done()
+        self.name, spec = name_and_spec(fields)
         self.apply_to = apply_to(spec)
         self.source = spec.need("templateSource", str).split(".")
         generated = Fields(spec.need("generatedGVK", dict), "spec.generatedGVK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 import json
 import re
@@ -23,7 +24,7 @@ _FAILURES = ("Fail", "Ignore", "UseDefault")
 _SOURCES = ("ValueAtLocation", "Username")
 # What an image's parts may be, so that they are the same parts when the image is read again.
 _DOMAIN = re.compile(r"[\w][\w\-_]*\.[\w\-_.]*[\w](:\d+)?|localhost(:\d+)?", re.ASCII)
-_PATH = re.compile(r"[a-z0-9]+(?:(?:(?:[._/]|__|[-]*)[a-z0-9]+)+)?")
+_PATH = re.compile(r"[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r":[\w][\w.-]{0,127}|@[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*[:][0-9A-Fa-f]{32,}",
                   re.ASCII)
 
@@ -61,7 +62,7 @@ class External(NamedTuple):
     """What the provider is asked about."""
 
 
-class Mutator:
+class Mutator(abc.ABC):
     """One mutator."""
 
     terminal = ""
@@ -72,12 +73,7 @@ class Mutator:
     def __init__(self, fields: Fields, kind: str) -> None:
         """Raises MalformedError, UnsupportedError."""
         self.kind = kind
-        self.name = Fields(fields.need("metadata", dict), "metadata").need("name", str)
-        if len(self.name) > 63:
-            raise MalformedError("metadata.name", got=self.name, expected="at most 63 characters")
-        spec = Fields(fields.need("spec", dict), "spec")
-        fields.any("status")
-        fields.done()
+        self.name, spec = name_and_spec(fields)
         self.location = parse(spec.need("location", str), "spec.location")
         self.match = Match(spec.inner("match"))
         self.apply_to = [] if kind == "AssignMetadata" else apply_to(spec, operations=True)
@@ -86,8 +82,9 @@ class Mutator:
         parameters.done()
         spec.done()
 
+    @abc.abstractmethod
     def _compile(self, parameters: Fields) -> None:
-        raise NotImplementedError
+        """Its own parameters. Raises MalformedError, UnsupportedError."""
 
     def matches(self, request: Request, answers: Answers) -> bool:
         """Raises UnansweredError, LookupFailedError."""
@@ -95,9 +92,9 @@ class Mutator:
             return False
         return self.match.matches(request, answers)
 
+    @abc.abstractmethod
     def write(self, document: dict[str, Any], request: Request) -> bool:
         """Whether it wrote into the object. Raises MalformedError."""
-        raise NotImplementedError
 
     def _not_metadata(self) -> None:
         if self.location[0] == Member("metadata"):
@@ -246,6 +243,17 @@ def compile_mutator(fields: Fields, kind: str) -> Mutator:
     return _CLASSES[kind](fields, kind)
 
 
+def name_and_spec(fields: Fields) -> tuple[str, Fields]:
+    """What all mutators and expansion templates have. Raises MalformedError, UnsupportedError."""
+    name = Fields(fields.need("metadata", dict), "metadata").need("name", str)
+    if len(name) > 63:
+        raise MalformedError("metadata.name", got=name, expected="at most 63 characters")
+    spec = Fields(fields.need("spec", dict), "spec")
+    fields.any("status")
+    fields.done()
+    return name, spec
+
+
 def apply_to(spec: Fields, *, operations: bool = False) -> list[ApplyTo]:
     """`applyTo`. Raises MalformedError."""
     entries = []
@@ -292,4 +300,5 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-__all__ = ["KINDS", "VERSIONS", "ApplyTo", "External", "Location", "Mutator", "apply_to", "compile_mutator"]
+__all__ = ["KINDS", "VERSIONS", "ApplyTo", "External", "Location", "Mutator", "apply_to", "compile_mutator",
+           "name_and_spec"]
