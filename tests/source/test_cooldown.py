@@ -93,6 +93,18 @@ def test_pypi_by_the_bytes_that_are_locked(tmp_path: Path, registry: Registry) -
     assert (code, "1.0: released 2099-01-01, expected 7 days ago" in said) == (3, True), said
 
 
+def test_a_file_or_module_without_a_date_is_no_pass(tmp_path: Path, registry: Registry) -> None:
+    lines = ('version = 1\n[[package]]\nname = "thing"\nversion = "1.0"\nsource = { registry = '
+             '"https://pypi.org/simple" }\nwheels = [{ url = "https://files.pythonhosted.org/a.whl", hash = "sha256:'
+             + DIGEST + '" }]\n')
+    registry.documents = {"/simple/thing/": {"files": [{"filename": "a.whl", "hashes": {"sha256": DIGEST}}]},
+                          "/go/a.example/b/@v/v1.2.0.info": {"Version": "v1.2.0"}}
+    code, said = checked(tmp_path, registry, {
+        "uv.lock": lines, "go.mod": "module a\nrequire a.example/b v1.2.0\n",
+        "go.sum": f"a.example/b v1.2.0 h1:{'A' * 43}=\na.example/b v1.2.0/go.mod h1:{'A' * 43}=\n"})
+    assert (code, "dates of 2 packages could not be asked for" in said, "says no date" in said) == (6, True, True), said
+
+
 def test_gos_proxy(tmp_path: Path, registry: Registry) -> None:
     registry.documents = {"/go/github.com/!burnt!sushi/toml/@v/v1.2.0.info": {"Version": "v1.2.0", "Time": NEW}}
     code, said = checked(tmp_path, registry, {
@@ -104,7 +116,8 @@ def test_gos_proxy(tmp_path: Path, registry: Registry) -> None:
 
 @pytest.mark.parametrize(("status", "body", "reason"), [
     (500, None, "answered 500"), (404, b"<html>", "one JSON document"), (404, b"[]", "answered no object"),
-    (404, b'{"time": {"1.0.0": "yesterday"}}', "got 'yesterday'")])
+    (404, b'{"time": {"1.0.0": "yesterday"}}', "got 'yesterday'"), (404, b'{"versions": {"1.0.0": {}}}', "left: says no"),
+    (404, b'{"time": {"1.0.0": null}}', "left 1.0.0: says no date")])
 def test_who_does_not_answer_is_no_pass(tmp_path: Path, registry: Registry, status: int, body: bytes | None, reason: str
                                         ) -> None:
     registry.status = status

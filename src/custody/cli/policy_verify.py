@@ -35,6 +35,8 @@ def command(path: str, chosen: str, verbose: bool, native: bool, failing: str, t
                                hint="write failurePolicy into the template")
     runner = suites.Runner(system_clock(), suites.Filter(chosen), native=native)
     results = [runner.run(suite) for suite in suites.find(path)]
+    if not results:
+        raise CustodyError(f"{path}: no suites", hint="a folder is looked into by itself: PATH/... for all below")
     for result in results:
         for line in _suite(result, verbose=verbose):
             click.echo(visible(line, keep="\t"))
@@ -42,8 +44,6 @@ def command(path: str, chosen: str, verbose: bool, native: bool, failing: str, t
     click.echo("FAIL" if failed else "PASS")
     if failed:
         raise CustodyError(f"{len(failed)} of {len(results)} suites failed")
-    if not results:
-        raise CustodyError(f"{path}: no suites", hint="a folder is looked into by itself: PATH/... for all below")
     return 0
 
 

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -62,11 +63,12 @@ class Downloads:
         async with await self._patiently(url, headers, resumed=bool(have)) as answer:
             if answer.status == 304:
                 return None
-            if answer.status != 206 or not _header(answer, "content-range").startswith(f"bytes {have}-"):
-                have = 0
+            if answer.status == 206:
+                total: int | None = _whole(answer, have, url, mark)
+            else:
+                have, length = 0, _header(answer, "content-length")
+                total = int(length) if length.isdigit() else None
             validators = _validators(answer)
-            length = _header(answer, "content-length")
-            total = have + int(length) if length.isdigit() else None
             # Only what the server calls by a name can be gone on with: what lies there may be of another.
             etag = validators["etag"]
             if etag and not etag.startswith("W/"):
@@ -171,6 +173,19 @@ class Downloads:
 
 def _header(answer: Answer, name: str) -> str:
     return next((value for key, value in answer.headers.items() if key.lower() == name), "")
+
+
+def _whole(answer: Answer, have: int, url: str, mark: Path) -> int:
+    """The size of a document of which there are `have` bytes, where the answer is all of the rest (RFC 9110, section
+    14.4). Raises NetworkError for any other part, and has it fetched from its beginning the next time.
+    """
+    stated = _header(answer, "content-range")
+    match = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", stated, re.ASCII)
+    if not have or match is None or (int(match[1]), int(match[2])) != (have, int(match[3]) - 1):
+        mark.unlink(missing_ok=True)
+        raise NetworkError(f"{place_of(url)}: Content-Range: got {stated or 'nothing'}, expected "
+                           f"{f'all from byte {have} on' if have else 'the whole document'}")
+    return int(match[3])
 
 
 def _validators(answer: Answer) -> dict[str, str]:

@@ -60,14 +60,19 @@ async def _ask(http: Http, base: str, entries: list[Locked]) -> dict[Locked, dat
     match first.type:
         case "npm":
             document = await _json(http, f"{base}/{name.replace('/', '%2F')}", {})
-            times = document.get("time") if document is not None else {}
-            return {entry: _moment(times, entry.version, base) for entry in entries}
+            if document is None:
+                return dict.fromkeys(entries)
+            times = document.get("time")
+            if not isinstance(times, dict):
+                raise NetworkError(f"{place_of(base)}: {first.name}: says no dates")
+            return {entry: _moment(times, entry, entry.version, base) if entry.version in times else None
+                    for entry in entries}
         case "pypi":
             document = await _json(http, f"{base}/{quote(python(first.name))}/", {"Accept": _SIMPLE})
             return {entry: _of_files(document or {}, entry, base) for entry in entries}
         case _:
             document = await _json(http, f"{base}/{name}/@v/{quote(_escaped(first.version), safe='!+')}.info", {})
-            return dict.fromkeys(entries, None if document is None else _moment(document, "Time", base))
+            return dict.fromkeys(entries, None if document is None else _moment(document, first, "Time", base))
 
 
 async def _json(http: Http, url: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
@@ -83,18 +88,20 @@ async def _json(http: Http, url: str, headers: Mapping[str, str]) -> dict[str, A
     return document
 
 
-def _moment(times: Any, key: str, where: str) -> datetime | None:
-    stated = times.get(key) if isinstance(times, dict) else None
-    return parse_rfc3339(stated, where) if isinstance(stated, str) else None
+def _moment(document: Mapping[str, Any], entry: Locked, key: str, where: str) -> datetime:
+    """Raises NetworkError: what a registry has but does not date is no answer, and nothing that it lacks."""
+    stated = document.get(key)
+    if not isinstance(stated, str):
+        raise NetworkError(f"{place_of(where)}: {entry.name} {entry.version}: says no date")
+    return parse_rfc3339(stated, where)
 
 
 def _of_files(document: dict[str, Any], entry: Locked, where: str) -> datetime | None:
-    """The latest of the files that the lock file names by their digests."""
+    """The latest of the files that the lock file names by their digests; None where there are none."""
     digests = {text.removeprefix("sha256:") for text in entry.digests}
     chosen = [row for row in document.get("files") or () if isinstance(row, dict)
               and isinstance(row.get("hashes"), dict) and row["hashes"].get("sha256") in digests]
-    moments = [parse_rfc3339(row["upload-time"], where) for row in chosen if isinstance(row.get("upload-time"), str)]
-    return max(moments, default=None)
+    return max((_moment(row, entry, "upload-time", where) for row in chosen), default=None)
 
 
 def _escaped(text: str) -> str:

@@ -71,7 +71,7 @@ class ConstraintRule(Rule):
         self.scope, self.match = scope_of(spec.inner("match"), template.operations)
         self.actions = _actions(spec)
         self.enforce = "deny" in self.actions[WEBHOOK]
-        self.policy.background = bool(self.actions[AUDIT])
+        self.policy.background = bool(self.actions[AUDIT] or self.actions[COMMAND])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)
 
@@ -83,7 +83,8 @@ class ConstraintRule(Rule):
         return reason
 
     def evaluate(self, given: Given) -> Spoken:
-        return Spoken(self.judged(given, self.actions[point_of(given)]))
+        actions = self.actions[point_of(given)]
+        return Spoken(self.judged(given, actions) if actions else [])  # it speaks at other points
 
     def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
         """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""

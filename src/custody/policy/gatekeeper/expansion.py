@@ -20,7 +20,7 @@ from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.given import Given
 from custody.policy.kinds import Selector
 from custody.policy.lookup import Answers
-from custody.policy.model import Kind, Request
+from custody.policy.model import Kind, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Rule, Spoken
 from custody.policy.scope import Block, Filter, Scope
@@ -146,6 +146,9 @@ class ImpliedRule(Rule):
         self.scope = Scope(Block([_Generators(expansion)]), judged=constraint.scope.judged)
 
     def evaluate(self, given: Given) -> Spoken:
+        spoken_at = self._constraint.actions[point_of(given)]
+        if not spoken_at:
+            return Spoken([])
         held = given.memo.get(id(self._expansion))
         if held is None:
             held = given.memo[id(self._expansion)] = self._expansion.of(given.request, given.answers)
@@ -154,13 +157,16 @@ class ImpliedRule(Rule):
             if self._constraint.silence(implied.request, given.answers) is not None:
                 continue
             inner = Given(implied.request, given.context, given.evidence, given.answers, changes=given.changes)
-            actions = (implied.action,) if implied.action else self._constraint.actions[point_of(given)]
+            actions = (implied.action,) if implied.action else spoken_at
             for result in self._constraint.judged(inner, actions):
                 message = f"[Implied by {implied.template}] {result.message}" if result.message else ""
                 results.append(msgspec.structs.replace(
                     result, rule=self.name, message=message, resource=given.resource,
                     told=f"[{self.policy.name}] {message}" if message else ""))
         return Spoken(results)
+
+    def failed(self, given: Given, message: str) -> RuleResult:
+        return msgspec.structs.replace(self._constraint.failed(given, message), rule=self.name)
 
     def sees(self, template: str, field: str) -> bool:
         return self._constraint.sees(template, field)

@@ -175,7 +175,10 @@ class ModifySet(Mutator):
         if isinstance(self.location[-1], Item):
             raise MalformedError("spec.location", got="an item of a list", expected="the list itself")
         self._tests = PathTests(parameters.each("pathTests"), self.location)
-        self._prunes = (parameters.take("operation", str) or "merge") == "prune"
+        operation = parameters.take("operation", str) or "merge"
+        if operation not in ("merge", "prune"):
+            raise MalformedError(parameters.path("operation"), got=operation, expected="merge or prune")
+        self._prunes = operation == "prune"
         parameters_values = parameters.inner("values")
         self._values: list[Any] = [] if parameters_values is None else parameters_values.take("fromList", list) or []
         if parameters_values is not None:

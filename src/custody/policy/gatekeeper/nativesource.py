@@ -27,7 +27,7 @@ class NativeSource:
         self.failure_policy = fields.take("failurePolicy", str) or "Fail"
         if self.failure_policy not in ("Fail", "Ignore"):
             raise MalformedError(fields.path("failurePolicy"), got=self.failure_policy, expected="Fail or Ignore")
-        self.generates = fields.take("generateVAP", bool)
+        fields.take("generateVAP", bool)  # says who else judges the same, and nothing of the verdict
         spec: dict[str, Any] = {"matchConditions": fields.take("matchCondition", list) or [],
                                 "variables": fields.take("variables", list) or [],
                                 "validations": fields.take("validations", list) or []}

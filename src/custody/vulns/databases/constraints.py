@@ -17,6 +17,7 @@ from custody.formats.osv import Range
 from custody.versions import key
 
 _LONGEST = 64 << 10
+_DIGITS = 18
 _TERM = re.compile(r"\s*(?P<operator>===?|!=|>=|=>|<=|=<|~>|~=|[=<>~^]?)\s*"
                    r"(?P<version>[^\s,|<>=~^!()\[\]][^\s,|<>=!()\[\]]*)\s*,?")
 _SPELLINGS = {"": "=", "==": "=", "===": "=", "=>": ">=", "=<": "<="}
@@ -38,8 +39,8 @@ def ranges(ecosystem: str, vulnerable: Sequence[str], secure: Sequence[str] = ()
 
     Raises UnsupportedError for what is no constraint.
     """
-    affected = [interval for text in vulnerable for interval in _alternatives(text)] if vulnerable else [_ALL]
-    safe = [interval for text in secure for interval in _alternatives(text)]
+    affected = [interval for text in vulnerable for interval in _alternatives(ecosystem, text)] if vulnerable else [_ALL]
+    safe = [interval for text in secure for interval in _alternatives(ecosystem, text)]
     try:
         return tuple(map(_range, _without(ecosystem, affected, safe)))
     except CustodyError:
@@ -72,13 +73,15 @@ def undecidable(text: str) -> tuple[Range, ...]:
     return (Range("UNREAD", (("introduced", text[:200]),)),)
 
 
-def _alternatives(text: str) -> list[_Interval]:
+def _alternatives(ecosystem: str, text: str) -> list[_Interval]:
     if len(text) > _LONGEST:
         raise UnsupportedError("constraint", f"{len(text)} characters")
-    return [interval for part in re.split(r"\|\|?", text) for interval in _conjunction(part)]
+    # With runs of white space, a term would be looked for from each place of a run to its end.
+    return [interval for part in re.split(r"\|\|?", re.sub(r"\s+", " ", text))
+            for interval in _conjunction(ecosystem, part)]
 
 
-def _conjunction(text: str) -> list[_Interval]:
+def _conjunction(ecosystem: str, text: str) -> list[_Interval]:
     """An interval, or what is left of an interval around versions that are left out (`!=`)."""
     if text.strip() in ("", *_ANY):
         return [_ALL]
@@ -86,7 +89,7 @@ def _conjunction(text: str) -> list[_Interval]:
         return [_Interval(match[1], False, match[2], True)]
     lows: list[tuple[str, bool]] = []
     highs: list[tuple[str, bool]] = []
-    apart: list[str] = []
+    apart: list[_Interval] = []
     place = 0
     while place < len(text):
         match = _TERM.match(text, place)
@@ -97,7 +100,7 @@ def _conjunction(text: str) -> list[_Interval]:
         place = match.end()
         operator, version = _SPELLINGS.get(match["operator"], match["operator"]), match["version"]
         if operator == "!=":
-            apart.append(version)
+            apart.append(_term("=", version, text))
             continue
         interval = _term(operator, version, text)
         if interval.low:
@@ -108,19 +111,24 @@ def _conjunction(text: str) -> list[_Interval]:
         raise UnsupportedError(text[:200], "several limits on one side")
     low, without_low = lows[0] if lows else ("", False)
     high, with_high = highs[0] if highs else ("", False)
-    intervals = []
-    for version in apart:  # in the order in which they are stated
-        intervals.append(_Interval(low, without_low, version, False))
-        low, without_low = version, True
-    return [*intervals, _Interval(low, without_low, high, with_high)]
+    around = _Interval(low, without_low, high, with_high)
+    if not apart:
+        return [around]
+    try:
+        return _without(ecosystem, [around], apart)
+    except CustodyError:
+        raise UnsupportedError(text[:200], "!= of versions that have no order") from None
 
 
 def _term(operator: str, version: str, text: str) -> _Interval:
-    wild = re.fullmatch(r"(.*?)\.[*xX](?:\.[*xX])*", version)
+    parts = version.split(".")
+    while len(parts) > 1 and parts[-1] in _ANY:
+        parts.pop()
+    wild, version = len(parts) <= version.count("."), ".".join(parts)
     if operator in ("~", "^", "~>", "~=") or (operator == "=" and wild):
-        return _family(operator, wild[1] if wild else version, text)
-    if wild:  # `>=1.x` is `>=1`
-        version = wild[1]
+        return _family(operator, version, text)
+    if wild and operator in ("<=", ">"):  # all of 1.x are on one side: `<=1.x` is `<2`, `>1.x` is `>=2`
+        operator, version = {"<=": "<", ">": ">="}[operator], _family("=", version, text).high
     if operator == "=":
         return _Interval(version, False, version, True)
     if operator in (">", ">="):
@@ -137,7 +145,10 @@ def _family(operator: str, version: str, text: str) -> _Interval:
     match = _NUMBERS.match(version)
     if match is None:
         raise UnsupportedError(text[:200], f"{version} has no numbers to count on")
-    numbers = [int(number) for number in match[1].split(".")]
+    texts = match[1].split(".")
+    if max(map(len, texts)) > _DIGITS:
+        raise UnsupportedError(text[:200], f"a number of more than {_DIGITS} digits")
+    numbers = [int(number) for number in texts]
     if operator in ("~>", "~="):
         kept = max(len(numbers) - 1, 1)
     elif operator == "~":

@@ -10,7 +10,6 @@ What a publisher says is the source `grype-db/PROVIDER`; of CISA's catalogue and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -29,6 +28,7 @@ from custody.vulns.databases.constraints import ranges, undecidable, with_fixes
 MODEL, REVISION = 6, 1
 PREFIX = "grype-db/"
 _SUMMARY = 500
+_Row = TypeVar("_Row")
 _MOST = 5_000_000
 _LANGUAGES = {"npm": "npm", "python": "PyPI", "java-archive": "Maven", "go-module": "Go", "gem": "RubyGems",
               "php-composer": "Packagist", "dotnet": "NuGet", "rust-crate": "crates.io", "dart-pub": "Pub",
@@ -108,16 +108,22 @@ class GrypeDatabase:
         for provider in self._tables.providers():
             yield Snapshot(PREFIX + provider, "", self._advisories(provider))
         built = moment(self._tables.built(), f"{self._where}: build_timestamp")
-        if exploited := tuple(map(self._exploited, islice(self._tables.exploited(), _MOST))):
+        if exploited := tuple(map(self._exploited, self._bounded(self._tables.exploited(), "known_exploited"))):
             yield ExploitedCatalogue(version=f"Grype's of {built[:10]}", released=built, entries=exploited)
         scores = []
-        for cve, score, percentile in islice(self._tables.scores(), _MOST):
+        for cve, score, percentile in self._bounded(self._tables.scores(), "epss"):
             if not 0 <= score <= 1 or not 0 <= percentile <= 1:
                 raise MalformedError(f"{self._where}: {cve}", got=(score, percentile), expected="numbers from 0 to 1")
             scores.append(Epss(cve=cve, score=score, percentile=percentile))
         if scores:
             day = moment(self._tables.scored() or self._tables.built(), f"{self._where}: epss_metadata")
             yield EpssScores(version="as Grype has it", day=day, entries=tuple(scores))
+
+    def _bounded(self, rows: Iterator[_Row], table: str) -> Iterator[_Row]:
+        for count, row in enumerate(rows):
+            if count == _MOST:
+                raise MalformedError(f"{self._where}: {table}", got=f"more than {_MOST} rows", expected="fewer")
+            yield row
 
     def _advisories(self, provider: str) -> Iterator[Advisory]:
         for stated, handles in self._tables.records(provider):
