@@ -109,7 +109,8 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_a_folder_without_suites_is_not_passed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "verify", str(tmp_path)]) == 1
-    assert "no suites" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert ("no suites" in captured.err, captured.out) == (True, "")
 
 
 def test_expansions_of_a_suite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +137,28 @@ def test_only_what_denies(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (row["enforcementAction"], row["metadata"]) == ("warn", {"details": {"missing": ["team"]}})
     assert run(["policy", "apply", "--filename", str(folder), "--deny-only", "--output", "json"]) == 0
     assert capsys.readouterr().out == "null\n"
+
+
+@pytest.mark.parametrize(("point", "speaks"), [
+    ("gator.gatekeeper.sh", True), ("*", True), ("audit.gatekeeper.sh", False), ("validation.gatekeeper.sh", False)])
+def test_a_constraint_speaks_here_if_it_names_this_point(folder: Path, capsys: pytest.CaptureFixture[str], point: str,
+                                                         speaks: bool) -> None:
+    """As gator 3.23.1 has it, of objects and of what will come of them."""
+    write(folder, constraint=constraint(enforcementAction="scoped", match=PODS, scopedEnforcementActions=[
+        {"action": "deny", "enforcementPoints": [{"name": point}]}]), expansion=expansion(), deployment=deployment())
+    assert run(["policy", "apply", "--filename", str(folder)]) == int(speaks)
+    assert capsys.readouterr().out.count("Message:") == 2 * speaks
+    write(folder, suite=suite(case("bad", violations="yes"), case("deployment", violations="yes"), expansion="expansion.yaml"))
+    assert run(["policy", "verify", str(folder)]) == int(not speaks)
+
+
+def test_what_cannot_be_expanded_is_an_error_that_denies(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.yaml").unlink()
+    broken = deployment()
+    del broken["spec"]["template"]
+    write(folder, constraint=constraint(match=PODS), expansion=expansion(), deployment=broken)
+    assert run(["policy", "apply", "--filename", str(folder)]) == 1
+    assert "spec.template" in capsys.readouterr().out
 
 
 def test_expand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,8 @@ class Mirror:
         self.asked: list[tuple[str, str]] = []
         """Path, and what of it: `all`, `304`, `bytes=5-`, `404`."""
         self.break_off: set[str] = set()
+        self.part: tuple[str, slice] | None = None
+        """The Content-Range of the next answer, and what of the document it has."""
         """Paths of which the next answer ends in the middle."""
         self.headers: dict[str, tuple[str, str]] = {}
         mirror = self
@@ -83,6 +85,15 @@ class Mirror:
             self.asked.append((path, "304"))
             request.send_response(304)
             request.end_headers()
+            return
+        if self.part is not None:
+            (stated, cut), self.part = self.part, None
+            request.send_response(206)
+            request.send_header("Content-Range", stated)
+            request.send_header("ETag", etag)
+            request.send_header("Content-Length", str(len(data[cut])))
+            request.end_headers()
+            request.wfile.write(data[cut])
             return
         begin = 0
         wanted = request.headers.get("Range", "")
@@ -183,6 +194,23 @@ def test_a_download_that_broke_off_goes_on_where_it_ended(home: Path, mirror: Mi
     assert run("db", "update").code == 0
     assert len(_store(home).find("Wolfi", "openssl")) == 1
     assert not [file for file in (home / ".custody" / "downloads").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize(("stated", "cut"), [
+    ("bytes 0-3/1000", slice(0, 4)), ("bytes {have}-{next}/{size}", slice(0, 4)),
+    ("bytes {next}-{last}/{size}", slice(4, None)), ("bytes {have}-{last}/*", slice(0, None)), ("", slice(0, None))])
+def test_a_part_is_no_document(home: Path, mirror: Mirror, run: Run, stated: str, cut: slice, resumed: bool) -> None:
+    data = mirror.files[WOLFI] = _wolfi(*map(str, range(500)))
+    if resumed:
+        mirror.break_off.add(WOLFI)
+        assert run("db", "update").code == 6
+    have = sum(file.stat().st_size for file in (home / ".custody" / "downloads").rglob("*.part"))
+    mirror.part = stated.format(have=have, next=have + 3, last=len(data) - 1, size=len(data)), cut
+    done = run("db", "update")
+    assert (done.code, "Content-Range: got" in done.err) == (6, True), done.err
+    assert run("db", "update").code == 0
+    assert len(_store(home).find("Wolfi", "openssl")) == 500
 
 
 def _osv(mirror: Mirror, *records: tuple[str, str]) -> None:

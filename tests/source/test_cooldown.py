@@ -116,7 +116,8 @@ def test_gos_proxy(tmp_path: Path, registry: Registry) -> None:
 
 @pytest.mark.parametrize(("status", "body", "reason"), [
     (500, None, "answered 500"), (404, b"<html>", "one JSON document"), (404, b"[]", "answered no object"),
-    (404, b'{"time": {"1.0.0": "yesterday"}}', "got 'yesterday'"), (404, b'{"versions": {"1.0.0": {}}}', "left: says no"),
+    (404, b'{"time": {"1.0.0": "yesterday"}}', "got 'yesterday'"),
+    (404, b'{"versions": {"1.0.0": {}}}', "left: says no dates"),
     (404, b'{"time": {"1.0.0": null}}', "left 1.0.0: says no date")])
 def test_who_does_not_answer_is_no_pass(tmp_path: Path, registry: Registry, status: int, body: bytes | None, reason: str
                                         ) -> None:

@@ -261,6 +261,8 @@ def pattern(written: Any, value: Value) -> None:
                 for choice in value:
                     if isinstance(choice, Part):
                         choice.prefixes.add(name.replace("?", "*").partition("*")[0])
+                    else:  # made by the expression: any of its fields may be meant
+                        whole((choice,))
             else:
                 pattern(inner, field(value, name))
     elif isinstance(written, list) and written and all(isinstance(inner, dict) for inner in written):

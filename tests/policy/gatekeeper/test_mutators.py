@@ -212,6 +212,7 @@ def test_a_provider_that_fails_or_lies(answer: Any, reason: str) -> None:
     (mutator("AssignMetadata", "metadata.name", {"assign": {"value": "x"}}), "metadata.labels.NAME"),
     (mutator("AssignMetadata", "metadata.labels.x", {"assign": {"value": 1}}), "expected text"),
     (mutator("ModifySet", "spec.c[name: a]", {"values": {"fromList": [1]}}), "the list itself"),
+    (mutator("ModifySet", "spec.c", {"operation": "Prune", "values": {"fromList": [1]}}), "merge or prune"),
     (mutator("AssignImage", IMAGE, {}), "assignDomain, assignPath or assignTag"),
     (mutator("AssignImage", IMAGE, {"assignTag": "latest"}), "assignTag"),
     (mutator("AssignImage", IMAGE, {"assignPath": "gcr.io/x"}), "begin like a domain"),

@@ -100,7 +100,7 @@ class _Variables:
 
 
 def _touched(part: Part) -> bool:
-    return part.whole or part.sized or part.keyed or bool(part.fields) or part.element is not None
+    return part.whole or part.sized or part.keyed or bool(part.fields or part.prefixes) or part.element is not None
 
 
 def _entries(written: list[Any], data: dict[str, Value]) -> dict[str, Value]:

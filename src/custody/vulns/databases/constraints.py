@@ -39,8 +39,8 @@ def ranges(ecosystem: str, vulnerable: Sequence[str], secure: Sequence[str] = ()
 
     Raises UnsupportedError for what is no constraint.
     """
-    affected = [interval for text in vulnerable for interval in _alternatives(ecosystem, text)] if vulnerable else [_ALL]
-    safe = [interval for text in secure for interval in _alternatives(ecosystem, text)]
+    affected, safe = ([interval for text in texts for interval in _alternatives(ecosystem, text)]
+                      for texts in (vulnerable or ["*"], secure))
     try:
         return tuple(map(_range, _without(ecosystem, affected, safe)))
     except CustodyError:
