@@ -10,6 +10,7 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
 from custody.policy.given import Given
 from custody.policy.kubernetes.checks import Checks, namespace_of
@@ -43,7 +44,8 @@ class NativeSource:
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+    def violations(self, given: Given, constraint: Mapping[str, Any],
+                   providers: Providers = NOBODY) -> Iterator[Violation]:  # noqa: ARG002 - CEL asks none
         """Raises UnansweredError, LookupFailedError."""
         if "namespaceObject" in self._checks.reads:
             namespace_of(given)

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.provider import NOBODY, Providers, UnknownProviderError
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.given import Given
 from custody.policy.lookup import LookupFailedError
 from custody.policy.model import Request
 from custody.policy.regoworld import RegoWorld
-from custody.ports.lookup import ApiCall, ExternalData, Inventory
+from custody.ports.lookup import ApiCall, Inventory
 from policylang import rego
 from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
@@ -69,8 +70,12 @@ class RegoSource:
         self._namespace = any("namespaceObject" in part for part in texts)
         self.texts: Sequence[str] = texts
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
-        """Raises UnansweredError, LookupFailedError."""
+    def violations(self, given: Given, constraint: Mapping[str, Any],
+                   providers: Providers = NOBODY) -> Iterator[Violation]:
+        """Raises UnansweredError, LookupFailedError.
+
+        What a provider could not say counts: where the template finds nothing without it, that is an error.
+        """
         parameters = (constraint.get("spec") or {}).get("parameters")
         review = given.memo.get(RegoSource)
         if review is None:
@@ -80,10 +85,11 @@ class RegoSource:
         data: dict[str, Any] = {}
         if self.inventory:
             data[_INVENTORY] = _inventory(given)
-        context = Context(Meter(LIMITS), _World(given))
+        world = _World(given, providers)
+        context = Context(Meter(LIMITS), world)
         try:
             value = self._violation({"review": review, "parameters": {} if parameters is None else parameters}, data,
-                                    world=context.world, context=context)
+                                    world=world, context=context)
         except LanguageError as error:
             yield Violation(error.message, error=True)
             return
@@ -91,6 +97,8 @@ class RegoSource:
             given.memo.setdefault(PRINTED, []).extend(context.printed)
         members: Sequence[Any] = value.ordered() if isinstance(value, rego.Set) else (
             [*value] if isinstance(value, (dict, list)) else [])
+        if not members and world.failed:
+            yield Violation(f"{world.failed[0]}; without its answer nothing is known against the object", error=True)
         for member in members:
             message = member.get("msg") if isinstance(member, dict) else None
             if isinstance(message, str):
@@ -195,20 +203,32 @@ def _is_data(term: Term) -> bool:
 class _World(RegoWorld):
     """With Gatekeeper's providers."""
 
+    def __init__(self, given: Given, providers: Providers) -> None:
+        super().__init__(given)
+        self._providers = providers
+        self.failed: list[str] = []
+        """Of providers that did not answer, or said that they cannot."""
+
     def external_data(self, provider: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        """As Gatekeeper gives it: 400 where there is no such provider, 500 where it did not answer."""
         try:
-            answer = self._given.answers.value(ExternalData(provider, keys))
+            response = self._providers.answer(provider, keys, self._given.answers)
+        except UnknownProviderError as error:
+            return self._failed(400, error.message)
         except LookupFailedError as error:
-            return {"responses": [], "errors": [], "status_code": 400, "system_error": error.message}
+            return self._failed(500, error.message)
         except CustodyError as error:
             raise Halt(BuiltinError(f"{_EXTERNAL}: {error.message}")) from None
-        response = answer.get("response") if isinstance(answer, dict) else None
-        if not isinstance(response, dict):
-            raise Halt(BuiltinError(f"{_EXTERNAL}: provider {provider}: got {Shape(answer)}, expected a response"))
-        items = [item for item in response.get("items") or [] if isinstance(item, dict)]
-        return {"responses": [[str(item.get("key")), item.get("value")] for item in items if not item.get("error")],
-                "errors": [[str(item.get("key")), item["error"]] for item in items if item.get("error")],
-                "status_code": 200, "system_error": str(response.get("systemError") or "")}
+        items, fault = response.get("items") or [], str(response.get("systemError") or "")
+        if fault:
+            self.failed.append(f"provider {provider}: {fault}")
+        return {"responses": [[item["key"], item.get("value")] for item in items if not item.get("error")],
+                "errors": [[item["key"], item["error"]] for item in items if item.get("error")],
+                "status_code": 200, "system_error": fault}
+
+    def _failed(self, status: int, reason: str) -> dict[str, Any]:
+        self.failed.append(reason)
+        return {"responses": [], "errors": [], "status_code": status, "system_error": reason}
 
 
 def _external(context: Context, asked: Any) -> Any:

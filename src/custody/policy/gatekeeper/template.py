@@ -12,6 +12,7 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matchschema import MATCH
 from custody.policy.gatekeeper.nativesource import NativeSource
+from custody.policy.gatekeeper.provider import Providers
 from custody.policy.gatekeeper.regosource import RegoSource, Violation
 from custody.policy.gatekeeper.structural import Schema
 from custody.policy.given import Given
@@ -29,7 +30,7 @@ class Source(Protocol):
     """Whether it may read what lies in the cluster."""
     texts: Sequence[str]
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+    def violations(self, given: Given, constraint: Mapping[str, Any], providers: Providers) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError."""
         ...
 
