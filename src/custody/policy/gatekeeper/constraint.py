@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from custody.errors import MalformedError
+from custody.policy.evidenceview import needs_of, types_of
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matching import Match, scope_of
 from custody.policy.gatekeeper.provider import NOBODY, Providers
@@ -21,7 +22,7 @@ from custody.policy.gatekeeper.template import Template
 from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
-from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.rule import Needs, Policy, Rule, Spoken
 
 VERSIONS = ("v1beta1", "v1alpha1")
 WEBHOOK, AUDIT, COMMAND, ADMISSION_POLICY = (
@@ -77,6 +78,15 @@ class ConstraintRule(Rule):
         self.policy.background = bool(self.actions[AUDIT] or self.actions[COMMAND])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)
+        self._kinds = template.source.kinds
+        self.predicate_types = types_of(self._kinds)
+
+    @property
+    def wants(self) -> bool:
+        return bool(self._kinds)
+
+    def needs(self, given: Given) -> Needs:
+        return needs_of(given, self._kinds)
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)

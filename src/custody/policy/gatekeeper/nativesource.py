@@ -43,6 +43,7 @@ class NativeSource:
         self._checks = Checks(Fields(spec, fields.where), params=True, fails=self.failure_policy == "Fail",
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
+        self.kinds: Sequence[str] = self._checks.kinds
 
     def violations(self, given: Given, constraint: Mapping[str, Any],
                    providers: Providers = NOBODY) -> Iterator[Violation]:  # noqa: ARG002 - CEL asks none

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.provider import NOBODY, Providers, UnknownProviderError
+from custody.policy.gatekeeper.regoevidence import FUNCTIONS, ROOT, Asked, Consulted
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.given import Given
 from custody.policy.lookup import LookupFailedError
@@ -57,13 +58,18 @@ class RegoSource:
         for at, library in enumerate(libraries):
             modules[f"libs[{at}].rego"] = _checked(library, version, f"{fields.path('libs')}[{at}]", library=True)
         try:
-            self._policy = rego.Policy(modules, version=version, functions={_EXTERNAL: _BUILTIN})
+            self._policy = rego.Policy(modules, version=version, functions={_EXTERNAL: _BUILTIN, **FUNCTIONS})
         except LanguageError as error:
             raise MalformedError(where, got=error.message, expected="Rego that compiles") from None
         try:
             self._violation = self._policy.entry(f"data.{PACKAGE}.violation")
         except KeyError:
             raise MalformedError(where, got="no rule violation", expected="violation[{\"msg\": …}]") from None
+        self._asked = Asked()
+        for module in self._policy.modules:
+            self._asked.note(module)
+        self.kinds = self._asked.kinds()
+        """Of evidence, that it may ask for by name."""
         texts = [text, *libraries]
         self.inventory = any(_INVENTORY in part for part in texts)
         """Whether it may read what lies in the cluster."""
@@ -86,6 +92,8 @@ class RegoSource:
         if self.inventory:
             data[_INVENTORY] = _inventory(given)
         world = _World(given, providers)
+        if self._asked.data:
+            data[ROOT] = world.evidence.document()
         context = Context(Meter(LIMITS), world)
         try:
             value = self._violation({"review": review, "parameters": {} if parameters is None else parameters}, data,
@@ -99,6 +107,8 @@ class RegoSource:
             [*value] if isinstance(value, (dict, list)) else [])
         if not members and world.failed:
             yield Violation(f"{world.failed[0]}; without its answer nothing is known against the object", error=True)
+        elif not members and (missing := world.evidence.missing(self._asked.demanded(parameters))):
+            yield Violation(f"{missing}; without it nothing is known against the object", error=True)
         for member in members:
             message = member.get("msg") if isinstance(member, dict) else None
             if isinstance(message, str):
@@ -172,9 +182,9 @@ def _checked(text: str, version: int, where: str, *, library: bool = False) -> s
             raise MalformedError(where, got=f"import {'.'.join(imported.path)}",
                                  expected="imports of data.lib and future.keywords alone")
     for reference in _data(module):
-        if reference not in (_INVENTORY, _LIBRARY):
+        if reference not in (_INVENTORY, _LIBRARY, ROOT):
             raise MalformedError(where, got=f"data.{reference}" if reference else "data",
-                                 expected="data.inventory and data.lib alone")
+                                 expected="data.inventory, data.lib and data.custody.evidence alone")
     return text
 
 
@@ -201,11 +211,12 @@ def _is_data(term: Term) -> bool:
 # ── external data ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 class _World(RegoWorld):
-    """With Gatekeeper's providers."""
+    """With Gatekeeper's providers, and evidence."""
 
     def __init__(self, given: Given, providers: Providers) -> None:
         super().__init__(given)
         self._providers = providers
+        self.evidence = Consulted(given)
         self.failed: list[str] = []
         """Of providers that did not answer, or said that they cannot."""
 

@@ -29,6 +29,8 @@ class Source(Protocol):
     inventory: bool
     """Whether it may read what lies in the cluster."""
     texts: Sequence[str]
+    kinds: Sequence[str]
+    """Of evidence, that it may ask for; () for none."""
 
     def violations(self, given: Given, constraint: Mapping[str, Any], providers: Providers) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError."""
