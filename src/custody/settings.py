@@ -95,6 +95,41 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Who may do what where."""
 
 
+class EvidenceSigner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={
+        "issuer_reg_exp": "issuerRegExp", "subject_reg_exp": "subjectRegExp"}, omit_defaults=True):
+    """Whose statements count: `issuer` and `subject` of a certificate, or a `key`."""
+
+    issuer: str = ""
+    subject: str = ""
+    issuer_reg_exp: str = ""
+    """In its place: a regular expression that the whole text matches."""
+    subject_reg_exp: str = ""
+    key: str = ""
+    """`sha256:…` of a public key (DER)."""
+
+
+class EvidenceProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the provider role tells Gatekeeper about images, and whom (externaldata.gatekeeper.sh)."""
+
+    client_ca: str
+    """Authorities whose client certificates may ask: Gatekeeper's `ca.crt`. Nobody else is heard."""
+    client_names: list[str] = []
+    """Names that such a certificate must have one of; without any, each of `client_ca` may ask."""
+    names: list[str] = []
+    """Names and addresses by which it is called, for the certificate that custody makes."""
+    certificate: str | None = None
+    """Certificates in PEM to serve with, instead of those that custody makes itself."""
+    key: str | None = None
+    """The private key of `certificate`."""
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.5
+    """For one request: less than the Provider's `timeout` and than Gatekeeper's webhook has."""
+    keys: list[str] = []
+    """Files of public keys with which evidence counts beside the trust root."""
+    signers: dict[str, list[EvidenceSigner]] = {}
+    """Whose word counts, by kind of evidence (`signatures`, `provenance`, `sbom`, `findings`), and no other kinds.
+    Without any: all kinds, and whoever the trust root vouches for."""
+
+
 class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Verification summaries that the webhook goes by where the evidence itself cannot be had."""
 
@@ -220,6 +255,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The private key of `provider_certificate`."""
     provider_cache: Annotated[float, msgspec.Meta(ge=0)] = 180.0
     """Seconds for which what a provider said of a key counts; 0: for one decision alone."""
+    external_data: EvidenceProvider | None = None
+    """For the provider role of `serve`."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0
@@ -332,6 +369,12 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         summaries = values["summaries"] if isinstance(values.get("summaries"), dict) else {}
         if isinstance(summaries.get("keys"), list):
             summaries["keys"] = [str(file.parent / str(entry)) for entry in summaries["keys"]]
+        provider = values["external_data"] if isinstance(values.get("external_data"), dict) else {}
+        for key in ("client_ca", "certificate", "key"):
+            if isinstance(provider.get(key), str):
+                provider[key] = str(file.parent / provider[key])
+        if isinstance(provider.get("keys"), list):
+            provider["keys"] = [str(file.parent / str(entry)) for entry in provider["keys"]]
         advisories = values["advisories"] if isinstance(values.get("advisories"), dict) else {}
         if isinstance(advisories.get("keys"), list):
             advisories["keys"] = [str(file.parent / str(entry)) for entry in advisories["keys"]]

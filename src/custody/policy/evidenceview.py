@@ -171,7 +171,7 @@ def view(named: Image, gathered: EvidenceSet, now: datetime, who: Who | None = N
         known["stale_since"] = format_rfc3339(gathered.stale_since)
     for kind in KINDS if who is None else who:
         state, reason, statements = _of_kind(named, gathered, now, kind, None if who is None else who[kind])
-        known["states"][kind] = state
+        known["states"][kind] = str(state)  # a plain text: the languages know no other
         if statements:
             known[kind] = statements
         else:

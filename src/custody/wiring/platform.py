@@ -151,8 +151,8 @@ class Platform:
         """What the registry holds, to look at beside the process that serves it. Raises ConflictError, `exclusive`."""
         return registry.open_archive(self._stack, self.data / "registry", exclusive=exclusive)
 
-    def certificate(self, hosts: list[str]) -> ServingCertificate:
-        return admission.serving_certificate(self.data / "admission", hosts, self.clock)
+    def certificate(self, hosts: list[str], role: str = "admission") -> ServingCertificate:
+        return admission.serving_certificate(self.data / role, hosts, self.clock)
 
     def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None,
                   lookup: Lookup | None = None) -> Admission:

@@ -15,6 +15,7 @@ from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, Im
 from custody.policy.gatekeeper.mutation import POLICY, Mutation, MutationRule
 from custody.policy.gatekeeper.mutators import Mutator, compile_mutator
 from custody.policy.gatekeeper.provider import Provider, Providers
+from custody.policy.gatekeeper.regosource import RegoSource
 from custody.policy.gatekeeper.template import Template
 from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
@@ -109,6 +110,10 @@ class Gatekeeper:
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         for rule in policy.rules:
+            if isinstance(rule, ConstraintRule) and rule.template.source.kinds:
+                called = "custody.evidence" if isinstance(rule.template.source, RegoSource) else "evidence()"
+                yield ("kind", "only-in-custody", "warning", f"template {rule.template.name} calls {called}, a function "
+                       "of custody's: Gatekeeper refuses the template", "")
             if isinstance(rule, MutationRule):
                 for rank in sorted(rule.mutation.conflicts):
                     mutator = rule.mutation.mutators[rank]
