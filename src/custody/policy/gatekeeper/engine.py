@@ -112,8 +112,8 @@ class Gatekeeper:
         for rule in policy.rules:
             if isinstance(rule, ConstraintRule) and rule.template.source.kinds:
                 called = "custody.evidence" if isinstance(rule.template.source, RegoSource) else "evidence()"
-                yield ("kind", "only-in-custody", "warning", f"template {rule.template.name} calls {called}, a function "
-                       "of custody's: Gatekeeper refuses the template", "")
+                yield ("kind", "only-in-custody", "warning", f"template {rule.template.name} calls {called}, a "
+                       "function of custody's: Gatekeeper refuses the template", "")
             if isinstance(rule, MutationRule):
                 for rank in sorted(rule.mutation.conflicts):
                     mutator = rule.mutation.mutators[rank]
