@@ -7,7 +7,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,8 @@ from custody.ports.lookup import Answered, ExternalData, Failed
 from custody.server.platform import running
 from custody.services.check import check
 from custody.settings import EvidenceProvider, EvidenceSigner, Settings
-from custody.wiring import gatherer, registry_client, service_http
+from custody.wiring import gatherer, provider_lookup, registry_client, service_http
+from tests import apiserver
 from tests.demo.worlds import small_world
 from tests.server.test_certificates import Authority, put
 
@@ -133,8 +137,6 @@ def test_the_ready_made_template_in_custody_itself(tmp_path: Path) -> None:
             bare = await world.variant(chain.image, "bare")
             settings = Settings(data_dir=str(tmp_path / "asking"), provider_certificate=str(ours.certificate),
                                 provider_key=str(ours.key), provider_cache=0)
-            from custody.wiring import provider_lookup
-
             http = service_http(settings)
             async with provided(world, tmp_path / "ours" / "ca.crt") as (url, authorities):
                 policies = PolicySet.load(documents(url, authorities))
@@ -173,3 +175,88 @@ def test_the_role_needs_to_know_whom_it_serves(tmp_path: Path) -> None:
         asyncio.run(start(Settings(data_dir=str(tmp_path), external_data=wrong)))
 
 
+
+
+# ── Gatekeeper itself ───────────────────────────────────────────────────────────────────────────────────────────────
+
+PINNING = {"apiVersion": "mutations.gatekeeper.sh/v1", "kind": "Assign", "metadata": {"name": "pin-images"}, "spec": {
+    "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}], "match": {"scope": "Namespaced"},
+    "location": "spec.containers[name: *].image",
+    "parameters": {"assign": {"externalData": {"provider": "custody-digest", "dataSource": "ValueAtLocation", "failurePolicy": "Fail"}}}}}
+
+
+@contextlib.contextmanager
+def gatekeeper(folder: Path) -> Iterator[Callable[..., Awaitable[subprocess.CompletedProcess[str]]]]:
+    """What runs kubectl beside a real Gatekeeper, and `apply` its own script. Skips where a part is not installed."""
+    try:
+        for name in ("gatekeeper-controller", "jq", "curl"):
+            apiserver.program(name)
+        with apiserver.running(folder) as kubeconfig:
+            script = apiserver.TOOLS / "gatekeeper-webhook"
+            env = {**os.environ, "PATH": f"{apiserver.PEERS}:{os.environ['PATH']}", "KUBECONFIG": str(kubeconfig),
+                   "GATEKEEPER_PORT": str(apiserver.free_port()), "GATEKEEPER_FLAGS": "--enable-external-data", "MUTATION": "1"}
+
+            async def run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+                return await asyncio.to_thread(lambda: subprocess.run(command, env=env, input=stdin, text=True,
+                                                                      capture_output=True, timeout=240, check=False))
+
+            async def act(verb: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+                if verb in ("start", "apply", "stop"):
+                    return await run(str(script), verb, str(folder), *arguments)
+                return await run("kubectl", verb, *arguments, stdin=stdin)
+
+            try:
+                yield act
+            finally:
+                subprocess.run([script, "stop", folder], env=env, capture_output=True, timeout=60, check=False)
+    except apiserver.AbsentError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.peer
+def test_gatekeeper_asks_custody(tmp_path: Path) -> None:
+    async def main(act: Callable[..., Awaitable[subprocess.CompletedProcess[str]]]) -> None:
+        started = await act("start")
+        assert started.returncode == 0, started.stderr
+        async with small_world(tmp_path / "world") as (world, chain, _):
+            bare = await world.variant(chain.image, "bare")
+            good, unsigned = f"{world.name}@{chain.image.digest}", f"{world.name}@{bare.digest}"
+            async with provided(world, tmp_path / "api" / "gatekeeper-ca.crt", seconds=2.5,
+                                client_names=["gatekeeper-webhook-service.gatekeeper-system.svc"]) as (url, authorities):
+                folder = tmp_path / "applied"
+                folder.mkdir()
+                written = documents(url, authorities)
+                digest = {**written[0], "metadata": {"name": "custody-digest"},
+                          "spec": {**written[0]["spec"], "url": f"{url}/digest"}}
+                for at, document in enumerate([*written, digest, PINNING]):
+                    (folder / f"{at}.yaml").write_text(yaml.safe_dump(document))
+                applied = await act("apply", str(folder))
+                assert applied.returncode == 0, applied.stderr
+
+                async def create(image: str) -> subprocess.CompletedProcess[str]:
+                    pod = world.pod(image)
+                    del pod["spec"]["initContainers"]
+                    return await act("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(pod))
+
+                for _ in range(40):  # until its caches have the providers
+                    allowed = await create(good)
+                    if allowed.returncode == 0 and (await create(unsigned)).returncode:
+                        break
+                    await asyncio.sleep(0.5)
+                assert allowed.returncode == 0, allowed.stderr
+                denied = await create(unsigned)
+                for kind in ("signatures", "sbom", "findings"):
+                    assert f"[shop-evidence] {unsigned}: {kind} missing" in denied.stderr, denied.stderr
+                elsewhere = await create("docker.io/library/nginx:1")
+                assert elsewhere.returncode
+                tagged = await create(f"{world.name}:1.0")
+                assert tagged.returncode == 0, tagged.stderr
+                assert json.loads(tagged.stdout)["spec"]["containers"][0]["image"] == good
+            # A provider that is gone denies, by the template's own rule.
+            away = await create(f"{world.name}@sha256:{'2' * 64}")
+            assert away.returncode
+            assert "external data" in away.stderr, away.stderr
+
+    (tmp_path / "api").mkdir()
+    with gatekeeper(tmp_path / "api") as act:
+        asyncio.run(main(act))

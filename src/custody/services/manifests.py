@@ -45,10 +45,10 @@ class Namespaces(Lookup):
     """
 
     def __init__(self, manifests: Iterable[Manifest], cluster: Lookup | None = None,
-                 labels: Mapping[str, str] | None = None, others: Lookup | None = None) -> None:
-        """`labels` are those of every other namespace, where they are known; `others` is asked what no cluster knows:
+                 labels: Mapping[str, str] | None = None, outside: Lookup | None = None) -> None:
+        """`labels` are those of every other namespace, where they are known; `outside` is asked what no cluster knows:
         public keys, and what Gatekeeper's providers say."""
-        self._others = others
+        self._outside = outside
         self._cluster = cluster
         self._usual = labels
         self._labels: dict[str, dict[str, str]] = {}
@@ -65,8 +65,8 @@ class Namespaces(Lookup):
             return Answered(self._labels[question.namespace])
         if isinstance(question, NamespaceLabels) and self._usual is not None:
             return Answered({**self._usual, "kubernetes.io/metadata.name": question.namespace})
-        if self._others is not None and isinstance(question, (PublicKeyAt, ExternalData)):
-            return await self._others.answer(question)
+        if self._outside is not None and isinstance(question, (PublicKeyAt, ExternalData)):
+            return await self._outside.answer(question)
         if self._cluster is not None:
             return await self._cluster.answer(question)
         return Failed("there is no cluster to ask" + (

@@ -49,7 +49,7 @@ class AiohttpHttp:
         """`ports.http.secured`."""
         view = AiohttpHttp(offline=self._offline, tls=tls)
         view._timeout = self._timeout
-        self._secured = [other for other in self._secured if not other.closed] + [view]
+        self._secured = [*(secured for secured in self._secured if not secured.closed), view]
         return view
 
     def believing(self, pem: str) -> AiohttpHttp:
