@@ -18,6 +18,7 @@ from custody.formats import vex
 from custody.formats.vex import openvex
 from custody.formats.vex.statement import JUSTIFICATIONS, STATUSES, Product, Statement
 from custody.kit import destination
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, parse_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.services import statements
@@ -90,7 +91,7 @@ def merge(files: tuple[Path, ...], author: str, output: str | None) -> None:
     ordered = sorted(merged.values(), key=lambda statement: (
         parse_rfc3339(statement.time).timestamp() if statement.time else 0.0))
     _write(ordered, author, output)
-    print(f"{len(ordered)} statements of {len(files)} documents", file=sys.stderr)
+    print(f"{amount(len(ordered), 'statement')} of {amount(len(files), 'document')}", file=sys.stderr)
 
 
 @command.command("check")
@@ -107,7 +108,7 @@ def check(files: tuple[str, ...], target: str | None, platform: str | None, outp
     if target is None:
         for file in files:
             document = _read(Path(file))
-            print(visible(f"{file}: {document.format}, {len(document.statements)} statements, by "
+            print(visible(f"{file}: {document.format}, {amount(len(document.statements), 'statement')}, by "
                           f"{document.author or 'nobody'}, of {document.time or 'no time'}"))
         return
     words = words.with_vex(files)
@@ -124,7 +125,7 @@ def check(files: tuple[str, ...], target: str | None, platform: str | None, outp
         print(contents.columns(rows), end="")
     vain = [use for use in report.waivers if use.state in ("unused", "refused", "expired")]
     if fail_on_unused and vain:
-        raise DeniedError(visible(f"{len(vain)} statements match nothing or do not count, such as "
+        raise DeniedError(visible(f"matching nothing or not counting: {amount(len(vain), 'statement')}, such as "
                                   f"{waiving.describe(vain[0])}"))
 
 

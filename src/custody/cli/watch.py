@@ -18,6 +18,7 @@ from custody.cli.run import settings
 from custody.cli.waiving import Waiving
 from custody.errors import NetworkError, UsageError
 from custody.formats.bom import Catalog
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.ports.cluster import ApiError
@@ -103,8 +104,8 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
             done = refresh(store, records, now, advance, counted)
         last = _tell(store, last, chosen)
         if once or done.images or done.appeared or done.changed or done.disappeared:
-            print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
-                  f"{done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
+            print(f"{amount(done.images, 'new image')}, {amount(done.judged, 'package')} matched: "
+                  f"{amount(done.appeared, 'finding')} appeared, {done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
         for reason in asyncio.run(tell(told, store)):
             print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
