@@ -37,7 +37,8 @@ def command(files: tuple[Path, ...], name: str, chosen: tuple[str, ...]) -> None
     merged = merge(catalogs, name)
     contents.deliver(plan, SPELLINGS, merged, contents.moment())
     total = sum(len(catalog.packages) for catalog in catalogs)
-    print(visible(f"{name}: {amount(len(merged.packages), 'package')} of {total} in {len(files)} SBOMs"), file=sys.stderr)
+    print(visible(f"{name}: {amount(len(merged.packages), 'package')} of {total} in {len(files)} SBOMs"),
+          file=sys.stderr)
     systems = {catalog.distribution.name for catalog in catalogs if catalog.distribution}
     if len(systems) > 1:
         print(visible(f"note: several distributions, and the whole is of none: {', '.join(sorted(systems))}"),

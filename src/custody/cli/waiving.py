@@ -156,7 +156,8 @@ def lines(uses: tuple[Use, ...], ignored: tuple[Ignored, ...]) -> list[str]:
     """What a person must know: by whose word findings are left out, and what was said in vain."""
     by_word = Counter((entry.source.partition(": ")[0], entry.by, entry.status, entry.until) for entry in ignored
                       if entry.source)
-    said = [f"left out: {amount(count, 'finding')} as {status} by {by} ({source}{', until ' + until if until else ', no expiry'})"
+    said = [f"left out: {amount(count, 'finding')} as {status} by {by} "
+            f"({source}{', until ' + until if until else ', no expiry'})"
             for (source, by, status, until), count in by_word.items()]
     for state, kind in (("unused", "matched nothing"), ("outdated", "outdated"), ("expired", "expired"),
                         ("refused", "does not count")):

@@ -105,7 +105,8 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         last = _tell(store, last, chosen)
         if once or done.images or done.appeared or done.changed or done.disappeared:
             print(f"{amount(done.images, 'new image')}, {amount(done.judged, 'package')} matched: "
-                  f"{amount(done.appeared, 'finding')} appeared, {done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
+                  f"{amount(done.appeared, 'finding')} appeared, {done.changed} changed, {done.disappeared} "
+                  "disappeared", file=sys.stderr)
         for reason in asyncio.run(tell(told, store)):
             print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))

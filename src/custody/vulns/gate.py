@@ -87,7 +87,8 @@ class Gate:
             report.require_coverage()
             if report.unread:
                 raise MissingEvidenceError(
-                    visible(f"not looked into for secrets: {amount(len(report.unread), 'file')}, such as {report.unread[0]}"),
+                    visible(f"not looked into for secrets: {amount(len(report.unread), 'file')}, such as "
+                            f"{report.unread[0]}"),
                     hint="--allow-gaps, if they may pass unread")
 
     def _conditions(self, report: ScanReport) -> Iterator[Met | MissingEvidenceError]:
