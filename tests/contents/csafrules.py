@@ -1,5 +1,5 @@
-"""CSAF 2.0 asked of a document as it lies there, without custody's own reader or writer: the mandatory tests of section 6.1
-that a VEX document without scores and branches can fail, by their numbers.
+"""CSAF 2.0 asked of a document as it lies there, without custody's own reader or writer: the mandatory tests of section
+6.1 that a VEX document without scores and branches can fail, by their numbers.
 """
 
 from __future__ import annotations

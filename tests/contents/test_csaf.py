@@ -14,10 +14,10 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from custody.errors import MalformedError, UnsupportedError
+from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import vex
 from custody.formats.vex import csafwriter
 from custody.formats.vex.statement import JUSTIFICATIONS, STATUSES, Product, Statement
@@ -91,11 +91,8 @@ def test_what_is_written_is_valid_and_read_back_as_it_was_said(statements: list[
     try:
         stated, outdated = settled(statements)
         document = written(stated)
-    except UnsupportedError as error:
-        assert "a CSAF document has one time" in str(error)
-        return
-    except MalformedError as error:
-        assert "(6.1.6)" in str(error) or "(6.1.33)" in str(error)
+    except CustodyError as error:
+        event(next(word for word in ("one time", "6.1.6", "6.1.33") if word in str(error)))
         return
     assert wrong(document) == []
     back = vex.of_json(json.loads(json.dumps(document)), "v.json")

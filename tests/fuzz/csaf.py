@@ -1,9 +1,9 @@
-"""CSAF documents of ours beside those who check them: Secvisogram's validator (schema, mandatory tests of section 6.1) and
-Red Hat's csaf-lib, which reads VEX.
+"""CSAF documents of ours beside those who check them: Secvisogram's validator (schema, mandatory tests of section 6.1)
+and Red Hat's csaf-lib, which reads VEX.
 
 usage: python -m tests.fuzz.csaf [COUNT [SEED]]
 
-Needs node, and `@secvisogram/csaf-validator-lib` in the `node_modules` of $CUSTODY_CSAF; csaf-lib where Python finds it.
+Needs node, and `@secvisogram/csaf-validator-lib` in the `node_modules` of $CUSTODY_CSAF; csaf-lib where Python has it.
 Exit code 1 where one of them finds anything.
 """
 
@@ -35,8 +35,9 @@ for (const document of JSON.parse(fs.readFileSync(0))) {
 }
 console.log(JSON.stringify(said))
 """
-_NAMES = (("pkg:npm/a@1",), ("pkg:npm/a@2",), ("pkg:npm/%40s/b",), ("pkg:maven/g/a@1?type=jar",), ("pkg:generic/a%20b@1",),
-          ("pkg:oci/shop@sha256:" + "a" * 64,), ("sha256:" + "b" * 64,), ("sha512:" + "c" * 128, "x.tar"), ("just a name",),
+_NAMES = (("pkg:npm/a@1",), ("pkg:npm/a@2",), ("pkg:npm/%40s/b",), ("pkg:maven/g/a@1?type=jar",), ("just a name",),
+          ("pkg:oci/shop@sha256:" + "a" * 64,), ("sha256:" + "b" * 64,), ("sha512:" + "c" * 128, "x.tar"),
+          ("pkg:generic/a%20b@1",),
           ("pkg:deb/debian/curl@1?distro=debian-12", "cpe:2.3:a:haxx:curl:1:*:*:*:*:*:*:*"), ("cpe:/a:b:c:1",),
           ("pkg:npm/A", "pkg:npm/alias@1"), ("urn:cdx:3e671687-395b-41f5-a30f-a58921a69b79/1#x",), ("pkg:broken",),
           ("pkg:github/o/r@v1#sub/path",))
@@ -69,8 +70,8 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     made, refused = documents(count, random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 1))
     place = Path(os.environ["CUSTODY_CSAF"])
-    process = subprocess.run(["node", "--input-type=module", "-e", _VALIDATE], input=json.dumps(made).encode(), cwd=place,
-                             capture_output=True, check=True)
+    process = subprocess.run(["node", "--input-type=module", "-e", _VALIDATE], input=json.dumps(made).encode(),
+                             cwd=place, capture_output=True, check=True)
     said = json.loads(process.stdout)
     broken = [(number, tests) for number, tests in enumerate(said) if tests]
     print(f"Secvisogram: {count - len(broken)} of {count} valid; refused before: {dict(refused)}")

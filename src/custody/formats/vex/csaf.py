@@ -16,7 +16,7 @@ _STATES: dict[str, Status] = {
     "known_not_affected": "not_affected", "fixed": "fixed", "first_fixed": "fixed",
     "under_investigation": "under_investigation", "known_affected": "affected", "first_affected": "affected",
     "last_affected": "affected"}
-"""In the order in which statements are told: of two of one time the later counts, which is the one that hides nothing."""
+"""In the order in which statements are told: of two of one time the later counts, and that hides nothing."""
 _PARTS = ("default_component_of", "installed_on", "installed_with")
 """Of other relationships nobody knows whether the component is in the product."""
 _MAX_DEPTH = 50

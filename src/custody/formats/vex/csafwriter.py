@@ -160,13 +160,14 @@ def _vulnerability(name: str, statements: list[Statement], tree: _Tree) -> dict[
     entry["notes"] = [{"category": "summary", "text": f"Whether the products of this document are affected by {name}."}]
     entry["product_status"] = {state: [product for product, stated in states.items() if stated == state]
                                for state in _STATES.values() if state in states.values()}
-    kinds = (("flags", "label", {}), ("threats", "details", {"category": "impact"}),
-             ("remediations", "details", {"category": "mitigation"}))
+    kinds: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("flags", "label", {}), ("threats", "details", {"category": "impact"}),
+        ("remediations", "details", {"category": "mitigation"}))
     for place, (key, word, fields) in enumerate(kinds):
         by_word: dict[str, list[str]] = {}
-        for product, words in said.items():
+        for identifier, words in said.items():
             if words[place]:
-                by_word.setdefault(words[place], []).append(product)
+                by_word.setdefault(words[place], []).append(identifier)
         if by_word:
             entry[key] = [{**fields, word: text, "product_ids": products} for text, products in by_word.items()]
     return entry

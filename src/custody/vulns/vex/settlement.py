@@ -1,7 +1,7 @@
 """Statements of many times made such as one time can say: for formats whose documents have one (CSAF).
 
-Of two on one vulnerability and one product the newer stays. Two that differ, and whose products are not the same but may be
-met by one package, are refused: which of them counts, their times said, and those would be gone.
+Of two on one vulnerability and one product the newer stays. Two that differ, and whose products are not the same but
+may be met by one package, are refused: which of them counts, their times said, and those would be gone.
 """
 
 from __future__ import annotations
