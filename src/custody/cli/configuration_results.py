@@ -205,9 +205,12 @@ def _annotations(level: str, file: str, said: Result, before: str) -> list[str]:
 def _annotation(level: str, file: str, line: int | str, message: str) -> str:
     for sign in "%\r\n:,":
         file = file.replace(sign, f"%{ord(sign):02X}")
-    # A message of several lines would begin commands of its own.
-    message = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return visible(f"::{level} file={file},line={line}::{message}")
+    return visible(f"::{level} file={file},line={line}::{_line(message)}")
+
+
+def _line(message: str) -> str:
+    """On one line, as these services escape it: a second line could begin a command of its own."""
+    return visible(message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _azure(results: Sequence[CheckResult]) -> str:
@@ -216,8 +219,9 @@ def _azure(results: Sequence[CheckResult]) -> str:
         lines += [f"##[section]Testing '{result.filename}' against {result.tests} policies in namespace "
                   f"'{result.namespace}'", "##[group]See conftest results"]
         for level, said in (("error", result.failures), ("warning", result.warnings), ("warning", result.exceptions)):
-            lines += [f"##vso[task.logissue type={level}] file={result.filename} --> {_text(each)}" for each in said]
-        lines += [f"skipped file={result.filename} {_text(each)}" for each in result.skipped]
+            lines += [f"##vso[task.logissue type={level}] file={result.filename} --> {_line(each.message)}"
+                      for each in said]
+        lines += [f"skipped file={result.filename} {_line(each.message)}" for each in result.skipped]
         if result.successes:
             lines.append(f"success file={result.filename} {result.successes}")
         lines.append("##[endgroup]")
@@ -231,8 +235,7 @@ def _sarif(results: Sequence[CheckResult]) -> dict[str, Any]:
     def add(result: CheckResult, said: Result, kind: str, level: str) -> None:
         name = f"{result.namespace}/{kind}"
         if name not in rules:
-            rules[name] = {"id": name, "shortDescription": {"text": _SARIF[kind]}, "fullDescription": {
-                "text": _SARIF[kind]}} | ({"properties": _ordered(said.metadata)} if said.metadata else {})
+            rules[name] = {"id": name, "shortDescription": {"text": _SARIF[kind]}} | ({"properties": _ordered(said.metadata)} if said.metadata else {})
         file, region = result.filename, {}
         if said.file or said.line is not None:
             line = said.line if type(said.line) is int else 0

@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any
 
 from custody.errors import MalformedError
-from policylang.go import numbers
+from policylang.go import printing
 from policylang.go.spaces import SPACE
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
@@ -29,13 +29,9 @@ def parse(data: bytes, where: str) -> dict[str, dict[str, Any]]:
 
 
 def _typed(text: str) -> Any:
-    try:
-        number = numbers.parse_float(text)
-    except numbers.NumError:
-        pass
-    else:
-        if isfinite(number):
-            return number
+    number = printing.read_number(text)
+    if number is not None and isfinite(number):
+        return number
     return text in _TRUE if text in _TRUE or text in _FALSE else text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,13 @@ from custody.errors import CustodyError, MalformedError, UsageError
 from custody.services.configurations import reading
 from policylang.budget import GENEROUS, Meter
 from policylang.errors import LanguageError, Shape
+from policylang.go.numbers import format_float
+from policylang.go.printing import json_number
 from policylang.rego import Policy, SourceError, to_json
 from policylang.rego.declare import Builtin, BuiltinError, Context, World
 from policylang.rego.run.testing import Runner, tests
 from policylang.rego.syntax.tree import Rule, Scalar, Var
+from policylang.rego.values import numbers
 
 _FAILS = re.compile(r"(deny|violation)(_[a-zA-Z0-9]+)*\Z")
 _WARNS = re.compile(r"warn(_[a-zA-Z0-9]+)*\Z")
@@ -94,16 +97,16 @@ class Checker:
         for path, configuration in configurations.items():
             result = CheckResult(path, namespace)
             for part in configuration if isinstance(configuration, list) else [configuration]:
-                self._judge(part, result)
+                self._judge(_value(part, format_float), result)
             results.append(result)
         return results
 
     def check_combined(self, configurations: Mapping[str, Any], namespace: str) -> CheckResult:
-        """All of them as one input: a list of `{"path": …, "contents": …}`."""
+        """All of them as one input: a list of `{"path": …, "contents": …}`, null where nothing is in them."""
         result = CheckResult(COMBINED, namespace)
-        self._judge([{"path": path, "contents": part} for path in sorted(configurations)
+        self._judge([{"path": path, "contents": _value(part, json_number)} for path in sorted(configurations)
                      for part in (configurations[path] if isinstance(configurations[path], list)
-                                  else [configurations[path]])], result)
+                                  else [configurations[path]])] or None, result)
         return result
 
     def _judge(self, given: Any, result: CheckResult) -> None:
@@ -184,6 +187,15 @@ class Checker:
         return results
 
 
+def _value(value: Any, shown: Callable[[float], str]) -> Any:
+    """Of Rego. A float becomes the number that OPA makes of the text in which it is shown: a million is `1e+06`."""
+    if isinstance(value, dict):
+        return {name: _value(member, shown) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_value(member, shown) for member in value]
+    return numbers.read(shown(value)) if isinstance(value, float) else value
+
+
 def _result(member: str | dict[str, Any], query: str) -> Result:
     """Of what a rule says: a text, or an object with `msg`. Raises MalformedError for one without."""
     if isinstance(member, str):
@@ -219,7 +231,7 @@ def _refuse_if_without_contains(rule: Rule, version: int) -> None:
 def _functions(environment: Mapping[str, str]) -> dict[str, Builtin]:
     def parse_config(parser: Any, text: Any) -> Any:
         try:
-            return reading.parser_named(parser).parse(text.encode(), parser, environment)
+            return _value(reading.parser_named(parser).parse(text.encode(), parser, environment), format_float)
         except CustodyError as wrong:
             raise BuiltinError(wrong.message) from None
     return {"parse_config": Builtin("parse_config", parse_config, ("string", "string"), "object[string: any]")}

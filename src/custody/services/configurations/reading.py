@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ def _below(folder: str, entered: set[str]) -> Iterator[str]:
 
 
 def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: Mapping[str, str]) -> dict[str, Any]:
-    """By path, plain data: of a file of several documents, a list. `parser`: a name, or empty for each file's own.
+    """By path, plain data, whose numbers are floats but for TOML's ints: of a file of several documents, a list. `parser`: a name, or empty for each file's own.
 
     Raises UsageError, MalformedError, UnsupportedError.
     """
@@ -133,7 +134,7 @@ def _content(path: str) -> bytes:
 
 def _json(data: bytes, where: str, _: Mapping[str, str]) -> Any:
     try:
-        return jsontext.decode(data.removeprefix(b"\xef\xbb\xbf").decode())
+        return floated(jsontext.decode(data.removeprefix(b"\xef\xbb\xbf").decode()))
     except (jsontext.JSONError, UnicodeDecodeError) as wrong:
         raise MalformedError(where, got=str(wrong)[:100], expected="JSON") from None
 
@@ -147,20 +148,30 @@ def _cyclonedx(data: bytes, where: str, environment: Mapping[str, str]) -> Any:
 
 def _toml(data: bytes, where: str, _: Mapping[str, str]) -> Any:
     try:
-        return _timeless(stricttoml.loads(data))
+        return _timeless(stricttoml.loads(data), where)
     except ValueError as wrong:
         raise MalformedError(where, got=str(wrong)[:100], expected="TOML 1.0") from None
 
 
-def _timeless(value: Any) -> Any:
-    """With times as texts (RFC 3339)."""
+def _timeless(value: Any, where: str) -> Any:
+    """With times as texts (RFC 3339): of local ones in UTC, of times alone on the first of January of the year 0."""
     if isinstance(value, dict):
-        return {name: _timeless(member) for name, member in value.items()}
+        return {name: _timeless(member, where) for name, member in value.items()}
     if isinstance(value, list):
-        return [_timeless(member) for member in value]
+        return [_timeless(member, where) for member in value]
+    if isinstance(value, float) and not isfinite(value):
+        raise MalformedError(where, got=str(value), expected="numbers that JSON has")
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return value.isoformat() if isinstance(value, (date, time)) else value
+        day, clock, zone = value.date().isoformat(), value.time(), value.isoformat()[len(value.replace(
+            tzinfo=None).isoformat()):]
+    elif isinstance(value, date):
+        day, clock, zone = value.isoformat(), time(), ""
+    elif isinstance(value, time):
+        day, clock, zone = "0000-01-01", value, ""
+    else:
+        return value
+    fraction = f".{clock.microsecond:06}".rstrip("0") if clock.microsecond else ""
+    return f"{day}T{clock:%H:%M:%S}{fraction}{'Z' if zone in ('', '+00:00') else zone}"
 
 
 def _yaml(data: bytes, where: str, _: Mapping[str, str]) -> Any:
@@ -184,14 +195,12 @@ def _documents(text: str) -> list[str]:
 
 
 def floated(value: Any) -> Any:
-    """Numbers as Go's encoding/json has them: what an int cannot hold in a float exactly is the nearest one."""
+    """With all numbers as floats, as Go's encoding/json has them."""
     if isinstance(value, dict):
         return {name: floated(member) for name, member in value.items()}
     if isinstance(value, list):
         return [floated(member) for member in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return int(value)
-    return float(value) if type(value) is int and abs(value) >= 10**15 else value
+    return float(value) if type(value) is int else value
 
 
 PARSERS = {parser.name: parser for parser in (
@@ -199,7 +208,7 @@ PARSERS = {parser.name: parser for parser in (
     Parser("dockerfile", lambda data, where, _: dockerfile.commands(data, where)),
     Parser("dotenv", dotenv.parse),
     Parser("ignore", lambda data, where, _: ignoreentries.parse(data, where)),
-    Parser("ini", lambda data, where, _: floated(ini.parse(data, where))),
+    Parser("ini", lambda data, where, _: ini.parse(data, where)),
     Parser("json", _json),
     Parser("properties", properties.parse),
     Parser("toml", _toml),
