@@ -27,7 +27,8 @@ _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "h
                "notify": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
-          "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key")
+          "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key", "provider_certificate",
+          "provider_key")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
            "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT", "CUSTODY_WORKER"}
@@ -221,6 +222,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy_hosts: list[str] = []
     """`HOST` or `HOST:PORT` of other servers that policies may ask (`apiCall.service`, `http`, `http.send`). None is
     asked that is not named here. `CUSTODY_POLICY_HOSTS=one.example,two.example:8443`."""
+    provider_certificate: str | None = None
+    """Certificate in PEM that Gatekeeper's external data providers are shown, where they ask who calls; read again when
+    the file changes."""
+    provider_key: str | None = None
+    """The private key of `provider_certificate`."""
+    provider_cache: Annotated[float, msgspec.Meta(ge=0)] = 180.0
+    """Seconds for which what a provider said of a key counts; 0: for one decision alone."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0

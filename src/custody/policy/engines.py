@@ -94,6 +94,7 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("templates.gatekeeper.sh", "ConstraintTemplate"): _GATEKEEPER,
     ("constraints.gatekeeper.sh", _EVERY): _GATEKEEPER,
     ("expansion.gatekeeper.sh", "ExpansionTemplate"): _GATEKEEPER,
+    ("externaldata.gatekeeper.sh", "Provider"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "Assign"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "AssignImage"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "AssignMetadata"): _GATEKEEPER,

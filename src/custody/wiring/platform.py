@@ -13,9 +13,10 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.settings import Settings
 from custody.wiring import admission, registry, trust
-from custody.wiring.clients import command_http, key_lookup, notify_key, registry_client, signers
+from custody.wiring.clients import command_http, key_lookup, notify_key, provider_client, registry_client, signers
 
 if TYPE_CHECKING:
+    from custody.adapters.http.providers import ProviderClient
     from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission
@@ -210,9 +211,17 @@ class Platform:
                         lambda heard: Words(said, self.clock(), terms, heard),
                         None if attested is None else lambda: attested.look(client))
 
+    @cached_property
+    def providers(self) -> ProviderClient:
+        """What they said counts for all who ask."""
+        return provider_client(self.settings, self.http)
+
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
-        """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""
-        lookup: Lookup = key_lookup(self.settings, self.http, beyond, self.clock)
+        """Whom policies ask: the servers that the settings name, the key services of the environment, Gatekeeper's
+        providers, and `beyond`."""
+        from custody.adapters.http.providers import ProviderLookup
+
+        lookup: Lookup = ProviderLookup(self.providers, key_lookup(self.settings, self.http, beyond, self.clock))
         if self.settings.policy_hosts:
             from custody.adapters.http.lookup import HttpLookup
 

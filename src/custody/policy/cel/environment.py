@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from custody.errors import MalformedError
+from custody.policy.evidenceview import KINDS
 from custody.policy.fields import Fields
 from policylang.cel import BOOL, NULL, STRING
 from policylang.cel.compile.program import Program
 from policylang.cel.cost.tally import CostModel
 from policylang.cel.kubernetes.environment import KubernetesEnv
+from policylang.cel.libraries import evidence
 from policylang.cel.syntax.issues import CompileError
-from policylang.cel.syntax.tree import Ident, Node, Select, children
+from policylang.cel.syntax.tree import Call, Ident, Literal, Node, Select, children
 from policylang.cel.types import DYN, Type
 
 
@@ -36,7 +38,17 @@ class Expressions:
         self.variables: dict[str, Program] = {}
         self.reads: set[str] = set()
         self.texts: list[str] = []
+        self._asks = False
+        self._words: set[str] = set()
         self._confined = _CONFINED if env.namespace else frozenset[str]()
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """Of evidence, that any of them may ask for: those that are named, or all where none is. () without evidence.
+        """
+        if not self._asks:
+            return ()
+        return [kind for kind in KINDS if kind in self._words] or KINDS
 
     def program(self, text: str, where: str, *types: Type) -> Program:
         """Of one of these types, or of any. Raises MalformedError with the path and the compiler's words."""
@@ -54,6 +66,8 @@ class Expressions:
         except CompileError as error:
             raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.brief}") from None
         self.reads |= set(_names(checked.root))
+        self._words |= _words(checked.root)
+        self._asks = self._asks or evidence.NAME in _called(checked.root)
         self.texts.append(text)
         return program
 
@@ -89,6 +103,25 @@ class Expressions:
 
     def text_or_null(self, text: str, where: str) -> Program:
         return self.program(text, where, STRING, NULL)
+
+
+def _all(root: Node) -> Iterator[Node]:
+    waiting: list[Node | None] = [root]
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            yield node
+            waiting.extend(children(node))
+
+
+def _called(root: Node) -> set[str]:
+    return {node.function for node in _all(root) if isinstance(node, Call)}
+
+
+def _words(root: Node) -> set[str]:
+    """Fields and texts that an expression has."""
+    return {node.field if isinstance(node, Select) else node.value for node in _all(root)
+            if isinstance(node, Select) or (isinstance(node, Literal) and isinstance(node.value, str))}
 
 
 _CONFINED = frozenset(("globalContext", "http"))

@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from custody.errors import MalformedError
+from custody.policy.evidenceview import needs_of, types_of
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matching import Match, scope_of
+from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
 from custody.policy.gatekeeper.template import Template
 from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
-from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.rule import Needs, Policy, Rule, Spoken
 
 VERSIONS = ("v1beta1", "v1alpha1")
 WEBHOOK, AUDIT, COMMAND, ADMISSION_POLICY = (
@@ -46,7 +48,7 @@ class Constraint:
         if not _NAME.fullmatch(self.name) or len(self.name) > 253:
             raise MalformedError("metadata.name", got=self.name, expected="a DNS subdomain in small letters")
 
-    def of(self, template: Template) -> ConstraintRule:
+    def of(self, template: Template, providers: Providers = NOBODY) -> ConstraintRule:
         """With its template's schema held, and defaults written in. Raises SchemaError, MalformedError."""
         document = copy.deepcopy({name: value for name, value in self.document.items() if name != "status"})
         if faults := template.schema.faults(document, ""):
@@ -55,15 +57,17 @@ class Constraint:
             raise MalformedError(unknown[0], got="a field that nobody described",
                                  expected=f"what template {template.name} describes")
         template.schema.fill(document)
-        return ConstraintRule(template, document, self.name)
+        return ConstraintRule(template, document, self.name, providers)
 
 
 class ConstraintRule(Rule):
     phase = Phase.VALIDATE
 
-    def __init__(self, template: Template, document: dict[str, Any], name: str) -> None:
+    def __init__(self, template: Template, document: dict[str, Any], name: str,
+                 providers: Providers = NOBODY) -> None:
         """Raises MalformedError, UnsupportedError."""
         self.name = ""
+        self.providers = providers
         self.policy = Policy(name, "gatekeeper", kind=template.kind)
         self.policy.rules = [self]
         self.template, self.document = template, document
@@ -74,6 +78,15 @@ class ConstraintRule(Rule):
         self.policy.background = bool(self.actions[AUDIT] or self.actions[COMMAND])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)
+        self._kinds = template.source.kinds
+        self.predicate_types = types_of(self._kinds)
+
+    @property
+    def wants(self) -> bool:
+        return bool(self._kinds)
+
+    def needs(self, given: Given) -> Needs:
+        return needs_of(given, self._kinds)
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)
@@ -89,7 +102,7 @@ class ConstraintRule(Rule):
     def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
         """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""
         results = [self._result(given, violation, actions)
-                   for violation in self.template.source.violations(given, self.document)]
+                   for violation in self.template.source.violations(given, self.document, self.providers)]
         return results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS,
                                       message="", resource=given.resource, enforce="deny" in actions)]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
 from custody.policy.given import Given
 from custody.policy.kubernetes.checks import Checks, namespace_of
@@ -42,8 +43,10 @@ class NativeSource:
         self._checks = Checks(Fields(spec, fields.where), params=True, fails=self.failure_policy == "Fail",
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
+        self.kinds: Sequence[str] = self._checks.kinds
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+    def violations(self, given: Given, constraint: Mapping[str, Any],
+                   providers: Providers = NOBODY) -> Iterator[Violation]:  # noqa: ARG002 - CEL asks none
         """Raises UnansweredError, LookupFailedError."""
         if "namespaceObject" in self._checks.reads:
             namespace_of(given)

@@ -12,6 +12,7 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matchschema import MATCH
 from custody.policy.gatekeeper.nativesource import NativeSource
+from custody.policy.gatekeeper.provider import Providers
 from custody.policy.gatekeeper.regosource import RegoSource, Violation
 from custody.policy.gatekeeper.structural import Schema
 from custody.policy.given import Given
@@ -28,8 +29,10 @@ class Source(Protocol):
     inventory: bool
     """Whether it may read what lies in the cluster."""
     texts: Sequence[str]
+    kinds: Sequence[str]
+    """Of evidence, that it may ask for; () for none."""
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+    def violations(self, given: Given, constraint: Mapping[str, Any], providers: Providers) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError."""
         ...
 

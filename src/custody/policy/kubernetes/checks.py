@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.variables import Variables, activation, namespace_object
+from custody.policy.evidenceview import explained
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kubernetes.authorizer import authorizers
 from custody.policy.lookup import LookupFailedError
 from custody.policy.model import Kind, Outcome
+from custody.policy.worlds import WORLD, asking
 from custody.ports.lookup import ApiCall
 from policylang.cel.compile.program import Program
 from policylang.cel.cost.tally import CostExceeded
@@ -83,13 +85,16 @@ class Budgeted(Variables):
 
 
 class Checks:
-    def __init__(self, spec: Fields, *, params: bool, fails: bool, bound: Sequence[str] = ()) -> None:
+    def __init__(self, spec: Fields, *, params: bool, fails: bool, bound: Sequence[str] = (),
+                 plain: bool = False) -> None:
         """`fails`: failurePolicy Fail. `bound`: variables that who judges gives, beside those that are written here.
+        `plain`: with nothing that an API server does not have.
 
         Raises MalformedError, UnsupportedError.
         """
         composed = dict.fromkeys(bound, DYN)
-        expressions = Expressions(admission(params=params, authorized=True, composed=composed), cost=COSTS)
+        expressions = Expressions(admission(
+            params=params, authorized=True, composed=composed, known=None if plain else WORLD.evidence), cost=COSTS)
         self._fails, self._params = fails, params
         self._conditions = expressions.conditions(spec)
         expressions.declare(spec)
@@ -101,11 +106,22 @@ class Checks:
             self._audit[key] = expressions.text_or_null(text, entry.path("valueExpression"))
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
+        self.kinds = expressions.kinds
+        """Of evidence, that expressions may ask for."""
         self._variables = expressions.variables
         self._authorizes = any(name.startswith("authorizer") for name in self.reads)
 
     def judge(self, given: Given, params: Mapping[str, Any] | None, bound: Mapping[str, Any] = {}) -> Judged:
         """Raises UnansweredError, LookupFailedError."""
+        if not self.kinds:
+            return self._judge(given, params, bound)
+        with asking(given):
+            judged = self._judge(given, params, bound)
+        return judged._replace(decisions=[
+            decision._replace(message=explained(given, decision.message)) if decision.outcome is Outcome.ERROR
+            else decision for decision in judged.decisions])
+
+    def _judge(self, given: Given, params: Mapping[str, Any] | None, bound: Mapping[str, Any]) -> Judged:
         values = activation(given, self.reads - {"namespaceObject"})
         if self._params:
             values["params"] = params

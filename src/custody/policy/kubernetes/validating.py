@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.engine import Finding, Unit
+from custody.policy.evidenceview import needs_of, types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -69,6 +70,7 @@ class BindingRule(Rule):
         self.needs_request = next((words for words in ("request.userInfo", "authorizer") if any(
             words in text for text in self.checks.texts)), "")
         self.reads_templates = any("template" in text for text in self.checks.texts)
+        self.predicate_types = types_of(self.checks.kinds)
 
     def needs(self, given: Given) -> Needs:
         with contextlib.suppress(CustodyError):  # what is not known is asked for in the answers
@@ -76,7 +78,7 @@ class BindingRule(Rule):
         with contextlib.suppress(CustodyError):
             if "namespaceObject" in self.checks.reads:
                 namespace_of(given)
-        return Needs()
+        return needs_of(given, self.checks.kinds) if self.checks.kinds else Needs()
 
     def evaluate(self, given: Given) -> Spoken:
         try:
@@ -190,6 +192,10 @@ class AdmissionPolicies:
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         if any(isinstance(rule, UnboundRule) for rule in policy.rules):
             yield "metadata.name", "unbound", "warning", f"no {BINDING} names it, so it judges nothing", ""
+        definition = next(unit.compiled for unit in units if isinstance(unit.compiled, Definition))
+        if definition.checks.kinds:
+            yield ("spec.validations", "only-in-custody", "warning", "evidence() is a function of custody's: an API "
+                   "server refuses the policy, so that only custody's webhook judges by it", "")
 
 
 def _definition(name: str, spec: Fields) -> Definition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,13 +19,15 @@ from custody.policy.gatekeeper.mutators import Mutator
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
-from custody.policy.lookup import Answers
+from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Context, Outcome, Request
-from custody.ports.lookup import Answered, NamespaceLabels
+from custody.ports.lookup import Answer, Answered, ExternalData, NamespaceLabels, Question
 from custody.services.simulation.suites import Offline
 
+Ask = Callable[[Sequence[Question]], Mapping[Question, Answer]]
 Located = Sequence[tuple[str, dict[str, Any]]]
 """Documents, and where each stands."""
+ROUNDS = 8
 _GROUPS = frozenset(group for group, _ in ENGINES if group.endswith(".gatekeeper.sh"))
 
 
@@ -47,15 +49,20 @@ class Violation(NamedTuple):
 
 
 class Trial:
-    def __init__(self, documents: Located, kinds: Kinds, now: datetime) -> None:
-        """Raises MalformedError, UnsupportedError, with the place of the document."""
+    def __init__(self, documents: Located, kinds: Kinds, now: datetime, ask: Ask | None = None) -> None:
+        """`ask` answers what providers are asked; without it they have not answered.
+
+        Raises MalformedError, UnsupportedError, with the place of the document.
+        """
+        self._ask = ask
         self._objects = [document for _, document in documents]
         self._kinds, self._now = kinds, now
         engine = Gatekeeper()
         units = [Compiled(document, where).unit(at, where, shared=False)
                  for at, (where, document) in enumerate(documents)
                  if str(document.get("apiVersion")).partition("/")[0] in _GROUPS]
-        self._mutation = Mutation([unit.compiled for unit in units if isinstance(unit.compiled, Mutator)])
+        self._mutation = Mutation([unit.compiled for unit in units if isinstance(unit.compiled, Mutator)],
+                                  engine.providers(units))
         self._expansion = Expansion([unit.compiled for unit in units if isinstance(unit.compiled, ExpansionTemplate)],
                                     self._mutation)
         self._rules = [rule for policy in engine.link(units) for rule in policy.rules
@@ -69,13 +76,30 @@ class Trial:
 
     def violations(self) -> list[Violation]:
         """Of all objects, in gator's order: by action and message."""
-        violations = [violation for document in self._objects for violation in self._of(document)]
+        violations = [violation for document in self._objects for violation in self._known(document)]
         return sorted(violations, key=lambda violation: (violation.constraint["spec"].get("enforcementAction", ""),
                                                     violation.message))
 
-    def _of(self, document: dict[str, Any]) -> Iterator[Violation]:
+    def _known(self, document: dict[str, Any]) -> list[Violation]:
+        """Once all that is asked of providers was asked. Raises MalformedError, UnansweredError."""
+        violations: list[Violation] = []
+        for _ in range(ROUNDS):
+            answers = Answers(self._answers)
+            try:
+                violations = list(self._of(document, answers))
+            except UnansweredError:
+                if self._ask is None:
+                    raise
+                violations = []
+            questions = [question for question in answers.asked if isinstance(question, ExternalData)]
+            if self._ask is None or not questions:
+                break
+            self._answers.update(self._ask(questions))
+        return violations
+
+    def _of(self, document: dict[str, Any], answers: Answers) -> Iterator[Violation]:
         request = self._request(document)
-        given = Given(request, Context(now=self._now, point=COMMAND), {}, Answers(self._answers))
+        given = Given(request, Context(now=self._now, point=COMMAND), {}, answers)
         mutated, _ = self._mutation.mutate(request, given.answers)
         shaped = given if mutated is None else Given(
             msgspec.structs.replace(request, object=mutated), given.context, {}, given.answers)
