@@ -190,7 +190,16 @@ class Counting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     vex: list[str] = []
-    """VEX documents, or folders of which each `.json` is one; those that are signed do not count here."""
+    """VEX documents, or folders of which each `.json` is one."""
+    attested: bool = False
+    """VEX that is signed about each image, beside it in its registry, too."""
+    key: str | None = None
+    """Whose signed VEX counts, in files and beside images: the file of a public key."""
+    identity: str | None = None
+    """Whose: the identity of a certificate, with `issuer`."""
+    issuer: str | None = None
+    ignore_tlog: bool = False
+    """Ask for no log entry of signed VEX."""
     ignorefiles: list[str] = []
     """Ignore files, of custody, Trivy or grype."""
     ignore_unfixed: bool = False
@@ -382,6 +391,8 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in ("vex", "ignorefiles"):
             if isinstance(counting.get(key), list):
                 counting[key] = [str(file.parent / str(entry)) for entry in counting[key]]
+        if isinstance(counting.get("key"), str):
+            counting["key"] = str(file.parent / counting["key"])
         source = values["source"] if isinstance(values.get("source"), dict) else {}
         if isinstance(source.get("popular"), str):
             source["popular"] = str(file.parent / source["popular"])

@@ -173,7 +173,9 @@ class Platform:
         at those of `rescan` too, whose scans it attests. Raises UsageError, MalformedError.
         """
         from custody.services.arrivals import Arrivals
+        from custody.services.attestedvex import AttestedVex
         from custody.services.contents import catalog_image, readers
+        from custody.services.counting import Words
         from custody.services.notify import Notifier
         from custody.services.watching import Watching
         from custody.wiring import local, scanner
@@ -203,8 +205,11 @@ class Platform:
         stated = scanner.stated(self.settings) if rescans is not None else []
         arrivals = Arrivals(client, store, queue, self.clock, catalog, readers(),
                             signers(self.settings, client, self.clock))
+        said, terms = local.counting(self.settings)
+        attested = AttestedVex(store, terms, self.clock) if said.attested and terms is not None else None
         return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans,
-                        lambda: local.words(self.settings))
+                        lambda heard: Words(said, self.clock(), terms, heard),
+                        None if attested is None else lambda: attested.look(client))
 
     @cached_property
     def providers(self) -> ProviderClient:
