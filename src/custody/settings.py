@@ -29,6 +29,9 @@ _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "h
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key", "provider_certificate",
           "provider_key")
+_PATHS_IN_TABLES = {
+    "auth": ("htpasswd",), "summaries": ("keys",), "advisories": ("keys",), "source": ("popular",),
+    "counting": ("vex", "ignorefiles", "key"), "external_data": ("client_ca", "certificate", "key", "keys")}
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
            "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT", "CUSTODY_WORKER"}
@@ -95,15 +98,14 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Who may do what where."""
 
 
-class EvidenceSigner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={
-        "issuer_reg_exp": "issuerRegExp", "subject_reg_exp": "subjectRegExp"}, omit_defaults=True):
+class EvidenceSigner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Whose statements count: `issuer` and `subject` of a certificate, or a `key`."""
 
     issuer: str = ""
     subject: str = ""
-    issuer_reg_exp: str = ""
+    issuerRegExp: str = ""  # noqa: N815 - as policies write it
     """In its place: a regular expression that the whole text matches."""
-    subject_reg_exp: str = ""
+    subjectRegExp: str = ""  # noqa: N815
     key: str = ""
     """`sha256:…` of a public key (DER)."""
 
@@ -372,30 +374,14 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in ("policies", "crds", "exception_keys"):
             if isinstance(values.get(key), list):
                 values[key] = [str(file.parent / entry) for entry in values[key]]
+        for name, keys in _PATHS_IN_TABLES.items():
+            table = values[name] if isinstance(values.get(name), dict) else {}
+            for key in keys:
+                if isinstance(table.get(key), str):
+                    table[key] = str(file.parent / table[key])
+                elif isinstance(table.get(key), list):
+                    table[key] = [str(file.parent / str(entry)) for entry in table[key]]
         auth = values["auth"] if isinstance(values.get("auth"), dict) else {}
-        if isinstance(auth.get("htpasswd"), str):
-            auth["htpasswd"] = str(file.parent / auth["htpasswd"])
-        summaries = values["summaries"] if isinstance(values.get("summaries"), dict) else {}
-        if isinstance(summaries.get("keys"), list):
-            summaries["keys"] = [str(file.parent / str(entry)) for entry in summaries["keys"]]
-        provider = values["external_data"] if isinstance(values.get("external_data"), dict) else {}
-        for key in ("client_ca", "certificate", "key"):
-            if isinstance(provider.get(key), str):
-                provider[key] = str(file.parent / provider[key])
-        if isinstance(provider.get("keys"), list):
-            provider["keys"] = [str(file.parent / str(entry)) for entry in provider["keys"]]
-        advisories = values["advisories"] if isinstance(values.get("advisories"), dict) else {}
-        if isinstance(advisories.get("keys"), list):
-            advisories["keys"] = [str(file.parent / str(entry)) for entry in advisories["keys"]]
-        counting = values["counting"] if isinstance(values.get("counting"), dict) else {}
-        for key in ("vex", "ignorefiles"):
-            if isinstance(counting.get(key), list):
-                counting[key] = [str(file.parent / str(entry)) for entry in counting[key]]
-        if isinstance(counting.get("key"), str):
-            counting["key"] = str(file.parent / counting["key"])
-        source = values["source"] if isinstance(values.get("source"), dict) else {}
-        if isinstance(source.get("popular"), str):
-            source["popular"] = str(file.parent / source["popular"])
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
