@@ -124,9 +124,9 @@ class EvidenceProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     key: str | None = None
     """The private key of `certificate`."""
     seconds: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.5
-    """For one request: less than the Provider's `timeout` and than Gatekeeper's webhook has."""
+    """For one request: less than the Provider's `timeout`."""
     keys: list[str] = []
-    """Files of public keys with which evidence counts beside the trust root."""
+    """Files of public keys with which evidence counts, too."""
     signers: dict[str, list[EvidenceSigner]] = {}
     """Whose word counts, by kind of evidence (`signatures`, `provenance`, `sbom`, `findings`), and no other kinds.
     Without any: all kinds, and whoever the trust root vouches for."""
@@ -260,8 +260,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`HOST` or `HOST:PORT` of other servers that policies may ask (`apiCall.service`, `http`, `http.send`). None is
     asked that is not named here. `CUSTODY_POLICY_HOSTS=one.example,two.example:8443`."""
     provider_certificate: str | None = None
-    """Certificate in PEM that Gatekeeper's external data providers are shown, where they ask who calls; read again when
-    the file changes."""
+    """Certificate in PEM that Gatekeeper's external data providers are shown; read again when the file changes."""
     provider_key: str | None = None
     """The private key of `provider_certificate`."""
     provider_cache: Annotated[float, msgspec.Meta(ge=0)] = 180.0
