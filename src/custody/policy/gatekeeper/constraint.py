@@ -16,6 +16,7 @@ from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matching import Match, scope_of
 from custody.policy.gatekeeper.regosource import Violation
+from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.gatekeeper.template import Template
 from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult
@@ -77,9 +78,10 @@ class ConstraintRule(Rule):
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)
-        if reason is None and not request.existing and self.template.operations and (
-                request.operation not in self.template.operations):
-            return f"its template is about {', '.join(self.template.operations)}"
+        if reason is None and not request.existing and request.operation not in self.scope.judged and not (
+                # A review that is tried out at a command line was asked about, whatever a webhook would have been.
+                isinstance(request, Reviewed) and not self.template.operations):
+            return f"its template is about {', '.join(self.scope.judged)}"
         return reason
 
     def evaluate(self, given: Given) -> Spoken:

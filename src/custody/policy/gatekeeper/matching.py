@@ -12,8 +12,7 @@ from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.kinds import Selector
 from custody.policy.lookup import Answers, LookupFailedError
 from custody.policy.model import Kind, Request
-from custody.policy.resources import OPERATIONS
-from custody.policy.scope import Block, Filter, LabelSelector, Scope
+from custody.policy.scope import WRITTEN, Block, Filter, LabelSelector, Scope
 from custody.ports.lookup import NamespaceLabels
 
 SOURCES = ("All", "Generated", "Original")
@@ -128,9 +127,12 @@ def _in_namespace(selector: LabelSelector, own: dict[str, str] | None, namespace
 
 
 def scope_of(fields: Fields | None, operations: tuple[str, ...]) -> tuple[Scope, Match]:
-    """Raises MalformedError, UnsupportedError."""
+    """Without `operations` what is written is judged: Gatekeeper's webhook is asked about no more, as it is shipped.
+
+    Raises MalformedError, UnsupportedError.
+    """
     match = Match(fields)
-    return Scope(Block([match]), judged=operations or OPERATIONS), match
+    return Scope(Block([match]), judged=operations or WRITTEN), match
 
 
 def wildcard(pattern: str, text: str) -> bool:

@@ -13,6 +13,7 @@ from custody.policy.cel.mutations import difference
 from custody.policy.gatekeeper.conflicts import conflicting
 from custody.policy.gatekeeper.mutators import External, Mutator
 from custody.policy.given import Given
+from custody.policy.kinds import Selector
 from custody.policy.lookup import Answers, LookupFailedError
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
@@ -92,7 +93,10 @@ class _Named(Filter):
     def __init__(self, mutation: Mutation) -> None:
         super().__init__(where="spec.applyTo")
         self._mutation = mutation
-        self.selectors = [selector for mutator in mutation.mutators for selector in mutator.match.selectors]
+        self.selectors = [*dict.fromkeys(selector for mutator in mutation.mutators for selector in (
+            mutator.match.selectors if mutator.kind == "AssignMetadata" else
+            (Selector(group or "", version, kind, "") for entry in mutator.apply_to for group in entry.groups
+             for version in entry.versions for kind in entry.kinds)))]
         self.empty = False
         self.chosen = ("applyTo",)
         self.matches = lambda request, _: not self.apart(request)

@@ -15,11 +15,11 @@ from custody.policy.gatekeeper.nativesource import NativeSource
 from custody.policy.gatekeeper.regosource import RegoSource, Violation
 from custody.policy.gatekeeper.structural import Schema
 from custody.policy.given import Given
+from custody.policy.resources import OPERATIONS
 
 VERSIONS = ("v1", "v1beta1", "v1alpha1")
 TARGET = "admission.k8s.gatekeeper.sh"
 REGO, NATIVE = "Rego", "K8sNativeValidation"
-_OPERATIONS = ("*", "CREATE", "UPDATE", "DELETE", "CONNECT")
 
 
 class Source(Protocol):
@@ -85,11 +85,11 @@ def _parameters(crd: Fields, version: str) -> Schema | None:
 
 
 def _operations(target: Fields) -> tuple[str, ...]:
-    """Those of requests that it judges; () for all that are asked about."""
+    """Those of requests that it judges; () where it does not say."""
     operations = target.texts("operations")
-    if unknown := [operation for operation in operations if operation not in _OPERATIONS]:
-        raise MalformedError(target.path("operations"), got=unknown[0], expected=", ".join(_OPERATIONS))
-    return () if "*" in operations else tuple(operations)
+    if unknown := [operation for operation in operations if operation not in ("*", *OPERATIONS)]:
+        raise MalformedError(target.path("operations"), got=unknown[0], expected=", ".join(["*", *OPERATIONS]))
+    return OPERATIONS if "*" in operations else tuple(operations)
 
 
 def _sources(target: Fields) -> dict[str, Source]:
