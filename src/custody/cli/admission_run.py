@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, check_url, to_yaml
-from custody.admission.definitions import documents
+from custody.admission.definitions import GATEKEEPER, KYVERNO, documents
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
 from custody.errors import UsageError
@@ -13,10 +13,12 @@ from custody.formats.policyreport import OPENREPORTS, WGPOLICY
 
 
 @click.command("crds")
-def crds() -> None:
-    """Print CustomResourceDefinitions of the policies' kinds, for a cluster without Kyverno's: `kubectl apply
-    --server-side -f -`."""
-    click.echo(to_yaml(documents()), nl=False)
+@click.option("--of", "categories", type=click.Choice([KYVERNO, GATEKEEPER]), multiple=True,
+              help="Only the kinds of one of them, where the cluster has the other's own; default: both.")
+def crds(categories: tuple[str, ...]) -> None:
+    """Print CustomResourceDefinitions of the policies' kinds, for a cluster without Kyverno's or Gatekeeper's own:
+    `kubectl apply --server-side -f -`."""
+    click.echo(to_yaml(documents(*categories)), nl=False)
 
 
 @click.command("run")

@@ -14,6 +14,8 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper import config
+from custody.policy.gatekeeper.config import Config
 from custody.policy.gatekeeper.matching import Match, scope_of
 from custody.policy.gatekeeper.regosource import Violation
 from custody.policy.gatekeeper.reviewed import Reviewed
@@ -61,6 +63,8 @@ class Constraint:
 
 class ConstraintRule(Rule):
     phase = Phase.VALIDATE
+    settings: Config | None = None
+    """What leaves namespaces out."""
 
     def __init__(self, template: Template, document: dict[str, Any], name: str) -> None:
         """Raises MalformedError, UnsupportedError."""
@@ -82,6 +86,8 @@ class ConstraintRule(Rule):
                 # A review that is tried out at a command line was asked about, whatever a webhook would have been.
                 isinstance(request, Reviewed) and not self.template.operations):
             return f"its template is about {', '.join(self.scope.judged)}"
+        if reason is None and self.settings is not None:
+            return self.settings.silence(request, config.AUDIT if request.existing else config.WEBHOOK)
         return reason
 
     def evaluate(self, given: Given) -> Spoken:

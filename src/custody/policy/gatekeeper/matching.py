@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError
 from custody.policy.cel.constraints import compile_selector
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.globs import wildcard
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.kinds import Selector
 from custody.policy.lookup import Answers, LookupFailedError
@@ -133,16 +134,6 @@ def scope_of(fields: Fields | None, operations: tuple[str, ...]) -> tuple[Scope,
     """
     match = Match(fields)
     return Scope(Block([match]), judged=operations or WRITTEN), match
-
-
-def wildcard(pattern: str, text: str) -> bool:
-    """A star at the beginning, the end, or both (Gatekeeper pkg/wildcard)."""
-    first, last = pattern.startswith("*"), pattern.endswith("*")
-    if first and last:
-        return pattern[1:].removesuffix("*") in text
-    if first:
-        return text.endswith(pattern[1:])
-    return text.startswith(pattern[:-1]) if last else text == pattern
 
 
 def _text(metadata: dict[str, Any], name: str) -> str:

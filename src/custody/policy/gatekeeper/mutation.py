@@ -10,6 +10,7 @@ import msgspec
 
 from custody.errors import MalformedError
 from custody.policy.cel.mutations import difference
+from custody.policy.gatekeeper.config import MUTATION, Config
 from custody.policy.gatekeeper.conflicts import conflicting
 from custody.policy.gatekeeper.mutators import External, Mutator
 from custody.policy.given import Given
@@ -68,9 +69,16 @@ class MutationRule(Rule):
     enforce = True
     name = ""
 
-    def __init__(self, policy: Policy, mutation: Mutation) -> None:
-        self.policy, self.mutation = policy, mutation
+    def __init__(self, policy: Policy, mutation: Mutation, settings: Config | None = None) -> None:
+        """`settings` leave namespaces out."""
+        self.policy, self.mutation, self._settings = policy, mutation, settings
         self.scope = Scope(Block([_Named(mutation)]), judged=_WRITTEN)
+
+    def silence(self, request: Request, answers: Answers) -> str | None:
+        reason = super().silence(request, answers)
+        if reason is not None or self._settings is None:
+            return reason
+        return self._settings.silence(request, MUTATION)
 
     def evaluate(self, given: Given) -> Spoken:
         document = given.request.object

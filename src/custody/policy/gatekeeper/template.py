@@ -63,7 +63,7 @@ class Template:
         """By engine, the one that is asked first."""
         self.source = next(iter(self.sources.values()))
         target.done()
-        self.schema = Schema(Fields(_constraint_schema(), "spec.crd"))
+        self.schema = Schema(Fields(constraint_schema(), "spec.crd"))
         if self.parameters is not None:
             self.schema.properties["spec"].properties["parameters"] = self.parameters
 
@@ -120,7 +120,7 @@ def _sources(target: Fields) -> dict[str, Source]:
     return sources
 
 
-def _constraint_schema() -> dict[str, Any]:
+def constraint_schema() -> dict[str, Any]:
     """Of a constraint, but for its parameters (pkg/client/crds/schema.go)."""
     points = {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}}
     scoped = {"type": "array", "items": {"type": "object", "properties": {
