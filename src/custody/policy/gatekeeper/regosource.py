@@ -23,7 +23,7 @@ from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
 from policylang.rego.syntax.tree import Expr, Module, Ref, Scalar, Term, Var, walk_rule
-from policylang.rego.values import to_json
+from policylang.rego.values import Lazy, to_json
 
 PACKAGE = "template"
 PRINTED = "printed"
@@ -134,7 +134,7 @@ def _namespace(given: Given) -> Any:
 
 def _inventory(given: Given) -> Any:
     held = given.answers.value(Inventory())
-    if not isinstance(held, dict):
+    if not isinstance(held, dict | Lazy):
         raise LookupFailedError(Inventory(), "nobody keeps it")
     return held
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
+from custody.policy.model import Kind
 from custody.ports.cluster import ApiError, ClusterObjects, Object
 from custody.services.cluster import podstatus, status
 from custody.services.cluster.certificates import Certificate
@@ -57,9 +58,10 @@ class Operator:
 
     def __init__(self, *, cluster: ClusterObjects, discovery: Discovery, feed: Feed, certificates: Certificates,
                  webhooks: Webhooks, leadership: Leadership, presence: Leadership, clock: Clock,
-                 judge: Callable[[PolicySet], None], serve: Callable[[Certificate], None]) -> None:
+                 judge: Callable[[PolicySet], None], serve: Callable[[Certificate], None],
+                 kept: Callable[[], Collection[Kind]] = tuple) -> None:
         """`judge` is told of each new set of policies, `serve` of each new certificate. `presence` holds a Lease that
-        only says that this replica lives."""
+        only says that this replica lives. `kept` tells the kinds in the inventory."""
         self.kinds: Kinds | None = None
         """What is served, as policies are checked by it when they are applied."""
         self.failure: str | None = None
@@ -73,6 +75,7 @@ class Operator:
         self.leadership = leadership
         self._cluster, self._discovery, self._feed = cluster, discovery, feed
         self._certificates, self._judge, self._serve = certificates, judge, serve
+        self._kept = kept
         self._webhooks, self._presence, self._clock = webhooks, presence, clock
         self._emission = Emission(cluster)
         self._constraint_kinds = ConstraintKinds(cluster)
@@ -204,7 +207,9 @@ class Operator:
             try:
                 if podstatus.is_gatekeepers(held):
                     made = self._constraint_kinds.faults.get(key_of(held.document)[1], "")
-                    said = podstatus.wanted(held, made=made if held.definition is TEMPLATE else "")
+                    of_template = held.definition is TEMPLATE
+                    said = podstatus.wanted(held, made=made if of_template else "",
+                                            unsynced=podstatus.unsynced(held, self._kept()) if of_template else ())
                     if said is not None:
                         await status.write(self._cluster, held, said)
                     continue

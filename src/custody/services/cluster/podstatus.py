@@ -6,10 +6,13 @@ entries of others, such as a Gatekeeper beside it, are left alone. A template al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from custody.admission.definitions import CONSTRAINTS, GATEKEEPER
+from custody.errors import MalformedError
+from custody.policy.gatekeeper.syncdata import requirements, said, unmet
+from custody.policy.model import Kind
 from custody.ports.cluster import Object
 from custody.services.cluster.policies import Held
 
@@ -60,6 +63,15 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
     if all(status.get(name) == value for name, value in told.items()):
         return None
     return told
+
+
+def unsynced(held: Held, kept: Collection[Kind]) -> list[str]:
+    """What a template says that it reads and nobody keeps: its rules are told that there is none of it."""
+    try:
+        missing = unmet(requirements(held.document), kept)
+    except MalformedError as error:
+        return [error.message]
+    return [f"no Config or SyncSet names {said(requirement)}" for requirement in missing]
 
 
 def _error(code: str, fault: str) -> Object:
