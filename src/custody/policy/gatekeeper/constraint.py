@@ -79,6 +79,9 @@ class ConstraintRule(Rule):
         self.policy.background = bool(self.actions[AUDIT] or self.actions[COMMAND])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)
+        self._asks = template.source, json.dumps(
+            document if template.source.whole else (document.get("spec") or {}).get("parameters"), sort_keys=True)
+        """What makes two constraints ask the same of one request."""
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)
@@ -96,8 +99,10 @@ class ConstraintRule(Rule):
 
     def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
         """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""
-        results = [self._result(given, violation, actions)
-                   for violation in self.template.source.violations(given, self.document)]
+        violations = given.memo.get(self._asks)
+        if violations is None:
+            violations = given.memo[self._asks] = [*self.template.source.violations(given, self.document)]
+        results = [self._result(given, violation, actions) for violation in violations]
         return results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS,
                                       message="", resource=given.resource, enforce="deny" in actions)]
 

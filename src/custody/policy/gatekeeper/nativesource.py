@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from custody.policy.model import Outcome
 
 _RESERVED = "gatekeeper_internal_"
 _PARAMETERS, _OBJECT = "params", "anyObject"
+_CONSTRAINT = re.compile(r"(?<![\w.])\s*params\b")
+"""`params`, which is the constraint, and no `variables.params`."""
 
 
 class NativeSource:
@@ -42,6 +45,7 @@ class NativeSource:
         self._checks = Checks(Fields(spec, fields.where), params=True, fails=self.failure_policy == "Fail",
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
+        self.whole = any(_CONSTRAINT.search(text) for text in self.texts)
 
     def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError."""

@@ -45,6 +45,8 @@ class Violation(NamedTuple):
 class RegoSource:
     """A template's `rego` and `libs`."""
 
+    whole = False
+
     def __init__(self, fields: Fields) -> None:
         """Raises MalformedError."""
         text = fields.need("rego", str)

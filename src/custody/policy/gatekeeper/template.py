@@ -27,6 +27,8 @@ class Source(Protocol):
 
     inventory: bool
     """Whether it may read what lies in the cluster."""
+    whole: bool
+    """Whether it may read more of a constraint than its parameters."""
     texts: Sequence[str]
 
     def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
