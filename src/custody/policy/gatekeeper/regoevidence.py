@@ -7,6 +7,7 @@ about; else that is an error of the constraint. What it says of `states.KIND` it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class Asked:
                 if path[1:2] != ["evidence"]:
                     raise MalformedError("rego", got=f"data.{ROOT}", expected=f"data.{EVIDENCE}")
                 self.asks = self.data = True
-            for before, name in zip(path, path[1:], strict=False):
+            for before, name in itertools.pairwise(path):
                 if before == _STATES and isinstance(name, str):
                     self._handled.add(name)
 
