@@ -200,6 +200,7 @@ class Counting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     identity: str | None = None
     """Whose: the identity of a certificate, with `issuer`."""
     issuer: str | None = None
+    """The OIDC issuer of that identity."""
     ignore_tlog: bool = False
     """Ask for no log entry of signed VEX."""
     ignorefiles: list[str] = []

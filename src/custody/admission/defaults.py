@@ -1,4 +1,5 @@
-"""What the API server writes into a policy where it says nothing, by the schema of its definition: Kyverno's defaults.
+"""What the API server writes into a policy where it says nothing, by the schema of its definition: Kyverno's and
+Gatekeeper's defaults.
 
 Schemas keep every field all the same. A path names fields from `spec` on; `[]` stands for each of a list.
 """
@@ -45,6 +46,8 @@ def defaults(group: str, kind: str, version: str) -> dict[str, Any]:
     """Values by their paths."""
     if kind == "PolicyException":
         return {"reportResult": "skip"} if group == "policies.kyverno.io" else {}
+    if kind == "ConstraintTemplate":  # of what stands in an older version it must be known when it is read as v1
+        return {"crd.spec.validation": {}, "crd.spec.validation.legacySchema": version != "v1"}
     if kind in ("ClusterPolicy", "Policy") and version == "v1":
         return _V1
     return _KINDS.get(kind.removeprefix("Namespaced"), {})

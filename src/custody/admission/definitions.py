@@ -1,8 +1,9 @@
-"""The kinds of policies that a cluster keeps, and CustomResourceDefinitions of them for one that has no Kyverno.
+"""The kinds of policies that a cluster keeps, and CustomResourceDefinitions of them for one that has no Kyverno, or no
+Gatekeeper.
 
-Groups, kinds, versions and columns are those of Kyverno 1.19, so that its policies are applied unchanged and its own
-definitions do as well. Schemas keep every field and write Kyverno's defaults: what is evaluated is said by the webhook,
-by name, and not by a schema that would drop what it does not know.
+Groups, kinds, versions and columns are those of Kyverno 1.19 and Gatekeeper 3.23, so that their policies are applied
+unchanged and their own definitions do as well. Schemas keep every field and write their defaults: what is evaluated is
+said by the webhook, by name, and not by a schema that would drop what it does not know.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Definition(NamedTuple):
     cel: bool = False
     """Whether its status has `conditionStatus`, as the kinds of policies.kyverno.io; the others have conditions."""
     status: bool = True
+    category: str = "kyverno"
+    """Whose kind it is: kyverno or gatekeeper."""
 
     @property
     def name(self) -> str:
@@ -43,7 +46,7 @@ class Definition(NamedTuple):
     def document(self) -> dict[str, Any]:
         """apiextensions.k8s.io/v1."""
         names = {"kind": self.kind, "listKind": f"{self.kind}List", "plural": self.plural,
-                 "singular": self.kind.lower(), "categories": ["kyverno"]}
+                 "singular": self.kind.lower(), "categories": [self.category]}
         if self.short:
             names["shortNames"] = [self.short]
         columns = [{"name": name, "jsonPath": path, "type": kind} for name, path, kind in self._columns()]
@@ -58,7 +61,7 @@ class Definition(NamedTuple):
     def _schema(self, version: str) -> dict[str, Any]:
         properties = {"spec": spec_schema(self.group, self.kind, version),
                       **({"status": PRESERVED} if self.status else {})}
-        return {**PRESERVED, "properties": properties, "required": ["spec"]}
+        return {**PRESERVED, "properties": properties, **({"required": ["spec"]} if self.category == "kyverno" else {})}
 
     def _columns(self) -> list[tuple[str, str, str]]:
         if self.cel:
@@ -82,6 +85,16 @@ def _both(kind: str, plural: str, short: str) -> list[Definition]:
                        "v1beta1", cel=True)]
 
 
+def _gatekeepers(group: str, kind: str, plural: str, versions: tuple[str, ...], stored: str, *,
+                 namespaced: bool = False) -> Definition:
+    return Definition(f"{group}.gatekeeper.sh", kind, plural, "", namespaced, versions, stored, policy=False,
+                      category=GATEKEEPER)
+
+
+KYVERNO, GATEKEEPER = "kyverno", "gatekeeper"
+CONSTRAINTS = "constraints.gatekeeper.sh"
+"""The group whose kinds templates make."""
+_THREE = ("v1", "v1beta1", "v1alpha1")
 DEFINITIONS: tuple[Definition, ...] = (
     Definition(_OLD, "ClusterPolicy", "clusterpolicies", "cpol", False, ("v1", "v2beta1"), "v1"),
     Definition(_OLD, "Policy", "policies", "pol", True, ("v1", "v2beta1"), "v1"),
@@ -98,6 +111,14 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_both("ImageValidatingPolicy", "imagevalidatingpolicies", "ivpol"),
     Definition(_NEW, "PolicyException", "policyexceptions", "", True, ("v1", "v1beta1", "v1alpha1"), "v1beta1",
                policy=False, status=False),
+    _gatekeepers("templates", "ConstraintTemplate", "constrainttemplates", _THREE, "v1"),
+    _gatekeepers("mutations", "Assign", "assign", _THREE, "v1"),
+    _gatekeepers("mutations", "AssignMetadata", "assignmetadata", _THREE, "v1"),
+    _gatekeepers("mutations", "ModifySet", "modifyset", _THREE, "v1"),
+    _gatekeepers("mutations", "AssignImage", "assignimage", ("v1alpha1",), "v1alpha1"),
+    _gatekeepers("expansion", "ExpansionTemplate", "expansiontemplate", ("v1beta1", "v1alpha1"), "v1alpha1"),
+    _gatekeepers("config", "Config", "configs", ("v1alpha1",), "v1alpha1", namespaced=True),
+    _gatekeepers("syncset", "SyncSet", "syncsets", ("v1alpha1",), "v1alpha1"),
 )
 """In the order in which a cluster's policies are loaded."""
 SCHEDULED = frozenset(definition.kind for definition in DEFINITIONS
@@ -106,9 +127,18 @@ SCHEDULED = frozenset(definition.kind for definition in DEFINITIONS
 BY_KIND = {(definition.group, definition.kind): definition for definition in DEFINITIONS}
 
 
-def documents() -> list[dict[str, Any]]:
-    """All of them and what controllers write, for `kubectl apply --server-side -f -`."""
-    return [*(definition.document() for definition in DEFINITIONS), *_WRITTEN]
+def of_constraints(kind: str) -> Definition:
+    """Of a kind that a template makes; its own definition is written by whoever follows the template."""
+    return Definition(CONSTRAINTS, kind, kind.lower(), "", False, ("v1beta1", "v1alpha1"), "v1beta1", policy=False,
+                      category=GATEKEEPER)
+
+
+def documents(*categories: str) -> list[dict[str, Any]]:
+    """Those of Kyverno's kinds with what controllers write, those of Gatekeeper's, or all: for `kubectl apply
+    --server-side -f -`."""
+    chosen = categories or (KYVERNO, GATEKEEPER)
+    return [*(definition.document() for definition in DEFINITIONS if definition.category in chosen),
+            *(_WRITTEN if KYVERNO in chosen else ())]
 
 
 def _written(group: str, version: str, kind: str, plural: str, short: str, columns: tuple[tuple[str, str, str], ...], *,

@@ -29,7 +29,7 @@ from custody.kit.digest import sha256
 from custody.policy.phases import Course, Phase
 from custody.policy.resources import OPERATIONS
 from custody.policy.rule import Policy, Rule
-from custody.policy.scope import WRITTEN, Block
+from custody.policy.scope import WRITTEN, Block, Filter
 
 DEFAULT_SECONDS = 10
 """Of a policy without webhookTimeoutSeconds, as the API server's own default."""
@@ -74,8 +74,11 @@ def _judges(rule: Rule) -> list[object]:
 def _selected(block: Block | None) -> list[object]:
     if block is None:
         return []
-    return [block.every, [[sorted(named.text for named in part.kinds), sorted(part.operations), part.only]
-                          for part in block.filters]]
+    return [block.every, [[_named(part), sorted(part.operations), part.only] for part in block.filters]]
+
+
+def _named(part: Filter) -> list[str]:
+    return sorted(named.text for named in part.kinds) or sorted("/".join(selector) for selector in part.selectors)
 
 
 class Endpoint(NamedTuple):

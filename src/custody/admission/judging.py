@@ -24,7 +24,7 @@ from custody.policy.model import Context, Decision, Request, SummaryTerms
 from custody.policy.phases import Course
 from custody.policy.record import record
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Answered, Failed, Lookup, NoLookup, Question
+from custody.ports.lookup import Answer, Answered, Failed, Lookup, NoLookup, Partial, Question
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -251,7 +251,9 @@ def _bounded(questions: Sequence[Question], found_out: dict[Question, Answer],
 
 
 def _size(answer: Answer) -> int:
-    return len(msgspec.json.encode(answer.value)) if isinstance(answer, Answered) else 0
+    if not isinstance(answer, Answered) or isinstance(answer.value, Partial):  # which bounds itself
+        return 0
+    return len(msgspec.json.encode(answer.value))
 
 
 def words(error: Exception) -> str:

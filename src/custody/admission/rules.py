@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from custody.admission.definitions import SCHEDULED
 from custody.policy.kinds import Kinds, Selector
+from custody.policy.model import Kind
 from custody.policy.phases import Course, Phase
 from custody.policy.resources import OPERATIONS
 from custody.policy.rule import Rule
@@ -98,8 +99,27 @@ def _of_rule(rule: Rule, kinds: Kinds, *, mutate: bool) -> Iterator[Entry]:
         for where, text in part.kinds:
             operations = (named if explicit else named & judged) - scope.excluded(text)
             yield from _of_kind(text, where, kinds, operations, explicit=explicit)
+        for selector in part.selectors if not part.kinds else ():
+            yield from _of_selector(selector, kinds, named & judged)
         for resource_rule in part.resources:
             yield from _of_resources(resource_rule)
+
+
+def _of_selector(selector: Selector, kinds: Kinds, operations: set[str]) -> Iterator[Entry]:
+    """Kinds as Gatekeeper names them: by what a request is about, so a Scale wherever it is a subresource. What is not
+    served is asked about once its definition comes; a status by nobody, for controllers write it all the time."""
+    every = selector.kind == "*" and selector.group == "*"
+    if every:
+        yield from (Entry("*", "*", "*", "*", operation) for operation in operations)
+    for resource in kinds.resources:
+        scope = "Namespaced" if resource.namespaced else "*"
+        if not every and selector.selects(Kind(resource.kind, resource.version, resource.group), ""):
+            yield from (Entry(resource.group, resource.version, resource.plural, scope, operation)
+                        for operation in operations & set(resource.operations))
+        for sub in resource.subresources:
+            if sub.name != "status" and selector.selects(Kind(sub.kind, sub.version, sub.group), ""):
+                yield from (Entry(resource.group, resource.version, f"{resource.plural}/{sub.name}", scope, operation)
+                            for operation in operations & set(sub.operations))
 
 
 def _of_kind(text: str, where: str, kinds: Kinds, operations: set[str], *, explicit: bool) -> Iterator[Entry]:

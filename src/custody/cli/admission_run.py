@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, check_url, to_yaml
-from custody.admission.definitions import documents
+from custody.admission.definitions import GATEKEEPER, KYVERNO, documents
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
 from custody.errors import UsageError
@@ -13,10 +13,12 @@ from custody.formats.policyreport import OPENREPORTS, WGPOLICY
 
 
 @click.command("crds")
-def crds() -> None:
-    """Print CustomResourceDefinitions of the policies' kinds, for a cluster without Kyverno's: `kubectl apply
-    --server-side -f -`."""
-    click.echo(to_yaml(documents()), nl=False)
+@click.option("--of", "categories", type=click.Choice([KYVERNO, GATEKEEPER]), multiple=True,
+              help="Only the kinds of one of them, where the cluster has the other's own; default: both.")
+def crds(categories: tuple[str, ...]) -> None:
+    """Print CustomResourceDefinitions of the policies' kinds, for a cluster without Kyverno's or Gatekeeper's own:
+    `kubectl apply --server-side -f -`."""
+    click.echo(to_yaml(documents(*categories)), nl=False)
 
 
 @click.command("run")
@@ -42,6 +44,10 @@ def crds() -> None:
 @click.option("--reports", type=click.Choice(["policyreports", "openreports", "none"]), default="policyreports",
               show_default=True, help="What is written of what lies in the cluster: wgpolicyk8s.io, openreports.io, or "
               "nothing, and nothing is scanned.")
+@click.option("--audit-interval", type=click.FloatRange(0), default=60, show_default=True, metavar="SECONDS",
+              help="Between two audits of what lies in the cluster by Gatekeeper's constraints; 0: none.")
+@click.option("--constraint-violations-limit", "violations_limit", type=click.IntRange(0, 500), default=20,
+              show_default=True, help="Violations that the status of a constraint names.")
 @click.option("--withdraw", is_flag=True, help="The last replica that stops takes the webhooks with it: nothing is "
               "judged then. Without it, requests fail or pass as failurePolicy says.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
@@ -49,7 +55,8 @@ def crds() -> None:
 @log_options
 def run(kubeconfig: str | None, url: str | None, service: str | None, namespace: str, name: str,
         policies: tuple[str, ...], host: str, webhook_port: int, port: int | None, exclude: tuple[str, ...],
-        tls_secret: str, inject_ca_from: str, reports: str, withdraw: bool, workers: int,
+        tls_secret: str, inject_ca_from: str, reports: str, audit_interval: float, violations_limit: int,
+        withdraw: bool, workers: int,
         log_format: str | None, log_level: str | None) -> None:
     """Judge what a cluster is asked for by the policies that it holds.
 
@@ -77,4 +84,4 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
         return
     serve(configured, Options(place, namespace, host, webhook_port, port, name, exclude, policies, tls_secret,
                               inject_ca_from, {"policyreports": WGPOLICY, "openreports": OPENREPORTS}.get(reports, ""),
-                              withdraw))
+                              audit_interval, violations_limit, withdraw))

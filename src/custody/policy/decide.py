@@ -27,10 +27,10 @@ from custody.policy.model import Asks, Change, Context, Decision, Outcome, Reque
 from custody.policy.phases import JUDGING, Course, Phase, Stage
 from custody.policy.podfields import ABOUT_PODS, pod_templates
 from custody.policy.rule import Rule, Spoken
-from custody.ports.lookup import Answer, Answered, ImageEvidence, Question
+from custody.ports.lookup import Answer, Answered, ImageEvidence, Question, plain
 from policylang.errors import LanguageError
 
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+_ENCODER = msgspec.json.Encoder(order="deterministic", enc_hook=plain)
 _LOG = logging.getLogger(__name__)
 MAX_MESSAGE = 16 * 1024
 """Characters of what one result says: a policy can paste an object into its message, and many rules say one each."""

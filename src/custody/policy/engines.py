@@ -93,12 +93,14 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): Late("podsecurity.engine", "PodSecurity"),
     ("templates.gatekeeper.sh", "ConstraintTemplate"): _GATEKEEPER,
     ("constraints.gatekeeper.sh", _EVERY): _GATEKEEPER,
+    ("config.gatekeeper.sh", "Config"): _GATEKEEPER,
     ("expansion.gatekeeper.sh", "ExpansionTemplate"): _GATEKEEPER,
     ("externaldata.gatekeeper.sh", "Provider"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "Assign"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "AssignImage"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "AssignMetadata"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "ModifySet"): _GATEKEEPER,
+    ("syncset.gatekeeper.sh", "SyncSet"): _GATEKEEPER,
 }
 """By group and kind. Of a group whose kinds are made by templates, all go to one engine."""
 

@@ -16,7 +16,17 @@ from custody.policy.decide import pairs
 from custody.policy.model import Asks, Context, Decision, Request
 from custody.policy.phases import Course
 from custody.policy.record import VERSION, Record
-from custody.ports.lookup import Answer, Answered, ApiCall, GlobalEntry, HttpCall, Question
+from custody.ports.lookup import (
+    Answer,
+    Answered,
+    ApiCall,
+    GlobalEntry,
+    HttpCall,
+    Inventory,
+    Partial,
+    Question,
+    plain,
+)
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +60,7 @@ class _Divided(msgspec.Struct, frozen=True, kw_only=True):
     withheld: bool = False
 
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=plain)
 _DIVIDED = msgspec.json.Decoder(_Divided)
 _EVIDENCE = msgspec.json.Decoder(EvidenceSet)
 _DECISION = msgspec.json.Decoder(Decision)
@@ -87,6 +97,8 @@ def own(request: Request, text: bytes, answers: Mapping[Question, Answer], decis
     known: list[tuple[Question, Answer]] = []
     for question, answer in pairs(answers):
         shown = _without_credentials(question)
+        if isinstance(answer, Answered) and isinstance(answer.value, Partial):
+            answer = Answered(answer.value.read())
         hidden = isinstance(answer, Answered) and _secret(question, answer.value)
         withheld = withheld or hidden or shown is not question
         known.append((shown, Answered(None) if hidden else answer))
@@ -174,6 +186,9 @@ def _secret(question: Question, value: Any) -> bool:
     if isinstance(question, GlobalEntry):
         items = value if isinstance(value, list) else value.get("items", [value]) if isinstance(value, dict) else ()
         return any(isinstance(item, dict) and item.get("kind") == "Secret" for item in items or ())
+    if isinstance(question, Inventory):
+        homes = (value.get("namespace") or {}).values() if isinstance(value, dict) else ()
+        return any("Secret" in kinds for versions in homes for kinds in versions.values())
     return False
 
 

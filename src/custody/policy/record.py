@@ -14,7 +14,7 @@ from custody.policy.kinds import UNCHECKED
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request
 from custody.policy.phases import Course
-from custody.ports.lookup import Answer, Question
+from custody.ports.lookup import Answer, Question, plain
 
 VERSION = "custody/decision/v2"
 FIRST = "custody/decision/v1"
@@ -48,7 +48,7 @@ def record(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
 
 def encode(kept: Record) -> bytes:
     """The JSON document."""
-    return msgspec.json.encode(kept, order="deterministic")
+    return msgspec.json.encode(kept, order="deterministic", enc_hook=plain)
 
 
 def read(data: bytes) -> Record:

@@ -236,6 +236,26 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     value: Any
 
 
+class Partial:
+    """A value of an answer that is too large to be kept whole: what was read of it is what a decision was made from.
+
+    It bounds by itself what one request may read.
+    """
+
+    __slots__ = ()
+
+    def read(self) -> Any:
+        """Plain data, with which the same decision is made again."""
+        raise NotImplementedError
+
+
+def plain(value: Any) -> Any:
+    """For encoders: a partial value as what was read of it. Raises TypeError for all else."""
+    if isinstance(value, Partial):
+        return value.read()
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
 class Absent(msgspec.Struct, frozen=True, tag="absent"):
     """Whoever would know says that there is no such thing."""
 

@@ -40,9 +40,10 @@ from custody.services.cluster.lease import Leadership
 from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.permissions import Permissions
-from custody.services.cluster.policies import Collection, Feed
+from custody.services.cluster.policies import GATEKEEPERS_HOME, Collection, Feed
 from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Place, Webhooks
+from custody.services.controllers.audit import INTERVAL, LIMIT
 from custody.services.controllers.running import Controllers, own_users
 from custody.services.controllers.running import Options as Beside
 from custody.services.evidencelookup import EvidenceLookup
@@ -86,6 +87,10 @@ class Options:
     inject_ca_from: str = ""
     reports: str = WGPOLICY
     """As which kind PolicyReports are written; empty for none."""
+    audit_interval: float = INTERVAL
+    """Seconds between two audits of constraints; 0 for none."""
+    violations_limit: int = LIMIT
+    """That the status of a constraint names."""
     withdraw: bool = False
     """Whether the last replica that stops takes the webhooks with it."""
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{secrets.token_hex(4)}")
@@ -150,14 +155,15 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             if before is not None:
                 gauges.of_evidence(metrics, before)
             counting = exceptions(settings)
-            collection = Collection(generates=True, exceptions=counting)
+            collection = Collection(generates=True, exceptions=counting, homes=(GATEKEEPERS_HOME, options.namespace))
             judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched),
                               summary_terms(settings))
             admission = platform.admission(PolicySet([]), gather, None, watched)
             controllers = Controllers(
                 client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
                 Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
-                       own=own_users(options.namespace), instance=options.identity, reports=options.reports),
+                       own=own_users(options.namespace), instance=options.identity, reports=options.reports,
+                       audit_interval=options.audit_interval, violations_limit=options.violations_limit),
                 uid_of=collection.uid_of)
             early = prefetch(admission, gather, platform.clock, watched)
             gauges.of_prefetch(metrics, early)
@@ -169,6 +175,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 gauges.of_summaries(metrics, summaries)
 
             def judge(policies: PolicySet) -> None:
+                watched.inventory.follow(policies)
                 admission.swap(snapshot(policies))
                 app.admission = admission  # before, reviews are answered as where nobody is: none is admitted unjudged
                 controllers.changed()
@@ -184,7 +191,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 serve=lambda certificate: files.renew(certificate, listeners), webhooks=Webhooks(client, place),
                 leadership=Leadership(client, options.namespace, options.name, options.identity),
                 presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
-                                    options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
+                                    options.identity, labels=PRESENCE, kept=False), clock=platform.clock,
+                kept=lambda: watched.inventory.followed)
             guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
                           judging, snapshot,
                           frozenset((*options.exclude, options.namespace)), Rights(Permissions(client)))

@@ -31,11 +31,14 @@ Changed = Callable[[Object | None, Object | None], None]
 class Mirror:
     """`versions`: the apiVersions that will do, the best first; the first that is served is watched.
 
-    `objects` are without `managedFields`, and not to be changed. `most` bounds how many there may be.
+    `objects` are without `managedFields`, and not to be changed. `most` bounds how many there may be. With `stubs` they
+    are names and versions alone, for whoever keeps what `changed` is told in another form: lists are read page by page,
+    and what was there before is told by its stub.
     """
 
     def __init__(self, cluster: ClusterObjects, versions: Sequence[str], kind: str, *, namespace: str = "",
-                 labels: str = "", fields: str = "", changed: Changed | None = None, most: int = 50_000) -> None:
+                 labels: str = "", fields: str = "", changed: Changed | None = None, most: int = 50_000,
+                 stubs: bool = False) -> None:
         self.kind = kind
         self.objects: dict[Key, Object] = {}
         self.served: Served | None = None
@@ -51,6 +54,8 @@ class Mirror:
         self._namespace, self._labels, self._fields = namespace, labels, fields
         self._changed = changed
         self._most = most
+        self._kept = _stub if stubs else _whole
+        self._stubs = stubs
         self._woken = asyncio.Event()
 
     def look_again(self) -> None:
@@ -91,10 +96,13 @@ class Mirror:
 
     async def _follow(self, served: Served) -> None:
         """List, and watch until that ends in an error. Raises CustodyError."""
-        listing = await self._cluster.list(served, self._namespace, labels=self._labels, fields=self._fields,
-                                           most=self._most)
-        self._replace(listing)
-        version = listing.version
+        if self._stubs:
+            version = await self._paged(served)
+        else:
+            listing = await self._cluster.list(served, self._namespace, labels=self._labels, fields=self._fields,
+                                               most=self._most)
+            self._replace(listing)
+            version = listing.version
         self.failure = None
         while True:
             async for event in self._cluster.watch(served, self._namespace, version=version, labels=self._labels,
@@ -103,6 +111,23 @@ class Mirror:
                 if event.type != "BOOKMARK":
                     self._put(event.object, gone=event.type == "DELETED")
 
+    async def _paged(self, served: Served) -> str:
+        """What is different is told page by page, what is gone at the end. The version of the list."""
+        there: set[Key] = set()
+        version = ""
+        async for page in self._cluster.pages(served, self._namespace, labels=self._labels, fields=self._fields):
+            for document in page.items:
+                key = key_of(document)
+                there.add(key)
+                known = self.objects.get(key)
+                if known is None or version_of(known) != version_of(document):
+                    self._put(document, gone=False)
+            version = page.version
+        for key in self.objects.keys() - there:
+            self._tell(self.objects.pop(key), None)
+        self.synced.set()
+        return version
+
     def _put(self, document: Object, *, gone: bool) -> None:
         key = key_of(document)
         before = self.objects.pop(key, None) if gone else self.objects.get(key)
@@ -110,7 +135,7 @@ class Mirror:
         if after is not None:
             if before is None and len(self.objects) >= self._most:
                 raise CustodyError(f"there are more than {self._most} objects of kind {self.kind}")
-            self.objects[key] = after
+            self.objects[key] = self._kept(after)
         if before is not None or after is not None:
             self._tell(before, after)
 
@@ -165,3 +190,12 @@ def _bare(document: Object) -> Object:
     if isinstance(metadata, dict):
         metadata.pop("managedFields", None)
     return document
+
+
+def _whole(document: Object) -> Object:
+    return document
+
+
+def _stub(document: Object) -> Object:
+    metadata = document["metadata"]
+    return {"metadata": {name: metadata[name] for name in ("namespace", "name", "resourceVersion") if name in metadata}}

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from custody.admission.rules import entries
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.gatekeeper.constraint import SchemaError
+from custody.policy.kyverno.messages import blocked
 from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
 from custody.ports.lookup import Absent, Answered, ApiCall, Failed, Inventory, NamespaceLabels
@@ -90,8 +93,9 @@ def test_labels_of_a_namespace_are_asked_for_and_never_guessed() -> None:
 
 
 def test_a_deletion_shows_the_object_that_goes() -> None:
-    assert messages(judged([template(), constraint()], asked(pod(), "DELETE"))) == [MESSAGE]
-    native = [template(NATIVE), constraint()]
+    deleting = ["DELETE"]
+    assert messages(judged([template(operations=deleting), constraint()], asked(pod(), "DELETE"))) == [MESSAGE]
+    native = [template(NATIVE, operations=deleting), constraint()]
     assert messages(judged(native, asked(pod(), "DELETE"))) == ["team is missing in web"]
 
 
@@ -100,6 +104,8 @@ def test_operations_of_a_template() -> None:
     assert judged(policies, pod()).silent[0].reason == "its template is about UPDATE"
     assert messages(judged(policies, asked(pod(), "UPDATE", pod()))) == [MESSAGE]
     assert messages(judged([template(operations=["*"]), constraint()], asked(pod(), "DELETE"))) == [MESSAGE]
+    unsaid = judged([template(), constraint()], asked(pod(), "DELETE"))
+    assert (unsaid.verdict, unsaid.silent[0].reason) == (Verdict.NOT_JUDGED, "its template is about CREATE, UPDATE")
 
 
 def test_cel_comes_before_rego() -> None:
@@ -303,3 +309,34 @@ violation[{"msg": "listed"}] { external_data({"provider": "none", "keys": ["a"]}
     [result] = judged([template(source), constraint()], pod()).results
     assert (result.outcome, result.enforce) == ("error", True)
     assert "provider none: got 'no Provider of this name'" in result.message
+
+
+def entries_of(*documents: dict[str, Any], mutate: bool = False) -> set[tuple[str, str, str]]:
+    """(group, resource, operation) that the API server is told to ask about."""
+    policies = PolicySet.load(list(documents))
+    return {(entry.group, entry.resource, entry.operation)
+            for entry in entries(policies.rules, policies.kinds, mutate=mutate)}
+
+
+def test_the_api_server_is_told_to_ask_what_constraints_match() -> None:
+    kinds = {"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}, {"apiGroups": ["apps"], "kinds": ["*"]}]}
+    asked_about = entries_of(template(operations=["CREATE"]), constraint(match=kinds))
+    assert {("", "pods", "CREATE"), ("apps", "deployments", "CREATE")} <= asked_about
+    assert {operation for _, _, operation in asked_about} == {"CREATE"}
+    assert not {resource for _, resource, _ in asked_about} & {"services", "pods/status", "deployments/scale"}
+    every = entries_of(template(), constraint())
+    assert ("*", "*", "UPDATE") in every
+    assert ("", "pods/eviction", "CREATE") in every
+    assert not {entry for entry in every if entry[2] not in ("CREATE", "UPDATE") or entry[1].endswith("/status")}
+    scales = entries_of(template(), constraint(match={"kinds": [{"apiGroups": ["autoscaling"], "kinds": ["Scale"]}]}))
+    assert ("apps", "deployments/scale", "UPDATE") in scales
+    assert entries_of(template(), constraint(match={"kinds": [{"apiGroups": ["x.y"], "kinds": ["Z"]}]})) == set()
+    assert entries_of(template(), constraint(), mutate=True) == set()
+
+
+def test_the_denial_has_a_line_for_each_violation() -> None:
+    request = asked(pod())
+    results = [judged([template(), constraint(name=name)], request).results[0] for name in ("one", "two")]
+    assert blocked(request, results) == f"[one] {MESSAGE}\n[two] {MESSAGE}"
+    kyverno = msgspec.structs.replace(results[0], policy="vpol", told="Policy vpol failed: no")
+    assert blocked(request, [results[0], kyverno]) == f"Policy vpol failed: no\n[one] {MESSAGE}"

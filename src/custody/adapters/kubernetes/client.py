@@ -96,24 +96,32 @@ class ClusterClient:
 
     async def _pages(self, resource: Served, namespace: str, labels: str, fields: str, most: int,
                      first: int | None) -> Listing:
-        path = path_of(resource, namespace)
         items: list[Object] = []
-        version = more = ""
+        version = ""
+        async for page in self.pages(resource, namespace, labels=labels, fields=fields, size=min(first or PAGE, PAGE)):
+            items += page.items
+            version = page.version
+            if len(items) > most:
+                raise NetworkError(f"GET {self.url}{path_of(resource, namespace)}: got more than {most} objects")
+            if first and len(items) >= first:
+                break
+        return Listing(items, version)
+
+    async def pages(self, resource: Served, namespace: str = "", *, labels: str = "", fields: str = "",
+                    size: int = PAGE) -> AsyncIterator[Listing]:
+        path = path_of(resource, namespace)
         typed = {"apiVersion": api_version(resource), "kind": resource.kind}  # a list does not repeat them
+        more = ""
         while True:
-            asked = {"limit": min(first or PAGE, PAGE), "continue": more, "labelSelector": labels,
-                     "fieldSelector": fields}
+            asked = {"limit": size, "continue": more, "labelSelector": labels, "fieldSelector": fields}
             page = await self._object("GET", path, asked, limit=MAX_PAGE)
-            metadata = page.get("metadata")
-            listed = page.get("items")
+            metadata, listed = page.get("metadata"), page.get("items")
             if not isinstance(metadata, dict) or not isinstance(listed, list | None):
                 raise MalformedError(f"GET {self.url}{path}", got=str(page.get("kind")), expected="a list of objects")
-            items += [{**typed, **item} for item in listed or ()]
-            if len(items) > most:
-                raise NetworkError(f"GET {self.url}{path}: got more than {most} objects")
-            version, more = str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or "")
-            if not more or (first and len(items) >= first):
-                return Listing(items, version)
+            more = str(metadata.get("continue") or "")
+            yield Listing([{**typed, **item} for item in listed or ()], str(metadata.get("resourceVersion") or ""))
+            if not more:
+                return
 
     async def watch(self, resource: Served, namespace: str = "", *, version: str, labels: str = "",
                     fields: str = "", seconds: int = 45) -> AsyncIterator[Event]:

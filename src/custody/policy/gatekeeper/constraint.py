@@ -15,9 +15,12 @@ from typing import Any
 from custody.errors import MalformedError
 from custody.policy.evidenceview import needs_of, types_of
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper import config
+from custody.policy.gatekeeper.config import Config
 from custody.policy.gatekeeper.matching import Match, scope_of
 from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
+from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.gatekeeper.template import Template
 from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult
@@ -62,6 +65,8 @@ class Constraint:
 
 class ConstraintRule(Rule):
     phase = Phase.VALIDATE
+    settings: Config | None = None
+    """What leaves namespaces out."""
 
     def __init__(self, template: Template, document: dict[str, Any], name: str,
                  providers: Providers = NOBODY) -> None:
@@ -80,6 +85,9 @@ class ConstraintRule(Rule):
         self.reads_templates = any("template" in text for text in template.source.texts)
         self._kinds = template.source.kinds
         self.predicate_types = types_of(self._kinds)
+        self._asks = template.source, json.dumps(
+            document if template.source.whole else (document.get("spec") or {}).get("parameters"), sort_keys=True)
+        """What makes two constraints ask the same of one request."""
 
     @property
     def wants(self) -> bool:
@@ -90,9 +98,12 @@ class ConstraintRule(Rule):
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)
-        if reason is None and not request.existing and self.template.operations and (
-                request.operation not in self.template.operations):
-            return f"its template is about {', '.join(self.template.operations)}"
+        if reason is None and not request.existing and request.operation not in self.scope.judged and not (
+                # A review that is tried out at a command line was asked about, whatever a webhook would have been.
+                isinstance(request, Reviewed) and not self.template.operations):
+            return f"its template is about {', '.join(self.scope.judged)}"
+        if reason is None and self.settings is not None:
+            return self.settings.silence(request, config.AUDIT if request.existing else config.WEBHOOK)
         return reason
 
     def evaluate(self, given: Given) -> Spoken:
@@ -101,8 +112,11 @@ class ConstraintRule(Rule):
 
     def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
         """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""
-        results = [self._result(given, violation, actions)
-                   for violation in self.template.source.violations(given, self.document, self.providers)]
+        violations = given.memo.get(self._asks)
+        if violations is None:
+            violations = given.memo[self._asks] = [
+                *self.template.source.violations(given, self.document, self.providers)]
+        results = [self._result(given, violation, actions) for violation in violations]
         return results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS,
                                       message="", resource=given.resource, enforce="deny" in actions)]
 

@@ -9,7 +9,8 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.engine import Finding, Unit
 from custody.policy.engines import standing
 from custody.policy.fields import Fields
-from custody.policy.gatekeeper import constraint, expansion, mutators, provider, template
+from custody.policy.gatekeeper import config, constraint, expansion, mutators, provider, template
+from custody.policy.gatekeeper.config import Config, SyncSet
 from custody.policy.gatekeeper.constraint import Constraint, ConstraintRule
 from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
 from custody.policy.gatekeeper.mutation import POLICY, Mutation, MutationRule
@@ -21,10 +22,11 @@ from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
 
 TEMPLATE = "ConstraintTemplate"
-Compiled = Template | Constraint | Mutator | ExpansionTemplate | Provider
+Compiled = Template | Constraint | Mutator | ExpansionTemplate | Provider | Config | SyncSet
 _VERSIONS = {"templates.gatekeeper.sh": template.VERSIONS, "constraints.gatekeeper.sh": constraint.VERSIONS,
              "mutations.gatekeeper.sh": mutators.VERSIONS, "expansion.gatekeeper.sh": expansion.VERSIONS,
-             "externaldata.gatekeeper.sh": provider.VERSIONS}
+             "externaldata.gatekeeper.sh": provider.VERSIONS, "config.gatekeeper.sh": config.VERSIONS,
+             "syncset.gatekeeper.sh": config.VERSIONS}
 
 
 class Gatekeeper:
@@ -45,6 +47,8 @@ class Gatekeeper:
             return ExpansionTemplate(fields)
         if group == "externaldata.gatekeeper.sh":
             return Provider(fields)
+        if group in ("config.gatekeeper.sh", "syncset.gatekeeper.sh"):
+            return (Config if group == "config.gatekeeper.sh" else SyncSet)(fields)
         return compile_mutator(fields, kind) if group == "mutations.gatekeeper.sh" else Constraint(document, kind)
 
     def again(self, compiled: Compiled) -> Compiled:
@@ -54,12 +58,13 @@ class Gatekeeper:
         """A policy each constraint, and one of all mutators. Raises MalformedError for a constraint whose template is
         not there."""
         providers = self.providers(units)
+        excluding, settings = _configured(units)
         mutating = [unit for unit in units if isinstance(unit.compiled, Mutator)]
         mutation = Mutation([unit.compiled for unit in mutating], providers)
         if mutating:
             policy = Policy(POLICY, "gatekeeper", kind="Mutators", background=False,
-                            parts=tuple(unit.at for unit in mutating))
-            policy.rules = [MutationRule(policy, mutation)]
+                            parts=(*(unit.at for unit in mutating), *excluding))
+            policy.rules = [MutationRule(policy, mutation, settings)]
             yield policy
         expanding = [unit for unit in units if isinstance(unit.compiled, ExpansionTemplate)]
         expanded = None
@@ -67,9 +72,11 @@ class Gatekeeper:
             with standing(expanding[0].where):
                 expanded = Expansion([unit.compiled for unit in expanding], mutation)
         for policy in self._constraints(units, providers):
+            constraint_rule = policy.rules[0]
+            assert isinstance(constraint_rule, ConstraintRule)
+            constraint_rule.settings = settings
+            policy.parts += excluding
             if expanded is not None:
-                constraint_rule = policy.rules[0]
-                assert isinstance(constraint_rule, ConstraintRule)
                 policy.rules = [constraint_rule, ImpliedRule(constraint_rule, expanded)]
                 policy.parts += tuple(unit.at for unit in expanding)
             yield policy
@@ -119,3 +126,17 @@ class Gatekeeper:
                     mutator = rule.mutation.mutators[rank]
                     yield ("spec.location", "conflicting-mutator", "warning", f"{mutator.kind} {mutator.name} is not "
                            "applied: another mutator implies another shape of what it writes to", "")
+
+
+def _configured(units: Sequence[Unit]) -> tuple[tuple[int, ...], Config | None]:
+    """(the Config's position, the Config); nothing where it leaves nothing out."""
+    found: Unit | None = None
+    for unit in units:
+        if isinstance(unit.compiled, Config):
+            if found is not None:
+                with standing(unit.where):
+                    raise MalformedError("metadata.name", got=f"{unit.compiled.name} twice", expected="one Config")
+            found = unit
+    if found is None or not found.compiled.exclusions:
+        return (), None
+    return (found.at,), found.compiled

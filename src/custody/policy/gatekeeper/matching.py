@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError
 from custody.policy.cel.constraints import compile_selector
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.globs import wildcard
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.kinds import Selector
 from custody.policy.lookup import Answers, LookupFailedError
 from custody.policy.model import Kind, Request
-from custody.policy.resources import OPERATIONS
-from custody.policy.scope import Block, Filter, LabelSelector, Scope
+from custody.policy.scope import WRITTEN, Block, Filter, LabelSelector, Scope
 from custody.ports.lookup import NamespaceLabels
 
 SOURCES = ("All", "Generated", "Original")
@@ -128,19 +128,12 @@ def _in_namespace(selector: LabelSelector, own: dict[str, str] | None, namespace
 
 
 def scope_of(fields: Fields | None, operations: tuple[str, ...]) -> tuple[Scope, Match]:
-    """Raises MalformedError, UnsupportedError."""
+    """Without `operations` what is written is judged: Gatekeeper's webhook is asked about no more, as it is shipped.
+
+    Raises MalformedError, UnsupportedError.
+    """
     match = Match(fields)
-    return Scope(Block([match]), judged=operations or OPERATIONS), match
-
-
-def wildcard(pattern: str, text: str) -> bool:
-    """A star at the beginning, the end, or both (Gatekeeper pkg/wildcard)."""
-    first, last = pattern.startswith("*"), pattern.endswith("*")
-    if first and last:
-        return pattern[1:].removesuffix("*") in text
-    if first:
-        return text.endswith(pattern[1:])
-    return text.startswith(pattern[:-1]) if last else text == pattern
+    return Scope(Block([match]), judged=operations or WRITTEN), match
 
 
 def _text(metadata: dict[str, Any], name: str) -> str:

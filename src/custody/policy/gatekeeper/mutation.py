@@ -10,10 +10,12 @@ import msgspec
 
 from custody.errors import MalformedError
 from custody.policy.cel.mutations import difference
+from custody.policy.gatekeeper.config import MUTATION, Config
 from custody.policy.gatekeeper.conflicts import conflicting
 from custody.policy.gatekeeper.mutators import External, Mutator
 from custody.policy.gatekeeper.provider import NOBODY, Providers, UnknownProviderError
 from custody.policy.given import Given
+from custody.policy.kinds import Selector
 from custody.policy.lookup import Answers, LookupFailedError, Together
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
@@ -112,9 +114,16 @@ class MutationRule(Rule):
     enforce = True
     name = ""
 
-    def __init__(self, policy: Policy, mutation: Mutation) -> None:
-        self.policy, self.mutation = policy, mutation
+    def __init__(self, policy: Policy, mutation: Mutation, settings: Config | None = None) -> None:
+        """`settings` leave namespaces out."""
+        self.policy, self.mutation, self._settings = policy, mutation, settings
         self.scope = Scope(Block([_Named(mutation)]), judged=_WRITTEN)
+
+    def silence(self, request: Request, answers: Answers) -> str | None:
+        reason = super().silence(request, answers)
+        if reason is not None or self._settings is None:
+            return reason
+        return self._settings.silence(request, MUTATION)
 
     def evaluate(self, given: Given) -> Spoken:
         document = given.request.object
@@ -137,7 +146,10 @@ class _Named(Filter):
     def __init__(self, mutation: Mutation) -> None:
         super().__init__(where="spec.applyTo")
         self._mutation = mutation
-        self.selectors = [selector for mutator in mutation.mutators for selector in mutator.match.selectors]
+        self.selectors = [*dict.fromkeys(selector for mutator in mutation.mutators for selector in (
+            mutator.match.selectors if mutator.kind == "AssignMetadata" else
+            (Selector(group or "", version, kind, "") for entry in mutator.apply_to for group in entry.groups
+             for version in entry.versions for kind in entry.kinds)))]
         self.empty = False
         self.chosen = ("applyTo",)
         self.matches = lambda request, _: not self.apart(request)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from custody.policy.model import Outcome
 
 _RESERVED = "gatekeeper_internal_"
 _PARAMETERS, _OBJECT = "params", "anyObject"
+_CONSTRAINT = re.compile(r"(?<![\w.])\s*params\b")
+"""`params`, which is the constraint, and no `variables.params`."""
 
 
 class NativeSource:
@@ -44,6 +47,7 @@ class NativeSource:
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
         self.kinds: Sequence[str] = self._checks.kinds
+        self.whole = any(_CONSTRAINT.search(text) for text in self.texts)
 
     def violations(self, given: Given, constraint: Mapping[str, Any],
                    providers: Providers = NOBODY) -> Iterator[Violation]:  # noqa: ARG002 - CEL asks none

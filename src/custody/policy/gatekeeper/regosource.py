@@ -25,7 +25,7 @@ from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
 from policylang.rego.syntax.tree import Expr, Module, Ref, Scalar, Term, Var, walk_rule
-from policylang.rego.values import to_json
+from policylang.rego.values import Lazy, to_json
 
 PACKAGE = "template"
 PRINTED = "printed"
@@ -46,6 +46,8 @@ class Violation(NamedTuple):
 
 class RegoSource:
     """A template's `rego` and `libs`."""
+
+    whole = False
 
     def __init__(self, fields: Fields) -> None:
         """Raises MalformedError."""
@@ -152,7 +154,7 @@ def _namespace(given: Given) -> Any:
 
 def _inventory(given: Given) -> Any:
     held = given.answers.value(Inventory())
-    if not isinstance(held, dict):
+    if not isinstance(held, dict | Lazy):
         raise LookupFailedError(Inventory(), "nobody keeps it")
     return held
 

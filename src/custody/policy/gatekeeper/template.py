@@ -16,11 +16,11 @@ from custody.policy.gatekeeper.provider import Providers
 from custody.policy.gatekeeper.regosource import RegoSource, Violation
 from custody.policy.gatekeeper.structural import Schema
 from custody.policy.given import Given
+from custody.policy.resources import OPERATIONS
 
 VERSIONS = ("v1", "v1beta1", "v1alpha1")
 TARGET = "admission.k8s.gatekeeper.sh"
 REGO, NATIVE = "Rego", "K8sNativeValidation"
-_OPERATIONS = ("*", "CREATE", "UPDATE", "DELETE", "CONNECT")
 
 
 class Source(Protocol):
@@ -28,6 +28,8 @@ class Source(Protocol):
 
     inventory: bool
     """Whether it may read what lies in the cluster."""
+    whole: bool
+    """Whether it may read more of a constraint than its parameters."""
     texts: Sequence[str]
     kinds: Sequence[str]
     """Of evidence, that it may ask for; () for none."""
@@ -66,7 +68,7 @@ class Template:
         """By engine, the one that is asked first."""
         self.source = next(iter(self.sources.values()))
         target.done()
-        self.schema = Schema(Fields(_constraint_schema(), "spec.crd"))
+        self.schema = Schema(Fields(constraint_schema(), "spec.crd"))
         if self.parameters is not None:
             self.schema.properties["spec"].properties["parameters"] = self.parameters
 
@@ -88,11 +90,11 @@ def _parameters(crd: Fields, version: str) -> Schema | None:
 
 
 def _operations(target: Fields) -> tuple[str, ...]:
-    """Those of requests that it judges; () for all that are asked about."""
+    """Those of requests that it judges; () where it does not say."""
     operations = target.texts("operations")
-    if unknown := [operation for operation in operations if operation not in _OPERATIONS]:
-        raise MalformedError(target.path("operations"), got=unknown[0], expected=", ".join(_OPERATIONS))
-    return () if "*" in operations else tuple(operations)
+    if unknown := [operation for operation in operations if operation not in ("*", *OPERATIONS)]:
+        raise MalformedError(target.path("operations"), got=unknown[0], expected=", ".join(["*", *OPERATIONS]))
+    return OPERATIONS if "*" in operations else tuple(operations)
 
 
 def _sources(target: Fields) -> dict[str, Source]:
@@ -123,7 +125,7 @@ def _sources(target: Fields) -> dict[str, Source]:
     return sources
 
 
-def _constraint_schema() -> dict[str, Any]:
+def constraint_schema() -> dict[str, Any]:
     """Of a constraint, but for its parameters (pkg/client/crds/schema.go)."""
     points = {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}}
     scoped = {"type": "array", "items": {"type": "object", "properties": {

@@ -21,7 +21,10 @@ def blocked(request: Request, results: Sequence[RuleResult]) -> str:
     What engines have sentences of their own for comes first, as one line: where there is nothing else, it is all.
     """
     failures: dict[str, dict[str, str]] = {}
-    told = "; ".join(result.told for result in results if result.denies and result.told)
+    denying = [result for result in results if result.denies and result.told]
+    lines = [result.told for result in denying if _is_line(result)]  # Gatekeeper has a line for each
+    sentences = "; ".join(result.told for result in denying if not _is_line(result))
+    told = "\n".join([sentences, *lines] if sentences else lines)
     for result in results:
         if result.enforce and not result.told and result.outcome in (Outcome.FAIL, Outcome.ERROR):
             rules = failures.setdefault(result.policy, {})
@@ -39,6 +42,10 @@ def blocked(request: Request, results: Sequence[RuleResult]) -> str:
     # Like Kyverno, the object's own name: empty while the API server has yet to generate one.
     resource = f"{request.kind.kind}/{request.namespace}/{request.name}"
     return f"{told}\n\nresource {resource} was blocked due to the following policies \n\n{text}"
+
+
+def _is_line(result: RuleResult) -> bool:
+    return result.told.startswith(f"[{result.policy}] ")
 
 
 def _block(policy: str, rules: tuple[tuple[str, str], ...]) -> str:

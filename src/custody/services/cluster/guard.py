@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from custody.admission.definitions import BY_KIND
+from custody.admission.definitions import BY_KIND, CONSTRAINTS
 from custody.admission.judging import Judging
 from custody.admission.review import Review, answer, read
 from custody.errors import CustodyError
@@ -64,7 +64,8 @@ class Guard:
         """The answer to an AdmissionReview about a policy. Raises MalformedError for what is none."""
         review = read(body)
         request = review.request
-        if request.object is None or (request.kind.group, request.kind.kind) not in BY_KIND or request.subresource:
+        asked = request.kind.group, request.kind.kind
+        if request.object is None or request.subresource or (asked not in BY_KIND and asked[0] != CONSTRAINTS):
             return answer(review, allowed=True)
         begun = asyncio.get_running_loop().time()
         compiled: Compiled | None = None

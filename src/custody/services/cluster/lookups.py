@@ -1,4 +1,5 @@
-"""What policies ask that watches know: the roles of who asks, and entries of the global context (`entries`).
+"""What policies ask that watches know: the roles of who asks, entries of the global context (`entries`), and objects
+for Gatekeeper's referential templates (`inventory`).
 
 Roles are as Kyverno 1.19 computes them (pkg/userinfo): all that a RoleBinding or ClusterRoleBinding gives, but that a
 cluster role by a RoleBinding counts in its own namespace alone. A ClusterRole is not looked into.
@@ -12,8 +13,9 @@ from typing import Any
 
 from custody.policy.kinds import Kinds
 from custody.ports.cluster import ClusterObjects
-from custody.ports.lookup import Answer, Answered, GlobalEntry, Lookup, Question, Roles
+from custody.ports.lookup import Answer, Answered, GlobalEntry, Inventory, Lookup, Question, Roles
 from custody.services.cluster.entries import Entries, unsynced
+from custody.services.cluster.inventory import ClusterInventory
 from custody.services.mirror import Mirror
 
 _RBAC = ("rbac.authorization.k8s.io/v1",)
@@ -24,12 +26,14 @@ class WatchedLookup:
 
     def __init__(self, cluster: ClusterObjects, kinds: Callable[[], Kinds | None], beyond: Lookup) -> None:
         self._beyond = beyond
+        self.inventory = ClusterInventory(cluster)
         self._bindings = {kind: Mirror(cluster, _RBAC, kind) for kind in ("RoleBinding", "ClusterRoleBinding")}
         self.entries = Entries(cluster, kinds, beyond)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.inventory.run())
             for mirror in self._bindings.values():
                 group.create_task(mirror.run())
             group.create_task(self.entries.run())
@@ -39,9 +43,13 @@ class WatchedLookup:
             return await self._roles(question)
         if isinstance(question, GlobalEntry):
             return await self.entries.answer(question)
+        if isinstance(question, Inventory):
+            return await self.inventory.answer()
         return await self._beyond.answer(question)
 
     def known(self, question: Question) -> Answer | None:
+        if isinstance(question, Inventory):
+            return self.inventory.known()
         return None if isinstance(question, Roles | GlobalEntry) else self._beyond.known(question)
 
     async def _roles(self, question: Roles) -> Answer:

@@ -3,7 +3,7 @@
     1. compile what the cluster has, by the kinds that it serves now; judge by it from then on, but for what the API
        server judges itself
     2. the certificate, renewed in time
-    3. who leads: tell the API server what to ask, and each policy how it is
+    3. who leads: make the kinds of constraints, tell the API server what to ask, and each policy how it is
 
 Steps are taken when something changed, and every half a minute. One that fails is said and taken again; what was done
 before stays in force.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -21,15 +21,18 @@ from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
+from custody.policy.model import Kind
 from custody.ports.cluster import ApiError, ClusterObjects, Object
-from custody.services.cluster import status
+from custody.services.cluster import podstatus, status
 from custody.services.cluster.certificates import Certificate
+from custody.services.cluster.constraintkinds import TEMPLATE, ConstraintKinds
 from custody.services.cluster.emitting import Emission
 from custody.services.cluster.lease import LEASES, Leadership
 from custody.services.cluster.permissions import Permissions, named
 from custody.services.cluster.policies import Feed, Held
 from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Webhooks, wanted
+from custody.services.mirror import key_of
 
 _LOG = logging.getLogger(__name__)
 _SETTLE, _PROMPT, _QUIET = 0.1, 0.01, 1.0
@@ -55,9 +58,10 @@ class Operator:
 
     def __init__(self, *, cluster: ClusterObjects, discovery: Discovery, feed: Feed, certificates: Certificates,
                  webhooks: Webhooks, leadership: Leadership, presence: Leadership, clock: Clock,
-                 judge: Callable[[PolicySet], None], serve: Callable[[Certificate], None]) -> None:
+                 judge: Callable[[PolicySet], None], serve: Callable[[Certificate], None],
+                 kept: Callable[[], Collection[Kind]] = tuple) -> None:
         """`judge` is told of each new set of policies, `serve` of each new certificate. `presence` holds a Lease that
-        only says that this replica lives."""
+        only says that this replica lives. `kept` tells the kinds in the inventory."""
         self.kinds: Kinds | None = None
         """What is served, as policies are checked by it when they are applied."""
         self.failure: str | None = None
@@ -71,8 +75,10 @@ class Operator:
         self.leadership = leadership
         self._cluster, self._discovery, self._feed = cluster, discovery, feed
         self._certificates, self._judge, self._serve = certificates, judge, serve
+        self._kept = kept
         self._webhooks, self._presence, self._clock = webhooks, presence, clock
         self._emission = Emission(cluster)
+        self._constraint_kinds = ConstraintKinds(cluster)
         self._events = (feed.changed, leadership.changed, webhooks.changed, self._emission.changed)
         self._certificate: Certificate | None = None
         self._compiled: tuple[str, Kinds] | None = None
@@ -176,6 +182,7 @@ class Operator:
         documents = wanted(self._webhooks.place, certificate.bundle, self._judged, kyvernos=True) if (
             kyvernos and self._refused is not self._judged) else plain
         if self.leadership.leading:
+            await self._constraint_kinds.keep(self._feed.collection, self._feed.definitions)
             try:
                 await self._webhooks.keep(documents)
             except ApiError as error:
@@ -198,6 +205,14 @@ class Operator:
         failed: CustodyError | None = None
         for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells
             try:
+                if podstatus.is_gatekeepers(held):
+                    made = self._constraint_kinds.faults.get(key_of(held.document)[1], "")
+                    of_template = held.definition is TEMPLATE
+                    said = podstatus.wanted(held, made=made if of_template else "",
+                                            unsynced=podstatus.unsynced(held, self._kept()) if of_template else ())
+                    if said is not None:
+                        await status.write(self._cluster, held, said)
+                    continue
                 missing = await self._missing(held) if held.definition.cel and held.ready else ""
                 lacking = await self._lacking(held)
                 said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock(),

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from collections.abc import Collection as Collection_
 from dataclasses import dataclass
 
-from custody.admission.definitions import DEFINITIONS, Definition
+from custody.admission.definitions import CONSTRAINTS, DEFINITIONS, Definition, of_constraints
 from custody.errors import CustodyError
 from custody.policy.counting import Counting
 from custody.policy.engines import Compiled
@@ -20,11 +21,14 @@ from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster.entries import fault as entry_fault
+from custody.services.controllers.following import Following
 from custody.services.controllers.named import Reference
 from custody.services.mirror import Mirror, key_of, version_of
 
 _LOG = logging.getLogger(__name__)
 
+GATEKEEPERS_HOME = "gatekeeper-system"
+_TEMPLATE = ("templates.gatekeeper.sh", "ConstraintTemplate")
 Place = tuple[str, str, str, str]
 """Group, kind, namespace and name of an object."""
 
@@ -40,8 +44,8 @@ class Held:
     """What is in force: `document`, the one before where that cannot be compiled, or None."""
     fault: str = ""
     """Why `document` is not in force."""
-    checked: tuple[Kinds, str] | None = None
-    """By which kinds it was compiled alone, and what was wrong."""
+    checked: tuple[Kinds, Compiled | None, str] | None = None
+    """By which kinds, and beside which template, it was compiled, and what was wrong."""
     fresh: Compiled | None = None
     """`document`, compiled; None where it was not yet, or cannot be."""
     compiled: Compiled | None = None
@@ -55,12 +59,15 @@ class Held:
 class Collection:
     """The documents of all kinds of policies, and the set that they make."""
 
-    def __init__(self, *, generates: bool = False, exceptions: Counting = Counting(())) -> None:
+    def __init__(self, *, generates: bool = False, exceptions: Counting = Counting(()),
+                 homes: Collection_[str] = (GATEKEEPERS_HOME,)) -> None:
         """`generates`: somebody carries out what policies do to other objects; else they are refused.
 
-        `exceptions` says which PolicyExceptions count.
+        `exceptions` says which PolicyExceptions count, `homes` in which namespaces a Config does.
         """
-        self._exceptions = exceptions
+        self._exceptions, self._homes = exceptions, homes
+        self.whole = False
+        """Whether all that the cluster has was put here."""
         self.held: dict[Place, Held] = {}
         self._fixed: list[tuple[str, Compiled]] = []
         """Of files, with where they stand."""
@@ -107,7 +114,8 @@ class Collection:
 
         Raises CustodyError only where the documents of files, or two objects together, cannot be.
         """
-        for held in [*self.held.values()]:  # the watch puts others there meanwhile
+        known = [*self.held.values()]  # the watch puts others there meanwhile
+        for held in sorted(known, key=lambda held: held.definition.group == CONSTRAINTS):  # templates before them
             self._choose(held, self._check(held, kinds))
         while True:
             parts = [*self._fixed]
@@ -142,16 +150,27 @@ class Collection:
 
     def _check(self, held: Held, kinds: Kinds) -> str:
         """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
-        if held.checked is None or held.checked[0] is not kinds:
+        template = self._template(held.document)
+        if held.checked is None or held.checked[0] is not kinds or held.checked[1] is not template:
             fault = self.uncounting(held.document)
             if not fault:
                 fault, held.fresh = self.tried(held.document, kinds, held.fresh)
-            held.checked = kinds, fault
-        return held.checked[1]
+            held.checked = kinds, template, fault
+        return held.checked[2]
 
     def uncounting(self, document: Object) -> str:
-        """Why an exception does not count where it lies; "" for all else."""
+        """Why an exception or a Config does not count where it lies; "" for all else."""
+        namespace = key_of(document)[0]
+        if _group(document) == "config.gatekeeper.sh" and namespace not in self._homes:
+            return f"it lies in namespace {namespace}, and a Config counts in {', '.join(self._homes)}"
         return self._exceptions.fault(document)
+
+    def _template(self, document: Object) -> Compiled | None:
+        """That of a constraint, as it is in force."""
+        if _group(document) != CONSTRAINTS:
+            return None
+        held = self.held.get((*_TEMPLATE, "", str(document.get("kind")).lower()))
+        return held.compiled if held is not None else None
 
     def tried(self, document: Object, kinds: Kinds, compiled: Compiled | None = None) -> tuple[str, Compiled | None]:
         """(why it cannot be in force, or ""; what it was compiled to), of any document of a kind that is watched, or of
@@ -161,7 +180,13 @@ class Collection:
             if document.get("kind") == _ENTRY[1]:
                 return entry_fault(document), None
             compiled = compiled or Compiled(essence(document), "")
-            policies = PolicySet.linking([compiled], [""], kinds)
+            parts = [compiled]
+            if _group(document) == CONSTRAINTS:
+                template = self._template(document)
+                if template is None:
+                    return f"{_TEMPLATE[1]} {str(document.get('kind')).lower()} is not in force", compiled
+                parts.append(template)
+            policies = PolicySet.linking(parts, [""] * len(parts), kinds)
             if not self._generates:
                 policies.need_nobody_to_generate()
         except CustodyError as error:
@@ -183,31 +208,62 @@ class Feed:
         """Whether definitions came or went since the kinds were asked for; whoever asks again sets it False."""
         self.mirrors = [Mirror(cluster, definition.api_versions, definition.kind, changed=self._told(definition))
                         for definition in DEFINITIONS if watched and (definition.group, definition.kind) != _ENTRY]
-        self._definitions = Mirror(cluster, ["apiextensions.k8s.io/v1"], "CustomResourceDefinition",
-                                   changed=self._defined)
+        self.definitions = Mirror(cluster, ["apiextensions.k8s.io/v1"], "CustomResourceDefinition",
+                                  changed=self._defined)
+        self._cluster = cluster
+        self._constraints: Following[str] = Following()
+        """By the kinds that templates make."""
+        self._templates_changed = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for mirror in (*self.mirrors, self._definitions):
-                group.create_task(mirror.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for mirror in (*self.mirrors, self.definitions):
+                    group.create_task(mirror.run())
+                while True:
+                    await self._templates_changed.wait()
+                    await self._follow_constraints()
+        finally:
+            await self._constraints.close()
 
     async def synced(self) -> None:
         """Wait until all that the cluster has is known."""
-        for mirror in (*self.mirrors, self._definitions):
+        for mirror in (*self.mirrors, self.definitions):
             await mirror.synced.wait()
+        await self._follow_constraints()
+        for mirror in self._constraints.values():
+            await mirror.synced.wait()
+        self.collection.whole = True
+
+    async def _follow_constraints(self) -> None:
+        """Those of each kind that a template makes, from when it comes until it goes."""
+        self._templates_changed.clear()
+        kinds = {kind for held in [*self.collection.held.values()]
+                 if (held.definition.group, held.definition.kind) == _TEMPLATE and (kind := kind_of(held.document))}
+        for kind in kinds - {*self._constraints}:
+            definition = of_constraints(kind)
+            self._constraints.follow(kind, Mirror(self._cluster, definition.api_versions, kind,
+                                                  changed=self._told(definition)))
+        for kind in {*self._constraints} - kinds:
+            if kind not in self._constraints:  # another task was faster
+                continue
+            for document in (await self._constraints.drop(kind)).objects.values():
+                self.collection.drop(of_constraints(kind), document)
+            self.changed.set()
 
     @property
     def kyvernos(self) -> bool:
         """Whether the cluster has Kyverno's own definitions, and not custody's."""
-        definition = self._definitions.objects.get(("", "clusterpolicies.kyverno.io"))
+        definition = self.definitions.objects.get(("", "clusterpolicies.kyverno.io"))
         return definition is not None and (definition["metadata"].get("labels") or {}).get(
             "app.kubernetes.io/part-of") != "custody"
 
     @property
     def failures(self) -> list[str]:
         """Of watches: what is judged by may be older than it should."""
-        return [f"{mirror.kind}: {mirror.failure}" for mirror in (*self.mirrors, self._definitions)
+        return [f"{mirror.kind}: {mirror.failure}"
+                for mirror in (*self.mirrors, self.definitions, *self._constraints.values())
                 if mirror.failure is not None]
 
     def _told(self, definition: Definition) -> Callable[[Object | None, Object | None], None]:
@@ -221,6 +277,8 @@ class Feed:
             else:
                 self.collection.put(definition, after)
             self.changed.set()
+            if (definition.group, definition.kind) == _TEMPLATE:
+                self._templates_changed.set()
 
         return told
 
@@ -229,7 +287,7 @@ class Feed:
                 _established(before), before["spec"]) == (_established(after), after["spec"]):
             return
         self.served_changed = True
-        for mirror in self.mirrors:
+        for mirror in (*self.mirrors, *self._constraints.values()):
             mirror.look_again()
         self.changed.set()
 
@@ -246,6 +304,20 @@ def essence(document: Object) -> Object:
     kept = {name: metadata[name] for name in ("name", "namespace", "labels") if metadata.get(name)}
     return {**{name: value for name, value in document.items() if name != "status"},
             "metadata": {**kept, **({"annotations": annotations} if annotations else {})}}
+
+
+def kind_of(template: Object) -> str:
+    """The kind of the constraints of a template; "" for one that can never be in force."""
+    spec = template.get("spec")
+    try:
+        kind = spec["crd"]["spec"]["names"]["kind"] if isinstance(spec, dict) else None
+    except (KeyError, TypeError):
+        return ""
+    return kind if isinstance(kind, str) and key_of(template)[1] == kind.lower() else ""
+
+
+def _group(document: Object) -> str:
+    return str(document.get("apiVersion")).partition("/")[0]
 
 
 def _place(definition: Definition, document: Object) -> Place:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations
-from custody.admission.definitions import DEFINITIONS
+from custody.admission.definitions import CONSTRAINTS, DEFINITIONS, GATEKEEPER, KYVERNO
 from custody.admission.rules import named
 from custody.policy.load import PolicySet
 from custody.policy.resources import ApiResource
@@ -33,7 +33,9 @@ _NOISE = (("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "
           ("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews"),
           ("authorization.k8s.io", "selfsubjectaccessreviews"))
 """What a rule about every kind is not asked about: heartbeats, what is written about denials, and questions."""
-_OWN = ("kyverno.io", "policies.kyverno.io", "reports.kyverno.io", "wgpolicyk8s.io", "openreports.io")
+_OWN = ("kyverno.io", "policies.kyverno.io", "reports.kyverno.io", "wgpolicyk8s.io", "openreports.io",
+        CONSTRAINTS, *dict.fromkeys(definition.group for definition in DEFINITIONS
+                                    if definition.category == GATEKEEPER), "status.gatekeeper.sh")
 """Groups of which it is not either: a policy that denies all could not be taken back, nor could reports be written."""
 
 
@@ -64,7 +66,7 @@ def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool =
     """The configurations for these policies, and the one of the policies' own webhook. `kyvernos`: those of Kyverno."""
     exclude = list(dict.fromkeys((*place.exclude, place.namespace)))
     documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=kyvernos),
-                 _of_policies(place, bundle, as_kyverno=kyvernos)]
+                 *_of_policies(place, bundle, as_kyverno=kyvernos)]
     noise = _noise(policies)
     for document in documents:
         metadata = document["metadata"]
@@ -75,7 +77,8 @@ def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool =
         for webhook in document["webhooks"]:
             if place.inject_ca_from:
                 del webhook["clientConfig"]["caBundle"]
-            if any("*" in resource for rule in webhook["rules"] for resource in rule["resources"]):
+            if any("*" in resource for rule in webhook["rules"] if rule["apiGroups"] != [CONSTRAINTS]
+                   for resource in rule["resources"]):
                 webhook.setdefault("matchConditions", []).append({"name": "no-noise", "expression": noise})
     return documents
 
@@ -100,19 +103,34 @@ _KNOWN = {group: frozenset(definition.plural for definition in DEFINITIONS if de
           for group in _OWN}
 
 
-def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> Object:
+def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> list[Object]:
+    """Like Kyverno's there is one of its kinds alone, and Gatekeeper's have another."""
+    own = ("custody-policies", "validate-policy.custody.internal")
+    if not as_kyverno:
+        return [_guarding(place, bundle, *own, _rules(KYVERNO) + _rules(GATEKEEPER))]
+    return [_guarding(place, bundle, _KYVERNOS[2][1], "validate-policy.kyverno.svc", _rules(KYVERNO)),
+            _guarding(place, bundle, *own, _rules(GATEKEEPER))]
+
+
+def _rules(category: str) -> list[Object]:
+    chosen = [definition for definition in DEFINITIONS if definition.category == category]
+    resources = {group: sorted(definition.plural for definition in chosen if definition.group == group)
+                 for group in dict.fromkeys(definition.group for definition in chosen)}
+    if category == GATEKEEPER:
+        resources[CONSTRAINTS] = ["*"]
+    return [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "scope": "*",
+             "resources": names} for group, names in resources.items()]
+
+
+def _guarding(place: Place, bundle: bytes, name: str, webhook: str, rules: list[Object]) -> Object:
     client: dict[str, Any] = {"url": f"{place.where.rstrip('/')}/{POLICIES}"} if isinstance(place.where, str) else {
         "service": {"namespace": place.where.namespace, "name": place.where.name, "path": f"/{POLICIES}",
                     "port": place.where.port}}
-    rules = [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "scope": "*",
-              "resources": sorted(definition.plural for definition in DEFINITIONS if definition.group == group)}
-             for group in dict.fromkeys(definition.group for definition in DEFINITIONS)]
     return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": _KYVERNOS[2][1] if as_kyverno else "custody-policies"}, "webhooks": [{
-                "name": "validate-policy.kyverno.svc" if as_kyverno else "validate-policy.custody.internal",
-                "clientConfig": {**client, "caBundle": base64.b64encode(bundle).decode()}, "rules": rules,
-                "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "matchPolicy": "Equivalent",
-                "sideEffects": "None", "timeoutSeconds": 10}]}
+            "metadata": {"name": name}, "webhooks": [{
+                "name": webhook, "clientConfig": {**client, "caBundle": base64.b64encode(bundle).decode()},
+                "rules": rules, "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
+                "matchPolicy": "Equivalent", "sideEffects": "None", "timeoutSeconds": 10}]}
 
 
 class Webhooks:

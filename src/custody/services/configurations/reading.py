@@ -108,7 +108,8 @@ def _below(folder: str, entered: set[str]) -> Iterator[str]:
 
 
 def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: Mapping[str, str]) -> dict[str, Any]:
-    """By path, plain data, whose numbers are floats but for TOML's ints: of a file of several documents, a list. `parser`: a name, or empty for each file's own.
+    """By path, plain data, whose numbers are floats but for TOML's ints: of a file of several documents, a list.
+    `parser`: a name, or empty for each file's own.
 
     Raises UsageError, MalformedError, UnsupportedError.
     """

@@ -15,6 +15,7 @@ from custody.policy.kinds import Kinds
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
+from custody.services.controllers.audit import INTERVAL, LIMIT, Audit
 from custody.services.controllers.cleanup import Cleanup
 from custody.services.controllers.downstream import Downstream
 from custody.services.controllers.events import ADMISSION, APPLIED, Event, Events, of_decision
@@ -43,6 +44,10 @@ class Options:
     scan: bool = True
     reports: str = WGPOLICY
     """WGPOLICY, OPENREPORTS, or empty for none."""
+    audit_interval: float = INTERVAL
+    """Seconds between two audits of constraints; 0 for none."""
+    violations_limit: int = LIMIT
+    """That the status of a constraint names."""
     instance: str = "custody"
     """Of this replica."""
     omitted: frozenset[str] = field(default_factory=frozenset)
@@ -69,6 +74,8 @@ class Controllers:
         self.downstream = Downstream(cluster, snapshot, kinds, self.generating)
         self.cleanup = Cleanup(cluster, judging, snapshot, kinds, self.events, clock, excluded=options.excluded)
         self.ttl = Ttl(cluster, kinds, clock)
+        self.audit = Audit(cluster, judging, snapshot, kinds, clock, interval=options.audit_interval,
+                           limit=options.violations_limit)
         self.leading = False
 
     def observe(self, answered: Answered) -> None:
@@ -90,7 +97,7 @@ class Controllers:
         self.events.add(events)
 
     def changed(self) -> None:
-        for part in (self.scan, self.downstream, self.cleanup, self.ttl):
+        for part in (self.scan, self.audit, self.downstream, self.cleanup, self.ttl):
             part.changed()
 
     async def run(self, leading: Callable[[], bool]) -> None:
@@ -116,6 +123,8 @@ class Controllers:
                                                       self.ttl.run]
         if self._options.scan and self._options.reports:
             parts.append(self.scan.run)
+        if self._options.audit_interval > 0:
+            parts.append(self.audit.run)
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
@@ -125,7 +134,8 @@ class Controllers:
 
     def counts(self) -> dict[str, int]:
         """For metrics, since this replica began."""
-        return {"scan_judged": self.scan.judged, "reports_written": self.reports.writes,
+        return {"scan_judged": self.scan.judged, "audit_judged": self.audit.judged, "audits": self.audit.audits,
+                "reports_written": self.reports.writes,
                 "events_written": self.events.written, "events_dropped": self.events.dropped,
                 "update_requests_written": self.triggers.written, "update_requests_dropped": self.triggers.dropped,
                 "update_requests_done": self.generating.done, "update_requests_failed": self.generating.failed,

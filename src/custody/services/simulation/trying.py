@@ -28,7 +28,8 @@ Ask = Callable[[Sequence[Question]], Mapping[Question, Answer]]
 Located = Sequence[tuple[str, dict[str, Any]]]
 """Documents, and where each stands."""
 ROUNDS = 8
-_GROUPS = frozenset(group for group, _ in ENGINES if group.endswith(".gatekeeper.sh"))
+_GROUPS = frozenset(group for group, _ in ENGINES if group.endswith(".gatekeeper.sh")) - {
+    "config.gatekeeper.sh", "syncset.gatekeeper.sh"}  # what a cluster keeps: here the heap is the inventory
 
 
 class Violation(NamedTuple):

@@ -11,7 +11,7 @@ from policylang.rego.compile.emitter import Emitter, Program, V
 from policylang.rego.compile.unification import bound, unify
 from policylang.rego.evaluation import documents
 from policylang.rego.syntax.tree import NOTHING, Call, Expr, Ref, Term, Var, constant
-from policylang.rego.values import key, text
+from policylang.rego.values import key, solid, text
 
 
 def reference(emitter: Emitter, ref: Ref) -> V:
@@ -32,7 +32,7 @@ def reference(emitter: Emitter, ref: Ref) -> V:
 def whole(emitter: Emitter, value: V) -> V:
     """A value that is no document of rules any more."""
     if value.kind == "base":
-        return V(value.node, "json")
+        return V(emitter.call(solid, value.node), "json")
     if value.kind != "doc":
         return value
     return V(emitter.defined(emitter.call(documents.whole, value.node)))
@@ -144,7 +144,7 @@ def _step(emitter: Emitter, base: V, part: Term) -> V:
 
 def _member(emitter: Emitter, node: ast.expr, kind: str, fixed: Any) -> ast.expr:
     """What is under a constant."""
-    if isinstance(fixed, str) and (kind == "json" or (kind == "base" and not fixed.isdigit())):
+    if isinstance(fixed, str) and kind == "json":
         name = emitter.code.fresh("t")
         member = call(attribute(node, "get"), ast.Constant(fixed), emitter.undefined())
         emitter.fail_if(ast.BoolOp(ast.Or(), [

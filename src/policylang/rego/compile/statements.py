@@ -95,7 +95,7 @@ def _some_in(emitter: Emitter, some: tree.SomeIn) -> None:
     else:
         name, value = emitter.entries(domain.node)
         unify(emitter, some.key, V(load(name), inside(domain)))
-    member = V(load(value), "doc" if domain.kind == "doc" else inside(domain))
+    member = V(load(value), domain.kind if domain.kind in ("doc", "base") else inside(domain))
     unify(emitter, some.value, whole(emitter, member))
 
 

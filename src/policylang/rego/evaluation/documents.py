@@ -8,10 +8,12 @@ from policylang.rego.evaluation.state import UNSET, EvaluationError, State
 from policylang.rego.values import (
     UNDEFINED,
     Key,
+    Lazy,
     Set,
     Value,
     key,
     ordered,
+    solid,
     unkey,
 )
 from policylang.rego.values.numbers import KINDS, Numeral, number_text, plain_integer
@@ -80,7 +82,7 @@ def ref(value: Value, name: Value) -> Value:
         return _step(value, name)
     if kind is Part:
         return Part(value.state, value.node, (*value.keys, name))
-    return UNDEFINED
+    return value.get(name) if type(name) is str and isinstance(value, Lazy) else UNDEFINED
 
 
 def base_ref(value: Value, name: Value) -> Value:
@@ -92,6 +94,8 @@ def base_ref(value: Value, name: Value) -> Value:
         return value.get(name, UNDEFINED) if kind is str else UNDEFINED
     if type(value) is list and kind is str and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
         return value[int(name)] if len(name) < 10 and int(name) < len(value) else UNDEFINED
+    if kind in KINDS and isinstance(value, Lazy):
+        return value.get(number_text(name))
     return ref(value, name) if kind is not bool else UNDEFINED
 
 
@@ -105,19 +109,19 @@ def base_at(state: State, path: tuple[Key, ...]) -> Value:
 def evaluated(state: State, node: Node) -> Value:
     """What is at a node: a rule's value, or what is not evaluated yet."""
     if state.targets and state.replaces(node.path):
-        return base_at(state, node.path)
+        return solid(base_at(state, node.path))
     if node.part is not None:
         return Part(state, node)
     if node.rule is not None:
         return node.rule(state)
-    return Doc(state, node, base_at(state, node.path))
+    return Doc(state, node, solid(base_at(state, node.path)))
 
 
 def _step(doc: Doc, name: Value) -> Value:
     child = doc.node.children.get(key(name))
     if child is not None:
         return evaluated(doc.state, child)
-    base = base_ref(doc.base, name)
+    base = solid(base_ref(doc.base, name))
     return Doc(doc.state, _NO_RULES, base) if type(base) is dict or type(base) is list else base
 
 
@@ -127,7 +131,7 @@ def whole(value: Value) -> Value:
     if kind is Part:
         return _whole_part(value)
     if kind is not Doc:
-        return value
+        return solid(value)
     if value.node is _NO_RULES:
         return value.base
     base, rules = value.base, _leaves(value.state, value.node)
@@ -172,6 +176,7 @@ def _without_system(base: Value) -> Value:
 
 def _merge(base: Value, rules: Value) -> Value:
     """Objects are merged; of anything else base data's is taken."""
+    base = solid(base)
     if type(base) is not dict or type(rules) is not dict:
         return base
     merged = dict(rules)

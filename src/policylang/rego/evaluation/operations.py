@@ -11,6 +11,7 @@ from policylang.rego.evaluation.state import UNSET, State
 from policylang.rego.values import (
     UNDEFINED,
     Key,
+    Lazy,
     Set,
     Value,
     equal,
@@ -34,7 +35,8 @@ def members(state: State, value: Value) -> Iterable[Value]:
         values = value.items.values()
     else:
         return [member for _, member in children(value)] if kind is Doc else \
-            members(state, whole(value)) if kind is Part else ()
+            members(state, whole(value)) if kind is Part else \
+            [member for _, member in _lazily(state, value)] if isinstance(value, Lazy) else ()
     meter = state.meter
     meter.left -= len(value)
     if meter.left < 0:
@@ -56,12 +58,19 @@ def entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
     elif kind is Part:
         return entries(state, whole(value))
     else:
-        return ()
+        return _lazily(state, value) if isinstance(value, Lazy) else ()
     meter = state.meter
     meter.left -= len(value)
     if meter.left < 0:
         raise too_long()
     return pairs_
+
+
+def _lazily(state: State, value: Lazy) -> Iterable[tuple[Value, Value]]:
+    """As base data is gone through where rules may be beside it: in OPA's order."""
+    names = sorted(value.names())
+    state.meter.spend(len(names))
+    return [(name, value.get(name)) for name in names]
 
 
 def ordered_members(state: State, value: Value) -> Iterable[Value]:

@@ -9,7 +9,7 @@ from typing import Any
 from policylang.budget import Meter
 from policylang.errors import LanguageError
 from policylang.rego.declare import BuiltinError, Context, World
-from policylang.rego.values import UNDEFINED, Key, Value, key
+from policylang.rego.values import UNDEFINED, Key, Value, key, solid
 
 
 class EvaluationError(LanguageError):
@@ -97,6 +97,7 @@ def _put(value: Value, path: list[Value], new: Value) -> Value:
     """`value` with `new` at `path`; what is in the way and no object is replaced by one."""
     if not path:
         return new
+    value = solid(value)
     old = value if type(value) is dict else {}
     name = key(path[0])
     return {**old, name: _put(old.get(name, UNDEFINED), path[1:], new)}

@@ -60,6 +60,34 @@ class Undefined:
 UNDEFINED = Undefined()
 
 
+class Lazy:
+    """An object of base data that is read as it is asked for, never whole where a part will do.
+
+    A reference goes through it by `get` and `names`; wherever it becomes a value of its own, `whole` is asked. Both may
+    raise `declare.Halt`, where it cannot be read. Its keys are texts, and what is in it never changes.
+    """
+
+    __slots__ = ()
+
+    def get(self, name: str) -> Value:
+        """What is there, which may be lazy too, or UNDEFINED."""
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        """All keys."""
+        raise NotImplementedError
+
+    def whole(self) -> dict[Key, Value]:
+        """Plain, with all that is in it."""
+        raise NotImplementedError
+
+
+def solid(value: Value) -> Value:
+    """A value of base data that is no lazy one."""
+    kind = type(value)
+    return value if kind is str or kind is dict or not isinstance(value, Lazy) else value.whole()
+
+
 class Boxed:
     """A boolean, array, object or set as a key. Equal to a box of an equal value, and to nothing else."""
 

@@ -1,0 +1,124 @@
+"""The inventory of a cluster: the objects of the kinds that Config and SyncSets name, followed by watches.
+
+Until each of these kinds was listed whole, and where a watch hears nothing for a minute, it is none: a rule that reads
+it fails with that reason, and is not told that there are no objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from custody.policy.fields import Fields
+from custody.policy.gatekeeper.config import SYNC, Config, SyncSet, kept
+from custody.policy.gatekeeper.inventory import Kept
+from custody.policy.load import PolicySet
+from custody.policy.model import Kind
+from custody.ports.cluster import ClusterObjects, Object
+from custody.ports.lookup import Answer, Answered, Failed
+from custody.services.cluster.entries import unsynced
+from custody.services.controllers.following import Following
+from custody.services.mirror import Mirror, key_of
+
+MOST = 500_000
+"""Objects of one kind."""
+_SAYING = ("config.gatekeeper.sh", "syncset.gatekeeper.sh")
+_UNASKED = Failed("no Config or SyncSet says which kinds of objects are kept")
+
+
+class ClusterInventory:
+    """`follow` says by which policies; its watches run while `run` does."""
+
+    def __init__(self, cluster: ClusterObjects) -> None:
+        self.kept = Kept()
+        self._cluster = cluster
+        self._mirrors: Following[Kind] = Following()
+        self._wanted: tuple[Kind, ...] = ()
+        self._config: Config | None = None
+        self._changed = asyncio.Event()
+
+    def follow(self, policies: PolicySet) -> None:
+        documents = [Config(Fields(document, "")) if document["kind"] == "Config" else SyncSet(Fields(document, ""))
+                     for document in policies.whole
+                     if isinstance(document, dict) and _group(document) in _SAYING]
+        config = next((document for document in documents if isinstance(document, Config)), None)
+        wanted = kept(documents)
+        before = self._config.exclusions if self._config else ()
+        if wanted != self._wanted or before != (config.exclusions if config else ()):
+            self._wanted, self._config = wanted, config
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        config: Config | None = None
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                wanted = {*self._wanted}
+                if (config.exclusions if config else ()) != (self._config.exclusions if self._config else ()):
+                    wanted = set()  # what was left out is not known: all is listed again
+                    self._changed.set()
+                config = self._config
+                for kind in {*self._mirrors} - wanted:
+                    mirror = await self._mirrors.drop(kind)
+                    for namespace, name in mirror.objects:
+                        self.kept.drop(_version(kind), kind.kind, namespace, name)
+                for kind in wanted - {*self._mirrors}:
+                    self._mirrors.follow(kind, Mirror(self._cluster, [_version(kind)], kind.kind, most=MOST, stubs=True,
+                                                      changed=self._told(kind)))
+        finally:
+            await self._mirrors.close()
+
+    def known(self) -> Answer | None:
+        """Without waiting for a first list; None where that would have to be."""
+        if not self._wanted:
+            return _UNASKED
+        for kind in self._wanted:
+            mirror = self._mirrors.get(kind)
+            if mirror is None or not mirror.synced.is_set() or mirror.failure is not None:
+                return None
+        return Answered(self.kept.view())
+
+    async def answer(self) -> Answer:
+        if not self._wanted:
+            return _UNASKED
+        for kind in self._wanted:
+            mirror = self._mirrors.get(kind)
+            if mirror is None:
+                return Failed(f"the inventory is not ready: {kind.kind} of {_version(kind)} is not followed yet")
+            if (failed := await unsynced(mirror)) is not None:
+                return Failed(f"the inventory is not ready: {kind.kind} of {_version(kind)}: {failed.reason}")
+        return Answered(self.kept.view())
+
+    @property
+    def followed(self) -> tuple[Kind, ...]:
+        return self._wanted
+
+    @property
+    def waiting(self) -> list[str]:
+        """Kinds that were not listed whole yet."""
+        mirrors = {kind: self._mirrors.get(kind) for kind in self._wanted}
+        return [kind.kind for kind, mirror in mirrors.items() if mirror is None or not mirror.synced.is_set()]
+
+    def _told(self, kind: Kind) -> Callable[[Object | None, Object | None], None]:
+        version, config = _version(kind), self._config
+
+        def told(before: Object | None, after: Object | None) -> None:
+            namespace, name = key_of(after or before or {})
+            home = name if (kind.kind, kind.group) == ("Namespace", "") else namespace
+            if after is None or (home and config is not None and config.leaves_out(home, SYNC)):
+                self.kept.drop(version, kind.kind, namespace, name)
+            else:
+                self.kept.put(version, kind.kind, namespace, name, msgspec.json.encode(after))
+        return told
+
+
+def _version(kind: Kind) -> str:
+    return f"{kind.group}/{kind.version}" if kind.group else kind.version
+
+
+def _group(document: Object) -> str:
+    return str(document.get("apiVersion")).partition("/")[0]

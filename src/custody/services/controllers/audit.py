@@ -1,0 +1,198 @@
+"""The audit of constraints: all that lies in a cluster, judged again and again, and what was found in each constraint's
+status (Gatekeeper pkg/audit, point `audit.gatekeeper.sh`).
+
+    status: {auditTimestamp, totalViolations, violations: [{group, version, kind, namespace, name, message, …}]}
+
+A violation counts, whatever its action; the status names the first of them. Lists come page by page, and between two
+objects others have their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+
+from custody.admission.judging import Judging
+from custody.errors import CustodyError
+from custody.kit.clock import Clock
+from custody.policy.gatekeeper.constraint import AUDIT, ConstraintRule
+from custody.policy.kinds import Kinds
+from custody.policy.load import PolicySet
+from custody.policy.model import Kind, Outcome, Request, RuleResult
+from custody.policy.phases import Course
+from custody.policy.resources import ApiResource
+from custody.policy.rule import Policy
+from custody.policy.snapshot import Snapshot
+from custody.ports.cluster import ApiError, ClusterObjects, Object
+
+_LOG = logging.getLogger(__name__)
+INTERVAL, LIMIT = 60.0, 20
+"""Seconds between two audits, and violations that a status names: Gatekeeper's own."""
+_SETTLED = 2.0
+"""Seconds after a change of policies, since many come together."""
+_FAILED = 10.0
+_MESSAGE = 256
+_DECIDED = 30.0  # seconds
+_SHARE = 1.0
+"""Seconds that pass for each second of judging: half of one processor, at most, goes into audits."""
+Name = tuple[str, str]
+"""(kind, name) of a constraint."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was found of one constraint."""
+
+    limit: int
+    actions: Counter[str] = field(default_factory=Counter)
+    total: int = 0
+    named: list[Object] = field(default_factory=list)
+
+    def add(self, result: RuleResult, document: Object, *, scoped: bool) -> None:
+        self.total += 1
+        actions = result.properties["enforcementAction"].split(",")
+        self.actions.update(actions)
+        if len(self.named) < self.limit:
+            group, _, version = str(document.get("apiVersion")).rpartition("/")
+            metadata = document["metadata"]
+            told = {"group": group, "version": version, "kind": document.get("kind"), "name": metadata.get("name"),
+                    "message": _cut(result.message), "enforcementAction": "scoped" if scoped else actions[0]}
+            if metadata.get("namespace"):
+                told["namespace"] = metadata["namespace"]
+            if scoped:
+                told["enforcementActions"] = actions
+            self.named.append(told)
+
+    def status(self, at: datetime) -> Object:
+        return {"auditTimestamp": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "totalViolations": self.total,
+                "totalViolationsByEnforcementAction": dict(sorted(self.actions.items())) or None,
+                "violations": self.named or None}
+
+
+class Audit:
+    """`run` while this replica leads. `changed` tells it that there are other policies."""
+
+    def __init__(self, cluster: ClusterObjects, judging: Judging, snapshot: Callable[[], Snapshot],
+                 kinds: Callable[[], Awaitable[Kinds]], clock: Clock, *, interval: float = INTERVAL,
+                 limit: int = LIMIT, share: float = _SHARE) -> None:
+        self._cluster, self._judging, self._snapshot, self._kinds = cluster, judging, snapshot, kinds
+        self._clock, self._interval, self._limit, self._share = clock, interval, limit, share
+        self._woken = asyncio.Event()
+        self._audited = ""
+        """The digest of the constraints that the last whole audit was by."""
+        self.judged = 0
+        self.audits = 0
+
+    def changed(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._woken.clear()
+            pause = self._interval
+            try:
+                await self.once()
+            except CustodyError as error:
+                _LOG.warning("the audit of constraints is taken up again: %s", error.message)
+                pause = min(_FAILED, self._interval)
+            await self._wait(pause)
+
+    async def _wait(self, seconds: float) -> None:
+        """As long, or until there are other constraints."""
+        end = asyncio.get_running_loop().time() + seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                while True:
+                    await self._woken.wait()
+                    await asyncio.sleep(_SETTLED)
+                    self._woken.clear()
+                    if self._constraints().policies.digest != self._audited:
+                        return
+
+    def _constraints(self) -> Snapshot:
+        return self._snapshot().only(_is_audited)
+
+    async def once(self) -> None:
+        """One audit of all. Raises CustodyError where the cluster gives no answer: statuses stay as they were."""
+        snapshot, began = self._constraints(), self._clock()
+        policies = snapshot.policies
+        tallies = {(policy.kind, policy.name): Tally(self._limit) for policy in policies.policies}
+        if tallies:
+            for resource in audited(policies, await self._kinds()):
+                await self._resource(resource, snapshot, tallies)
+            for rule in policies.rules:
+                if isinstance(rule, ConstraintRule):
+                    await self._tell(rule, tallies[rule.policy.kind, rule.policy.name], began)
+        self._audited = policies.digest
+        self.audits += 1
+
+    async def _resource(self, resource: ApiResource, snapshot: Snapshot, tallies: dict[Name, Tally]) -> None:
+        scoped = {(rule.policy.kind, rule.policy.name): rule.document["spec"].get("enforcementAction") == "scoped"
+                  for rule in snapshot.policies.rules if isinstance(rule, ConstraintRule)}
+        try:
+            async for page in self._cluster.pages(resource):
+                for document in page.items:
+                    begun = time.monotonic()
+                    for result in await self.results(document, snapshot):
+                        name = result.kind, result.policy
+                        tallies[name].add(result, document, scoped=scoped[name])
+                    await asyncio.sleep((time.monotonic() - begun) * self._share)
+        except ApiError as error:
+            if error.answered not in (403, 404, 405):
+                raise
+            _LOG.warning("%s is not audited: %s", resource.kind, error.message)
+
+    async def results(self, document: Object, snapshot: Snapshot) -> list[RuleResult]:
+        """What constraints have against an object."""
+        if isinstance(document.get("metadata"), dict):
+            document["metadata"].pop("managedFields", None)
+        request = msgspec.structs.replace(Request.create(document), existing=True)
+        judged = await self._judging.judge(request, snapshot, Course.BACKGROUND,
+                                           deadline=asyncio.get_running_loop().time() + _DECIDED)
+        self.judged += 1
+        return [result for result in judged.decision.results if result.outcome in (Outcome.FAIL, Outcome.ERROR)]
+
+    async def _tell(self, rule: ConstraintRule, tally: Tally, at: datetime) -> None:
+        version = str(rule.document["apiVersion"])
+        served = await self._cluster.resource(version, rule.policy.kind)
+        if served is None:
+            return
+        try:
+            await self._cluster.patch(served, rule.policy.name, "", {"status": tally.status(at)}, subresource="status")
+        except ApiError as error:
+            if not error.missing:  # one of a file, or that is gone by now
+                _LOG.warning("the status of %s %s could not be written: %s", rule.policy.kind, rule.policy.name,
+                             error.message)
+
+
+def audited(policies: PolicySet, kinds: Kinds) -> Iterator[ApiResource]:
+    """The resources whose objects any of the constraints may be about, each in the version that is served first."""
+    selectors = list(dict.fromkeys(selector for rule in policies.rules for selector in rule.scope.selectors))
+    seen: set[tuple[str, str]] = set()
+    for resource in kinds.resources:
+        kind = Kind(resource.kind, resource.version, resource.group)
+        if (resource.group, resource.kind) in seen or not {"UPDATE", "DELETE"} & {*resource.operations}:
+            continue  # what can be neither is only asked, as an access review, and never lies there
+        if any(selector.selects(kind, "") for selector in selectors):
+            seen.add((resource.group, resource.kind))
+            yield resource
+
+
+def _is_audited(policy: Policy) -> bool:
+    rule = policy.rules[0] if policy.rules else None
+    return isinstance(rule, ConstraintRule) and bool(rule.actions[AUDIT])
+
+
+def _cut(message: str) -> str:
+    """As Gatekeeper does, by bytes."""
+    data = message.encode()
+    return message if len(data) <= _MESSAGE else data[:_MESSAGE - 3].decode(errors="ignore") + "..."
