@@ -56,16 +56,18 @@ def test(filenames: tuple[str, ...], omit: bool, image: tuple[str, ...], tempdir
             missing[name] = [said(requirement) for requirement in unmet(requirements(document), there)]
         except CustodyError as error:
             broken[name] = error.message
-    lacking = {name: lines for name, lines in missing.items() if lines}
-    if lacking:
-        click.echo("the following requirements were not met: ", err=True)
-        for name, lines in lacking.items():
-            click.echo("\n".join([f"{name}:", *(f"- {line}" for line in lines)]), err=True)
-    if broken:
+    if broken:  # what the others lack is said once all can be read
         click.echo("encountered errors parsing the following templates: ", err=True)
         for name, line in broken.items():
             click.echo(f"{name}:\n{line}", err=True)
-    return _FAILED if lacking or broken else 0
+        return _FAILED
+    lacking = {name: lines for name, lines in missing.items() if lines}
+    if not lacking:
+        return 0
+    click.echo("the following requirements were not met: ", err=True)
+    for name, lines in lacking.items():
+        click.echo("\n".join([f"{name}:", *(f"- {line}" for line in lines)]), err=True)
+    return _FAILED
 
 
 def _syncing(documents: list[dict[str, Any]]) -> list[Config | SyncSet]:
