@@ -1,6 +1,7 @@
 """The same AdmissionReviews to Gatekeeper's real controller and to custody.
 
     python -m tests.admission.beside_gatekeeper [PODS] [SETS of mutators] [PODS of each set]
+    python -m tests.admission.beside_gatekeeper 0 0 0 OBJECTS        the audit of so many objects
 
 Boots an API server and Gatekeeper 3.23.1. Constraints are the samples of gatekeeper-library that read no inventory, and
 pods are drawn at random around what these look at; mutators are drawn at random too. Printed is what both said
@@ -26,16 +27,29 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from custody.adapters.http.aiohttp import AiohttpHttp
+from custody.adapters.kubernetes.client import ClusterClient
+from custody.adapters.kubernetes.cluster import Cluster
+from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
+from custody.adapters.kubernetes.lookup import ClusterLookup
 from custody.admission.endpoint import Endpoint
+from custody.admission.judging import Judging
 from custody.admission.webhook import Admission
+from custody.errors import CustodyError
 from custody.formats import jsonpatch
 from custody.kit.clock import system_clock
+from custody.policy.gatekeeper.constraint import ConstraintRule
+from custody.policy.gatekeeper.constraintkind import definition
 from custody.policy.load import PolicySet
+from custody.policy.snapshot import Snapshot
+from custody.ports.cluster import ApiError
+from custody.services.controllers.audit import Audit, Tally
 from tests import apiserver
 from tests.apiserver import PEERS, TOOLS
 from tests.conftest import ORACLES
@@ -214,6 +228,7 @@ class Gatekeeper:
 
     def __init__(self, folder: Path, *files: Path) -> None:
         self._folder = folder
+        self.kubeconfig = folder / "kubeconfig"
         self.port = apiserver.free_port()
         self._env = {**os.environ, "PATH": f"{PEERS}:{os.environ['PATH']}", "GATEKEEPER_PORT": str(self.port),
                      "MUTATION": "1", "KUBECONFIG": str(folder / "kubeconfig")}
@@ -302,6 +317,122 @@ def mutated(document: Json, answered: Json) -> Any:
     return True, jsonpatch.apply(document, patch)
 
 
+# ── the audit ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def populated(controller: Gatekeeper, count: int) -> int:
+    """So many objects, past its webhook; how many the API server took."""
+    controller.kubectl("delete", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--all")
+    draw = random.Random(21)
+    drawn, beside = pods(draw), others(draw)
+
+    async def main() -> int:
+        access = of_kubeconfig(controller.kubeconfig)
+        cluster = Cluster(access, AiohttpHttp(tls=access.tls))
+        client, made = ClusterClient(cluster), 0
+        for number in range(count):
+            document = next(drawn) if number % 3 else next(beside)
+            document.get("spec", {}).pop("ephemeralContainers", None)
+            resource = await client.resource(document["apiVersion"], document["kind"])
+            assert resource is not None
+            with contextlib.suppress(ApiError):
+                await client.create(resource, document)
+                made += 1
+        await cluster.close()
+        return made
+
+    return asyncio.run(main())
+
+
+class Told(Audit):
+    """What it would write into statuses."""
+
+    statuses: dict[tuple[str, str], Json]
+
+    async def _tell(self, rule: ConstraintRule, tally: Tally, at: datetime) -> None:
+        self.statuses[rule.policy.kind.lower(), rule.policy.name] = tally.status(at)
+
+
+def audited(controller: Gatekeeper, documents: list[Json]) -> dict[tuple[str, str], Json]:
+    async def main() -> dict[tuple[str, str], Json]:
+        access = of_kubeconfig(controller.kubeconfig)
+        cluster = Cluster(access, AiohttpHttp(tls=access.tls))
+        client, snapshot = ClusterClient(cluster), Snapshot(PolicySet.load(documents), None)
+        audit = Told(client, Judging(_nothing, system_clock, ClusterLookup(cluster)), lambda: snapshot, client.kinds,
+                     system_clock, share=0)
+        audit.statuses = {}
+        await audit.once()
+        await cluster.close()
+        return audit.statuses
+
+    return asyncio.run(main())
+
+
+def auditing(controller: Gatekeeper, documents: list[Json], count: int) -> Counter[str]:
+    said: Counter[str] = Counter()
+    said["objects"] = populated(controller, count)
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    definitions = json.loads(controller.kubectl("get", "crd", "-l", "gatekeeper.sh/constraint=yes", "-o", "json"))
+    kinds = ",".join(document["metadata"]["name"] for document in definitions["items"])
+    while True:
+        theirs = {(document["kind"].lower(), document["metadata"]["name"]): document.get("status") or {}
+                  for document in json.loads(controller.kubectl("get", kinds, "-o", "json"))["items"]}
+        if all(status.get("auditTimestamp", "") > since for status in theirs.values()):
+            break
+        time.sleep(2)
+    ours = audited(controller, documents)
+    for name, status in theirs.items():
+        told = ours[name]
+        alike = status.get("totalViolations", 0) == told["totalViolations"]
+        said["constraints with the same total" if alike else "constraints with another total"] += 1
+        said["violations"] += told["totalViolations"]
+        if not alike:
+            print(name, status.get("totalViolations"), told["totalViolations"])
+        listed, mine = status.get("violations") or [], told["violations"] or []
+        if told["totalViolations"] <= 20:
+            ordered = [sorted(json.dumps(violation, sort_keys=True) for violation in side) for side in (listed, mine)]
+            same = ordered[0] == ordered[1]
+            said["lists alike" if same else "lists that differ"] += 1
+            if not same:
+                print([text for text in ordered[0] if text not in ordered[1]][:2],
+                      [text for text in ordered[1] if text not in ordered[0]][:2])
+        elif name == next(iter(theirs)):
+            print(json.dumps(status)[:1500])
+        if {*status} - {"byPod"} != {key for key, value in told.items() if value is not None}:
+            print("fields", name, sorted(status), sorted(told))
+    return said
+
+
+def kinds_made(controller: Gatekeeper, templates: list[Json]) -> Counter[str]:
+    """The definitions of constraints, beside those that custody would write."""
+    said: Counter[str] = Counter()
+    there = json.loads(controller.kubectl("get", "crd", "-l", "gatekeeper.sh/constraint=yes", "-o", "json"))["items"]
+    theirs = {document["metadata"]["name"]: document for document in there}
+    for template in templates:
+        ours = definition({**template, "metadata": {**template["metadata"], "uid": "u"}})
+        made = theirs[ours["metadata"]["name"]]
+        owner = made["metadata"]["ownerReferences"][0]
+        parts = [("names", ours["spec"]["names"], made["spec"]["names"]),
+                 ("scope", ours["spec"]["scope"], made["spec"]["scope"]),
+                 ("labels", ours["metadata"]["labels"], made["metadata"]["labels"]),
+                 ("owner", {**ours["metadata"]["ownerReferences"][0], "uid": owner["uid"]}, owner)]
+        parts += [(f"version {mine['name']} {key}", mine.get(key), version.get(key))
+                  for mine, version in zip(ours["spec"]["versions"], made["spec"]["versions"], strict=True)
+                  for key in {*mine, *version}]
+        for name, mine, other in parts:
+            alike = _wordless(mine) == _wordless(other)
+            said[f"{name}: {'alike' if alike else 'different'}"] += 1
+            if not alike and said[f"{name}: different"] == 1:
+                print(name, json.dumps(_wordless(mine))[:1500], json.dumps(_wordless(other))[:1500], sep="\n")
+    return said
+
+
+def _wordless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _wordless(part) for key, part in value.items()
+                if key != "description" or not isinstance(part, str)}
+    return [_wordless(part) for part in value] if isinstance(value, list) else value
+
+
 # ── main ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def validating(controller: Gatekeeper, custody: Custody, count: int) -> Counter[str]:
@@ -339,13 +470,24 @@ def mutating(controller: Gatekeeper, rounds: int, count: int) -> Counter[str]:
         documents = mutators(draw, draw.randrange(1, 8))
         taken = []
         for document in documents:
+            reason = ours = ""
             try:
                 controller.kubectl("apply", "-f", "-", given=[document])
                 taken.append(document)
             except AssertionError as error:
-                said[f"refused by Gatekeeper: {str(error).splitlines()[-1][-120:]}"] += 1
+                reason = re.sub(r"m[0-9]", "…", str(error).splitlines()[-1][-120:])
+            try:
+                PolicySet.load([document])
+            except CustodyError as error:
+                ours = error.message
+            if reason or ours:
+                both = "both" if reason and ours else "Gatekeeper alone" if reason else "custody alone"
+                said[f"refused by {both}: {reason or ours}"] += 1
         time.sleep(1.5)
-        custody, drawn = Custody(taken), pods(draw)
+        try:
+            custody, drawn = Custody(taken), pods(draw)
+        except CustodyError:
+            continue
         for _ in range(count):
             document = next(drawn)
             body = json.dumps(review(document)).encode()
@@ -360,8 +502,17 @@ def mutating(controller: Gatekeeper, rounds: int, count: int) -> Counter[str]:
     return said
 
 
-def main(count: int = 2000, rounds: int = 30, each: int = 20) -> None:
+def main(count: int = 2000, rounds: int = 30, each: int = 20, population: int = 0) -> None:
     templates, samples = constraints()
+    if population:
+        os.environ["GATEKEEPER_FLAGS"] = "--operation=audit --audit-interval=5"
+        with gatekeeper(templates, samples) as controller:
+            for name, number in kinds_made(controller, templates).most_common():
+                print(f"{number:>7} {name}")
+            print(controller.kubectl("get", "constrainttemplates", "-o", "jsonpath={.items[0].status}"))
+            for name, number in auditing(controller, [*templates, *samples], population).most_common():
+                print(f"{number:>7} {name}")
+        return
     with gatekeeper(templates, samples) as controller:
         print(f"{len(samples)} constraints, {count} reviews")
         for name, number in validating(controller, Custody([*templates, *samples]), count).most_common(40):
