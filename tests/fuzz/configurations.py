@@ -230,7 +230,7 @@ class Rules(Generator):
             condition = self.pick("input.a", "input.a == 1", "not input.b", "input.c > 2", "input.c[_] == 1", "true", "false",
                                   'input.kind == "Pod"', "count(input) > 1", "data.x.y == input.a", 'data.conftest.file.name == "0.json"',
                                   "to_number(input.s) > 1")
-            value = self.pick(f'"m{at}"', f'sprintf("v %v", [input.a])', 'sprintf("%v %d %s %.1f", [input, input.a, input.c, input.b])', 'json.marshal(input)', f'{{"msg": "o{at}", "n": input.c}}', '""', "5", '{"x": 1}',
+            value = self.pick(f'"m{at}"', 'sprintf("v %v", [input.a])', 'sprintf("%v %d %s %.1f", [input, input.a, input.c, input.b])', 'json.marshal(input)', f'{{"msg": "o{at}", "n": input.c}}', '""', "5", '{"x": 1}',
                               f'{{"msg": "l", "_loc": {{"file": "f.yaml", "line": {at}}}, "d": {{"b": 1, "a": [true]}}}}')
             lines.append(f"{name} contains v if {{\n\t{condition}\n\tv := {value}\n}}\n")
         if self.chance(0.4):

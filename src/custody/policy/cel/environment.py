@@ -34,8 +34,12 @@ class Expressions:
         self.env = env
         self.cost = cost
         self.variables: dict[str, Program] = {}
+        self.selected: dict[str, frozenset[str]] = {}
+        """By variable, the names that its expression uses; of others `variables.NAME`, or `variables` where it says
+        more of them than a name."""
         self.reads: set[str] = set()
         self.texts: list[str] = []
+        self._selected = frozenset[str]()
         self._confined = _CONFINED if env.namespace else frozenset[str]()
 
     def program(self, text: str, where: str, *types: Type) -> Program:
@@ -54,6 +58,7 @@ class Expressions:
         except CompileError as error:
             raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.brief}") from None
         self.reads |= set(_names(checked.root))
+        self._selected = frozenset(_selected(checked.root))
         self.texts.append(text)
         return program
 
@@ -64,6 +69,7 @@ class Expressions:
         program = self.program(text, where)
         self.env.declare(name, program.result or DYN)
         self.variables[name] = program
+        self.selected[name] = self._selected
 
     def declare(self, fields: Fields, name: str = "variables") -> None:
         """All of a policy's `variables`. Raises MalformedError."""
@@ -91,6 +97,7 @@ class Expressions:
         return self.program(text, where, STRING, NULL)
 
 
+_VARIABLES = "variables"
 _CONFINED = frozenset(("globalContext", "http"))
 """What a policy of a namespace does not ask: other servers, and what was gathered of the whole cluster."""
 
@@ -107,3 +114,15 @@ def _names(root: Node, *, constant: bool = False) -> Iterator[str]:
                 yield node.reference.name
             continue
         waiting.extend(children(node))
+
+
+def _selected(root: Node) -> Iterator[str]:
+    waiting: list[Node | None] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Select) and isinstance(node.operand, Ident) and node.operand.name == _VARIABLES:
+            yield f"{_VARIABLES}.{node.field}"
+        elif isinstance(node, Ident):
+            yield node.name
+        elif node is not None:
+            waiting.extend(children(node))
