@@ -29,8 +29,9 @@ def _depth(text: str) -> int:
     return deepest
 
 
-_VALUES = st.recursive(st.text('[]{}"\\a\u00fc', max_size=6), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-    st.text('[{"\\', max_size=3), inner, max_size=2), max_leaves=12)
+_VALUES = st.recursive(
+    st.text('[]{}"\\a\u00fc', max_size=6), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.text('[{"\\', max_size=3), inner, max_size=2), max_leaves=12)
 
 
 @given(_VALUES, st.integers(1, 9), st.integers(1, 6))
