@@ -84,12 +84,11 @@ def _brackets(text: str) -> Iterator[bytes]:
 def _check_depth(text: str, where: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
-    brackets = b"".join(_brackets(text))
-    for _ in range(limit):  # the innermost level goes each time; what is left is deep, or no JSON
-        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(left) == len(brackets):
-            break
-        brackets = left
+    brackets = left = b"".join(_brackets(text))
+    for _ in range(limit // 2):  # the innermost level goes each time, or two; mostly nothing is left to count
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
+        if not left:
+            return
     depth = 0
     for char in brackets:
         depth += 1 if char in b"[{" else -1
