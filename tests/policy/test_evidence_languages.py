@@ -384,6 +384,14 @@ def test_a_replay_needs_nobody() -> None:
         assert (again.verdict, again.inputs_digest) == (decision.verdict, decision.inputs_digest), language
 
 
+def test_a_variable_that_reads_nothing_of_the_request_is_of_its_time_too() -> None:
+    base = "evidence('ghcr.io/myorg/shop@" + DIGEST + "')"
+    policies = PolicySet.load([template({"variables": [{"name": "base", "expression": base}], "validations": [
+        {"expression": CEL["findings"].format(e="variables.base"), "message": "it is bad"}]}), constraint()])
+    for gathered, verdict in ((known(*ALL.values()), Verdict.ALLOWED), (known(BAD["findings"]), Verdict.DENIED)):
+        assert decide(asked(pod()), {IMAGE: gathered}, policies, Context(now=NOW)).verdict is verdict
+
+
 def test_any_image_may_be_asked_about() -> None:
     source = """package x
 violation[{"msg": "unsigned"}] {

@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("-n", "--filename", "filenames", multiple=True, metavar="FILE|DIR",
               help="Templates, SyncSets, a Config and a GVKManifest; else standard input.")
 @click.option("-f", "--force-omit-gvk-manifest", "omit", is_flag=True,
-              help="Without a GVKManifest, which says what the cluster serves, take all kinds for served.")
+              help="Take all kinds for served, and not those alone of a GVKManifest.")
 @click.option("-i", "--image", multiple=True, hidden=True, help="Refused by name.")
 @click.option("-d", "--tempdir", hidden=True, help="Refused by name.")
 def test(filenames: tuple[str, ...], omit: bool, image: tuple[str, ...], tempdir: str | None) -> int:
@@ -38,15 +38,13 @@ def test(filenames: tuple[str, ...], omit: bool, image: tuple[str, ...], tempdir
                                hint="oras pull, then --filename DIR")
     documents = [document for _, document in read(filenames)]
     manifests = [document for document in documents if document.get("kind") == "GVKManifest"]
-    if len(manifests) > 1 or not (manifests or omit):
+    if len(manifests) != 1 and not omit:
         got = len(manifests) or "none"
         click.echo(f"error: GVKManifest: got {got}, expected one: what kinds the cluster serves", err=True)
         click.echo("hint: --force-omit-gvk-manifest takes all for served", err=True)
         return _FAILED
-    if not manifests:
-        click.echo("no GVKManifest: all kinds are taken for served", err=True)
     there = {*kept(_syncing(documents))}
-    if manifests:
+    if not omit:
         there &= _served(manifests[0])
     missing: dict[str, list[str]] = {}
     broken: dict[str, str] = {}
@@ -58,16 +56,18 @@ def test(filenames: tuple[str, ...], omit: bool, image: tuple[str, ...], tempdir
             missing[name] = [said(requirement) for requirement in unmet(requirements(document), there)]
         except CustodyError as error:
             broken[name] = error.message
-    lacking = {name: lines for name, lines in missing.items() if lines}
-    if lacking:
-        click.echo("the following requirements were not met: ", err=True)
-        for name, lines in lacking.items():
-            click.echo("\n".join([f"{name}:", *(f"- {line}" for line in lines)]), err=True)
-    if broken:
+    if broken:  # what the others lack is said once all can be read
         click.echo("encountered errors parsing the following templates: ", err=True)
         for name, line in broken.items():
             click.echo(f"{name}:\n{line}", err=True)
-    return _FAILED if lacking or broken else 0
+        return _FAILED
+    lacking = {name: lines for name, lines in missing.items() if lines}
+    if not lacking:
+        return 0
+    click.echo("the following requirements were not met: ", err=True)
+    for name, lines in lacking.items():
+        click.echo("\n".join([f"{name}:", *(f"- {line}" for line in lines)]), err=True)
+    return _FAILED
 
 
 def _syncing(documents: list[dict[str, Any]]) -> list[Config | SyncSet]:

@@ -36,6 +36,7 @@ from custody.server.tls import TlsFiles
 from custody.services.check import gathering
 from custody.services.cluster.certificates import Certificate, GivenCertificate, OwnCertificates
 from custody.services.cluster.guard import Guard
+from custody.services.cluster.inventory import ClusterInventory
 from custody.services.cluster.lease import Leadership
 from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
@@ -197,7 +198,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                           judging, snapshot,
                           frozenset((*options.exclude, options.namespace)), Rights(Permissions(client)))
             health.add("admission", app.check)
-            health.add("cluster", lambda: _state(operator, feed))
+            health.add("cluster", lambda: _state(operator, feed, watched.inventory))
             gauges.of_admission(metrics, admission)
             gauges.of_controllers(metrics, controllers.counts)
             app.guard = guard.review
@@ -221,9 +222,16 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             await http.close()
 
 
-def _state(operator: Operator, feed: Feed) -> State:
+def _state(operator: Operator, feed: Feed, inventory: ClusterInventory) -> State:
     """Once ready it stays so: what fails then is judged around by what is known, which is said."""
-    notes = [*([operator.failure] if operator.failure else []), *feed.failures]
+    notes = [*([operator.failure] if operator.failure else []), *feed.failures, *inventory.failures]
+    waiting = f"the inventory waits for {', '.join(inventory.waiting)}" if inventory.waiting else ""
+    if operator.ready and not inventory.listed:
+        if waiting:
+            return State(ready=False, note="; ".join([waiting, *notes]))
+        inventory.listed = True
+    if waiting:
+        notes.append(waiting)
     if not operator.ready:
         waits = "the API server does not ask yet what the policies need" if operator.policies is not None else (
             "policies are not compiled")

@@ -137,9 +137,9 @@ def _principal(statement: Statement) -> str:
 def _vulnerability(name: str, statements: list[Statement], tree: _Tree) -> dict[str, Any]:
     states: dict[str, str] = {}
     said: dict[str, tuple[str, str, str]] = {}
-    other: dict[str, None] = {}
+    identifiers: dict[str, None] = {}
     for statement in statements:
-        other |= dict.fromkeys((statement.vulnerability, *statement.aliases))
+        identifiers |= dict.fromkeys((statement.vulnerability, *statement.aliases))
         justified = statement.justification in JUSTIFICATIONS
         words = (statement.justification if justified else "",
                  statement.impact or ("" if justified else statement.justification), statement.action)
@@ -154,9 +154,9 @@ def _vulnerability(name: str, statements: list[Statement], tree: _Tree) -> dict[
     entry: dict[str, Any] = {}
     if _CVE.match(name):
         entry["cve"] = name
-        del other[name]
-    if other:
-        entry["ids"] = [{"system_name": _system(identifier), "text": identifier} for identifier in other]
+        del identifiers[name]
+    if identifiers:
+        entry["ids"] = [{"system_name": _system(identifier), "text": identifier} for identifier in identifiers]
     entry["notes"] = [{"category": "summary", "text": f"Whether the products of this document are affected by {name}."}]
     entry["product_status"] = {state: [product for product, stated in states.items() if stated == state]
                                for state in _STATES.values() if state in states.values()}

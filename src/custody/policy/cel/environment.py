@@ -36,10 +36,14 @@ class Expressions:
         self.env = env
         self.cost = cost
         self.variables: dict[str, Program] = {}
+        self.selected: dict[str, frozenset[str]] = {}
+        """By variable, the names that its expression uses, and `evidence` where it asks for that; of others
+        `variables.NAME`, or `variables` where it says more of them than a name."""
         self.reads: set[str] = set()
         self.texts: list[str] = []
         self._asks = False
         self._words: set[str] = set()
+        self._selected = frozenset[str]()
         self._confined = _CONFINED if env.namespace else frozenset[str]()
 
     @property
@@ -67,7 +71,9 @@ class Expressions:
             raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.brief}") from None
         self.reads |= set(_names(checked.root))
         self._words |= _words(checked.root)
-        self._asks = self._asks or evidence.NAME in _called(checked.root)
+        asked = {evidence.NAME} & _called(checked.root)
+        self._asks = self._asks or bool(asked)
+        self._selected = frozenset((*_selected(checked.root), *asked))
         self.texts.append(text)
         return program
 
@@ -78,6 +84,7 @@ class Expressions:
         program = self.program(text, where)
         self.env.declare(name, program.result or DYN)
         self.variables[name] = program
+        self.selected[name] = self._selected
 
     def declare(self, fields: Fields, name: str = "variables") -> None:
         """All of a policy's `variables`. Raises MalformedError."""
@@ -103,6 +110,9 @@ class Expressions:
 
     def text_or_null(self, text: str, where: str) -> Program:
         return self.program(text, where, STRING, NULL)
+
+
+_VARIABLES = "variables"
 
 
 def _all(root: Node) -> Iterator[Node]:
@@ -140,3 +150,15 @@ def _names(root: Node, *, constant: bool = False) -> Iterator[str]:
                 yield node.reference.name
             continue
         waiting.extend(children(node))
+
+
+def _selected(root: Node) -> Iterator[str]:
+    waiting: list[Node | None] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Select) and isinstance(node.operand, Ident) and node.operand.name == _VARIABLES:
+            yield f"{_VARIABLES}.{node.field}"
+        elif isinstance(node, Ident):
+            yield node.name
+        elif node is not None:
+            waiting.extend(children(node))

@@ -75,5 +75,5 @@ def _made(known: Object) -> bool:
 
 
 def _is(known: Object, document: Object) -> bool:
-    schemas = [[version.get("schema") for version in one["spec"]["versions"]] for one in (known, document)]
-    return schemas[0] == schemas[1] and covers(known, document)
+    there, said = ([version.get("schema") for version in crd["spec"]["versions"]] for crd in (known, document))
+    return there == said and covers(known, document)

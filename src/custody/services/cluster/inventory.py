@@ -33,9 +33,11 @@ class ClusterInventory:
 
     def __init__(self, cluster: ClusterObjects) -> None:
         self.kept = Kept()
+        self.listed = False
+        """Whether whoever asks for readiness was told once that nothing is waited for."""
         self._cluster = cluster
         self._mirrors: Following[Kind] = Following()
-        self._wanted: tuple[Kind, ...] = ()
+        self._chosen: tuple[Kind, ...] = ()
         self._config: Config | None = None
         self._changed = asyncio.Event()
 
@@ -44,10 +46,10 @@ class ClusterInventory:
                      for document in policies.whole
                      if isinstance(document, dict) and _group(document) in _SAYING]
         config = next((document for document in documents if isinstance(document, Config)), None)
-        wanted = kept(documents)
+        chosen = kept(documents)
         before = self._config.exclusions if self._config else ()
-        if wanted != self._wanted or before != (config.exclusions if config else ()):
-            self._wanted, self._config = wanted, config
+        if chosen != self._chosen or before != (config.exclusions if config else ()):
+            self._chosen, self._config = chosen, config
             self._changed.set()
 
     async def run(self) -> None:
@@ -57,16 +59,16 @@ class ClusterInventory:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                wanted = {*self._wanted}
+                chosen = {*self._chosen}
                 if (config.exclusions if config else ()) != (self._config.exclusions if self._config else ()):
-                    wanted = set()  # what was left out is not known: all is listed again
+                    chosen = set()  # what was left out is not known: all is listed again
                     self._changed.set()
                 config = self._config
-                for kind in {*self._mirrors} - wanted:
+                for kind in {*self._mirrors} - chosen:
                     mirror = await self._mirrors.drop(kind)
                     for namespace, name in mirror.objects:
                         self.kept.drop(_version(kind), kind.kind, namespace, name)
-                for kind in wanted - {*self._mirrors}:
+                for kind in chosen - {*self._mirrors}:
                     self._mirrors.follow(kind, Mirror(self._cluster, [_version(kind)], kind.kind, most=MOST, stubs=True,
                                                       changed=self._told(kind)))
         finally:
@@ -74,18 +76,18 @@ class ClusterInventory:
 
     def known(self) -> Answer | None:
         """Without waiting for a first list; None where that would have to be."""
-        if not self._wanted:
+        if not self._chosen:
             return _UNASKED
-        for kind in self._wanted:
+        for kind in self._chosen:
             mirror = self._mirrors.get(kind)
             if mirror is None or not mirror.synced.is_set() or mirror.failure is not None:
                 return None
         return Answered(self.kept.view())
 
     async def answer(self) -> Answer:
-        if not self._wanted:
+        if not self._chosen:
             return _UNASKED
-        for kind in self._wanted:
+        for kind in self._chosen:
             mirror = self._mirrors.get(kind)
             if mirror is None:
                 return Failed(f"the inventory is not ready: {kind.kind} of {_version(kind)} is not followed yet")
@@ -95,13 +97,19 @@ class ClusterInventory:
 
     @property
     def followed(self) -> tuple[Kind, ...]:
-        return self._wanted
+        return self._chosen
 
     @property
     def waiting(self) -> list[str]:
-        """Kinds that were not listed whole yet."""
-        mirrors = {kind: self._mirrors.get(kind) for kind in self._wanted}
-        return [kind.kind for kind, mirror in mirrors.items() if mirror is None or not mirror.synced.is_set()]
+        """Kinds that were not listed whole yet, and are being listed: one that may not be is not waited for."""
+        mirrors = {kind: self._mirrors.get(kind) for kind in self._chosen}
+        return [kind.kind for kind, mirror in mirrors.items()
+                if mirror is None or not (mirror.synced.is_set() or mirror.failure)]
+
+    @property
+    def failures(self) -> list[str]:
+        """Of watches: rules that read the inventory fail after a minute of it."""
+        return [f"inventory: {mirror.kind}: {mirror.failure}" for mirror in self._mirrors.values() if mirror.failure]
 
     def _told(self, kind: Kind) -> Callable[[Object | None, Object | None], None]:
         version, config = _version(kind), self._config

@@ -59,8 +59,8 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
         entry["errors"] = errors
     status: Mapping[str, Any] = held.document.get("status") or {}
     there = status.get("byPod") or []
-    others = [known for known in there if known.get("id") != ID]
-    told: Object = {"byPod": [*others, entry]}
+    foreign = [known for known in there if known.get("id") != ID]
+    told: Object = {"byPod": [*foreign, entry]}
     if kind == "ConstraintTemplate":
         told["created"] = held.judged is not None and not made
     if all(status.get(name) == value for name, value in told.items()):

@@ -66,9 +66,9 @@ class Trial:
                                   engine.providers(units))
         self._expansion = Expansion([unit.compiled for unit in units if isinstance(unit.compiled, ExpansionTemplate)],
                                     self._mutation)
-        self._rules = [rule for policy in engine.link(units) for rule in policy.rules
+        self._rules = [(rule, isinstance(rule, ImpliedRule)) for policy in engine.link(units) for rule in policy.rules
                        if isinstance(rule, (ConstraintRule, ImpliedRule))]
-        self._constraints = {(rule.policy.kind, rule.policy.name): rule for rule in self._rules
+        self._constraints = {(rule.policy.kind, rule.policy.name): rule for rule, _ in self._rules
                              if isinstance(rule, ConstraintRule)}
         self.constraints = len(self._constraints)
         kept = Offline(self._objects)
@@ -104,8 +104,8 @@ class Trial:
         mutated, _ = self._mutation.mutate(request, given.answers)
         shaped = given if mutated is None else Given(
             msgspec.structs.replace(request, object=mutated), given.context, {}, given.answers)
-        for rule in self._rules:
-            said = spoken(rule, shaped if isinstance(rule, ImpliedRule) else given)
+        for rule, is_implied in self._rules:
+            said = spoken(rule, shaped if is_implied else given)
             if isinstance(said, str):
                 continue
             constraint = self._constraints[rule.policy.kind, rule.policy.name].document
