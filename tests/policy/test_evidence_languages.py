@@ -31,6 +31,9 @@ from custody.kit.clock import format_rfc3339
 from custody.policy.decide import decide
 from custody.policy.evidenceview import KINDS, TYPES, accepted, view
 from custody.policy.images import image
+from custody.policy.kinds import builtin
+from custody.policy.kubernetes.emission import admission_policy
+from custody.policy.lint import lint_all
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Verdict
 from custody.policy.phases import Course
@@ -325,6 +328,50 @@ def test_what_is_signed_and_cannot_be_read_has_failed(kind: str, predicate: Any)
     shown = view(image(IMAGE), without(kind, **{kind: statement(kind, predicate=predicate)}), NOW)
     assert shown["states"][kind] == "failed"
     assert "cannot be read" in shown["reasons"][kind]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_result_names_the_evidence_that_it_rests_on(language: str) -> None:
+    [result] = judged(LANGUAGES[language]("findings"), known(*ALL.values())).results
+    assert "sha256:findings" in result.evidence
+
+
+def kyverno(kind: str, **spec: Any) -> list[Json]:
+    return [{"apiVersion": "policies.kyverno.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": {"matchConstraints": PODS, **spec}}]
+
+
+def test_kyvernos_other_kinds_have_it_too() -> None:
+    pinning = kyverno("MutatingPolicy", mutations=[{"patchType": "JSONPatch", "jsonPatch": {"expression": (
+        "[JSONPatch{op: 'replace', path: '/spec/containers/0/image', value: 'ghcr.io/myorg/shop@' + evidence(object.spec.containers[0].image).digest}]")}}])
+    tagged = "ghcr.io/myorg/shop:1"
+    assert judged(pinning, known(*ALL.values()), tagged).patch == [{"op": "replace", "path": "/spec/containers/0/image", "value": IMAGE}]
+    assert judged(pinning, None, tagged).verdict is Verdict.DENIED
+    images = kyverno("ImageValidatingPolicy", matchImageReferences=[{"glob": "ghcr.io/*"}],
+                     validationConfigurations={"required": False, "mutateDigest": False, "verifyDigest": False},
+                     attestors=[{"name": "a", "cosign": {"keyless": {"identities": [{"issuer": "a", "subject": "b"}]}}}],
+                     validations=[{"expression": over(CEL["findings"]), "message": "it is bad"}])
+    assert judged(images, known(*ALL.values())).results[-1].outcome == "pass"
+    bad = judged(images, without("findings", findings=BAD["findings"]))
+    assert (bad.verdict, bad.results[-1].message) == (Verdict.DENIED, "it is bad")
+    missing = judged(images, without("findings"))
+    assert (missing.verdict, "no such key: findings" in missing.results[-1].message) == (Verdict.DENIED, True)
+    generating = PolicySet.load(kyverno("GeneratingPolicy", variables=[{"name": "d", "expression": (
+        "[{'apiVersion': dyn('v1'), 'kind': dyn('ConfigMap'), 'metadata': dyn({'name': 'x'}), 'data': dyn({'digest': evidence(object.spec.containers[0].image).digest})}]")}],
+        generate=[{"expression": "generator.Apply('default', variables.d)"}]))
+    assert generating.predicate_types() == {kind for types in TYPES.values() for kind in types}
+
+
+def test_only_custody_has_it() -> None:
+    document = validating(over(CEL["findings"]))[0]
+    with pytest.raises(CustodyError, match="undeclared reference to 'evidence'"):
+        admission_policy(document)
+    for documents, said in ((validating(over(CEL["findings"])), "Kyverno refuses the policy"),
+                            (admission(over(CEL["findings"])), "an API server refuses the policy"),
+                            (rego(REGO["findings"]), "calls custody.evidence"), (LANGUAGES["native"]("findings"), "calls evidence()")):
+        found, _ = lint_all([(f"[{at}]", written) for at, written in enumerate(documents)], builtin())
+        assert [said in finding.message for finding in found if finding.code == "only-in-custody"] == [True]
+    found, _ = lint_all([("[0]", validating("object.metadata.name != 'evidence(a)'")[0]), ("[1]", template()), ("[2]", constraint())], builtin())
+    assert not [finding for finding in found if finding.code == "only-in-custody"]
 
 
 def test_a_replay_needs_nobody() -> None:

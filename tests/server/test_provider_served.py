@@ -185,16 +185,21 @@ PINNING = {"apiVersion": "mutations.gatekeeper.sh/v1", "kind": "Assign", "metada
     "parameters": {"assign": {"externalData": {"provider": "custody-digest", "dataSource": "ValueAtLocation", "failurePolicy": "Fail"}}}}}
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Of the script that boots a Gatekeeper beside the API server in a folder, with mutation and external data."""
+    return {**os.environ, "PATH": f"{apiserver.PEERS}:{os.environ['PATH']}", "KUBECONFIG": str(folder / "kubeconfig"),
+            "GATEKEEPER_PORT": str(apiserver.free_port()), "GATEKEEPER_FLAGS": "--enable-external-data", "MUTATION": "1"}
+
+
 @contextlib.contextmanager
 def gatekeeper(folder: Path) -> Iterator[Callable[..., Awaitable[subprocess.CompletedProcess[str]]]]:
     """What runs kubectl beside a real Gatekeeper, and `apply` its own script. Skips where a part is not installed."""
     try:
         for name in ("gatekeeper-controller", "jq", "curl"):
             apiserver.program(name)
-        with apiserver.running(folder) as kubeconfig:
+        with apiserver.running(folder):
             script = apiserver.TOOLS / "gatekeeper-webhook"
-            env = {**os.environ, "PATH": f"{apiserver.PEERS}:{os.environ['PATH']}", "KUBECONFIG": str(kubeconfig),
-                   "GATEKEEPER_PORT": str(apiserver.free_port()), "GATEKEEPER_FLAGS": "--enable-external-data", "MUTATION": "1"}
+            env = environment(folder)
 
             async def run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
                 return await asyncio.to_thread(lambda: subprocess.run(command, env=env, input=stdin, text=True,

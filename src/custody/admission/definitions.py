@@ -117,6 +117,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _gatekeepers("mutations", "ModifySet", "modifyset", _THREE, "v1"),
     _gatekeepers("mutations", "AssignImage", "assignimage", ("v1alpha1",), "v1alpha1"),
     _gatekeepers("expansion", "ExpansionTemplate", "expansiontemplate", ("v1beta1", "v1alpha1"), "v1alpha1"),
+    _gatekeepers("externaldata", "Provider", "providers", ("v1beta1", "v1alpha1"), "v1beta1"),
     _gatekeepers("config", "Config", "configs", ("v1alpha1",), "v1alpha1", namespaced=True),
     _gatekeepers("syncset", "SyncSet", "syncsets", ("v1alpha1",), "v1alpha1"),
 )

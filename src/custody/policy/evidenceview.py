@@ -144,6 +144,18 @@ def evidence_view(given: Given, written: str, who: Who | None = None) -> dict[st
     return known
 
 
+def relied_on(given: Given, since: int) -> tuple[str, ...]:
+    """Digests of the evidence that was shown of a request; `since`: beside the first so many views."""
+    views = given.memo.get(evidence_view, ())[since:]
+    return tuple(dict.fromkeys(statement["evidence"] for known in views for kind in KINDS
+                               for statement in known.get(kind, ())))
+
+
+def viewed(given: Given) -> int:
+    """How many views were shown by now."""
+    return len(given.memo.get(evidence_view, ()))
+
+
 def explained(given: Given, message: str) -> str:
     """An expression's error, with the reason why the kind of evidence that it reads is not there."""
     for known in given.memo.get(evidence_view, ()):

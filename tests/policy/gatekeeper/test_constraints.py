@@ -303,6 +303,19 @@ def test_providers_are_read_in_both_versions_and_each_once() -> None:
         PolicySet.load([provider("scan"), provider("scan", version="v1alpha1")])
 
 
+def test_a_part_of_the_policies_has_the_providers_that_it_may_ask() -> None:
+    assign = {"apiVersion": "mutations.gatekeeper.sh/v1", "kind": "Assign", "metadata": {"name": "m"}, "spec": {
+        "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}], "location": "spec.nodeName",
+        "parameters": {"assign": {"externalData": {"provider": "scan"}}}}}
+    policies = PolicySet.load([template(), constraint(), provider("scan"), assign])
+    for name in ("must-have", "gatekeeper-mutators"):
+        part = policies.only(lambda policy, name=name: policy.name == name)  # type: ignore[misc]
+        assert [policy.name for policy in part.policies] == [name]
+        again = PolicySet(part.documents)
+        assert "Provider" in {document["kind"] for document in again.documents}
+        assert [policy.name for policy in again.policies] == [name]
+
+
 def test_a_provider_that_no_document_names_is_a_failure() -> None:
     source = """package x
 violation[{"msg": "listed"}] { external_data({"provider": "none", "keys": ["a"]}).responses[_][1] == "listed" }"""

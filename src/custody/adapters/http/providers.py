@@ -71,7 +71,7 @@ class ProviderClient:
     def known(self, question: ExternalData) -> Answer | None:
         """What counts by now of all keys; None where the provider has to be asked about one."""
         said = self._said(question)
-        return None if len(said) < len(question.keys) else _answer(question, said)
+        return None if len(said) < len(question.keys) else _answer(said)
 
     async def ask(self, question: ExternalData) -> Answer:
         if not question.url or question.timeout <= 0:
@@ -99,7 +99,7 @@ class ProviderClient:
                         self._note((_place(question), item["key"]), fresh)
         while self._dropped:
             await self._dropped.pop().close()
-        return _answer(question, said)
+        return _answer(said)
 
     async def _posted(self, http: Http, question: ExternalData, keys: list[str]) -> dict[str, Any]:
         """Raises CustodyError."""
@@ -168,9 +168,9 @@ def _place(question: ExternalData) -> Place:
     return question.provider, question.url, question.authorities
 
 
-def _answer(question: ExternalData, said: dict[str, _Said]) -> Answer:
-    """In the order of the keys, whoever answered first."""
-    parts = [said[key] for key in question.keys]
+def _answer(said: dict[str, _Said]) -> Answer:
+    """What was kept first, then the provider's own order, as in Gatekeeper."""
+    parts = [*said.values()]
     return Answered({"response": {"idempotent": all(part.idempotent for part in parts),
                                   "items": [part.item for part in parts], "systemError": ""}})
 

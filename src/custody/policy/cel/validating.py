@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
+
 from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.heading import JSON, Head, compile_heading, compile_validation
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.variables import Variables, activation, namespace_questions
-from custody.policy.evidenceview import explained, needs_of, types_of
+from custody.policy.evidenceview import explained, needs_of, relied_on, types_of, viewed
 from custody.policy.excepting import allowed, result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
@@ -165,8 +167,12 @@ class ValidatingRule(Rule):
         return Needs(images, questions)
 
     def evaluate(self, given: Given) -> Spoken:
+        before = viewed(given)
         with asking(given, self):
-            return Spoken([self._result(given, self.judged(given))])
+            result = self._result(given, self.judged(given))
+        if self.checks.kinds:
+            result = msgspec.structs.replace(result, evidence=relied_on(given, before))
+        return Spoken([result])
 
     def judged(self, given: Given) -> Judgement:
         return self.checks.judge(given)

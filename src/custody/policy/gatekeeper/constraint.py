@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from custody.errors import MalformedError
-from custody.policy.evidenceview import needs_of, types_of
+from custody.policy.evidenceview import needs_of, relied_on, types_of, viewed
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper import config
 from custody.policy.gatekeeper.config import Config
@@ -112,13 +114,16 @@ class ConstraintRule(Rule):
 
     def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
         """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""
-        violations = given.memo.get(self._asks)
-        if violations is None:
-            violations = given.memo[self._asks] = [
-                *self.template.source.violations(given, self.document, self.providers)]
-        results = [self._result(given, violation, actions) for violation in violations]
-        return results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS,
-                                      message="", resource=given.resource, enforce="deny" in actions)]
+        judged = given.memo.get(self._asks)
+        if judged is None:
+            before = viewed(given)
+            violations = [*self.template.source.violations(given, self.document, self.providers)]
+            judged = given.memo[self._asks] = violations, relied_on(given, before)
+        violations, relied = judged
+        results = [self._result(given, violation, actions) for violation in violations] or [RuleResult(
+            policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS, message="",
+            resource=given.resource, enforce="deny" in actions)]
+        return [msgspec.structs.replace(result, evidence=relied) for result in results] if relied else results
 
     def _result(self, given: Given, violation: Violation, actions: tuple[str, ...]) -> RuleResult:
         return RuleResult(

@@ -58,12 +58,13 @@ class Gatekeeper:
         """A policy each constraint, and one of all mutators. Raises MalformedError for a constraint whose template is
         not there."""
         providers = self.providers(units)
+        asked = [unit.at for unit in units if isinstance(unit.compiled, Provider)]
         excluding, settings = _configured(units)
         mutating = [unit for unit in units if isinstance(unit.compiled, Mutator)]
         mutation = Mutation([unit.compiled for unit in mutating], providers)
         if mutating:
             policy = Policy(POLICY, "gatekeeper", kind="Mutators", background=False,
-                            parts=(*(unit.at for unit in mutating), *excluding))
+                            parts=(*(unit.at for unit in mutating[:-1]), *asked, mutating[-1].at, *excluding))
             policy.rules = [MutationRule(policy, mutation, settings)]
             yield policy
         expanding = [unit for unit in units if isinstance(unit.compiled, ExpansionTemplate)]
@@ -75,7 +76,7 @@ class Gatekeeper:
             constraint_rule = policy.rules[0]
             assert isinstance(constraint_rule, ConstraintRule)
             constraint_rule.settings = settings
-            policy.parts += excluding
+            policy.parts = (policy.parts[0], *asked, *policy.parts[1:], *excluding)
             if expanded is not None:
                 policy.rules = [constraint_rule, ImpliedRule(constraint_rule, expanded)]
                 policy.parts += tuple(unit.at for unit in expanding)

@@ -12,10 +12,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.engine import Finding, Unit
-from custody.policy.evidenceview import needs_of, types_of
+from custody.policy.evidenceview import needs_of, relied_on, types_of, viewed
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -88,6 +90,7 @@ class BindingRule(Rule):
             return Spoken(self._results(given, [said], {}))
         decisions: list[Decision] = []
         annotations: dict[str, list[str]] = {}
+        before = viewed(given)
         for value in params:
             judged = self.checks.judge(given, value)
             if not judged.matches:
@@ -99,7 +102,11 @@ class BindingRule(Rule):
         if not decisions:
             reason = "its match conditions do not hold" if params else "there are no such parameters"
             return Spoken([self._result(given, Decision(Outcome.SKIP, reason), {})])
-        return Spoken(self._results(given, decisions, {key: ", ".join(texts) for key, texts in annotations.items()}))
+        results = self._results(given, decisions, {key: ", ".join(texts) for key, texts in annotations.items()})
+        if self.checks.kinds:
+            relied = relied_on(given, before)
+            results = [msgspec.structs.replace(result, evidence=relied) for result in results]
+        return Spoken(results)
 
     def _results(self, given: Given, decisions: Sequence[Decision], properties: dict[str, str]) -> list[RuleResult]:
         """The first that denies, as the API server answers with no other; each one that warns."""
