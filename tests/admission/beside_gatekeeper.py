@@ -252,7 +252,7 @@ class Gatekeeper:
         assert done.returncode == 0, done.stderr
 
     def kubectl(self, *arguments: str, given: Any = None) -> str:
-        text = None if given is None else yaml.safe_dump_all(given)
+        text = None if given is None else "\n---\n".join(map(json.dumps, given))
         done = subprocess.run([apiserver.program("kubectl"), *arguments], env=self._env, input=text, capture_output=True, text=True,
                               timeout=60, check=False)
         assert done.returncode == 0, done.stderr

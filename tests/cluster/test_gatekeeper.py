@@ -216,6 +216,8 @@ def test_referential_templates_read_what_is_kept(cluster: Cluster) -> None:
     assert "errors" not in cluster.until(
         lambda: "errors" not in (known := entry(cluster, "constrainttemplates", "k8suniquelabel")) and known,
         "nothing is missing")
+    cluster.until(lambda: cluster.get("k8suniquelabel", "unique")["status"].get("totalViolations") == 0,
+                  "the audit reads the same inventory")
     cluster.do("delete", "configmap", "one")
     cluster.until(lambda: config_map("three", "a").returncode == 0, "what is gone is gone from it")
 
