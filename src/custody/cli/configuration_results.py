@@ -235,7 +235,8 @@ def _sarif(results: Sequence[CheckResult]) -> dict[str, Any]:
     def add(result: CheckResult, said: Result, kind: str, level: str) -> None:
         name = f"{result.namespace}/{kind}"
         if name not in rules:
-            rules[name] = {"id": name, "shortDescription": {"text": _SARIF[kind]}} | ({"properties": _ordered(said.metadata)} if said.metadata else {})
+            rules[name] = {"id": name, "shortDescription": {"text": _SARIF[kind]}} | (
+                {"properties": _ordered(said.metadata)} if said.metadata else {})
         file, region = result.filename, {}
         if said.file or said.line is not None:
             line = said.line if type(said.line) is int else 0
