@@ -41,8 +41,8 @@ _YAML = (".yaml", ".yml")
 @click.option("--save", metavar="FILE", help="The results as JSON, or YAML by the file's name.")
 @click.option("--compare", metavar="FILE", help="Results to compare with; exit code 1 where something is worse.")
 @click.option("--threshold", type=float, default=10, show_default=True, help="Percent from which something is worse.")
-@click.option("--min-threshold", "least", default="0s", metavar="DURATION", help="Latencies that are worse by less than "
-              "this are not.")
+@click.option("--min-threshold", "least", default="0s", metavar="DURATION", help="Latencies that are worse by less "
+              "than this are not.")
 @click.option("--memory", is_flag=True, help="Also the most bytes that one review has at once.")
 @click.option("-c", "--concurrency", type=int, default=1, hidden=True, help="Refused above 1.")
 @click.option("--stats", is_flag=True, default=None, hidden=True, help="Refused by name.")

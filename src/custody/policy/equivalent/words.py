@@ -12,7 +12,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`]*)`")
 _NUMBER = re.compile(r"(?<![A-Za-z0-9_.])-?[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_])")
 _QUANTITY = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)(m|[kMGTPE]i?|h|s|)\Z")
-_LONGEST, _MOST = 200, 600
+_LABEL = re.compile(r"(?:[a-z0-9.-]{1,100}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_LONGEST, _MOST, _LABELS = 200, 600, 100
 _ASIDE = ("message", "messageExpression", "description", "title")
 _USUAL = ("x", "", "default", "kube-system")
 
@@ -69,7 +70,7 @@ class Words:
         for match in _QUOTED.finditer(text):
             quoted = next(part for part in match.groups() if part is not None)
             self._text(quoted)
-            if "/" in quoted or "-" in quoted:
+            if quoted and len(self.labels) < _LABELS and _LABEL.fullmatch(quoted):
                 self.labels.setdefault(quoted)
         for number in _NUMBER.findall(text):
             self._number(int(float(number)))
