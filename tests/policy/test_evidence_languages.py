@@ -8,6 +8,7 @@ them is asked about evidence in every state.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from custody.evidence.model import (
 )
 from custody.formats import intoto, intotovulns, vulnattestation
 from custody.kit.clock import format_rfc3339
+from custody.policy import evidenceview
 from custody.policy.decide import decide
 from custody.policy.evidenceview import KINDS, TYPES, accepted, view
 from custody.policy.images import image
@@ -308,6 +310,19 @@ def test_what_statements_say() -> None:
     assert view(image(IMAGE), known(statement("findings", predicate=scan())), NOW)["findings"][0]["covered"] is False
 
 
+def test_what_was_read_goes_with_the_statement() -> None:
+    statements = [statement("findings", predicate=scan("low")) for _ in range(3)]
+    before = len(evidenceview._CONTENTS)
+    for made in statements:
+        shown = view(image(IMAGE), known(made), NOW)
+        assert view(image(IMAGE), known(made), NOW)["findings"][0]["vulnerabilities"] is shown["findings"][0]["vulnerabilities"]
+    assert len(evidenceview._CONTENTS) == before + 3
+    del made, shown
+    statements.clear()
+    gc.collect()
+    assert len(evidenceview._CONTENTS) == before
+
+
 def test_in_totos_vulnerabilities() -> None:
     predicate = {"scanner": {"uri": "x", "result": [
         {"id": "CVE-1", "severity": [{"method": "nvd", "score": "9.8"}], "annotations": [{"purl": "pkg:a/b@1"}]},
@@ -322,7 +337,7 @@ def test_in_totos_vulnerabilities() -> None:
     ("findings", {"scanner": {"result": {"matches": []}}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}),
     ("findings", {"scanner": {"result": {"Results": {}}}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}),
     ("findings", {"scanner": {"result": {"Results": []}}, "metadata": {"scanFinishedOn": "yesterday"}}),
-    ("findings", {"scanner": {"result": {"Results": []}}}), ("findings", []), ("provenance", {"runDetails": {}}),
+    ("findings", {"scanner": {"result": {"Results": []}}}), ("findings", scan(finished=NOW + timedelta(hours=1))), ("findings", []), ("provenance", {"runDetails": {}}),
     ("provenance", {**PROVENANCE, "runDetails": {"builder": {}}}), ("sbom", {}), ("sbom", "text")])
 def test_what_is_signed_and_cannot_be_read_has_failed(kind: str, predicate: Any) -> None:
     shown = view(image(IMAGE), without(kind, **{kind: statement(kind, predicate=predicate)}), NOW)

@@ -14,11 +14,10 @@ by `unverified`, so that "none of them is bad" is never said of what is not ther
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+from weakref import ref
 
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Signer, State, Verified
@@ -45,8 +44,8 @@ KINDS = tuple(TYPES)
 COUNTED = ("verified", "stale")
 """States in which a kind is there."""
 SEVERITIES = ("critical", "high", "medium", "low", "none", "unknown")
-_KEPT = 256
 _SHOWN = 200
+_EARLY = timedelta(minutes=5)  # by which clocks may differ
 _MAX_SIGNERS = 64
 
 
@@ -245,22 +244,23 @@ def _statement(statement: Verified) -> dict[str, Any]:
 
 # ── kinds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_CONTENTS: OrderedDict[int, tuple[Verified, Any]] = OrderedDict()
-_LOCK = threading.Lock()
+_CONTENTS: dict[int, tuple[ref[Verified], Any]] = {}
+"""By statement, while anybody keeps that: what a gatherer keeps is bounded, and this is a part of the same."""
 
 
 def _content(statement: Verified, read: Callable[[Verified], Any]) -> Any:
     """What was read of a statement, once for all who look at the same one: evidence outlives a burst of reviews."""
-    with _LOCK:
-        kept = _CONTENTS.get(id(statement))
-        if kept is not None and kept[0] is statement:
-            _CONTENTS.move_to_end(id(statement))
-            return kept[1]
+    at = id(statement)
+    kept = _CONTENTS.get(at)
+    if kept is not None and kept[0]() is statement:
+        return kept[1]
     content = read(statement)
-    with _LOCK:
-        _CONTENTS[id(statement)] = statement, content
-        while len(_CONTENTS) > _KEPT:
-            _CONTENTS.popitem(last=False)
+
+    def forget(gone: ref[Verified]) -> None:
+        if (there := _CONTENTS.get(at)) is not None and there[0] is gone:
+            _CONTENTS.pop(at, None)
+
+    _CONTENTS[at] = ref(statement, forget), content
     return content
 
 
@@ -271,7 +271,9 @@ def _read(kind: str, statement: Verified, now: datetime) -> dict[str, Any]:
     read: dict[str, Any] = _content(statement, _READERS[kind])
     if kind == "findings":
         finished = parse_rfc3339(read["finished"], "metadata.scanFinishedOn")
-        return {**read, "age": int((now - finished).total_seconds())}
+        if finished - now > _EARLY:  # it would be young for as long as it likes
+            raise MalformedError("metadata.scanFinishedOn", got=read["finished"], expected="a time that has come")
+        return {**read, "age": max(0, int((now - finished).total_seconds()))}
     return read
 
 
