@@ -19,15 +19,21 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from weakref import ref
 
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
 from custody.errors import CustodyError, MalformedError
-from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Signer, State, Verified
+from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Signer, State, Verified, unreached
 from custody.evidence.newest import newest
 from custody.formats import intoto, intotovulns, sbom, vulnattestation
 from custody.formats.slsa import PROVENANCE_V1
 from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.kit.digest import sha256
 from custody.policy.given import Given
 from custody.policy.images import Image, image
-from custody.policy.lookup import UnansweredError
+from custody.policy.kyverno.sought import evidence_for
+from custody.policy.lookup import LookupFailedError, Together, UnansweredError
 from custody.policy.rule import Needs
 from custody.ports.lookup import Authority, ImageEvidence
 from policylang.errors import Shape
@@ -55,6 +61,10 @@ class Accepted(NamedTuple):
     exact: Mapping[str, str]
     patterns: Mapping[str, Any]
     key: str = ""
+    pem: str = ""
+    """Of a key that the evidence is to be verified with, whoever else is believed."""
+    ignore_log: bool = False
+    """A signature by it needs no entry in a transparency log."""
 
     def takes(self, signer: Signer) -> bool:
         if self.key:
@@ -70,7 +80,8 @@ Who = Mapping[str, Sequence[Accepted]]
 
 def accepted(written: Any) -> Who:
     """`{"signatures": [{"issuer": …, "subject": …}], …}`; also `issuerRegExp`, `subjectRegExp`, which the whole text
-    must match, and `key` (a fingerprint).
+    must match, and `key`: a public key in PEM, with `ignoreTlog` where no log has its signatures, or the fingerprint of
+    one that evidence is verified with anyway.
 
     Raises MalformedError.
     """
@@ -89,16 +100,16 @@ def accepted(written: Any) -> Who:
 
 
 def _accepted(entry: Any, where: str) -> Accepted:
-    if not isinstance(entry, dict) or not all(isinstance(value, str) and value for value in entry.values()):
+    if not isinstance(entry, dict) or not all(isinstance(value, str) and value for name, value in entry.items()
+                                              if name != "ignoreTlog"):
         raise MalformedError(where, got=Shape(entry), expected="a map of texts")
-    known = {"issuer", "subject", "issuerRegExp", "subjectRegExp", "key"}
+    known = {"issuer", "subject", "issuerRegExp", "subjectRegExp", "key", "ignoreTlog"}
     if unknown := sorted(str(name) for name in entry if name not in known):
         raise MalformedError(where, got=unknown[0][:_SHOWN], expected=", ".join(sorted(known)))
     if "key" in entry:
-        if len(entry) > 1 or not re.fullmatch("sha256:[0-9a-f]{64}", entry["key"]):
-            raise MalformedError(f"{where}.key", got=entry["key"][:_SHOWN],
-                                 expected="sha256:… of the public key (DER), alone")
-        return Accepted({}, {}, entry["key"])
+        return _key(entry, where)
+    if "ignoreTlog" in entry:
+        raise MalformedError(f"{where}.ignoreTlog", got="it", expected="it beside a key alone")
     for name in ("issuer", "subject"):
         if (name in entry) == (f"{name}RegExp" in entry):
             raise MalformedError(where, got=f"{'both' if name in entry else 'neither'} of {name} and {name}RegExp",
@@ -106,6 +117,25 @@ def _accepted(entry: Any, where: str) -> Accepted:
     return Accepted({name: entry[name] for name in ("issuer", "subject") if name in entry},
                     {name: _pattern(entry[f"{name}RegExp"], f"{where}.{name}RegExp")
                      for name in ("issuer", "subject") if f"{name}RegExp" in entry})
+
+
+def _key(entry: Mapping[str, Any], where: str) -> Accepted:
+    written, ignores = entry["key"], entry.get("ignoreTlog", False)
+    ignores = {"true": True, "false": False}.get(ignores, ignores) if isinstance(ignores, str) else ignores
+    if not isinstance(ignores, bool) or {*entry} - {"key", "ignoreTlog"}:
+        raise MalformedError(f"{where}.key", got=", ".join(sorted(entry)),
+                             expected="the key alone, and ignoreTlog: true or false")
+    if re.fullmatch("sha256:[0-9a-f]{64}", written):
+        if "ignoreTlog" in entry:
+            raise MalformedError(f"{where}.ignoreTlog", got="it", expected="it beside a key in PEM alone")
+        return Accepted({}, {}, written)
+    try:
+        loaded = load_pem_public_key(written.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedError(f"{where}.key", got=written[:60], expected="a public key in PEM, or sha256:… of one (DER)"
+                             ) from None
+    der = loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Accepted({}, {}, sha256(der), written.strip() + "\n", ignores)
 
 
 def _pattern(text: str, where: str) -> Any:
@@ -138,9 +168,38 @@ def evidence_view(given: Given, written: str, who: Who | None = None) -> dict[st
         given.answers.missed += 1
         given.answers.last = question
         raise UnansweredError(question)
+    if who is not None:
+        gathered = _with_keys(given, named, gathered, who)
     known = view(named, gathered, given.context.now, who)
     given.memo.setdefault(evidence_view, []).append(known)
     return known
+
+
+def _with_keys(given: Given, named: Image, gathered: EvidenceSet, who: Who) -> EvidenceSet:
+    """With what is verified by keys that are written here, of the same digest. Raises UnansweredError."""
+    terms: dict[bool, dict[str, None]] = {}
+    for signer in (signer for signers in who.values() for signer in signers if signer.pem):
+        terms.setdefault(signer.ignore_log, {})[signer.pem] = None
+    if not terms or not gathered.subject:
+        return gathered
+    verified, rejected = [*gathered.verified], [*gathered.rejected]
+    types, name = tuple(sorted(types_of(who))), f"{named.ref.name}@{gathered.subject}"
+    together = Together()
+    for ignore_log, pems in sorted(terms.items()):
+        with together:
+            try:
+                known = evidence_for(given, name, Authority(keys="".join(pems), ignore_log=ignore_log), types)
+            except LookupFailedError as error:
+                known = unreached(State.UNVERIFIABLE, error.message)
+            if known.subject == gathered.subject:
+                # What is without a log counts for the keys that need none, and the other way round.
+                kept = {signer.key for signers in who.values() for signer in signers
+                        if signer.pem and signer.ignore_log == ignore_log}
+                verified += [statement for statement in known.verified
+                             if isinstance(statement.signer, KeySigner) and statement.signer.fingerprint in kept]
+            rejected += known.rejected
+    together.done()
+    return msgspec.structs.replace(gathered, verified=tuple(verified), rejected=tuple(rejected))
 
 
 def relied_on(given: Given, since: int) -> tuple[str, ...]:
