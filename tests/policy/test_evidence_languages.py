@@ -126,7 +126,6 @@ BAD = {"signatures": statement("signatures", signer=MALLORY),
        "findings": statement("findings", predicate=scan("low", "critical"))}
 _PRIVATE = ec.generate_private_key(ec.SECP256R1())
 KEY = pem(_PRIVATE)
-KEY_JSON = msgspec.json.encode(KEY).decode()
 FINGERPRINT = sha256(_PRIVATE.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 PODS = {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]}
 
@@ -295,7 +294,8 @@ def test_signers_that_are_refused(who: Any, reason: str) -> None:
 def test_a_key_that_is_written_here(language: str, ignores: bool) -> None:
     who = msgspec.json.encode({"signatures": [{"key": KEY, "ignoreTlog": ignores}]}).decode()
     policies = rego('e.signatures[_].signer.issuer == "x"', f"custody.evidence_by(container.image, {who})") if language == "rego" else (
-        admission(f"object.spec.containers.all(c, size(evidence(c.image, {who.replace(KEY_JSON, repr(KEY)).replace('true', "'true'").replace('false', "'false'")}).signatures) > 0)"))
+        admission("object.spec.containers.all(c, size(evidence(c.image, "
+                  f"{{'signatures': [{{'key': {KEY!r}, 'ignoreTlog': '{str(ignores).lower()}'}}]}}).signatures) > 0)"))
     question = ImageEvidence(IMAGE, Authority(keys=KEY, ignore_log=ignores), (intoto.COSIGN_SIGN,))
     loaded, gathered = PolicySet.load(policies), {IMAGE: known(rejected=(rejected("signatures", State.FAILED, "a stranger's key"),))}
 
