@@ -32,9 +32,11 @@ from custody.evidence.model import (
 from custody.formats import intoto, intotovulns, vulnattestation
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
-from custody.policy import evidenceview
+from custody.policy import evidencecontents
 from custody.policy.decide import decide
-from custody.policy.evidenceview import KINDS, TYPES, accepted, view
+from custody.policy.evidencecontents import KINDS, TYPES
+from custody.policy.evidencesigners import accepted
+from custody.policy.evidenceview import view
 from custody.policy.images import image
 from custody.policy.kinds import builtin
 from custody.policy.kubernetes.emission import admission_policy
@@ -346,15 +348,15 @@ def test_what_statements_say() -> None:
 
 def test_what_was_read_goes_with_the_statement() -> None:
     statements = [statement("findings", predicate=scan("low")) for _ in range(3)]
-    before = len(evidenceview._CONTENTS)
+    before = len(evidencecontents._CONTENTS)
     for made in statements:
         shown = view(image(IMAGE), known(made), NOW)
         assert view(image(IMAGE), known(made), NOW)["findings"][0]["vulnerabilities"] is shown["findings"][0]["vulnerabilities"]
-    assert len(evidenceview._CONTENTS) == before + 3
+    assert len(evidencecontents._CONTENTS) == before + 3
     del made, shown
     statements.clear()
     gc.collect()
-    assert len(evidenceview._CONTENTS) == before
+    assert len(evidencecontents._CONTENTS) == before
 
 
 def test_in_totos_vulnerabilities() -> None:

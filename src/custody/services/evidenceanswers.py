@@ -16,7 +16,9 @@ from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet, State, unreached
 from custody.formats import externaldata
 from custody.kit.clock import Clock
-from custody.policy.evidenceview import KINDS, Who, types_of, view
+from custody.policy.evidencecontents import KINDS, types_of
+from custody.policy.evidencesigners import Who
+from custody.policy.evidenceview import view
 from custody.policy.images import Image, image
 from custody.services.gather import Gatherer
 
