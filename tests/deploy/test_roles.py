@@ -18,6 +18,8 @@ from tests.cluster.replica import Cluster, Replica, policy
 from tests.cluster.test_run import ready
 from tests.deploy.conftest import CHART, Server, install, of_kind
 from tests.deploy.installation import ACCOUNT, account, replica
+from tests.policy.gatekeeper.test_inventory import config, syncset
+from tests.policy.gatekeeper.world import SCHEMA, constraint, template
 
 pytestmark = pytest.mark.peer
 
@@ -184,10 +186,48 @@ def at_work(cluster: Cluster, running: Replica, reports: str) -> None:
     for kind in (reports, f"cluster{reports}"):
         cluster.until(lambda kind=kind: not cluster.get(kind, "-n", "default"), f"no {kind} are left")
     assert cluster.get("mutatingwebhookconfigurations", "custody")
+    gatekeepers(cluster)
     for document in of_each_kind():
         cluster.do("delete", f"{document['kind']}.{document['apiVersion'].partition('/')[0]}".lower(),
                    document["metadata"]["name"], "-n", "default")
     cluster.until(lambda: cluster.get("mutatingwebhookconfigurations", "custody") is None, "nothing is asked")
+
+
+def gatekeepers(cluster: Cluster) -> None:
+    """One of each of its kinds; a template's kind is made, changed, and goes with it."""
+    pods = {"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}
+    image = {"location": "spec.containers[name:*].image", "parameters": {"assignTag": ":v1"}}
+    mutators = {"Assign": ("v1", {"location": "spec.priority", "parameters": {"assign": {"value": 1}}}),
+                "ModifySet": ("v1", {"location": "spec.args", "parameters": {
+                    "operation": "merge", "values": {"fromList": ["a"]}}}),
+                "AssignImage": ("v1alpha1", image)}
+    never = {"namespaces": ["nowhere"]}
+    documents = [{"apiVersion": f"mutations.gatekeeper.sh/{version}", "kind": kind, "metadata": {"name": "of-its-kind"},
+                  "spec": {"applyTo": [pods], "match": never, **spec}} for kind, (version, spec) in mutators.items()]
+    documents += [{"apiVersion": "mutations.gatekeeper.sh/v1", "kind": "AssignMetadata", "metadata": {
+        "name": "of-its-kind"}, "spec": {"match": never, "location": "metadata.labels.a",
+                                         "parameters": {"assign": {"value": "b"}}}},
+        {"apiVersion": "expansion.gatekeeper.sh/v1alpha1", "kind": "ExpansionTemplate", "metadata": {
+            "name": "of-its-kind"}, "spec": {
+                "applyTo": [{"groups": ["apps"], "versions": ["v1"], "kinds": ["Deployment"]}],
+                "templateSource": "spec.template", "generatedGVK": {"kind": "Pod", "group": "", "version": "v1"}}},
+        {**config(sync={"syncOnly": []}), "metadata": {"name": "config", "namespace": "custody"}}, template()]
+    cluster.do("apply", "-f", "-", given=[*documents, syncset(("", "v1", "ConfigMap"))])
+    names = [(f"{document['kind']}.{document['apiVersion'].partition('/')[0]}".lower(), document["metadata"]["name"])
+             for document in documents]
+    made = constraint(match={"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}]}, enforcementAction="dryrun")
+    cluster.until(lambda: cluster("apply", "-f", "-", given=made).returncode == 0, "its kind is served")
+    for name in (*names, ("k8srequiredlabels", "must-have")):
+        cluster.until(lambda name=name: (cluster.get(*name, "-n", "custody").get("status") or {}).get("byPod"),
+                      f"{name} has a status")
+    cluster.until(lambda: "auditTimestamp" in cluster.get("k8srequiredlabels", "must-have")["status"], "it is audited")
+    cluster.do("apply", "-f", "-", given=template(schema={**SCHEMA, "description": "another"}))
+    kind = "k8srequiredlabels.constraints.gatekeeper.sh"
+    cluster.until(lambda: "another" in json.dumps(cluster.get("crd", kind)), "its kind is another")
+    for name in names:
+        cluster.do("delete", *name, "-n", "custody")
+    cluster.do("delete", "syncsets", "--all")
+    cluster.until(lambda: not cluster.get("crd", kind), "its kind is gone")
 
 
 def test_all_that_it_asks_is_allowed_and_all_that_is_allowed_is_asked(server: Server, tmp_path: Path,

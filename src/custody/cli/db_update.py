@@ -194,7 +194,8 @@ def _update_from_registry(store: AdvisoryStore, origin: str, keys: Sequence[str]
 async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) -> list[Updated]:
     http = command_http(settings())
     try:
-        updater = Updater(http, store, advisory_importer(settings(), store), system_clock, progress)
+        updater = Updater(http, store, advisory_importer(settings(), store), system_clock, progress,
+                          mirror=_configured().mirror)
         updated = []
         for name, address in asked:
             answer = await updater.update(name, address)

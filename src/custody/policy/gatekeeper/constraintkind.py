@@ -15,6 +15,8 @@ from custody.policy.gatekeeper.template import constraint_schema
 
 GROUP = "constraints.gatekeeper.sh"
 LABEL = "gatekeeper.sh/constraint"
+_OWNER = "templates.gatekeeper.sh/v1beta1"
+"""The version in which Gatekeeper names a template as owner."""
 _COLUMNS = (
     {"name": "enforcement-action", "type": "string", "jsonPath": ".spec.enforcementAction",
      "description": "Type of enforcement action"},
@@ -39,7 +41,7 @@ def definition(template: Mapping[str, Any]) -> dict[str, Any]:
     versions = [{"name": version, "served": True, "storage": version == VERSIONS[0], "schema": schema,
                  "subresources": {"status": {}}, "additionalPrinterColumns": [dict(column) for column in _COLUMNS]}
                 for version in VERSIONS]
-    owner = {"apiVersion": template["apiVersion"], "kind": template["kind"], "name": metadata["name"],
+    owner = {"apiVersion": _OWNER, "kind": template["kind"], "name": metadata["name"],
              "uid": metadata.get("uid") or "", "controller": True, "blockOwnerDeletion": True}
     return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
             "metadata": {"name": name_of(kind), "labels": {LABEL: "yes"}, "ownerReferences": [owner]},

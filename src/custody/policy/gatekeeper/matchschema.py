@@ -7,10 +7,11 @@ from typing import Any
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _GLOB = {"type": "string", "pattern": r"^\*?[-:a-z0-9]*\*?$"}
-_SELECTOR = {"type": "object", "properties": {
-    "matchExpressions": {"type": "array", "items": {
+_ATOMIC = {"x-kubernetes-list-type": "atomic"}
+_SELECTOR = {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+    "matchExpressions": {"type": "array", **_ATOMIC, "items": {
         "type": "object", "required": ["key", "operator"],
-        "properties": {"key": _TEXT, "operator": _TEXT, "values": _TEXTS}}},
+        "properties": {"key": _TEXT, "operator": _TEXT, "values": {**_TEXTS, **_ATOMIC}}}},
     "matchLabels": {"type": "object", "additionalProperties": _TEXT}}}
 MATCH: dict[str, Any] = {"type": "object", "properties": {
     "excludedNamespaces": {"type": "array", "items": _GLOB},

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import MalformedError
+from custody.formats import jsonpatch
 from custody.policy.cel.mutations import difference
 from custody.policy.gatekeeper.config import MUTATION, Config
 from custody.policy.gatekeeper.conflicts import conflicting
@@ -54,8 +55,8 @@ class Mutation:
                 if mutator.write(document, request):
                     wrote[rank] = mutator
                     changed = True
-            if not changed or document == before:
-                if document == request.object:
+            if not changed or jsonpatch.equal(document, before):
+                if jsonpatch.equal(document, request.object):
                     return None, []
                 settled = _settled(document, self._answered(document, answers))
                 return settled, [mutator for rank, mutator in sorted(wrote.items())]

@@ -31,7 +31,8 @@ class NativeSource:
         self.failure_policy = fields.take("failurePolicy", str) or "Fail"
         if self.failure_policy not in ("Fail", "Ignore"):
             raise MalformedError(fields.path("failurePolicy"), got=self.failure_policy, expected="Fail or Ignore")
-        fields.take("generateVAP", bool)  # says who else judges the same, and nothing of the verdict
+        self.generates = fields.take("generateVAP", bool)
+        """Whether the API server is to judge the same, and nothing of the verdict; None where nobody says."""
         spec: dict[str, Any] = {"matchConditions": fields.take("matchCondition", list) or [],
                                 "variables": fields.take("variables", list) or [],
                                 "validations": fields.take("validations", list) or []}

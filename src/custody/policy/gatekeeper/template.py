@@ -68,6 +68,9 @@ class Template:
         """By engine, the one that is asked first."""
         self.source = next(iter(self.sources.values()))
         target.done()
+        native = self.sources.get(NATIVE)
+        self.generates = native.generates if isinstance(native, NativeSource) else None
+        """generateVAP of its CEL."""
         self.schema = Schema(Fields(constraint_schema(), "spec.crd"))
         if self.parameters is not None:
             self.schema.properties["spec"].properties["parameters"] = self.parameters

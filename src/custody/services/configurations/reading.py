@@ -109,8 +109,8 @@ def _below(folder: str, entered: set[str]) -> Iterator[str]:
 
 def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: Mapping[str, str]) -> dict[str, Any]:
     """By path, plain data, whose numbers are floats but for TOML's ints: of a file of several documents, a list.
-    `parser`: a name, or empty for each file's own.
 
+    `parser`: a name, or empty for each file's own.
     Raises UsageError, MalformedError, UnsupportedError.
     """
     configurations: dict[str, Any] = {}
@@ -163,8 +163,8 @@ def _timeless(value: Any, where: str) -> Any:
     if isinstance(value, float) and not isfinite(value):
         raise MalformedError(where, got=str(value), expected="numbers that JSON has")
     if isinstance(value, datetime):
-        day, clock, zone = value.date().isoformat(), value.time(), value.isoformat()[len(value.replace(
-            tzinfo=None).isoformat()):]
+        local = value.replace(tzinfo=None).isoformat()
+        day, clock, zone = value.date().isoformat(), value.time(), value.isoformat()[len(local):]
     elif isinstance(value, date):
         day, clock, zone = value.isoformat(), time(), ""
     elif isinstance(value, time):

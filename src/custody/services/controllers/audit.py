@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ import msgspec
 from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
-from custody.policy.gatekeeper.constraint import AUDIT, ConstraintRule
+from custody.policy.gatekeeper.constraint import ConstraintRule
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.model import Kind, Outcome, Request, RuleResult
@@ -52,14 +51,12 @@ class Tally:
     """What was found of one constraint."""
 
     limit: int
-    actions: Counter[str] = field(default_factory=Counter)
     total: int = 0
     named: list[Object] = field(default_factory=list)
 
     def add(self, result: RuleResult, document: Object, *, scoped: bool) -> None:
         self.total += 1
         actions = result.properties["enforcementAction"].split(",")
-        self.actions.update(actions)
         if len(self.named) < self.limit:
             group, _, version = str(document.get("apiVersion")).rpartition("/")
             metadata = document["metadata"]
@@ -73,7 +70,6 @@ class Tally:
 
     def status(self, at: datetime) -> Object:
         return {"auditTimestamp": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "totalViolations": self.total,
-                "totalViolationsByEnforcementAction": dict(sorted(self.actions.items())) or None,
                 "violations": self.named or None}
 
 
@@ -119,7 +115,7 @@ class Audit:
                         return
 
     def _constraints(self) -> Snapshot:
-        return self._snapshot().only(_is_audited)
+        return self._snapshot().only(_is_constraint)
 
     async def once(self) -> None:
         """One audit of all. Raises CustodyError where the cluster gives no answer: statuses stay as they were."""
@@ -176,7 +172,8 @@ class Audit:
 
 def audited(policies: PolicySet, kinds: Kinds) -> Iterator[ApiResource]:
     """The resources whose objects any of the constraints may be about, each in the version that is served first."""
-    selectors = list(dict.fromkeys(selector for rule in policies.rules for selector in rule.scope.selectors))
+    selectors = list(dict.fromkeys(selector for rule in policies.rules if rule.policy.background
+                                   for selector in rule.scope.selectors))
     seen: set[tuple[str, str]] = set()
     for resource in kinds.resources:
         kind = Kind(resource.kind, resource.version, resource.group)
@@ -187,9 +184,9 @@ def audited(policies: PolicySet, kinds: Kinds) -> Iterator[ApiResource]:
             yield resource
 
 
-def _is_audited(policy: Policy) -> bool:
-    rule = policy.rules[0] if policy.rules else None
-    return isinstance(rule, ConstraintRule) and bool(rule.actions[AUDIT])
+def _is_constraint(policy: Policy) -> bool:
+    """Also one whose actions are none of the audit's: its status says that nothing was found."""
+    return bool(policy.rules) and isinstance(policy.rules[0], ConstraintRule)
 
 
 def _cut(message: str) -> str:
