@@ -37,6 +37,9 @@ from custody.policy.decide import decide
 from custody.policy.evidencecontents import KINDS, TYPES
 from custody.policy.evidencesigners import accepted
 from custody.policy.evidenceview import view
+from custody.policy.gatekeeper.emission import policy as policy_of_template
+from custody.policy.gatekeeper.engine import Gatekeeper
+from custody.policy.gatekeeper.template import Template
 from custody.policy.images import image
 from custody.policy.kinds import builtin
 from custody.policy.kubernetes.emission import admission_policy
@@ -416,6 +419,11 @@ def test_only_custody_has_it() -> None:
     document = validating(over(CEL["findings"]))[0]
     with pytest.raises(CustodyError, match="undeclared reference to 'evidence'"):
         admission_policy(document)
+    native = LANGUAGES["native"]("findings")[0]
+    made = Gatekeeper().compile(native)
+    assert isinstance(made, Template)
+    with pytest.raises(CustodyError, match="undeclared reference to 'evidence'"):
+        policy_of_template(made, native)
     for documents, said in ((validating(over(CEL["findings"])), "Kyverno refuses the policy"),
                             (admission(over(CEL["findings"])), "an API server refuses the policy"),
                             (rego(REGO["findings"]), "calls custody.evidence"), (LANGUAGES["native"]("findings"), "calls evidence()")):
