@@ -128,8 +128,7 @@ class EvidenceProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     keys: list[str] = []
     """Files of public keys with which evidence counts, too."""
     signers: dict[str, list[EvidenceSigner]] = {}
-    """Whose word counts, by kind of evidence (`signatures`, `provenance`, `sbom`, `findings`), and no other kinds.
-    Without any: all kinds, and whoever the trust root vouches for."""
+    """Whose word counts, by kind of evidence (`sbom`), and no other kinds. Without any: whoever is vouched for."""
 
 
 class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

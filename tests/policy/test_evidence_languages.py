@@ -8,12 +8,15 @@ them is asked about evidence in every state.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.errors import Check, CustodyError
 from custody.evidence.model import (
@@ -28,8 +31,15 @@ from custody.evidence.model import (
 )
 from custody.formats import intoto, intotovulns, vulnattestation
 from custody.kit.clock import format_rfc3339
+from custody.kit.digest import sha256
+from custody.policy import evidencecontents
 from custody.policy.decide import decide
-from custody.policy.evidenceview import KINDS, TYPES, accepted, view
+from custody.policy.evidencecontents import KINDS, TYPES
+from custody.policy.evidencesigners import accepted
+from custody.policy.evidenceview import view
+from custody.policy.gatekeeper.emission import policy as policy_of_template
+from custody.policy.gatekeeper.engine import Gatekeeper
+from custody.policy.gatekeeper.template import Template
 from custody.policy.images import image
 from custody.policy.kinds import builtin
 from custody.policy.kubernetes.emission import admission_policy
@@ -38,8 +48,10 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Verdict
 from custody.policy.phases import Course
 from custody.policy.record import record, replay
+from custody.ports.lookup import Answered, Authority, Failed, ImageEvidence
 from tests.policy.gatekeeper.world import NOW, Json, asked, constraint, template
 from tests.policy.gatekeeper.world import pod as bare_pod
+from tests.policy.signing import pem
 
 DIGEST = "sha256:" + "1" * 64
 IMAGE = f"ghcr.io/myorg/shop@{DIGEST}"
@@ -117,6 +129,9 @@ BAD = {"signatures": statement("signatures", signer=MALLORY),
        "provenance": statement("provenance", predicate={**PROVENANCE, "runDetails": {"builder": {"id": "https://mallory.example"}}}),
        "sbom": statement("sbom", predicate={**CYCLONEDX, "components": [{"type": "library", "name": "log4j-core", "version": "2.14.0", "purl": "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.0"}]}),
        "findings": statement("findings", predicate=scan("low", "critical"))}
+_PRIVATE = ec.generate_private_key(ec.SECP256R1())
+KEY = pem(_PRIVATE)
+FINGERPRINT = sha256(_PRIVATE.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 PODS = {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]}
 
 
@@ -266,7 +281,9 @@ def test_of_one_signer_the_newest_speaks() -> None:
     ({"signatures": [{"issuer": "a", "issuerRegExp": "a", "subject": "b"}]}, "both of issuer"),
     ({"signatures": [{"issuer": "a", "subjectRegExp": "("}]}, "subjectRegExp"), ({"signatures": [{"issuer": "a", "subject": 1}]}, "a map of texts"),
     ({"signatures": [{"issuer": "a", "subject": "b", "email": "c"}]}, "got 'email'"), ({"signatures": [{"key": "sha256:1"}]}, "key"),
-    ({"signatures": [{"key": "sha256:" + "1" * 64, "issuer": "a"}]}, "alone"), ({"signatures": [{"issuer": "a", "subject": "b"}] * 65}, "1 to 64")])
+    ({"signatures": [{"key": "sha256:" + "1" * 64, "issuer": "a"}]}, "the key alone"),
+    ({"signatures": [{"key": "sha256:" + "1" * 64, "ignoreTlog": True}]}, "in PEM alone"), ({"signatures": [{"key": "-----BEGIN"}]}, "a public key in PEM"),
+    ({"signatures": [{"issuer": "a", "subject": "b", "ignoreTlog": True}]}, "beside a key alone"), ({"signatures": [{"key": KEY, "ignoreTlog": "yes"}]}, "true or false"), ({"signatures": [{"issuer": "a", "subject": "b"}] * 65}, "1 to 64")])
 def test_signers_that_are_refused(who: Any, reason: str) -> None:
     with pytest.raises(CustodyError) as refused:
         accepted(who)
@@ -275,6 +292,30 @@ def test_signers_that_are_refused(who: Any, reason: str) -> None:
     decision = judged(rego("e.signatures[_].log.index < 0", f"custody.evidence_by(container.image, {written})"), known(*ALL.values()))
     assert (decision.verdict, decision.results[0].outcome) == (Verdict.DENIED, "error")
     assert reason in decision.results[0].message
+
+
+@pytest.mark.parametrize("ignores", [True, False])
+@pytest.mark.parametrize("language", ["rego", "cel"])
+def test_a_key_that_is_written_here(language: str, ignores: bool) -> None:
+    who = msgspec.json.encode({"signatures": [{"key": KEY, "ignoreTlog": ignores}]}).decode()
+    policies = rego('e.signatures[_].signer.issuer == "x"', f"custody.evidence_by(container.image, {who})") if language == "rego" else (
+        admission("object.spec.containers.all(c, size(evidence(c.image, "
+                  f"{{'signatures': [{{'key': {KEY!r}, 'ignoreTlog': '{str(ignores).lower()}'}}]}}).signatures) > 0)"))
+    question = ImageEvidence(IMAGE, Authority(keys=KEY, ignore_log=ignores), (intoto.COSIGN_SIGN,))
+    loaded, gathered = PolicySet.load(policies), {IMAGE: known(rejected=(rejected("signatures", State.FAILED, "a stranger's key"),))}
+
+    def decided(answer: Any) -> Decision:
+        return decide(asked(pod()), gathered, loaded, Context(now=NOW), answers={} if answer is None else {question: answer})
+
+    first = decided(None)
+    assert (first.verdict, first.asks.questions) == (Verdict.DENIED, (question,))
+    by_key = statement("signatures", signer=KeySigner(fingerprint=FINGERPRINT), log=None)
+    assert decided(Answered(msgspec.to_builtins(known(by_key)))).verdict is Verdict.ALLOWED
+    other = statement("signatures", signer=KeySigner(fingerprint="sha256:" + "9" * 64))
+    for answer in (Answered(msgspec.to_builtins(known(other))), Answered(msgspec.to_builtins(known())), Failed("timed out"),
+                   Answered(msgspec.to_builtins(EvidenceSet(subject="sha256:" + "2" * 64, verified=(by_key,))))):
+        denied = decided(answer)
+        assert (denied.verdict, denied.results[0].outcome) == (Verdict.DENIED, "error")
 
 
 def test_patterns_match_the_whole() -> None:
@@ -308,6 +349,19 @@ def test_what_statements_say() -> None:
     assert view(image(IMAGE), known(statement("findings", predicate=scan())), NOW)["findings"][0]["covered"] is False
 
 
+def test_what_was_read_goes_with_the_statement() -> None:
+    statements = [statement("findings", predicate=scan("low")) for _ in range(3)]
+    before = len(evidencecontents._CONTENTS)
+    for made in statements:
+        shown = view(image(IMAGE), known(made), NOW)
+        assert view(image(IMAGE), known(made), NOW)["findings"][0]["vulnerabilities"] is shown["findings"][0]["vulnerabilities"]
+    assert len(evidencecontents._CONTENTS) == before + 3
+    del made, shown
+    statements.clear()
+    gc.collect()
+    assert len(evidencecontents._CONTENTS) == before
+
+
 def test_in_totos_vulnerabilities() -> None:
     predicate = {"scanner": {"uri": "x", "result": [
         {"id": "CVE-1", "severity": [{"method": "nvd", "score": "9.8"}], "annotations": [{"purl": "pkg:a/b@1"}]},
@@ -322,7 +376,7 @@ def test_in_totos_vulnerabilities() -> None:
     ("findings", {"scanner": {"result": {"matches": []}}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}),
     ("findings", {"scanner": {"result": {"Results": {}}}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}),
     ("findings", {"scanner": {"result": {"Results": []}}, "metadata": {"scanFinishedOn": "yesterday"}}),
-    ("findings", {"scanner": {"result": {"Results": []}}}), ("findings", []), ("provenance", {"runDetails": {}}),
+    ("findings", {"scanner": {"result": {"Results": []}}}), ("findings", scan(finished=NOW + timedelta(hours=1))), ("findings", []), ("provenance", {"runDetails": {}}),
     ("provenance", {**PROVENANCE, "runDetails": {"builder": {}}}), ("sbom", {}), ("sbom", "text")])
 def test_what_is_signed_and_cannot_be_read_has_failed(kind: str, predicate: Any) -> None:
     shown = view(image(IMAGE), without(kind, **{kind: statement(kind, predicate=predicate)}), NOW)
@@ -365,6 +419,11 @@ def test_only_custody_has_it() -> None:
     document = validating(over(CEL["findings"]))[0]
     with pytest.raises(CustodyError, match="undeclared reference to 'evidence'"):
         admission_policy(document)
+    native = LANGUAGES["native"]("findings")[0]
+    made = Gatekeeper().compile(native)
+    assert isinstance(made, Template)
+    with pytest.raises(CustodyError, match="undeclared reference to 'evidence'"):
+        policy_of_template(made, native)
     for documents, said in ((validating(over(CEL["findings"])), "Kyverno refuses the policy"),
                             (admission(over(CEL["findings"])), "an API server refuses the policy"),
                             (rego(REGO["findings"]), "calls custody.evidence"), (LANGUAGES["native"]("findings"), "calls evidence()")):

@@ -9,6 +9,8 @@ import base64
 import json
 import re
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.providers import ClientFiles, ProviderClient, ProviderLookup
@@ -361,6 +364,31 @@ violation[{"msg": msg}] {
 }"""
     decision = judged(place, [template(source, schema=None), {**constraint(), "spec": {}}], pod()).decision
     assert [result.message for result in decision.results] == ["500: nobody knows"]
+
+
+@pytest.mark.parametrize("command", [("check",), ("policy", "apply", "--filename")])
+def test_commands_ask_too(place: Place, tmp_path: Path, command: tuple[str, ...]) -> None:
+    folder, bad = tmp_path / "policies", tmp_path / "pod.yaml"
+    folder.mkdir()
+    for name, document in (("template", template(SOURCE, schema=None)), ("constraint", {**constraint(), "spec": {}}),
+                           ("provider", place.provider(timeout=20))):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    bad.write_text(yaml.safe_dump(pod()))
+    arguments = ["check", str(bad), "--policy", str(folder)] if command == ("check",) else [
+        *command, str(folder), "--filename", str(bad)]
+
+    def said() -> tuple[int, str]:
+        done = subprocess.run([sys.executable, "-m", "custody.cli.main", *arguments], cwd=tmp_path, capture_output=True,
+                              text=True, timeout=120, check=False)
+        return done.returncode, done.stdout
+
+    assert said()[0] == 0
+    place.stand.answer = told({"key": "nginx", "value": "bad"})
+    code, out = said()
+    assert (code != 0, "nginx is bad" in out) == (True, True), out
+    place.stand.answer = b"<html>"
+    code, out = said()
+    assert (code != 0, "expected one JSON document" in out) == (True, True), out
 
 
 def test_mutators_ask_too(place: Place) -> None:

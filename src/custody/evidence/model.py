@@ -91,7 +91,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Hexadecimal log ID."""
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
+class Verified(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """A statement that somebody signed, whose every check passed."""
 
     subject: str

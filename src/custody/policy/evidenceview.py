@@ -13,114 +13,30 @@ by `unverified`, so that "none of them is bad" is never said of what is not ther
 
 from __future__ import annotations
 
-import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from custody.errors import CustodyError, MalformedError
-from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Signer, State, Verified
+import msgspec
+
+from custody.errors import CustodyError
+from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, State, Verified, unreached
 from custody.evidence.newest import newest
-from custody.formats import intoto, intotovulns, sbom, vulnattestation
-from custody.formats.slsa import PROVENANCE_V1
-from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.kit.clock import format_rfc3339
+from custody.policy.evidencecontents import KINDS, TYPES, content_of, types_of
+from custody.policy.evidencesigners import Accepted, Who
 from custody.policy.given import Given
 from custody.policy.images import Image, image
-from custody.policy.lookup import UnansweredError
+from custody.policy.kyverno.sought import evidence_for
+from custody.policy.lookup import LookupFailedError, Together, UnansweredError
 from custody.policy.rule import Needs
 from custody.ports.lookup import Authority, ImageEvidence
-from policylang.errors import Shape
-from policylang.go.regex import PatternError, compiled
 
-PROVENANCE_02 = "https://slsa.dev/provenance/v0.2"
-TYPES: Mapping[str, tuple[str, ...]] = {
-    "signatures": (intoto.COSIGN_SIGN,),
-    "provenance": (PROVENANCE_V1, PROVENANCE_02),
-    "sbom": sbom.PREDICATES,
-    "findings": (vulnattestation.PREDICATE_TYPE, intotovulns.PREDICATE_TYPE)}
-"""The predicate types of each kind."""
-KINDS = tuple(TYPES)
 COUNTED = ("verified", "stale")
 """States in which a kind is there."""
-SEVERITIES = ("critical", "high", "medium", "low", "none", "unknown")
-_KEPT = 256
-_SHOWN = 200
-_MAX_SIGNERS = 64
-
-
-class Accepted(NamedTuple):
-    """One whose statements count: all that is stated must hold; of keys the fingerprint."""
-
-    exact: Mapping[str, str]
-    patterns: Mapping[str, Any]
-    key: str = ""
-
-    def takes(self, signer: Signer) -> bool:
-        if self.key:
-            return isinstance(signer, KeySigner) and signer.fingerprint == self.key
-        return isinstance(signer, KeylessSigner) and all(
-            getattr(signer, name) == text for name, text in self.exact.items()) and all(
-            pattern.fullmatch(getattr(signer, name)) is not None for name, pattern in self.patterns.items())
-
-
-Who = Mapping[str, Sequence[Accepted]]
-"""By kind, whose statements count; other kinds are not asked for."""
-
-
-def accepted(written: Any) -> Who:
-    """`{"signatures": [{"issuer": …, "subject": …}], …}`; also `issuerRegExp`, `subjectRegExp`, which the whole text
-    must match, and `key` (a fingerprint).
-
-    Raises MalformedError.
-    """
-    if not isinstance(written, dict):
-        raise MalformedError("who", got=Shape(written), expected="a map of kinds of evidence")
-    who: dict[str, Sequence[Accepted]] = {}
-    for kind, entries in written.items():
-        if kind not in TYPES:
-            raise MalformedError("who", got=str(kind)[:_SHOWN], expected=", ".join(KINDS))
-        if not isinstance(entries, list) or not entries or len(entries) > _MAX_SIGNERS:
-            raise MalformedError(f"who.{kind}", got=Shape(entries), expected=f"a list of 1 to {_MAX_SIGNERS} signers")
-        who[kind] = [_accepted(entry, f"who.{kind}[{at}]") for at, entry in enumerate(entries)]
-    if not who:
-        raise MalformedError("who", got="nothing", expected=", ".join(KINDS))
-    return who
-
-
-def _accepted(entry: Any, where: str) -> Accepted:
-    if not isinstance(entry, dict) or not all(isinstance(value, str) and value for value in entry.values()):
-        raise MalformedError(where, got=Shape(entry), expected="a map of texts")
-    known = {"issuer", "subject", "issuerRegExp", "subjectRegExp", "key"}
-    if unknown := sorted(str(name) for name in entry if name not in known):
-        raise MalformedError(where, got=unknown[0][:_SHOWN], expected=", ".join(sorted(known)))
-    if "key" in entry:
-        if len(entry) > 1 or not re.fullmatch("sha256:[0-9a-f]{64}", entry["key"]):
-            raise MalformedError(f"{where}.key", got=entry["key"][:_SHOWN],
-                                 expected="sha256:… of the public key (DER), alone")
-        return Accepted({}, {}, entry["key"])
-    for name in ("issuer", "subject"):
-        if (name in entry) == (f"{name}RegExp" in entry):
-            raise MalformedError(where, got=f"{'both' if name in entry else 'neither'} of {name} and {name}RegExp",
-                                 expected="one of them")
-    return Accepted({name: entry[name] for name in ("issuer", "subject") if name in entry},
-                    {name: _pattern(entry[f"{name}RegExp"], f"{where}.{name}RegExp")
-                     for name in ("issuer", "subject") if f"{name}RegExp" in entry})
-
-
-def _pattern(text: str, where: str) -> Any:
-    try:
-        return compiled(text)
-    except PatternError as error:
-        raise MalformedError(where, got=text[:_SHOWN], expected=f"a regular expression: {error}") from None
 
 
 # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-def types_of(kinds: Collection[str]) -> frozenset[str]:
-    return frozenset(kind for name in kinds for kind in TYPES[name])
-
 
 def needs_of(given: Given, kinds: Collection[str]) -> Needs:
     """The evidence of the images that a request brings into a pod: asked for together, before it is judged."""
@@ -139,9 +55,38 @@ def evidence_view(given: Given, written: str, who: Who | None = None) -> dict[st
         given.answers.missed += 1
         given.answers.last = question
         raise UnansweredError(question)
+    if who is not None:
+        gathered = _with_keys(given, named, gathered, who)
     known = view(named, gathered, given.context.now, who)
     given.memo.setdefault(evidence_view, []).append(known)
     return known
+
+
+def _with_keys(given: Given, named: Image, gathered: EvidenceSet, who: Who) -> EvidenceSet:
+    """With what is verified by keys that are written here, of the same digest. Raises UnansweredError."""
+    terms: dict[bool, dict[str, None]] = {}
+    for signer in (signer for signers in who.values() for signer in signers if signer.pem):
+        terms.setdefault(signer.ignore_log, {})[signer.pem] = None
+    if not terms or not gathered.subject:
+        return gathered
+    verified, rejected = [*gathered.verified], [*gathered.rejected]
+    types, name = tuple(sorted(types_of(who))), f"{named.ref.name}@{gathered.subject}"
+    together = Together()
+    for ignore_log, pems in sorted(terms.items()):
+        with together:
+            try:
+                known = evidence_for(given, name, Authority(keys="".join(pems), ignore_log=ignore_log), types)
+            except LookupFailedError as error:
+                known = unreached(State.UNVERIFIABLE, error.message)
+            if known.subject == gathered.subject:
+                # What is without a log counts for the keys that need none, and the other way round.
+                kept = {signer.key for signers in who.values() for signer in signers
+                        if signer.pem and signer.ignore_log == ignore_log}
+                verified += [statement for statement in known.verified
+                             if isinstance(statement.signer, KeySigner) and statement.signer.fingerprint in kept]
+            rejected += known.rejected
+    together.done()
+    return msgspec.structs.replace(gathered, verified=tuple(verified), rejected=tuple(rejected))
 
 
 def relied_on(given: Given, since: int) -> tuple[str, ...]:
@@ -210,7 +155,7 @@ def _of_kind(named: Image, gathered: EvidenceSet, now: datetime, kind: str,
         counted = newest(counted).speaking
     if counted:
         try:
-            statements = [{**_statement(statement), **_read(kind, statement, now)} for statement in counted]
+            statements = [{**_statement(statement), **content_of(kind, statement, now)} for statement in counted]
         except CustodyError as error:
             return State.FAILED, f"it is signed, and cannot be read: {error.message}", []
         return ("stale" if gathered.stale_since is not None else "verified"), "", statements
@@ -241,141 +186,3 @@ def _statement(statement: Verified) -> dict[str, Any]:
     if statement.log is not None:
         known["log"] = {"url": statement.log.base_url, "index": statement.log.index, "id": statement.log.log_id}
     return known
-
-
-# ── kinds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_CONTENTS: OrderedDict[int, tuple[Verified, Any]] = OrderedDict()
-_LOCK = threading.Lock()
-
-
-def _content(statement: Verified, read: Callable[[Verified], Any]) -> Any:
-    """What was read of a statement, once for all who look at the same one: evidence outlives a burst of reviews."""
-    with _LOCK:
-        kept = _CONTENTS.get(id(statement))
-        if kept is not None and kept[0] is statement:
-            _CONTENTS.move_to_end(id(statement))
-            return kept[1]
-    content = read(statement)
-    with _LOCK:
-        _CONTENTS[id(statement)] = statement, content
-        while len(_CONTENTS) > _KEPT:
-            _CONTENTS.popitem(last=False)
-    return content
-
-
-def _read(kind: str, statement: Verified, now: datetime) -> dict[str, Any]:
-    """Raises MalformedError, UnsupportedError."""
-    if kind == "signatures":
-        return {}
-    read: dict[str, Any] = _content(statement, _READERS[kind])
-    if kind == "findings":
-        finished = parse_rfc3339(read["finished"], "metadata.scanFinishedOn")
-        return {**read, "age": int((now - finished).total_seconds())}
-    return read
-
-
-def _provenance(statement: Verified) -> dict[str, Any]:
-    """Builder, type of build, parameters from outside, and what went in."""
-    predicate = _map(statement.predicate, "predicate")
-    if statement.predicate_type == PROVENANCE_V1:
-        definition = _map(predicate.get("buildDefinition"), "buildDefinition")
-        details = _map(predicate.get("runDetails"), "runDetails")
-        builder, materials = _map(details.get("builder"), "runDetails.builder"), definition.get("resolvedDependencies")
-        kind, parameters = definition.get("buildType"), definition.get("externalParameters")
-    else:
-        builder, materials = _map(predicate.get("builder"), "builder"), predicate.get("materials")
-        kind, parameters = predicate.get("buildType"), predicate.get("invocation")
-    return {"builder": _text(builder.get("id"), "builder.id"), "build_type": _text(kind, "buildType"),
-            "parameters": {} if parameters is None else _map(parameters, "parameters"),
-            "materials": [{"uri": str(entry.get("uri") or ""), "digest": entry.get("digest") or {}}
-                          for entry in _maps(materials, "materials")]}
-
-
-def _sbom(statement: Verified) -> dict[str, Any]:
-    catalog = sbom.of_predicate(statement.predicate_type, statement.predicate, "SBOM")
-    return {"format": catalog.document.format if catalog.document is not None else "",
-            "packages": [{"name": package.name, "version": package.version, "type": package.type, "purl": package.purl,
-                          "licenses": [*package.licenses]} for package in catalog.packages]}
-
-
-def _findings(statement: Verified) -> dict[str, Any]:
-    """What a scanner found, and whether it says that it looked at everything."""
-    predicate = _map(statement.predicate, "predicate")
-    metadata, scanner = _map(predicate.get("metadata"), "metadata"), _map(predicate.get("scanner"), "scanner")
-    finished = _text(metadata.get("scanFinishedOn"), "metadata.scanFinishedOn")
-    parse_rfc3339(finished, "metadata.scanFinishedOn")
-    gaps: list[str] | None = None
-    ignored = 0
-    if statement.predicate_type == intotovulns.PREDICATE_TYPE:
-        vulnerabilities = [_of_intoto(entry) for entry in _maps(scanner.get("result"), "scanner.result")]
-    else:
-        result = _map(scanner.get("result"), "scanner.result")
-        if "Results" not in result and "SchemaVersion" not in result:
-            raise MalformedError("scanner.result", got="another scanner's form", expected="Results, as Trivy has them")
-        vulnerabilities = [_of_trivy(entry) for part in _maps(result.get("Results"), "Results")
-                           for entry in _maps(part.get("Vulnerabilities"), "Vulnerabilities")]
-        if result.get("coverage") is not None:
-            coverage = _map(result["coverage"], "coverage")
-            listed, passed = coverage.get("gaps"), coverage.get("ignored") or []
-            if not isinstance(listed, list) or not isinstance(passed, list):
-                raise MalformedError("coverage.gaps", got=Shape(listed), expected="a list")
-            gaps, ignored = [str(gap)[:_SHOWN] for gap in listed], len(passed)
-    counts = dict.fromkeys(SEVERITIES, 0)
-    for vulnerability in vulnerabilities:
-        counts[vulnerability["severity"]] += 1
-    return {"scanner": str(scanner.get("uri") or ""), "finished": finished, "counts": counts,
-            "vulnerabilities": vulnerabilities, "covered": gaps == [] and not ignored,
-            "gaps": [] if gaps is None else gaps, "ignored": ignored}
-
-
-def _of_trivy(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": _text(entry.get("VulnerabilityID"), "VulnerabilityID"), "severity": _severity(entry.get("Severity")),
-            "package": str(entry.get("PkgName") or ""), "version": str(entry.get("InstalledVersion") or ""),
-            "fixed": str(entry.get("FixedVersion") or "")}
-
-
-def _of_intoto(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Its scores have methods of the scanner's own: a word is a severity, a number one of CVSS."""
-    worst = "unknown"
-    for score in _maps(entry.get("severity"), "severity"):
-        stated = str(score.get("score") or "")
-        rated = _severity(stated)
-        if re.fullmatch(r"\d{1,2}(\.\d+)?", stated):
-            rated = next(word for floor, word in ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"),
-                                                  (0.0, "none")) if float(stated) >= floor)
-        if rated != "unknown" and (worst == "unknown" or SEVERITIES.index(rated) < SEVERITIES.index(worst)):
-            worst = rated
-    purl = next((str(note["purl"]) for note in _maps(entry.get("annotations"), "annotations") if note.get("purl")), "")
-    return {"id": _text(entry.get("id"), "id"), "severity": worst, "package": purl, "version": "", "fixed": ""}
-
-
-_READERS: Mapping[str, Callable[[Verified], dict[str, Any]]] = {
-    "provenance": _provenance, "sbom": _sbom, "findings": _findings}
-
-
-def _severity(stated: Any) -> str:
-    word = str(stated or "").lower()
-    return {"negligible": "low", "moderate": "medium", "important": "high"}.get(
-        word, word if word in SEVERITIES else "unknown")
-
-
-def _map(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedError(where, got=Shape(value), expected="a map")
-    return value
-
-
-def _maps(value: Any, where: str) -> list[dict[str, Any]]:
-    """[] where it is absent."""
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise MalformedError(where, got=Shape(value), expected="a list of maps")
-    return value
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise MalformedError(where, got=Shape(value), expected="a text")
-    return value

@@ -16,7 +16,8 @@ from urllib.parse import quote, urlencode
 
 from custody.errors import CustodyError
 from custody.policy.draws import Draws
-from custody.policy.evidenceview import accepted, evidence_view
+from custody.policy.evidencesigners import accepted
+from custody.policy.evidenceview import evidence_view
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin
 from custody.policy.rule import Rule

@@ -10,15 +10,21 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet, State, unreached
+from custody.formats import externaldata
 from custody.kit.clock import Clock
-from custody.policy.evidenceview import KINDS, Who, types_of, view
+from custody.policy.evidencecontents import KINDS, types_of
+from custody.policy.evidencesigners import Who
+from custody.policy.evidenceview import view
 from custody.policy.images import Image, image
 from custody.services.gather import Gatherer
 
 MAX_IMAGES = 100
 """Keys of one request."""
+_ROOM = externaldata.MAX_SIZE - 64 * 1024  # bytes of all items: what is around them is small
 
 
 class EvidenceAnswers:
@@ -33,9 +39,7 @@ class EvidenceAnswers:
     async def evidence(self, keys: Sequence[str]) -> list[dict[str, Any]]:
         """An item for each key. Raises MalformedError for more keys than are looked at."""
         gathered = await self._gathered(keys, types_of(KINDS if self._who is None else self._who))
-        now = self._clock()
-        return [_item(key, known, lambda named, about: view(named, about, now, self._who))
-                for key, known in gathered.items()]
+        return await asyncio.to_thread(self._told, gathered)  # SBOMs are read for it
 
     async def digests(self, keys: Sequence[str]) -> list[dict[str, Any]]:
         """The image's name with the digest that its tag means, for mutators: `ghcr.io/org/app@sha256:…`.
@@ -45,6 +49,20 @@ class EvidenceAnswers:
         gathered = await self._gathered(keys, frozenset())
         return [_item(key, known, lambda named, about: f"{named.ref.name}@{about.subject}")
                 for key, known in gathered.items()]
+
+    def _told(self, gathered: Mapping[str, _Known]) -> list[dict[str, Any]]:
+        now, left = self._clock(), _ROOM
+        items = []
+        for key, known in gathered.items():
+            item = _item(key, known, lambda named, about: view(named, about, now, self._who))
+            size = len(msgspec.json.encode(item))
+            if size > left:
+                item = {"key": key, "error": f"{State.UNVERIFIABLE}: its evidence has {size} bytes, and {left} are "
+                                             f"left of {_ROOM} for one request"}
+                size = 0
+            left -= size
+            items.append(item)
+        return items
 
     async def _gathered(self, keys: Sequence[str], types: frozenset[str]) -> Mapping[str, _Known]:
         if len(keys) > MAX_IMAGES:

@@ -140,7 +140,7 @@ def evidence_answers(settings: Settings, gatherer: Gatherer, clock: Clock) -> Ev
     """What the provider role says of images. Raises UsageError, MalformedError for keys and signers that are none."""
     import msgspec
 
-    from custody.policy.evidenceview import accepted
+    from custody.policy.evidencesigners import accepted
     from custody.services.evidenceanswers import EvidenceAnswers
     from custody.sign.keys import load_public_key, read_key_file
 

@@ -14,7 +14,7 @@ from custody.kit.cron import Schedule
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import Changing, Evaluated, Header, hold
-from custody.policy.evidenceview import types_of
+from custody.policy.evidencecontents import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import Answers, UnansweredError

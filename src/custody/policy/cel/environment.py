@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from custody.errors import MalformedError
-from custody.policy.evidenceview import KINDS
+from custody.policy.evidencecontents import KINDS
 from custody.policy.fields import Fields
 from policylang.cel import BOOL, NULL, STRING
 from policylang.cel.compile.program import Program

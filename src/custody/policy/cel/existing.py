@@ -16,7 +16,7 @@ from custody.formats import jsonpatch
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.evaluated import Evaluated, hold
 from custody.policy.cel.mutating import MutatingRule
-from custody.policy.evidenceview import types_of
+from custody.policy.evidencecontents import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import builtin

@@ -21,7 +21,7 @@ from custody.policy.cel.imageverifying import IMAGE_WORLD, Attestation, Verifica
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.validating import holds
 from custody.policy.cel.variables import Variables, activation
-from custody.policy.evidenceview import types_of
+from custody.policy.evidencecontents import types_of
 from custody.policy.excepting import result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields

@@ -10,7 +10,7 @@ from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import Evaluated, annotated, compile_audit, hold
 from custody.policy.cel.mutations import compile_mutations, difference
-from custody.policy.evidenceview import types_of
+from custody.policy.evidencecontents import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import UnansweredError

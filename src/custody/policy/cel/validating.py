@@ -19,7 +19,8 @@ from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.heading import JSON, Head, compile_heading, compile_validation
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.variables import Variables, activation, namespace_questions
-from custody.policy.evidenceview import explained, needs_of, relied_on, types_of, viewed
+from custody.policy.evidencecontents import types_of
+from custody.policy.evidenceview import explained, needs_of, relied_on, viewed
 from custody.policy.excepting import allowed, result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from custody.errors import MalformedError
-from custody.policy.evidenceview import needs_of, relied_on, types_of, viewed
+from custody.policy.evidencecontents import types_of
+from custody.policy.evidenceview import needs_of, relied_on, viewed
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper import config
 from custody.policy.gatekeeper.config import Config

@@ -90,7 +90,7 @@ def policy(template: Template, document: Mapping[str, Any]) -> Object:
         "failurePolicy": source.get("failurePolicy") or "Fail"}
     try:
         Checks(Fields({key: spec[key] for key in ("matchConditions", "variables", "validations")}, "spec"),
-               params=True, fails=True)
+               params=True, fails=True, plain=True)
     except CustodyError as error:
         raise UnsupportedError(f"ConstraintTemplate {template.name}",
                                f"the API server could not evaluate it: {error.message}") from None

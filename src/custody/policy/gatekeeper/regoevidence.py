@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from custody.errors import CustodyError, MalformedError
-from custody.policy.evidenceview import KINDS, Who, accepted, evidence_view, unverified
+from custody.policy.evidencecontents import KINDS
+from custody.policy.evidencesigners import Who, accepted
+from custody.policy.evidenceview import evidence_view, unverified
 from custody.policy.given import Given
 from policylang.errors import Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt

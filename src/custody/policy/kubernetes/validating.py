@@ -17,7 +17,8 @@ import msgspec
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.engine import Finding, Unit
-from custody.policy.evidenceview import needs_of, relied_on, types_of, viewed
+from custody.policy.evidencecontents import types_of
+from custody.policy.evidenceview import needs_of, relied_on, viewed
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
