@@ -42,7 +42,7 @@ ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "co
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",
          "kyverno-mutate": "docs/guides/kyverno-mutate.md", "cel-policies": "docs/guides/cel-policies.md",
          "cel-mutation": "docs/guides/cel-mutation.md", "image-policies": "docs/guides/image-policies.md",
-         "gatekeeper": "docs/guides/gatekeeper.md",
+         "gatekeeper": "docs/guides/gatekeeper.md", "evidence": "docs/guides/evidence.md",
          "cluster": "docs/guides/cluster.md", "reports": "docs/guides/reports.md", "install": "docs/guides/install.md",
          "README": "README.md", "tutorial": "docs/tutorial.md"}
 _ALONE = ("README", "tutorial")

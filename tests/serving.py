@@ -20,8 +20,11 @@ from custody.server.tls import server_context
 
 @contextlib.contextmanager
 def served(app: App | Callable[[str], App], *, certificate: Path | None = None,
-           key: Path | None = None) -> Iterator[str]:
-    """The URL of `app` while it runs. A plain function of one argument is called with the URL to make the app."""
+           key: Path | None = None, client_ca: Path | None = None) -> Iterator[str]:
+    """The URL of `app` while it runs. A plain function of one argument is called with the URL to make the app.
+
+    With `client_ca` nobody is heard who shows no certificate of it.
+    """
     ready = threading.Event()
     stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     place: list[str] = []
@@ -33,7 +36,8 @@ def served(app: App | Callable[[str], App], *, certificate: Path | None = None,
         async def late(scope: object, receive: object, send: object) -> None:
             await box[0](scope, receive, send)  # type: ignore[arg-type]
 
-        listener = Listener(late, tls=server_context(certificate, key) if certificate and key else None)
+        listener = Listener(late, tls=server_context(
+            certificate, key, client_ca, demanded=client_ca is not None) if certificate and key else None)
         made = app(listener.url) if getattr(app, "__code__", None) and app.__code__.co_argcount == 1 else app
         box.append(made)  # type: ignore[arg-type]
         async with serving(listener):

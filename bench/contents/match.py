@@ -161,6 +161,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     archives = sorted(Path(sys.argv[1]).resolve().glob("*/all.zip"))
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         data, home = Path(folder), Path(folder) / "custody"

@@ -111,6 +111,8 @@ def main() -> None:
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     layout, runs = str(Path(sys.argv[1]).resolve()), int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    # As where it is installed: without this each run would compile all of custody's own modules.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     rows: list[tuple[str, float, float, float]] = []
     refused: list[str] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,11 @@ _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "h
                "notify": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
-          "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key")
+          "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key", "provider_certificate",
+          "provider_key")
+_PATHS_IN_TABLES = {
+    "auth": ("htpasswd",), "summaries": ("keys",), "advisories": ("keys",), "source": ("popular",),
+    "counting": ("vex", "ignorefiles", "key"), "external_data": ("client_ca", "certificate", "key", "keys")}
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
            "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT", "CUSTODY_WORKER"}
@@ -94,6 +98,40 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Who may do what where."""
 
 
+class EvidenceSigner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whose statements count: `issuer` and `subject` of a certificate, or a `key`."""
+
+    issuer: str = ""
+    subject: str = ""
+    issuerRegExp: str = ""  # noqa: N815 - as policies write it
+    """In its place: a regular expression that the whole text matches."""
+    subjectRegExp: str = ""  # noqa: N815
+    key: str = ""
+    """`sha256:…` of a public key (DER)."""
+
+
+class EvidenceProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the provider role tells Gatekeeper about images, and whom (externaldata.gatekeeper.sh)."""
+
+    client_ca: str
+    """Authorities whose client certificates may ask: Gatekeeper's `ca.crt`. Nobody else is heard."""
+    client_names: list[str] = []
+    """Names that such a certificate must have one of; without any, each of `client_ca` may ask."""
+    names: list[str] = []
+    """Names and addresses by which it is called, for the certificate that custody makes."""
+    certificate: str | None = None
+    """Certificates in PEM to serve with, instead of those that custody makes itself."""
+    key: str | None = None
+    """The private key of `certificate`."""
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.5
+    """For one request: less than the Provider's `timeout`."""
+    keys: list[str] = []
+    """Files of public keys with which evidence counts, too."""
+    signers: dict[str, list[EvidenceSigner]] = {}
+    """Whose word counts, by kind of evidence (`signatures`, `provenance`, `sbom`, `findings`), and no other kinds.
+    Without any: all kinds, and whoever the trust root vouches for."""
+
+
 class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Verification summaries that the webhook goes by where the evidence itself cannot be had."""
 
@@ -154,7 +192,17 @@ class Counting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     vex: list[str] = []
-    """VEX documents, or folders of which each `.json` is one; those that are signed do not count here."""
+    """VEX documents, or folders of which each `.json` is one."""
+    attested: bool = False
+    """VEX that is signed about each image, beside it in its registry, too."""
+    key: str | None = None
+    """Whose signed VEX counts, in files and beside images: the file of a public key."""
+    identity: str | None = None
+    """Whose: the identity of a certificate, with `issuer`."""
+    issuer: str | None = None
+    """The OIDC issuer of that identity."""
+    ignore_tlog: bool = False
+    """Ask for no log entry of signed VEX."""
     ignorefiles: list[str] = []
     """Ignore files, of custody, Trivy or grype."""
     ignore_unfixed: bool = False
@@ -212,6 +260,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy_hosts: list[str] = []
     """`HOST` or `HOST:PORT` of other servers that policies may ask (`apiCall.service`, `http`, `http.send`). None is
     asked that is not named here. `CUSTODY_POLICY_HOSTS=one.example,two.example:8443`."""
+    provider_certificate: str | None = None
+    """Certificate in PEM that Gatekeeper's external data providers are shown; read again when the file changes."""
+    provider_key: str | None = None
+    """The private key of `provider_certificate`."""
+    provider_cache: Annotated[float, msgspec.Meta(ge=0)] = 180.0
+    """Seconds for which what a provider said of a key counts; 0: for one decision alone."""
+    external_data: EvidenceProvider | None = None
+    """For the provider role of `serve`."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0
@@ -318,22 +374,14 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in ("policies", "crds", "exception_keys"):
             if isinstance(values.get(key), list):
                 values[key] = [str(file.parent / entry) for entry in values[key]]
+        for name, keys in _PATHS_IN_TABLES.items():
+            table = values[name] if isinstance(values.get(name), dict) else {}
+            for key in keys:
+                if isinstance(table.get(key), str):
+                    table[key] = str(file.parent / table[key])
+                elif isinstance(table.get(key), list):
+                    table[key] = [str(file.parent / str(entry)) for entry in table[key]]
         auth = values["auth"] if isinstance(values.get("auth"), dict) else {}
-        if isinstance(auth.get("htpasswd"), str):
-            auth["htpasswd"] = str(file.parent / auth["htpasswd"])
-        summaries = values["summaries"] if isinstance(values.get("summaries"), dict) else {}
-        if isinstance(summaries.get("keys"), list):
-            summaries["keys"] = [str(file.parent / str(entry)) for entry in summaries["keys"]]
-        advisories = values["advisories"] if isinstance(values.get("advisories"), dict) else {}
-        if isinstance(advisories.get("keys"), list):
-            advisories["keys"] = [str(file.parent / str(entry)) for entry in advisories["keys"]]
-        counting = values["counting"] if isinstance(values.get("counting"), dict) else {}
-        for key in ("vex", "ignorefiles"):
-            if isinstance(counting.get(key), list):
-                counting[key] = [str(file.parent / str(entry)) for entry in counting[key]]
-        source = values["source"] if isinstance(values.get("source"), dict) else {}
-        if isinstance(source.get("popular"), str):
-            source["popular"] = str(file.parent / source["popular"])
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):

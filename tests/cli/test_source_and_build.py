@@ -56,7 +56,7 @@ def test_source_check(folder: GitFolder, tmp_path: Path) -> None:
     done = custody(*command, "--allow-empty-db", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "✓ 1 of 1 commits signed by allowed signers" in done.stdout
-    assert "✓ requirements.txt: 1 entries pinned and hashed" in done.stdout
+    assert "✓ requirements.txt: 1 entry pinned and hashed" in done.stdout
     assert custody("db", "import", "advisory.json", cwd=tmp_path).returncode == 0
     done = custody(*command, "-o", "json", cwd=tmp_path)
     assert done.returncode == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.cluster.replica import Cluster, Replica
 from tests.cluster.test_run import cluster as definitions
 from tests.policy.gatekeeper.test_inventory import config, syncset
 from tests.policy.gatekeeper.world import LABELS, SCHEMA, constraint, template
+from tests.ports.test_providers import SOURCE, standing, told
 
 pytestmark = pytest.mark.peer
 cluster = definitions
@@ -249,3 +251,19 @@ def test_mutators_and_expansion(cluster: Cluster) -> None:
     conflicting = copy.deepcopy(mutator)
     conflicting["spec"]["location"] = "spec.x"
     assert "spec.location" in cluster("apply", "-f", "-", given=conflicting).stderr
+
+
+@pytest.mark.usefixtures("replica")
+def test_a_provider_is_asked(cluster: Cluster, tmp_path: Path) -> None:
+    with standing(tmp_path) as place:
+        place.stand.answer = lambda asked: told(*(  # type: ignore[assignment]
+            {"key": key, "value": "bad" if key == "nginx" else "good"} for key in asked["request"]["keys"]))
+        scan = place.provider()
+        applied(cluster, scan, template(SOURCE, schema=None), {**constraint(match=PODS), "spec": {"match": PODS}})
+        assert entry(cluster, "providers.externaldata.gatekeeper.sh", "scan")["active"] is True
+        assert "nginx is bad" in pod(cluster, "web").stderr
+        assert place.stand.asked[-1]["request"] == {"keys": ["nginx"]}
+        refused = cluster("apply", "-f", "-", given={**scan, "spec": {**scan["spec"], "url": "http://scan.example"}})
+        assert "spec.url" in refused.stderr
+        cluster.do("delete", "providers.externaldata.gatekeeper.sh", "scan")
+        cluster.until(lambda: "no Provider of this name" in pod(cluster, "web").stderr, "it is gone")

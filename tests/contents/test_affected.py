@@ -280,10 +280,10 @@ def test_commands(tmp_path: Path) -> None:
     assert custody("scan", "oci:image", "--allow-empty-db", cwd=tmp_path).returncode == 0
     done = custody("affected", "flask@<2", cwd=tmp_path)
     assert (done.returncode, "oci:image@sha256:" in done.stdout, "1.0 is <2" in done.stdout) == (0, True, True)
-    assert "flask@<2: 1 of 1 images are affected" in done.stderr
+    assert "flask@<2: affects 1 of 1 image" in done.stderr
     assert custody("affected", "flask@<2", "--fail", cwd=tmp_path).returncode == 3
     done = custody("affected", "flask@>2", "--fail", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "none of 1 images\n")
+    assert (done.returncode, done.stdout) == (0, "none of 1 image\n")
     document = json.loads(custody("affected", "license:MIT", "-o", "json", cwd=tmp_path).stdout)
     assert (document["affectedImages"], document["affected"][0]["names"]) == (1, ["oci:image"])
     assert custody("affected", "flask@^2", cwd=tmp_path).returncode == 2
@@ -306,7 +306,7 @@ def test_a_file_by_the_hashes_that_are_kept_of_it(tmp_path: Path) -> None:
     for question in ("file:left.jar", f"sha512:{strong}", known):
         document = json.loads(custody("affected", question, "-o", "json", cwd=tmp_path).stdout)
         assert [row["purl"] for row in document["affected"]] == ["pkg:maven/org.example/left@1.0"]
-    assert custody("affected", "file:right.jar", cwd=tmp_path).stdout == "none of 1 images\n"
+    assert custody("affected", "file:right.jar", cwd=tmp_path).stdout == "none of 1 image\n"
     done = custody("affected", "file:gone", cwd=tmp_path)
     assert (done.returncode, "file:gone: No such file or directory" in done.stderr) == (2, True)
 

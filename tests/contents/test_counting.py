@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from custody.formats.vex import read as of_file
 from custody.ports.findings import Word
+from custody.services.attestedvex import Heard
 from custody.services.counting import Said, Words
 from custody.services.rematch import Refreshed, refresh
 from custody.vulns.severity import Severity
+from custody.vulns.vex.waivers import Spoken
 from tests.cli.commands import custody
 from tests.contents import images
 from tests.contents.test_affected import catalog
@@ -215,6 +218,28 @@ def test_without_words_all_counts_again(counted: Counted) -> None:
     counted.look()
     counted.refresh()
     assert counted.told() == [("appeared", "vex", "X-1 left@1.0.0", 2)]
+
+
+def test_what_is_attested_is_of_that_image_and_stays_while_nobody_can_be_asked(counted: Counted) -> None:
+    digest, other = catalog("a").digest, catalog("b").digest
+    counted.said = Said(attested=True)
+
+    def look(heard: Heard) -> list[tuple[str, str, str, int]]:
+        refresh(counted.store, counted.advisories, NOW, words=Words(counted.said, NOW, None, heard))
+        return counted.told()
+
+    vex(counted.vex / "a.json")  # a package, whatever the image: but it is attested about one
+    spoken = (Spoken(document=of_file((counted.vex / "a.json").read_bytes(), "a"), source="referrer 1", by="key 1"),)
+    assert look(Heard()) == []
+    assert look(Heard(spoken={digest: spoken})) == [("disappeared", "vex", "X-1 left@1.0.0", 1)]
+    assert counted.aside() == {digest: [(LEFT, "X-1")]}
+    unknown = Heard(unknown=frozenset({digest, other}), failures=("registry: no answer",))
+    assert look(unknown) == []
+    assert counted.aside() == {digest: [(LEFT, "X-1")]}
+    assert Words(counted.said, NOW, None, unknown).unread == ["registry: no answer"]
+    assert look(Heard()) == [("appeared", "vex", "X-1 left@1.0.0", 1)]
+    assert look(unknown) == []
+    assert counted.aside() == {}
 
 
 def test_command(tmp_path: Path) -> None:

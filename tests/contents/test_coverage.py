@@ -89,7 +89,7 @@ def test_owned_without_distro_advisories(capsys: pytest.CaptureFixture[str]) -> 
     assert run(["scan", target, "--fail-on", "low"]) == 3
     out, err = capsys.readouterr()
     assert "critical  GHSA-1  PyYAML   5.3.1    6" in out
-    assert "1 packages came with packages that no advisory of the distribution names" in err
+    assert "matched in their own ecosystem: 1 package that came with packages that no advisory" in err
     assert "warning: not scanned: Debian:12: 1 package, for which the database has no advisories" in err
 
 
@@ -206,8 +206,8 @@ ONE: list[Member] = [("a.dist-info/METADATA", b"Name: PyYAML\nVersion: 5.3.1\n")
     (["--fail-on", "medium"], 0, "unknown"),
     (["--fail-on", "low"], 3, "1 finding at or above low, such as CVE-2026-0001"),
     (["--fail-on-unknown"], 3, "1 finding of unknown severity, such as CVE-2026-0001 in PyYAML 5.3.1"),
-    (["--fail-on-unknown", "--ignore-unfixed"], 0, "left out: 1 findings: no fixed version is known"),
-    (["--fail-on-unknown", "--only-fixed"], 0, "left out: 1 findings: no fixed version is known"),
+    (["--fail-on-unknown", "--ignore-unfixed"], 0, "left out: 1 finding: no fixed version is known"),
+    (["--fail-on-unknown", "--only-fixed"], 0, "left out: 1 finding: no fixed version is known"),
     (["--fail-on-unknown", "--severity", "HIGH,critical"], 0, "severity unknown was not asked for"),
     (["--fail-on-exploited"], 4, "no catalogue of known exploited vulnerabilities was imported"),
     (["--severity", "awful"], 2, "--severity: got 'awful', expected none, unknown, low"),

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import zstandard
@@ -408,3 +408,46 @@ def test_a_list_of_changes_that_lies(home: Path, mirror: Mirror, run: Run, lines
     done = run("db", "update", "osv/PyPI")
     assert (done.code, said in done.err) == (6, True), done.err
     assert [path for path, _ in mirror.asked] == [f"{OSV}modified_id.csv"]
+
+
+def _provider(*distributions: Any, version: str = "2.0") -> bytes:
+    return json.dumps({"metadata_version": version, "distributions": distributions}).encode()
+
+
+def test_what_a_provider_names(home: Path, mirror: Mirror, run: Run) -> None:
+    """A folder, or feeds for everybody; all by the mirror, which nothing leads away from."""
+    place = "/access.redhat.com/.well-known/csaf/provider-metadata.json"
+    (home / "custody.toml").write_text(f'[advisories]\nmirror = "{mirror.url}"\nfeeds = ["provider/redhat"]\n'
+                                       f'[advisories.addresses]\n"provider/redhat" = "https:/{place}"\n')
+    folder = {"directory_url": "http://security.access.redhat.com/data/csaf/v2/vex"}
+    mirror.files |= {
+        place: _provider(folder), "/security.access.redhat.com/data/csaf/v2/vex/changes.csv":
+            b'"2023/cve-2023-20593.json","2024-05-01T10:00:00+00:00"\n',
+        "/security.access.redhat.com/data/csaf/v2/vex/2023/cve-2023-20593.json": feeds.csaf()}
+    done = run("db", "update")
+    assert done.code == 0, done.err
+    assert len(_store(home).named(["CVE-2023-20593"])) == 1
+    mirror.asked.clear()
+    assert "nothing new" in run("db", "update").err
+    assert mirror.asked == [(place, "all"), ("/security.access.redhat.com/data/csaf/v2/vex/changes.csv", "304")]
+    red = {"rolie": {"feeds": [{"tlp_label": "RED", "url": "https://a.example/red.json"},
+                               {"tlp_label": "WHITE", "url": "http://a.example/white.json"}]}}
+    mirror.files[place] = _provider(red, folder)
+    mirror.asked.clear()
+    done = run("db", "update")
+    assert [path for path, _ in mirror.asked] == [place, "/a.example/white.json"]
+    assert "white.json" in done.err
+
+
+@pytest.mark.parametrize(("lie", "said"), [
+    (b"[]", "metadata_version"), (_provider(version="1"), "metadata_version"), (_provider(7), "distributions[0]"),
+    (_provider({"directory_url": "ftp://a.example/"}), "distributions[0].directory_url"),
+    (_provider({"rolie": {"feeds": {}}}), "rolie.feeds"),
+    (_provider({"rolie": {"feeds": [{"tlp_label": "AMBER", "url": "https://a.example/"}]}}), "for everybody")])
+def test_a_provider_that_is_none(home: Path, mirror: Mirror, run: Run, lie: bytes, said: str) -> None:
+    (home / "custody.toml").write_text(f'[advisories]\nmirror = "{mirror.url}"\nfeeds = ["provider/a"]\n'
+                                       '[advisories.addresses]\n"provider/a" = "https://a.example/p.json"\n')
+    mirror.files["/a.example/p.json"] = lie
+    done = run("db", "update")
+    assert (done.code, said in done.err) == (6, True), done.err
+    assert [path for path, _ in mirror.asked] == ["/a.example/p.json"]

@@ -228,7 +228,7 @@ def test_commands_take_folders_and_files(tmp_path: Path, monkeypatch: pytest.Mon
     assert "left out by --exclude: 1 files and folders\n" in err
     for target in ("app/n/package.json", "file:app/n/package.json"):
         assert run(["scan", target, "--allow-empty-db"]) == 0
-        assert "file app/n/package.json: 1 packages" in capsys.readouterr().err
+        assert "file app/n/package.json: 1 package" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("remote", "origin"), [

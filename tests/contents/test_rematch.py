@@ -363,7 +363,7 @@ def test_command(tmp_path: Path) -> None:
     assert custody("scan", "oci:image", "--allow-empty-db", cwd=tmp_path).returncode == 0
     done = custody("watch", "--once", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "1 new images, 1 packages matched" in done.stderr
+    assert "1 new image, 1 package matched" in done.stderr
     (tmp_path / "r.json").write_text(json.dumps(record("X-1", [{"introduced": "0"}], package="flask")))
     assert custody("db", "import", "r.json", cwd=tmp_path).returncode == 0
     done = custody("watch", "--once", cwd=tmp_path)

@@ -173,7 +173,7 @@ def test_a_likely_one_stops(report: ScanReport) -> None:
 
 def test_what_was_not_read_is_a_gap(report: ScanReport) -> None:
     unread = msgspec.structs.replace(report, unread=("big: a file of more than 256 MiB",), findings=(), exposures=())
-    with pytest.raises(CustodyError, match="1 files were not looked into for secrets, such as big"):
+    with pytest.raises(CustodyError, match="not looked into for secrets: 1 file, such as big"):
         Gate(severity=Severity.LOW).judge(msgspec.structs.replace(
             unread, coverage=msgspec.structs.replace(unread.coverage, gaps=())))
 

@@ -144,7 +144,10 @@ def test_score_counts_each_element(capsys: pytest.CaptureFixture[str]) -> None:
         "supplier name": (3, 5), "component name": (5, 5), "component version": (5, 5), "unique identifier": (5, 5),
         "dependency relationship": (1, 1), "author of the SBOM": (0, 1), "timestamp": (1, 1)}
     assert scores["bsi"]["component creator, by mail or page"] == (2, 5)
-    assert scores["bsi"]["distribution licence"] == (1, 5)  # BSD alone means no licence
+    assert scores["bsi"]["distribution licence"] == (2, 5)  # BSD alone is a LicenseRef
+    out, _ = said(capsys, "score", "oci:two", "--guideline", "ntia", "--missing")
+    assert out.count(" lacks supplier name\n") == 2
+    assert "pkg:" in out
     assert score(capsys, "--author", "Sam <sam@example.org>")["bsi"]["creator of the SBOM, by mail or page"] == (1, 1)
     said(capsys, "oci:two", "-o", "spdx-json@3.0.1=s.json", "--author", "Sam")
     out, err = said(capsys, "score", "s.json", "--guideline", "ntia", "--fail-under", "100", code=3)

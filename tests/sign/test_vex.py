@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from custody.adapters.http.stdlib import StdlibHttp
+from custody.errors import NetworkError
 from custody.formats import oci
 from custody.formats import reference as references
 from custody.kit.digest import sha256
@@ -85,3 +87,56 @@ def test_attested(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     # Nobody was chosen.
     assert site.custody("scan", image, "--vex", "attested") == 2
     assert "nobody was chosen" in capsys.readouterr().err
+
+
+def test_attested_in_watch(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the chosen signer only; and what was set aside stays so while the registry does not answer."""
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "record.json").write_text(json.dumps(RECORD))
+    assert site.custody("db", "import", "record.json") == 0
+    image = push(site, "watched")
+    mine = ("--vex", "attested", "--vex-identity", "dev@example.com", "--vex-issuer", site.stack.people.url)
+
+    def watch(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = site.custody("watch", "--once", *words)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    assert watch(f"{site.registry}/watched", *mine)[:2] == (0, "")
+    assert site.custody("vex", "create", "-p", image.partition("@")[2], "--vuln", "CVE-2026-0001", "-s", "not_affected",
+                        "-j", "vulnerable_code_not_present", "-o", "v.json") == 0
+    assert site.custody("attest", "--identity-token", site.token("eve@example.com"), "--predicate", "v.json", "--type",
+                        "openvex", image) == 0
+    code, out, err = watch(*mine)
+    assert (code, out) == (0, ""), err
+    assert "not verified: " in err
+    assert "it does not count" in err
+    assert site.custody("attest", "--identity-token", site.token(), "--predicate", "v.json", "--type", "openvex",
+                        image) == 0
+    code, out, err = watch(*mine)
+    assert code == 0, err
+    assert " disappeared unknown CVE-2026-0001 in pkg:pypi/a@1 (vex; 1 image, fixed in 2, not_affected by dev@" in out
+    config = site.folder / "custody.toml"
+    stated = config.read_text()
+    monkeypatch.setattr(site, "folder", tmp_path)
+    shutil.copy(config.parent / "root.json", tmp_path)
+    config = tmp_path / "custody.toml"
+    config.write_text(f'{stated}[counting]\nattested = true\nidentity = "dev@example.com"\n'
+                      f'issuer = "{site.stack.people.url}"\n')
+    assert watch()[:2] == (0, "")  # the same, as the settings say
+    with monkeypatch.context() as patch:
+        async def refuse(*_: Any, **__: Any) -> Any:
+            raise NetworkError("registry: no answer")
+
+        patch.setattr("custody.services.attestedvex.fetch_evidence", refuse)
+        code, out, err = watch()
+        assert (code, out, "was not asked for: registry: no answer" in err) == (6, "", True)
+    assert watch()[:2] == (0, "")
+    config.write_text("[counting]\nattested = true\n")
+    code, _, err = watch()
+    assert (code, "nobody was chosen whose word counts" in err) == (2, True)
+    code, _, err = watch("--vex", "attested")
+    assert (code, "nobody was chosen whose word counts" in err) == (2, True)

@@ -18,6 +18,7 @@ from custody.cli.run import settings
 from custody.cli.sign import make_signer
 from custody.cli.trust_options import Command, sign_options
 from custody.errors import DeniedError, MissingEvidenceError, UsageError
+from custody.kit.amount import amount
 from custody.kit.clock import parse_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.services.affected import Affected, Answer, ask
@@ -28,11 +29,13 @@ from custody.wiring import command_http
 from custody.wiring.local import advisories, inventory
 
 _SHOWN = 3
+# Of `sha256:` and 64 digits a table shows 12, as other tools do; -o json has them all.
+_DIGEST = len("sha256:") + 12
 
 
 def _table(answer: Answer, _now: datetime) -> bytes:
     if not answer.affected and not answer.undecided:
-        return encode(f"none of {answer.images} images\n")
+        return encode(f"none of {amount(answer.images, 'image')}\n")
     rows: list[tuple[str, ...]] = [("IMAGE", "PACKAGE", "VERSION", "WHY", "WHERE", "SIGNED BY", "RUNS IN")]
     rows += [_row(answer, row, "") for row in answer.affected]
     rows += [_row(answer, row, "undecided: ") for row in answer.undecided]
@@ -41,8 +44,8 @@ def _table(answer: Answer, _now: datetime) -> bytes:
 
 def _row(answer: Answer, row: Affected, before: str) -> tuple[str, ...]:
     image = answer.where[row.image]
-    name = f"{image.names[0]}@{row.image}" if image.names else row.image
-    place = f"{row.locations[0].layer[:19]}:{row.locations[0].path}".strip(":") if row.locations else ""
+    name = f"{image.names[0]}@{row.image[:_DIGEST]}" if image.names else row.image
+    place = f"{row.locations[0].layer[:_DIGEST]}:{row.locations[0].path}".strip(":") if row.locations else ""
     more = f" and {len(row.locations) - 1} more" if len(row.locations) > 1 else ""
     fixed = f" (fixed in {', '.join(row.fixed)})" if row.fixed else ""
     return (name, row.package, row.version, before + row.why + fixed, place + more, _signed(image.signers),
@@ -99,9 +102,9 @@ def command(question: str, chosen: tuple[str, ...], fail: bool, kind: str | None
     else:
         answer = _report(kind, question, chosen, aware, corrected, options)
     images, unsure = {row.image for row in answer.affected}, {row.image for row in answer.undecided}
-    said = f"{len(images)} of {answer.images} images are affected"
+    said = f"affects {len(images)} of {amount(answer.images, 'image')}"
     if unsure - images:
-        said += f", of {len(unsure - images)} that cannot be decided"
+        said += f", {len(unsure - images)} cannot be decided"
     print(f"{visible(question)}: {said}; the newest was kept at {answer.newest}", file=sys.stderr)
     if fail and images:
         raise DeniedError(f"{said}, such as {_example(answer, answer.affected[0])}")

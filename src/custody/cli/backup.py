@@ -13,6 +13,7 @@ import click
 from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, StorageFullError, UsageError, VerificationError
 from custody.kit import destination
+from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.visible import rewritable, terminal
 from custody.wiring.backup import Manifest, Progress, anything_to_save, save
@@ -47,7 +48,7 @@ def command(target: str, without_keys: bool) -> None:
 
 
 def summary(manifest: Manifest) -> str:
-    return f"{len(manifest.files)} files, {manifest.size:,} bytes, of {manifest.created}"
+    return f"{amount(len(manifest.files), 'file')}, {manifest.size:,} bytes, of {manifest.created}"
 
 
 @contextlib.contextmanager

@@ -30,7 +30,15 @@ from custody.services.manifests import Manifest, Namespaces, from_bytes, from_pa
 from custody.services.summaries import drafts, write
 from custody.settings import Settings
 from custody.sign.keys import PrivateKey
-from custody.wiring import cluster_lookup, command_http, gatherer, key_lookup, registry_client, service_http
+from custody.wiring import (
+    cluster_lookup,
+    command_http,
+    gatherer,
+    key_lookup,
+    provider_lookup,
+    registry_client,
+    service_http,
+)
 from custody.wiring.admission import summary_signer
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
@@ -108,7 +116,7 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
     try:
         source = gatherer(configured, registry_client(configured, http))
         known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster, by.labels,
-                           key_lookup(configured, http))
+                           provider_lookup(configured, http, key_lookup(configured, http)))
 
         async def judge(target: Asked) -> Checked:
             async with gate:

@@ -19,6 +19,7 @@ from custody.cli.bars import progress
 from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError
 from custody.formats.bom import Catalog, Document
 from custody.kit import destination
+from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.near import near
 from custody.kit.visible import inert, visible
@@ -233,14 +234,15 @@ def title(catalog: Catalog) -> str:
 
 def coverage_lines(coverage: Coverage) -> list[str]:
     """What was matched with what, and a warning for every gap."""
-    said = [f"matched: {matched.ecosystem}: {matched.packages} packages with {matched.advisories} advisories"
+    said = [f"matched: {matched.ecosystem}: {amount(matched.packages, 'package')} with "
+            f"{amount(matched.advisories, 'advisory', 'advisories')}"
             for matched in coverage.ecosystems]
     if coverage.distribution:
-        said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
-                    "advisories in what those speak of")
+        said.append("left to the distribution's advisories in what those speak of: "
+                    f"{amount(coverage.distribution, 'package')} that came with its packages")
     if coverage.adopted:
-        said.append(f"{coverage.adopted} packages came with packages that no advisory of the distribution names, and "
-                    "were matched in their own ecosystem")
+        said.append(f"matched in their own ecosystem: {amount(coverage.adopted, 'package')} that came with packages "
+                    "that no advisory of the distribution names")
     uncatalogued = [gap for gap in coverage.gaps if gap.kind == "not-catalogued"]
     if uncatalogued:
         said.append("warning: not catalogued: " + ", ".join(f"{gap.what}: {gap.count}" for gap in uncatalogued))

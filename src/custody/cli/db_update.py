@@ -21,6 +21,7 @@ from custody.cli.run import settings
 from custody.cli.trust_options import load_signing_key
 from custody.errors import NetworkError, UsageError
 from custody.formats import reference
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, parse_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStore
@@ -72,8 +73,12 @@ def import_(paths: tuple[Path, ...], keys: tuple[str, ...], insecure_unsigned: b
         _tell(str(path), done)
 
 
+def _extent(contents: archive.Contents) -> str:
+    return f"{amount(contents.records, 'record')} of {amount(len(contents.sources), 'publisher')}"
+
+
 def _tell(path: str, done: Imported) -> None:
-    print(f"{visible(path)}: {done.records} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
+    print(f"{visible(path)}: {amount(done.records, 'record')}, {done.added} new or newer, {done.withdrawn} withdrawn, "
           f"{len(done.refused)} refused", file=sys.stderr)
     if done.errata:
         print(f"{visible(path)}: {done.errata} errata that name no vulnerability were not kept", file=sys.stderr)
@@ -92,8 +97,8 @@ def _import_archive(store: AdvisoryStore, path: Path, keys: Sequence[str], *, un
     trusted = [load_public_key(public_key(name), name).key for name in named]
     with progress(f"Importing {said or path}"):
         contents, added = archive.read(store, path, trusted, system_clock(), unsigned=unsigned, older=older)
-    print(visible(f"{said or path}: {contents.records} records of {contents.created}, {added} new or changed"),
-          file=sys.stderr)
+    print(visible(f"{said or path}: {amount(contents.records, 'record')} of {contents.created}, {added} new or "
+                  "changed"), file=sys.stderr)
 
 
 @click.command("export")
@@ -110,14 +115,14 @@ def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
     if not target.startswith(_REGISTRY):
         with progress(f"Exporting {target}"):
             contents = archive.write(store, Path(target), private, now)
-        print(visible(f"{target}: {contents.records} records of {len(contents.sources)} publishers"), file=sys.stderr)
+        print(visible(f"{target}: {_extent(contents)}"), file=sys.stderr)
         return
     ref = reference.parse(target.removeprefix(_REGISTRY), "target")
     with tempfile.TemporaryDirectory(prefix="custody-") as folder:
         path = Path(folder) / "advisories.custody"
         contents = archive.write(store, path, private, now)
         pushed = asyncio.run(_with_client(partial(advisoryartifact.push, ref=ref, archive=path)))
-    print(visible(f"{target}: {contents.records} records of {len(contents.sources)} publishers"), file=sys.stderr)
+    print(visible(f"{target}: {_extent(contents)}"), file=sys.stderr)
     print(pushed.digest)
 
 
@@ -189,7 +194,8 @@ def _update_from_registry(store: AdvisoryStore, origin: str, keys: Sequence[str]
 async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) -> list[Updated]:
     http = command_http(settings())
     try:
-        updater = Updater(http, store, advisory_importer(settings(), store), system_clock, progress)
+        updater = Updater(http, store, advisory_importer(settings(), store), system_clock, progress,
+                          mirror=_configured().mirror)
         updated = []
         for name, address in asked:
             answer = await updater.update(name, address)
@@ -198,8 +204,8 @@ async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) ->
             if answer.failure:
                 print(f"warning: {where}: {visible(answer.failure)}", file=sys.stderr)
             else:
-                print(f"{where}: " + ("nothing new" if answer.unchanged else f"{answer.added} records new or changed"),
-                      file=sys.stderr)
+                said = "nothing new" if answer.unchanged else f"{amount(answer.added, 'record')} new or changed"
+                print(f"{where}: {said}", file=sys.stderr)
             for reason in answer.refused[:_SHOWN]:
                 print(f"warning: {where}: left out: {visible(reason)}", file=sys.stderr)
             if len(answer.refused) > _SHOWN:

@@ -13,6 +13,7 @@ import click
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError
+from custody.kit.amount import amount
 from custody.ports.tiles import TileReader
 from custody.trust import audit
 from custody.trust.checkpoint import LogVerifier
@@ -36,7 +37,7 @@ def verify(place: str | None, trusted_root: str | None, old: str | None) -> None
     with _opened(place) as reader:
         audited = audit.verify_log(reader, _verifier(reader, trusted_root),
                                    old=read_input(old, "--old") if old else None)
-    click.echo(f"{audited.origin}: {audited.size} entries, each where the signed tree has it; "
+    click.echo(f"{audited.origin}: {amount(audited.size, 'entry', 'entries')}, each where the signed tree has it; "
                f"root {audited.root.hex()}")
     if audited.old_size is not None:
         click.echo(f"the older checkpoint's {audited.old_size} entries are still its first {audited.old_size}")
@@ -57,7 +58,7 @@ def info(place: str | None, trusted_root: str | None, output: str) -> None:
         click.echo(json.dumps({"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(),
                                "logID": verifier.log_id.hex()}))
     else:
-        click.echo(f"{checkpoint.origin}: {checkpoint.size} entries, root {checkpoint.root.hex()}")
+        click.echo(f"{checkpoint.origin}: {amount(checkpoint.size, 'entry', 'entries')}, root {checkpoint.root.hex()}")
 
 
 @command.command(help="One entry's body on standard output, once its inclusion proof is verified.")

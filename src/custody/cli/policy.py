@@ -8,7 +8,7 @@ from custody.cli.groups import Group
 
 
 @click.group("policy", cls=Group, places={name: f"custody.cli.policy_{name}" for name in (
-    "apply", "exceptions", "expand", "import", "jp", "lint", "migrate", "podsecurity", "sign", "sync", "test", "vap",
-    "verify")})
+    "apply", "bench", "equivalent", "exceptions", "expand", "import", "jp", "lint", "migrate", "podsecurity", "sign",
+    "sync", "test", "vap", "verify")})
 def command() -> None:
     """Policies, before they are applied."""

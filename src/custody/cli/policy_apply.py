@@ -116,7 +116,8 @@ def command(paths: tuple[str, ...], **options: Any) -> int:
     if options["filenames"]:
         if paths or options["resource"]:
             raise UsageError("--filename takes all documents, and no POLICY or --resource beside")
-        return policy_constraints.run(options["filenames"], options["written"], deny_only=options["deny_only"])
+        with _rarely_collected():
+            return policy_constraints.run(options["filenames"], options["written"], deny_only=options["deny_only"])
     if options["deny_only"]:
         raise UsageError("--deny-only: it is of --filename")
     if remote := next((path for path in (*paths, *options["resource"]) if "://" in path), None):

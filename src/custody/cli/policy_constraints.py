@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
 from custody.formats import yaml
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.kinds import builtin
+from custody.ports.lookup import Answer, Question
 from custody.services.simulation import documents
 from custody.services.simulation.trying import Located, Trial, Violation
+from custody.wiring import provider_lookup, service_http
 from policylang.errors import Shape
 
 _TARGET = "admission.k8s.gatekeeper.sh"
@@ -26,7 +30,7 @@ def run(filenames: Sequence[str], output: str | None, *, deny_only: bool) -> int
     """stdout gets what `gator test` prints. Raises CustodyError where a constraint denies."""
     if output not in (None, "json", "yaml"):
         raise UnsupportedError(f"--output {output}", "with --filename it is a format", hint="json or yaml")
-    trial = Trial(read(filenames), builtin(), system_clock())
+    trial = Trial(read(filenames), builtin(), system_clock(), _asked)
     violations = [violation for violation in trial.violations() if violation.denies or not deny_only]
     if output == "json":
         click.echo(json.dumps([_row(violation) for violation in violations] or None, indent=4, ensure_ascii=False))
@@ -41,6 +45,19 @@ def run(filenames: Sequence[str], output: str | None, *, deny_only: bool) -> int
     if denied:
         raise CustodyError(f"{denied} violations that deny")
     return 0
+
+
+def _asked(questions: Sequence[Question]) -> Mapping[Question, Answer]:
+    """What providers say, as the settings have them asked."""
+    async def ask() -> list[Answer]:
+        http = service_http(settings())
+        lookup = provider_lookup(settings(), http)
+        try:
+            return await asyncio.gather(*map(lookup.answer, questions))
+        finally:
+            await http.close()
+
+    return dict(zip(questions, asyncio.run(ask()), strict=True))
 
 
 def read(filenames: Sequence[str]) -> Located:

@@ -8,6 +8,7 @@ import click
 
 from custody.cli.policy_migrate import say, say_refused, say_unread, write
 from custody.errors import CustodyError
+from custody.kit.amount import amount
 from custody.policy.imports.translation import translate
 from custody.policy.load import gathered, unwrapped
 
@@ -47,8 +48,8 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
             say(f"✗ {made.name}: metadata.name: got {min(twice)!r}, which another document became already", None)
             continue
         names |= own
-        say(f"✓ {made.name}: both say the same of {made.trial.asked} requests, {made.trial.denied} of them denied",
-            None)
+        say(f"✓ {made.name}: both say the same of {amount(made.trial.asked, 'request')}, {made.trial.denied} of "
+            "them denied", None)
         write(made.documents, folder, "", written)
     if behind:
         raise CustodyError(f"{behind} {'document stays' if behind == 1 else 'documents stay'} behind")

@@ -13,6 +13,7 @@ from custody.cli import kinds
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats import yaml
+from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.policy.load import gathered, unwrapped
 from custody.policy.migrate.excepting import exception
@@ -105,7 +106,7 @@ def _report(rule: Migrated) -> None:
             say(f"    before: {rule.difference.messages[0]}", f"after: {rule.difference.messages[1]}")
         return
     names = ", ".join(str(document["metadata"]["name"]) for document in rule.documents)
-    say(f"✓ {name}: {names}; both say the same of {rule.asked} requests, {rule.denied} of them "
+    say(f"✓ {name}: {names}; both say the same of {amount(rule.asked, 'request')}, {rule.denied} of them "
          f"{rule.counted}", None)
 
 

@@ -1,4 +1,4 @@
-"""`custody policy test`: what policies say of resources, beside what a `kyverno-test.yaml` expects."""
+"""`custody policy test`: what policies say of resources beside what a `kyverno-test.yaml` expects, or conftest's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from custody.cli import policy_configurations
 from custody.cli.grid import grid
 from custody.cli.run import settings
 from custody.errors import CustodyError, UnsupportedError, UsageError
@@ -28,12 +29,27 @@ _FORMATS = ("json", "yaml", "markdown", "junit")
 _TITLES = ("ID", "POLICY", "RULE", "RESOURCE", "RESULT", "REASON")
 
 
+_KYVERNO = {"name": "--file-name", "selected": "--test-case-selector", "fail_only": "--fail-only",
+            "detailed": "--detailed-results", "require_tests": "--require-tests", "registry": "--registry",
+            "remove_color": "--remove-color", "warnings_as_errors": "--warnings-as-errors",
+            "git_branch": "--git-branch"}
+_CONFTEST = {"data": "--data", "namespaces": "--namespace", "rego_version": "--rego-version", "strict": "--strict",
+             "capabilities": "--capabilities", "strict_builtins": "--show-builtin-errors", "no_color": "--no-color",
+             "hide_message": "--junit-hide-message", "hide_passed": "--github-hide-passed", "trace": "--trace",
+             "proto_file_dirs": "--proto-file-dirs", "all_namespaces": "--all-namespaces", "combine": "--combine",
+             "parser": "--parser", "fail_on_warn": "--fail-on-warn", "no_fail": "--no-fail", "ignore": "--ignore",
+             "suppress_exceptions": "--suppress-exceptions", "stdin_filename": "--stdin-filename", "update": "--update"}
+"""Options of one way alone, by their names as parameters."""
+
+
 @click.command("test")
-@click.argument("folders", nargs=-1, required=True, metavar="DIR…")
-@click.option("-f", "--file-name", "name", default=testfile.FILE, show_default=True, help="Name of the files of tests.")
-@click.option("-t", "--test-case-selector", "selected", default="policy=*,rule=*,resource=*", show_default=True,
-              help="Which results are checked.")
-@click.option("-o", "--output-format", "output", type=click.Choice(_FORMATS), help="What stdout gets, but for a table.")
+@click.argument("paths", nargs=-1, required=True, metavar="DIR|FILE…")
+@click.option("-f", "--file-name", "name", default=None, metavar="NAME", help="Name of the files of tests; "
+              f"{testfile.FILE} by default.")
+@click.option("-t", "--test-case-selector", "selected", default=None, metavar="SELECTOR",
+              help="Which results are checked; policy=*,rule=*,resource=* by default.")
+@click.option("-o", "--output", "--output-format", "output", metavar="FORMAT", help="What stdout gets: "
+              f"{', '.join(_FORMATS)}, else a table; with --policy {', '.join(policy_configurations.OUTPUTS)}.")
 @click.option("--fail-only", is_flag=True, help="Only rows that fail, all of them at the end.")
 @click.option("--detailed-results", "detailed", is_flag=True, help="With the messages.")
 @click.option("--require-tests", is_flag=True, help="Exit 1 where there is no test.")
@@ -41,20 +57,47 @@ _TITLES = ("ID", "POLICY", "RULE", "RESOURCE", "RESULT", "REASON")
 @click.option("--remove-color", is_flag=True, help="Accepted; there is none.")
 @click.option("--warnings-as-errors", is_flag=True, help="Exit 1 for policies of kinds that Kyverno is to drop.")
 @click.option("-b", "--git-branch", help="Refused: clone the repository, and give its folder.")
-def command(folders: tuple[str, ...], name: str, selected: str, output: str | None, fail_only: bool, detailed: bool,
-            require_tests: bool, registry: bool, remove_color: bool, warnings_as_errors: bool,  # noqa: ARG001
-            git_branch: str | None) -> int:
-    """Run every kyverno-test.yaml below the folders, unchanged, with rows and counts as `kyverno test` has them.
+@policy_configurations.shared
+@click.option("--all-namespaces", is_flag=True, help="With --policy: the rules of all packages.")
+@click.option("--combine", is_flag=True, help="With --policy: all files as one input.")
+@click.option("--parser", metavar="NAME", help="With --policy: read all files as cyclonedx, dockerfile, dotenv, "
+              "ignore, ini, json, properties, toml, xml or yaml.")
+@click.option("--fail-on-warn", is_flag=True, help="With --policy: exit 1 for warnings, 2 for failures.")
+@click.option("--no-fail", is_flag=True, help="With --policy: exit 0 for failures.")
+@click.option("--ignore", metavar="REGEXP", help="With --policy: paths that are left out.")
+@click.option("--quiet", is_flag=True, help="Of what standard error gets, only warnings and errors; with --policy, "
+              "nothing where all passed.")
+@click.option("--suppress-exceptions", is_flag=True, help="With --policy: no exceptions on stdout.")
+@click.option("--stdin-filename", metavar="NAME", help="With --policy: what standard input (-) is called.")
+@click.option("-u", "--update", multiple=True, default=None, hidden=True, help="Refused by name.")
+def command(paths: tuple[str, ...], **options: Any) -> int:
+    """Run tests as `kyverno test` does, or with --policy, rules in Rego on configuration files, as `conftest test`.
 
-    stdout gets the rows and the summary, stderr what is being done. Exit 1 where a row fails or a test cannot be run.
+    Kyverno's way takes every kyverno-test.yaml below folders; stdout gets its rows and counts, stderr what is being
+    done, and 1 is for a row that fails. Conftest's way takes files of any format, and 1 is for what a rule denies.
     """
+    conftest = bool(options["policies"])
+    for key, flag in (_KYVERNO if conftest else _CONFTEST).items():
+        if options[key]:
+            raise UsageError(f"{flag}: it is of tests {'without' if conftest else 'with'} --policy")
+    formats = policy_configurations.OUTPUTS if conftest else _FORMATS
+    if options["output"] not in (None, *formats):
+        raise UsageError(f"--output: got {options['output']}, expected one of {', '.join(formats)}")
+    if conftest:
+        return policy_configurations.run_tests(paths, options)
+    return _kyverno(paths, **{key: options[key] for key in (*_KYVERNO, "output") if key != "remove_color"})
+
+
+def _kyverno(folders: Sequence[str], *, name: str | None, selected: str | None, output: str | None, fail_only: bool,
+             detailed: bool, require_tests: bool, registry: bool, warnings_as_errors: bool,
+             git_branch: str | None) -> int:
     if git_branch is not None or (remote := next((folder for folder in folders if "://" in folder), None)):
         raise UnsupportedError("--git-branch" if git_branch is not None else str(remote),
                                "tests are not fetched from git", hint="git clone, then custody policy test DIR")
-    chosen = selector.parse(selected)
+    chosen = selector.parse(selected or "policy=*,rule=*,resource=*")
     for wrong in chosen.wrong:
         print(f"error: {visible(wrong)}", file=sys.stderr)
-    files = [file for folder in folders for file in _files(Path(folder), name)]
+    files = [file for folder in folders for file in _files(Path(folder), name or testfile.FILE)]
     tests = [test for file in files for test in testfile.read(file)]
     broken = [test for test in tests if isinstance(test, Broken)]
     if broken:

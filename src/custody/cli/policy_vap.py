@@ -8,23 +8,34 @@ from typing import Any
 import click
 
 from custody.admission.configuration import to_yaml
-from custody.errors import UnsupportedError, UsageError
+from custody.cli.policy_equivalent import searching, shown
+from custody.errors import CustodyError, UnsupportedError, UsageError
+from custody.kit.visible import visible
 from custody.policy.counting import is_exception
 from custody.policy.engines import standing
+from custody.policy.gatekeeper import emission as gatekeeperemission
+from custody.policy.gatekeeper.constraint import ADMISSION_POLICY, ConstraintRule
+from custody.policy.gatekeeper.engine import TEMPLATE, Gatekeeper
+from custody.policy.gatekeeper.template import Template
 from custody.policy.kinds import Kinds
 from custody.policy.kubernetes import emission, ruleemission
-from custody.policy.load import PolicySet, gathered, unwrapped
+from custody.policy.load import Located, PolicySet, gathered, unwrapped
 
 
 @click.command("vap")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--all", "every", is_flag=True, help="Also those that do not ask for it.")
-def command(files: tuple[Path, ...], every: bool) -> None:
+@click.option("--check", is_flag=True, help="Of Gatekeeper's: search for a request on which constraint and policy "
+              "differ, and refuse those that do.")
+@click.option("--samples", type=click.IntRange(1, 1_000_000), default=1500, show_default=True,
+              help="Of --check: requests that are tried for each constraint.")
+def command(files: tuple[Path, ...], every: bool, check: bool, samples: int) -> int:
     """Write the admission policy and binding of each policy in files that asks for one, with its exceptions, as YAML.
 
-    Of a ValidatingPolicy (autogen.validatingAdmissionPolicy), a MutatingPolicy (autogen.mutatingAdmissionPolicy) and a
-    ClusterPolicy (validate.cel.generate). The API server then judges without any webhook. What it cannot evaluate is
-    refused with the reason.
+    Of a ValidatingPolicy (autogen.validatingAdmissionPolicy), a MutatingPolicy (autogen.mutatingAdmissionPolicy), a
+    ClusterPolicy (validate.cel.generate), and of Gatekeeper's templates in CEL with their constraints, unless they say
+    generateVAP: false. The API server then judges without any webhook. What it cannot evaluate is refused by name;
+    templates in Rego are passed over with exit code 1.
     """
     documents, _ = unwrapped(*gathered(files))
     policies = PolicySet([document for _, document in documents], [where for where, _ in documents])
@@ -36,9 +47,74 @@ def command(files: tuple[Path, ...], every: bool) -> None:
                 made += emission.admission_policy(document, exceptions)
             elif document["kind"] == "ClusterPolicy":
                 made += _of_rule(document, exceptions, policies.kinds, every=every)
+    constraints = _Constraints(policies, documents, every=every, samples=samples if check else 0)
+    made += constraints.made
+    if made:
+        click.echo(to_yaml(made), nl=False)
+    if constraints.behind:
+        raise CustodyError(f"{constraints.behind} of Gatekeeper's documents stay behind")
     if not made:
         raise UsageError("no policy asks to be one of the API server's", hint="--all for all")
-    click.echo(to_yaml(made), nl=False)
+    return 0
+
+
+class _Constraints:
+    """What becomes of templates and constraints; stderr gets what stays behind, and why."""
+
+    def __init__(self, policies: PolicySet, documents: Located, *, every: bool, samples: int) -> None:
+        """`samples`: requests of each constraint that both are asked about; 0 for none."""
+        self.made: list[dict[str, Any]] = []
+        self.behind = 0
+        engine = Gatekeeper()
+        native: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        for where, document in documents:
+            if document["kind"] != TEMPLATE or not document["apiVersion"].startswith("templates.gatekeeper.sh/"):
+                continue
+            template = engine.compile(document)
+            assert isinstance(template, Template)
+            if not every and not gatekeeperemission.wanted(template):
+                continue
+            try:
+                native[template.kind] = document, gatekeeperemission.policy(template, document)
+            except UnsupportedError as error:
+                self._stays(where, error.message)
+        self.made += [made for _, made in native.values()]
+        for rule in policies.rules:
+            if not isinstance(rule, ConstraintRule) or rule.policy.kind not in native:
+                continue
+            name = f"{rule.policy.kind} {rule.policy.name}"
+            try:
+                bound = gatekeeperemission.binding(rule)
+            except UnsupportedError as error:
+                self._stays(name, error.message)
+                continue
+            if bound is None:
+                click.echo(visible(f"{name}: it does not speak at vap.k8s.io: no binding"), err=True)
+            elif not samples or self._same(name, rule, *native[rule.policy.kind], bound, policies.kinds, samples):
+                self.made.append(bound)
+
+    def _stays(self, name: str, reason: str) -> None:
+        self.behind += 1
+        click.echo(visible(f"✗ {name}: {reason}"), err=True)
+
+    def _same(self, name: str, rule: ConstraintRule, template: dict[str, Any], policy: dict[str, Any],
+              bound: dict[str, Any], kinds: Kinds, samples: int) -> bool:
+        spec = {key: value for key, value in rule.document["spec"].items() if key != "scopedEnforcementActions"}
+        document = {**rule.document, "spec": spec | {"enforcementAction": rule.actions[ADMISSION_POLICY][0]}}
+        operations = tuple(name for name in rule.template.operations or ("CREATE", "UPDATE")
+                           if name in ("CREATE", "UPDATE", "DELETE"))
+        search = searching([template, document], [policy, bound], kinds, [document], operations or ("CREATE",))
+        found = search.run(samples)
+        if found.difference is not None:
+            self._stays(name, "its policy says another thing")
+            click.echo(shown(found.difference, ("the constraint", "the policy")), err=True)
+            return False
+        if not found.against[0]:
+            self._stays(name, f"nothing is known of it: it was against none of {found.asked} requests")
+            return False
+        click.echo(visible(f"✓ {name}: both say the same of {found.asked} requests, "
+                           f"{found.against[0]} of them against"), err=True)
+        return True
 
 
 _SWITCHES = {"ValidatingPolicy": "validatingAdmissionPolicy", "MutatingPolicy": "mutatingAdmissionPolicy"}

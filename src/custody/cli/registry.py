@@ -12,6 +12,7 @@ import msgspec
 from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, VerificationError
 from custody.formats import reference
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import rewritable, terminal, visible
 from custody.registry.scrub import Report, scrub
@@ -72,7 +73,7 @@ def _troubles(report: Report) -> Iterator[str]:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield (f"{report.blobs} blobs read, {len(report.damaged)} damaged, {len(report.missing)} missing, "
+    yield (f"{amount(report.blobs, 'blob')} read, {len(report.damaged)} damaged, {len(report.missing)} missing, "
            f"{len(report.unreadable)} unreadable")
     for state, blobs in (("damaged", report.damaged), ("missing", report.missing)):
         for blob in blobs:
@@ -83,9 +84,9 @@ def _lines(report: Report) -> Iterator[str]:
     if report.orphans:
         told = (f"{len(report.removed)} removed" if report.removed else
                 "--remove-orphans removes those older than an hour")
-        yield f"orphans    {len(report.orphans)} files of no repository, {report.orphan_bytes} bytes; {told}"
+        yield f"orphans    {amount(len(report.orphans), 'file')} of no repository, {report.orphan_bytes} bytes; {told}"
     if report.quarantine_files:
-        yield f"quarantine {report.quarantine_files} files, {report.quarantine_bytes} bytes"
+        yield f"quarantine {amount(report.quarantine_files, 'file')}, {report.quarantine_bytes} bytes"
     if report.unfinished_uploads:
         yield f"uploads    {report.unfinished_uploads} not finished"
 

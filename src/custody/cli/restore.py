@@ -14,6 +14,7 @@ from custody.cli.backup import counted, summary
 from custody.cli.run import settings
 from custody.errors import UsageError, VerificationError
 from custody.kit import digest as digests
+from custody.kit.amount import amount
 from custody.wiring.backup import restore
 
 
@@ -29,8 +30,8 @@ def command(source: str, digest: str | None) -> None:
         restored = restore(stream, data, digest=digest, progress=progress)
     print(f"{data}: {summary(restored.manifest)}", file=sys.stderr)
     for name, size in restored.logs.items():
-        print(f"{name}: {size} entries. What was logged after {restored.manifest.created} is not in it: who has seen a "
-              "later checkpoint will report a fork", file=sys.stderr)
+        print(f"{name}: {amount(size, 'entry', 'entries')}. What was logged after {restored.manifest.created} is not "
+              "in it: who has seen a later checkpoint will report a fork", file=sys.stderr)
     if restored.damaged:
         raise VerificationError("changed at rest before they were saved, and in quarantine now: "
                                 + ", ".join(blob.path for blob in restored.damaged[:10]),

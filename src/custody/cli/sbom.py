@@ -12,6 +12,7 @@ from custody.cli.defaultgroup import DefaultGroup
 from custody.cli.run import settings
 from custody.errors import UnsupportedError, UsageError
 from custody.formats.bom import Catalog
+from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.services.documents import SBOMS, SPELLINGS, Format, encode, json_bytes
 
@@ -75,7 +76,7 @@ def list_packages(target: str, chosen: tuple[str, ...], platform: str | None, fo
         contents.keep(settings(), catalog, target)
     catalog = contents.described(catalog, authors, **said)
     contents.deliver(plan, _FORMATS, catalog, contents.moment())
-    print(f"{visible(contents.title(catalog))}: {len(catalog.packages)} packages", file=sys.stderr)
+    print(f"{visible(contents.title(catalog))}: {amount(len(catalog.packages), 'package')}", file=sys.stderr)
     if not catalog.packages:
         print("warning: no package was found in it", file=sys.stderr)
     for unknown in catalog.unknowns:

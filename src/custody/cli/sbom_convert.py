@@ -9,6 +9,7 @@ import click
 
 from custody.cli import contents
 from custody.errors import DeniedError
+from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.sbom.losses import lost
 from custody.services.contents import read_sbom
@@ -31,7 +32,7 @@ def command(file: Path, chosen: tuple[str, ...], strict: bool) -> None:
     contents.warn_of_signature(str(file), catalog)
     packages = len(catalog.packages) + len(catalog.unidentified)
     stated = catalog.document.format if catalog.document else ""
-    print(visible(f"{file}: {stated}, {packages} packages"), file=sys.stderr)
+    print(visible(f"{file}: {stated}, {amount(packages, 'package')}"), file=sys.stderr)
     losses = 0
     for name, _ in plan:
         for line in lost(catalog, SPELLINGS[name].loses):

@@ -9,6 +9,7 @@ import click
 
 from custody.cli import contents
 from custody.errors import UsageError
+from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.sbom.losses import lost
 from custody.sbom.merging import merge
@@ -35,8 +36,9 @@ def command(files: tuple[Path, ...], name: str, chosen: tuple[str, ...]) -> None
         contents.warn_of_signature(str(file), catalog)
     merged = merge(catalogs, name)
     contents.deliver(plan, SPELLINGS, merged, contents.moment())
-    print(visible(f"{name}: {len(merged.packages)} packages of {sum(len(catalog.packages) for catalog in catalogs)} in "
-                  f"{len(files)} SBOMs"), file=sys.stderr)
+    total = sum(len(catalog.packages) for catalog in catalogs)
+    print(visible(f"{name}: {amount(len(merged.packages), 'package')} of {total} in {len(files)} SBOMs"),
+          file=sys.stderr)
     systems = {catalog.distribution.name for catalog in catalogs if catalog.distribution}
     if len(systems) > 1:
         print(visible(f"note: several distributions, and the whole is of none: {', '.join(sorted(systems))}"),

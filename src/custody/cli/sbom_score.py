@@ -23,12 +23,13 @@ from custody.services.documents import SBOMS
               help="Only this one; repeatable. Default: all.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
+@click.option("--missing", "named", is_flag=True, help="Name the components that lack each element, too.")
 @click.option("--fail-under", type=click.IntRange(0, 100), metavar="PERCENT",
               help="Exit 3 where less of the required elements is there in full, by any guideline chosen.")
 @click.option("--author", "authors", multiple=True, metavar="'NAME <MAIL>'", help="As `custody sbom list` takes it.")
 @contents.folder_options
-def command(target: str, guidelines: tuple[str, ...], output: str, fail_under: int | None, authors: tuple[str, ...],
-            folders: contents.Folders) -> None:
+def command(target: str, guidelines: tuple[str, ...], output: str, named: bool, fail_under: int | None,
+            authors: tuple[str, ...], folders: contents.Folders) -> None:
     """Count, element by element, what NTIA, CISA, BSI TR-03183-2 and FSCT ask for and an SBOM says.
 
     TARGET is what `custody sbom` takes; of what is no SBOM, the CycloneDX that it would write is looked at.
@@ -41,7 +42,7 @@ def command(target: str, guidelines: tuple[str, ...], output: str, fail_under: i
         click.echo(json.dumps({"subject": catalog.name, "components": len(catalog.packages) + len(catalog.unidentified),
                                "scores": [entry.to_json() for entry in scores]}, indent=2))
     else:
-        sys.stdout.write("\n".join(map(_table, scores)))
+        sys.stdout.write("\n".join(_table(entry, named=named) for entry in scores))
     failed = [entry for entry in scores if fail_under is not None and 100 * entry.met < fail_under * entry.required]
     if failed:
         raise DeniedError("; ".join(f"{entry.guideline}: {entry.met} of {entry.required} elements"
@@ -54,7 +55,9 @@ def _written(catalog: Catalog) -> Catalog:
     return sbom.read(data, catalog.name) or catalog
 
 
-def _table(entry: Score) -> str:
+def _table(entry: Score, *, named: bool) -> str:
     rows = [(element.name, "yes" if element.met else "no", str(element.has), f"of {element.of}", element.need,
              element.note) for element in entry.elements]
-    return visible(f"{entry.title}: {entry.met} of {entry.required}") + "\n" + contents.columns(rows)
+    lacking = [f"  {visible(name)} lacks {element.name}\n" for element in entry.elements for name in element.missing]
+    return visible(f"{entry.title}: {entry.met} of {entry.required}") + "\n" + contents.columns(rows) + "".join(
+        lacking if named else [])

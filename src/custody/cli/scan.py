@@ -11,6 +11,7 @@ import click
 from custody.cli import contents, gating, scanners, waiving
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
+from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.contents import check as check_target
@@ -133,7 +134,7 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
 def _explain(report: ScanReport) -> None:
     """All that a person must know to judge the list, on standard error."""
     database = report.database
-    said = [f"{contents.title(report.catalog)}: {len(report.catalog.packages)} packages, "
+    said = [f"{contents.title(report.catalog)}: {amount(len(report.catalog.packages), 'package')}, "
             + ", ".join(f"{count} {level}" for level, count in report.counts().items())]
     if not database.advisories:
         said.append("warning: the advisory database is empty: nothing was matched")
@@ -145,10 +146,10 @@ def _explain(report: ScanReport) -> None:
         said.append(f"known exploited vulnerabilities: {database.exploited}, version {database.exploited_version}; "
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
     for reason, count in Counter(ignored.reason for ignored in report.ignored if not ignored.source).items():
-        said.append(f"left out: {count} findings: {reason}")
+        said.append(f"left out: {amount(count, 'finding')}: {reason}")
     if report.deferred:
         first = report.deferred[0]
-        said.append(visible(f"left to the distribution: {len(report.deferred)} findings in what its packages "
+        said.append(visible(f"left to the distribution: {amount(len(report.deferred), 'finding')} in what its packages "
                             f"installed, such as {first.finding.cve} in {first.finding.package} "
                             f"{first.finding.version}, installed by {first.owner} (-o json has them all)"))
     said += waiving.lines(report.waivers, report.ignored)

@@ -14,6 +14,7 @@ from custody.cli.bars import progress
 from custody.cli.contents import Folders
 from custody.errors import UnsupportedError, UsageError
 from custody.formats.bom import Catalog
+from custody.kit.amount import amount
 from custody.kit.near import near
 from custody.ports.advisories import AdvisoryStatus
 from custody.services import contents
@@ -104,7 +105,7 @@ def lines(report: ScanReport, exposed: Exposed) -> list[str]:
         if exposed.beyond:
             said.append(f"warning: {exposed.beyond} more secrets are not listed")
         if exposed.unread:
-            said.append(f"warning: {len(exposed.unread)} files were not looked into, such as {exposed.unread[0]}")
+            said.append(f"warning: not looked into: {amount(len(exposed.unread), 'file')}, such as {exposed.unread[0]}")
     if "misconfig" in report.scanners:
         said.append(f"risky settings: {len(report.exposures) - len(secrets)}")
     return said

@@ -14,7 +14,7 @@ from custody.cli.services import kubeconfig_option, serve_forever
 from custody.cli.workers import supervised, workers_option
 from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure
-from custody.server.platform import ROLES
+from custody.server.platform import SERVED
 from custody.server.worker import current
 
 _LOOK = 60.0  # seconds, as `custody watch` has it
@@ -22,7 +22,7 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
 
 
 @click.command("serve")
-@click.option("--roles", required=True, metavar="ROLE,…", help=f"Some of {', '.join(ROLES)}.")
+@click.option("--roles", required=True, metavar="ROLE,…", help=f"Some of {', '.join(SERVED)}.")
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on. Beyond this machine the registry needs [auth] in custody.toml, and "
                    "what takes passwords or tokens needs TLS.")
@@ -38,6 +38,8 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
               help="The Service that the API server calls the webhook by: its names, for the certificate.")
 @click.option("--webhook-client-ca", metavar="FILE",
               help="Authorities of the API server's client certificate; the webhook then talks to nobody without one.")
+@click.option("--provider-port", default=5444, show_default=True, type=click.IntRange(0, 65535),
+              help="Where Gatekeeper asks about images (the provider role), with TLS by [external_data].")
 @click.option("--tls-certificate", metavar="FILE", help="With --tls-key: --port speaks TLS with this certificate.")
 @click.option("--tls-key", metavar="FILE", help="The private key of --tls-certificate.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front ends TLS, and nobody else reaches --host.")
@@ -47,7 +49,7 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
 @kubeconfig_option
 @log_options
 def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: tuple[str, ...],
-            webhook_service: str | None, webhook_client_ca: str | None, tls_certificate: str | None,
+            webhook_service: str | None, webhook_client_ca: str | None, provider_port: int, tls_certificate: str | None,
             tls_key: str | None, behind_proxy: bool, insecure: bool, policies: tuple[str, ...],
             workers: int, kubeconfig: str | None, log_format: str | None, log_level: str | None) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
@@ -69,7 +71,9 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
             raise UsageError(f"--kubeconfig: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("webhook_port") is ParameterSource.COMMANDLINE:
             print(f"warning: --webhook-port: nothing listens there, --roles names {roles}", file=sys.stderr)
-    elif (host in _EVERY_ADDRESS
+    if "provider" not in chosen and context.get_parameter_source("provider_port") is ParameterSource.COMMANDLINE:
+        print(f"warning: --provider-port: nothing listens there, --roles names {roles}", file=sys.stderr)
+    if "admission" in chosen and (host in _EVERY_ADDRESS
           and not (webhook_names or configured.webhook_names or configured.webhook_certificate)):
         print(f"warning: --host {host}: nobody calls by that name, and the webhook's certificate has no other but "
               "this machine's own; --webhook-name HOST adds one", file=sys.stderr)
@@ -85,7 +89,7 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
                              hint="[rescan] with `repositories` in custody.toml")
         if not configured.watch_interval:
             configured = configured.replace(watch_interval=_LOOK)
-    alone = set(chosen) == {"admission"}
+    alone, apart = set(chosen) == {"admission"}, {*chosen} <= {"admission", "provider"}
     asked = context.get_parameter_source("port") is ParameterSource.COMMANDLINE
     if workers > 1 and not alone:
         raise UsageError(f"--workers: is for the admission role alone, and --roles names {roles}",
@@ -97,5 +101,5 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
     if alone and not asked and configured.webhook_client_ca is not None:
         print("warning: webhook_client_ca: who looks after the process has no such certificate; --port gives it "
               "/healthz and /readyz", file=sys.stderr)
-    serve_forever(configured, chosen, host, None if alone and not asked else port, webhook_port, policies,
-                  webhook_names)
+    serve_forever(configured, chosen, host, None if apart and not asked else port, webhook_port, policies,
+                  webhook_names, provider_port)

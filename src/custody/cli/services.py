@@ -34,7 +34,7 @@ def kubeconfig_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int | None, webhook_port: int,
-                  policies: tuple[str, ...], webhook_names: tuple[str, ...] = ()) -> None:
+                  policies: tuple[str, ...], webhook_names: tuple[str, ...] = (), provider_port: int = 0) -> None:
     before: PolicySet | None = None
 
     def load() -> PolicySet:
@@ -45,15 +45,16 @@ def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
     with journal(sys.stderr.fileno(), settings.log_format, settings.log_level) as lines:
-        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources, lines))
+        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, provider_port, load, sources,
+                         lines))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int | None, webhook_port: int,
-                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path],
+                 webhook_names: tuple[str, ...], provider_port: int, load: Callable[[], PolicySet], sources: list[Path],
                  lines: Journal) -> None:
     chosen = load()
     async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,
-                       policies=chosen) as services:
+                       provider_port=provider_port, policies=chosen) as services:
         services.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
                             lambda: [((), lines.dropped)])
         async with reloading(services, load, sources):  # before anybody is told: SIGHUP would end the process
@@ -137,6 +138,11 @@ def describe(services: Running, policies: PolicySet) -> list[str]:
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {services.webhook}/validate, /mutate  ({loaded}; "
                           f"{certified})"}
+    if services.provider is not None:
+        stated = services.platform.settings.external_data
+        bundle = stated.certificate if stated is not None and stated.certificate else (
+            f"CA bundle {data / 'provider' / 'ca.crt'}")
+        lines["provider"] = f"provider      {services.provider}/evidence, /digest  ({bundle})"
     if services.cluster:
         lines["admission"] += f"\ncluster       {services.cluster}"
     if any(role in TRUST_ROLES for role in services.roles):

@@ -16,6 +16,7 @@ from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
 from custody.errors import DeniedError, NetworkError, NotFoundError, UsageError
 from custody.formats import sarif
+from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.released import released
@@ -125,12 +126,12 @@ def _check(folder: Path, branch: str, signers: Path | None, no_signatures: bool,
     for line in report.unpinned if allow_unpinned_actions else ():
         click.echo(f"warning: {visible(line)}", err=True)
     if report.inputs.undated:
-        click.echo(f"warning: --cooldown: of {report.inputs.undated} packages the lock files do not say when they were "
-                   "released", err=True)
+        click.echo(f"warning: --cooldown: of {amount(report.inputs.undated, 'package')} the lock files give no date "
+                   "of release", err=True)
     if problems:
         raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
     if unanswered:
-        raise NetworkError(f"source: the dates of {len(unanswered)} packages could not be asked for, first: "
+        raise NetworkError(f"source: the dates of {amount(len(unanswered), 'package')} could not be asked for, first: "
                            f"{visible(unanswered[0])}")
     unasked = threshold == "never" or allow_gaps
     if scanned is not None and not unasked and not (allow_empty_db and not scanned.database.advisories):
@@ -190,14 +191,15 @@ def _lines(report: SourceReport, bad: list[str]) -> list[str]:
         result += [f"      {commit.commit[:12]} {commit.summary}: {commit.reason}"
                    for commit in report.commits if commit.reason]
     for lock in report.locks:
-        result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {len(lock.entries)} entries pinned and hashed")
+        pinned = amount(len(lock.entries), "entry", "entries")
+        result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {pinned} pinned and hashed")
         result += [f"      line {problem.line}: {problem.reason}" for problem in lock.problems]
     for workflow in report.workflows:
         result.append(f"  {'✗' if workflow.problems else '✓'} {workflow.path}: {len(workflow.uses)} actions of others, "
                       f"{len(workflow.problems)} of them not pinned to a commit")
         result += [f"      line {problem.line}: {problem.reason}" for problem in workflow.problems]
     bad_paths = {concern.path for concern in report.inputs.concerns if concern.level == "error"}
-    result += [f"  {'✗' if path in bad_paths else '✓'} {path}: {len(entries)} packages"
+    result += [f"  {'✗' if path in bad_paths else '✓'} {path}: {amount(len(entries), 'package')}"
                for path, entries in report.inputs.packages.items()]
     result += [f"  {'✗' if concern.level == 'error' else '!'} {concern}" for concern in report.inputs.concerns]
     result += [f"  - {path}: not checked by custody yet" for path in report.not_checked]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +18,82 @@ from custody.cli import contents, waiving
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.formats import vex
-from custody.formats.vex import openvex
+from custody.formats.vex import csafwriter, openvex
 from custody.formats.vex.statement import JUSTIFICATIONS, STATUSES, Product, Statement
 from custody.kit import destination
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, parse_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.services import statements
 from custody.services.documents import json_bytes
 from custody.vulns.report import scan
 from custody.vulns.vex.product import parsed
+from custody.vulns.vex.settlement import settled
 from custody.wiring.local import advisories
 
 _TOOLING = f"custody {__version__}"
+_NOBODY = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """How statements are written, and who says so."""
+
+    form: str
+    author: str
+    namespace: str | None
+    category: csafwriter.Category | None
+    output: str | None
+
+    def check(self) -> None:
+        if self.form == "csaf" and (self.author == _NOBODY or self.namespace is None):
+            raise UsageError("--format csaf: a CSAF document names its publisher",
+                             hint="--author NAME --publisher-namespace https://…, an address that is the publisher's")
+        if self.form != "csaf" and (self.namespace or self.category):
+            raise UsageError(f"--publisher-…: this is for --format csaf, and not {self.form}")
+
+    def write(self, stated: list[Statement]) -> None:
+        now = contents.moment()
+        if self.form == "csaf":
+            stated, outdated = settled(stated)
+            if outdated:
+                print(f"left out: {outdated} that a newer statement on the same product takes back", file=sys.stderr)
+            document = csafwriter.write(stated, now=now, tool_version=__version__, publisher=csafwriter.Publisher(
+                name=self.author, namespace=self.namespace or "", category=self.category or "vendor"))
+        else:
+            document = openvex.write(stated, author=self.author, now=now, tooling=_TOOLING)
+        body = json_bytes(document)
+        if self.output is None:
+            print(body.decode(), end="")
+        else:
+            destination.write(Path(self.output), body, "-o")
+
+
+def _written(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how it is written, for a command that takes them as `written`."""
+    @functools.wraps(function)
+    def run(form: str, author: str, publisher_namespace: str | None, publisher_category: csafwriter.Category | None,
+            output: str | None, **rest: Any) -> None:
+        written = _Written(form, author, publisher_namespace, publisher_category, output)
+        written.check()
+        function(written=written, **rest)
+
+    for option in reversed((
+            click.option("--format", "form", type=click.Choice(["openvex", "csaf"]), default="openvex",
+                         show_default=True, help="OpenVEX 0.2.0, or CSAF 2.0 (profile VEX)."),
+            click.option("--author", default=_NOBODY, show_default=True, metavar="NAME", help="Who says so."),
+            click.option("--publisher-namespace", metavar="URL",
+                         help="Of --format csaf: an address that is only the author's."),
+            click.option("--publisher-category", type=click.Choice(csafwriter.CATEGORIES),
+                         help="Of --format csaf: what the author is to the product. Default: vendor."),
+            click.option("-o", "--output", "--file", metavar="FILE", help="Where to; default: standard output."))):
+        run = option(run)
+    return run
 
 
 @click.group("vex")
 def command() -> None:
-    """What is known of vulnerabilities in a product: OpenVEX out; OpenVEX, CycloneDX and CSAF in."""
+    """What is known of vulnerabilities in a product: OpenVEX and CSAF out; OpenVEX, CycloneDX and CSAF in."""
 
 
 @command.command("create")
@@ -45,13 +107,12 @@ def command() -> None:
 @click.option("--justification", "-j", type=click.Choice(JUSTIFICATIONS), help="Why it is not affected.")
 @click.option("--impact-statement", metavar="TEXT", help="The same in words.")
 @click.option("--action-statement", "-a", metavar="TEXT", help="What to do where it is affected.")
-@click.option("--author", default="unknown", show_default=True, metavar="NAME", help="Who says so.")
-@click.option("-o", "--output", "--file", metavar="FILE", help="Where to; default: standard output.")
+@_written
 def create(products: tuple[str, ...], components: tuple[str, ...], vulnerability: str, aliases: tuple[str, ...],
            status: Any, justification: str | None, impact_statement: str | None, action_statement: str | None,
-           author: str, output: str | None) -> None:
-    """One statement as an OpenVEX document. It counts where somebody chooses to believe it: sign it with `custody
-    attest --type openvex --predicate FILE IMAGE`.
+           written: _Written) -> None:
+    """One statement as an OpenVEX or CSAF document. It counts where somebody chooses to believe it: sign OpenVEX with
+    `custody attest --type openvex --predicate FILE IMAGE`.
     """
     for text in (*products, *components):
         if text.startswith("pkg:") and parsed(text) is None:
@@ -64,20 +125,20 @@ def create(products: tuple[str, ...], components: tuple[str, ...], vulnerability
     if status == "affected" and not action_statement:
         raise UsageError("--status affected: nothing to do about it", hint="--action-statement TEXT")
     parts = tuple((component,) for component in components)
-    _write([Statement(
+    written.write([Statement(
         vulnerability=vulnerability, aliases=aliases, status=status, justification=justification or "",
         impact=impact_statement or "", action=action_statement or "", time=format_rfc3339(contents.moment()),
-        products=tuple(Product(names=(name,), components=parts) for name in products))], author, output)
+        products=tuple(Product(names=(name,), components=parts) for name in products))])
 
 
 @command.command("merge")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--author", default="unknown", show_default=True, metavar="NAME", help="Who says so.")
-@click.option("-o", "--output", "--file", metavar="FILE", help="Where to; default: standard output.")
-def merge(files: tuple[Path, ...], author: str, output: str | None) -> None:
-    """All statements of documents of any format as one OpenVEX document, by time; each once.
+@_written
+def merge(files: tuple[Path, ...], written: _Written) -> None:
+    """All statements of documents of any format as one document, by time; each once.
 
-    What could not be read whole, such as a range of versions, is left out and said on standard error.
+    What could not be read whole, such as a range of versions, is left out and said on standard error. CSAF has one time
+    for a whole document: there only the newest statement on a product stays, and is said anew.
     """
     merged: dict[bytes, Statement] = {}
     for file in files:
@@ -89,8 +150,8 @@ def merge(files: tuple[Path, ...], author: str, output: str | None) -> None:
             merged.setdefault(msgspec.json.encode(bare), bare)
     ordered = sorted(merged.values(), key=lambda statement: (
         parse_rfc3339(statement.time).timestamp() if statement.time else 0.0))
-    _write(ordered, author, output)
-    print(f"{len(ordered)} statements of {len(files)} documents", file=sys.stderr)
+    written.write(ordered)
+    print(f"{amount(len(ordered), 'statement')} of {amount(len(files), 'document')}", file=sys.stderr)
 
 
 @command.command("check")
@@ -107,7 +168,7 @@ def check(files: tuple[str, ...], target: str | None, platform: str | None, outp
     if target is None:
         for file in files:
             document = _read(Path(file))
-            print(visible(f"{file}: {document.format}, {len(document.statements)} statements, by "
+            print(visible(f"{file}: {document.format}, {amount(len(document.statements), 'statement')}, by "
                           f"{document.author or 'nobody'}, of {document.time or 'no time'}"))
         return
     words = words.with_vex(files)
@@ -124,18 +185,10 @@ def check(files: tuple[str, ...], target: str | None, platform: str | None, outp
         print(contents.columns(rows), end="")
     vain = [use for use in report.waivers if use.state in ("unused", "refused", "expired")]
     if fail_on_unused and vain:
-        raise DeniedError(visible(f"{len(vain)} statements match nothing or do not count, such as "
+        raise DeniedError(visible(f"matching nothing or not counting: {amount(len(vain), 'statement')}, such as "
                                   f"{waiving.describe(vain[0])}"))
 
 
 def _read(file: Path) -> vex.Document:
     spoken, _ = statements.read_file(file, "", None, system_clock())
     return spoken[0].document
-
-
-def _write(stated: list[Statement], author: str, output: str | None) -> None:
-    body = json_bytes(openvex.write(stated, author=author, now=contents.moment(), tooling=_TOOLING))
-    if output is None:
-        print(body.decode(), end="")
-    else:
-        destination.write(Path(output), body, "-o")

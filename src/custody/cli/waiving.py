@@ -14,6 +14,7 @@ import click
 
 from custody.errors import UsageError
 from custody.formats.bom import Catalog
+from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.verify import Terms, judge_all
@@ -22,7 +23,7 @@ from custody.vulns.report import Ignored
 from custody.vulns.vex.waivers import Spoken, Use, Waivers, refusal
 
 _NEARBY = (".custodyignore", ".trivyignore", ".trivyignore.yaml", ".grype.yaml")
-_ATTESTED = ("attested", "oci")
+ATTESTED = ("attested", "oci")
 _SHOWN = 10
 
 
@@ -45,7 +46,7 @@ class Waiving:
         self.terms(settings)
         statements.read_rules(self.ignorefiles)
         for text in self.vex:
-            if text not in _ATTESTED and not Path(text).is_file():
+            if text not in ATTESTED and not Path(text).is_file():
                 raise UsageError(f"--vex {text}: no such file", hint="a file, or `attested`")
 
     def waivers(self, settings: Settings, catalog: Catalog, target: str) -> Waivers:
@@ -56,7 +57,7 @@ class Waiving:
         spoken: list[Spoken] = []
         refused: list[Use] = []
         for text in self.vex:
-            documents, unusable = (self._attested(settings, catalog, target, terms) if text in _ATTESTED else
+            documents, unusable = (self._attested(settings, catalog, target, terms) if text in ATTESTED else
                                    statements.read_file(Path(text), catalog.digest, terms, system_clock()))
             spoken += documents
             refused += unusable
@@ -71,7 +72,7 @@ class Waiving:
 
     def terms(self, settings: Settings) -> Terms | None:
         if self.signer is None:
-            if any(text in _ATTESTED for text in self.vex):
+            if any(text in ATTESTED for text in self.vex):
                 raise UsageError("--vex attested: nobody was chosen whose word counts",
                                  hint="--vex-key FILE, or --vex-identity ID --vex-issuer URL")
             return None
@@ -155,7 +156,8 @@ def lines(uses: tuple[Use, ...], ignored: tuple[Ignored, ...]) -> list[str]:
     """What a person must know: by whose word findings are left out, and what was said in vain."""
     by_word = Counter((entry.source.partition(": ")[0], entry.by, entry.status, entry.until) for entry in ignored
                       if entry.source)
-    said = [f"left out: {count} findings as {status} by {by} ({source}{', until ' + until if until else ', no expiry'})"
+    said = [f"left out: {amount(count, 'finding')} as {status} by {by} "
+            f"({source}{', until ' + until if until else ', no expiry'})"
             for (source, by, status, until), count in by_word.items()]
     for state, kind in (("unused", "matched nothing"), ("outdated", "outdated"), ("expired", "expired"),
                         ("refused", "does not count")):

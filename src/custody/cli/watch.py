@@ -18,12 +18,14 @@ from custody.cli.run import settings
 from custody.cli.waiving import Waiving
 from custody.errors import NetworkError, UsageError
 from custody.formats.bom import Catalog
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.ports.cluster import ApiError
 from custody.ports.findings import Event, Findings
 from custody.ports.inventory import InventoryStore, Sightings
 from custody.services.arrivals import Arrivals, Arrived
+from custody.services.attestedvex import AttestedVex, Heard
 from custody.services.contents import catalog_image, readers
 from custody.services.counting import Said, Words
 from custody.services.notify import Notifier, tell
@@ -32,8 +34,7 @@ from custody.services.running import see_pods
 from custody.services.verify import Terms
 from custody.vulns.severity import Severity
 from custody.wiring import cluster_client, command_http, notify_key, registry_client, signers
-from custody.wiring.local import advisories, inventory, layer_cache, queue
-from custody.wiring.local import words as words_of
+from custody.wiring.local import advisories, counting, inventory, layer_cache, queue
 
 _AT_ONCE = 1000
 
@@ -54,9 +55,10 @@ _AT_ONCE = 1000
                    "taken is sent again for two days. Needs CUSTODY_NOTIFY_SECRET.")
 @click.option("--kubeconfig", metavar="FILE", help="Note at each look which images the pods of this cluster run, for "
                                                    "`affected`.")
-@click.option("--vex", "vex", multiple=True, type=click.Path(path_type=Path, exists=True), metavar="FILE|FOLDER",
-              help="Leave out what VEX says is not affected or fixed: a document, or a folder whose .json are, read at "
-                   "each look; repeatable. Default for this and the next three: `counting` in custody.toml.")
+@click.option("--vex", "vex", multiple=True, metavar="FILE|FOLDER|attested",
+              help="Leave out what VEX says is not affected or fixed: a document, a folder whose .json are, or "
+                   "`attested` for what is signed about each image in its registry; read at each look; repeatable. "
+                   "Default for this and the next three: `counting` in custody.toml.")
 @click.option("--ignorefile", "--ignore-file", "ignorefiles", multiple=True,
               type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
               help="Leave out what a .custodyignore, .trivyignore(.yaml) or .grype.yaml names; repeatable.")
@@ -69,7 +71,7 @@ _AT_ONCE = 1000
 @click.option("--revive", type=int, metavar="NUMBER", help="Send one of those again from now on, and end.")
 def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: str, since: int | None,
             keep_events: int, urls: tuple[str, ...], kubeconfig: str | None, dead: bool, revive: int | None,
-            vex: tuple[Path, ...], ignorefiles: tuple[Path, ...], ignore_unfixed: bool,
+            vex: tuple[str, ...], ignorefiles: tuple[Path, ...], ignore_unfixed: bool,
             severities: frozenset[Severity] | None, words: Waiving) -> None:
     """Match what is kept with advisories whenever one of both changes, and say what appeared, changed or disappeared,
     and why. Only names whose advisories changed are looked up; the first run matches everything and tells nothing.
@@ -83,11 +85,15 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         _buried(revive)
         return
     if words.signer and not vex:
-        raise UsageError("--vex-…: no VEX to verify", hint="--vex FILE")
-    terms, given = words.terms(settings()), Said(vex=vex, ignorefiles=ignorefiles, ignore_unfixed=ignore_unfixed,
-                                                 severities=severities)
-    said = given if given != Said() else None
+        raise UsageError("--vex-…: no VEX to verify", hint="--vex FILE, or --vex attested")
+    terms, given = words.with_vex(vex).terms(settings()), Said(
+        vex=_paths(vex), ignorefiles=ignorefiles, ignore_unfixed=ignore_unfixed, severities=severities,
+        attested=any(word in waiving.ATTESTED for word in vex))
+    said = given
+    if given == Said():
+        said, terms = counting(settings())
     store, records, waiting = inventory(settings()), advisories(settings()), queue(settings())
+    attested = AttestedVex(store, terms, system_clock) if said.attested and terms is not None else None
     told = _notified(urls or tuple(settings().notify))
     last = _newest(store)
     for notifier in told:
@@ -98,13 +104,16 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         if kubeconfig is not None:
             _look_at_pods(kubeconfig, store, now, fatal=once)
         unread = _look_at_tags(repositories, store) if repositories else ()
-        counted = _words(said, terms)
+        counted = _words(said, terms, attested)
+        if once and counted.unknown:
+            raise NetworkError(f"not all images could be asked about: {visible(counted.unread[0])}")
         with progress("Matching packages") as advance:
             done = refresh(store, records, now, advance, counted)
         last = _tell(store, last, chosen)
         if once or done.images or done.appeared or done.changed or done.disappeared:
-            print(f"{done.images} new images, {done.judged} packages matched: {done.appeared} findings appeared, "
-                  f"{done.changed} changed, {done.disappeared} disappeared", file=sys.stderr)
+            print(f"{amount(done.images, 'new image')}, {amount(done.judged, 'package')} matched: "
+                  f"{amount(done.appeared, 'finding')} appeared, {done.changed} changed, {done.disappeared} "
+                  "disappeared", file=sys.stderr)
         for reason in asyncio.run(tell(told, store)):
             print(visible(f"warning: {reason}; it is tried again"), file=sys.stderr)
         store.prune(now - timedelta(days=keep_events))
@@ -116,8 +125,20 @@ def command(repositories: tuple[str, ...], once: bool, interval: float, chosen: 
         time.sleep(interval)
 
 
-def _words(said: Said | None, terms: Terms | None) -> Words:
-    counted = words_of(settings(), said, terms)
+def _paths(vex: tuple[str, ...]) -> tuple[Path, ...]:
+    paths = tuple(Path(word) for word in vex if word not in waiving.ATTESTED)
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"--vex {path}: no such file or folder", hint="a file, a folder, or `attested`")
+    return paths
+
+
+def _words(said: Said, terms: Terms | None, attested: AttestedVex | None) -> Words:
+    async def look(asked: AttestedVex) -> Heard:
+        async with registry_client(settings()) as client:
+            return await asked.look(client)
+
+    counted = Words(said, system_clock(), terms, asyncio.run(look(attested)) if attested else Heard())
     for reason in counted.unread:
         print(visible(f"warning: {reason}; it does not count"), file=sys.stderr)
     return counted

@@ -15,6 +15,7 @@ from custody.errors import CustodyError
 from custody.formats import cyclonedx, intoto, oci, spdx
 from custody.formats.bom import Catalog
 from custody.formats.slsa import PROVENANCE_V1
+from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.policy.podsecurity.standard import evaluate
 from custody.ports.advisories import AdvisoryStore
@@ -144,14 +145,15 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
         kinds: dict[str, int] = {}
         for package in contents.packages:
             kinds[package.type] = kinds.get(package.type, 0) + 1
-        link.say(f"{len(contents.packages)} packages: "
+        link.say(f"{amount(len(contents.packages), 'package')}: "
                  + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
         link.say(f"SBOM: CycloneDX 1.6 with {len(cyclonedx.write(contents, system_clock(), 'demo')['components'])} "
                  f"components, SPDX 2.3 with {len(spdx.write(contents, system_clock(), 'demo')['packages'])} packages")
         link.say("scan: " + (", ".join(f"{count} {level}" for level, count in report.counts().items() if count)
                              or "no findings") + f" from {report.database.advisories} advisories; threshold critical")
         coverage = report.coverage
-        shares = [f"{share.packages} {share.ecosystem} packages with {share.advisories} advisories"
+        shares = [f"{amount(share.packages, f'{share.ecosystem} package')} with "
+                  f"{amount(share.advisories, 'advisory', 'advisories')}"
                   for share in coverage.ecosystems]
         link.say(f"coverage: {', '.join(shares) or 'nothing'}; {len(coverage.gaps)} gaps")
         if coverage.gaps and built is not None:
@@ -174,13 +176,13 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
         referrers = await world.client.referrers(world.ref(image.digest))
         link.say(f"{world.name}: tags {', '.join(await world.client.tags(world.ref()))}; {len(referrers)} referrers")
         scrubbed = await asyncio.to_thread(scrub, world.platform.archive())
-        link.say(f"{scrubbed.blobs} blobs hashed again, {len(scrubbed.damaged)} damaged, {len(scrubbed.missing)} "
-                 "missing")
+        link.say(f"{amount(scrubbed.blobs, 'blob')} hashed again, {len(scrubbed.damaged)} damaged, "
+                 f"{len(scrubbed.missing)} missing")
         reader = world.platform.log.log.reader
         root = world.platform.material.trusted_root(world.platform.endpoints)
         verifier = audit.verifier_for(reader, root)
         audited = audit.verify_log(reader, verifier)
-        link.say(f"transparency log: {audited.size} entries, each where the signed tree has it")
+        link.say(f"transparency log: {amount(audited.size, 'entry', 'entries')}, each where the signed tree has it")
         link.digest = image.digest
     await _deploy(world, teller, image)
     return Chain(image, contents, report, attestation, advisories, built=built,
@@ -194,7 +196,7 @@ async def _deploy(world: World, teller: Teller, image: oci.Descriptor) -> None:
         if not allowed:
             raise CustodyError(f"demo: the good pod was denied: {message}")
         rules = [f"{result.policy}/{result.rule}" for result in checked.decision.results]
-        link.say(f"allowed by {len(dict.fromkeys(rules))} rules: {', '.join(dict.fromkeys(rules))}")
+        link.say(f"allowed by {amount(len(dict.fromkeys(rules)), 'rule')}: {', '.join(dict.fromkeys(rules))}")
         link.say(f"tag pinned: {pinned['spec']['containers'][0]['image']}")
         link.say(f"`custody check` says the same; decision {checked.decision.inputs_digest[:19]}…")
         link.digest = image.digest

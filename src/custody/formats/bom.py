@@ -200,6 +200,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """How complete the SBOM calls its relationships, in the format's words: `incomplete`, `unknown`, `noAssertion`."""
     graph: int = 0
     """Of how many components it says what they need, be it nothing; 0 where the format does not say so of each."""
+    unreached: tuple[str, ...] | None = None
+    """Components of which it does not say how their makers or suppliers are reached, by mail or by a page; None where
+    that is not known of the format."""
+    unlicensed: tuple[str, ...] | None = None
+    """Components of which it does not say licences by identifiers or expressions of SPDX alone; as above."""
     layers: tuple[str, ...] = ()
     """Digests of the image's layers from the base up, where an SBOM lists them."""
     unread: tuple[tuple[str, int], ...] = ()

@@ -25,6 +25,7 @@ from custody.formats.bom import (
     parse_unknown,
 )
 from custody.formats.cyclonedxwriter import ALGORITHMS, FORMS, PREFIX, write
+from custody.formats.licenses import combined, is_expression, is_identifier
 from custody.formats.purl import PackageUrl
 from custody.kit import strictjson
 from custody.kit.digest import sha256
@@ -96,6 +97,7 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
             unread["components[] of type file"] += 1
         elif kind != "operating-system":
             unidentified.append(_unidentified(component))
+    parts = [component for component in components if component.get("type") != "operating-system"]
     unknowns = [parse_unknown(text_of(stated, "value")) for stated in list_of(subject, "properties")
                 if isinstance(stated, dict) and stated.get("name") == PREFIX + "unknown"]
     if unidentified:
@@ -114,11 +116,16 @@ def read_document(document: Any, digest: str, where: str = "SBOM", *, excluded: 
     return Catalog(name=text_of(subject, "name") or where, origin=origin, coverage=coverage,
                    digest=digest, kind="sbom", distribution=distribution,
                    packages=tuple(packages.values()), unknowns=tuple(unknowns), unidentified=tuple(unidentified),
-                   document=_document(document, metadata, subject, unread, sum(
-                       isinstance(edge, dict) and isinstance(ref := edge.get("ref"), str) and ref in spelled
-                       for edge in list_of(document, "dependencies"))))
+                   document=msgspec.structs.replace(
+                       _document(document, metadata, subject, unread),
+                       graph=sum(isinstance(edge, dict) and isinstance(ref := edge.get("ref"), str) and ref in spelled
+                                 for edge in list_of(document, "dependencies")),
+                       unreached=tuple(_called(part) for part in parts if not _reached(part)),
+                       unlicensed=tuple(_called(part) for part in parts if not _licensed(part))))
 
 
+_MAIL, _PAGE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z"), re.compile(r"https?://\S+\Z")
+_LICENSE = PREFIX + "license"
 _WITHOUT = "component without a package URL"
 
 
@@ -129,7 +136,7 @@ def _coverage(text: str) -> Coverage | None:
 
 
 def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[str, Any],
-              unread: Counter[str], graph: int) -> Document:
+              unread: Counter[str]) -> Document:
     tools: list[Any] = list_of(metadata, "tools")
     if isinstance(metadata.get("tools"), dict):
         tools = [*list_of(metadata["tools"], "components"), *list_of(metadata["tools"], "services")]
@@ -150,7 +157,26 @@ def _document(document: dict[str, Any], metadata: dict[str, Any], subject: dict[
         digest=next((f"{kind}:{text_of(entry, 'content')}" for entry in list_of(subject, "hashes")
                      if isinstance(entry, dict) for kind, spelling in ALGORITHMS.items()
                      if spelling == entry.get("alg")), ""),
-        graph=graph, phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
+        phase=phases[0] if phases else "", unread=tuple(sorted(unread.items())))
+
+
+def _called(component: dict[str, Any]) -> str:
+    return text_of(component, "purl") or f"{text_of(component, 'name')} {text_of(component, 'version')}".strip()
+
+
+def _reached(component: dict[str, Any]) -> bool:
+    who = [object_of(component, "manufacturer"), object_of(component, "supplier"),
+           *(entry for entry in list_of(component, "authors") if isinstance(entry, dict))]
+    return any(_MAIL.match(text_of(person, "email")) for entry in who
+               for person in (entry, *(part for part in list_of(entry, "contact") if isinstance(part, dict)))) or any(
+        isinstance(page, str) and _PAGE.match(page) for entry in who for page in list_of(entry, "url"))
+
+
+def _licensed(component: dict[str, Any]) -> bool:
+    entries = list_of(component, "licenses")
+    return bool(entries) and all(isinstance(entry, dict) and (
+        is_expression(text) if (text := text_of(entry, "expression"))
+        else is_identifier(text_of(object_of(entry, "license"), "id"))) for entry in entries)
 
 
 def _person(entry: dict[str, Any]) -> str:
@@ -238,6 +264,10 @@ def _described(package: Package, component: dict[str, Any], properties: dict[str
         licenses = [(entry.get("expression") or (name := object_of(entry, "license")).get("id") or name.get("name"))
                     for entry in list_of(component, "licenses") if isinstance(entry, dict)]
         said["licenses"] = tuple(text for text in licenses if isinstance(text, str) and text)
+        words = tuple(text_of(entry, "value") for entry in list_of(component, "properties")
+                      if isinstance(entry, dict) and entry.get("name") == _LICENSE)
+        if words and (combined(words)[0],) == said["licenses"]:
+            said["licenses"] = words
     if "hashes" in component:
         said["hashes"] = tuple((_KINDS[kind], text_of(entry, "content")) for entry in list_of(component, "hashes")
                                if isinstance(entry, dict) and isinstance(kind := entry.get("alg"), str)

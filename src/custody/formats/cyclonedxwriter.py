@@ -15,8 +15,8 @@ import msgspec
 from custody.ecosystems import of_type, spoken
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Form, Location, Package
-from custody.formats.licenses import is_expression, is_identifier
-from custody.kit.addresses import place
+from custody.formats.licenses import combined, is_expression, is_identifier
+from custody.kit.addresses import owner, place
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 
@@ -162,7 +162,7 @@ def _component(package: Package, ref: str, version: str, shared: _Shared) -> dic
             supplier = shared.suppliers[key] = _organization(package.supplier, package.type)
         result["supplier"] = supplier
         if version >= "1.6" and not package.author:  # who a package manager says maintains it, made it
-            page = package.homepage or package.repository
+            page = package.homepage or package.repository or owner(package.name, package.type)
             result["manufacturer"] = supplier if supplier.keys() != {"name"} or not _ADDRESS.match(page) else {
                 **supplier, "url": [page]}  # whoever reads it is to reach somebody
     if package.author:
@@ -237,6 +237,8 @@ def _properties(package: Package, system: bool, version: str) -> list[dict[str, 
         properties.append(("bsi:component:filename", package.file))
     if package.form:
         properties += _FORMS[package.form]
+    if not all(map(is_expression, package.licenses)):  # the words behind each LicenseRef
+        properties += [(PREFIX + "license", name) for name in package.licenses]
     if package.owner:
         properties.append((PREFIX + "owner", package.owner))
     if package.bundled_in:
@@ -277,14 +279,13 @@ def _line(text: str) -> str:
 
 
 def _licenses(names: tuple[str, ...], version: str) -> list[dict[str, Any]]:
-    """Licences and names; or, where one is more than a name and all are expressions, one expression: the standard takes
-    a list of licences or one expression, not both.
+    """Licences of the SPDX list; or, where one is no such identifier, one expression of all: the standard takes a list
+    of licences or one expression, not both. What is not on the list is a LicenseRef (BSI TR-03183-2 2.1.0, 6.1).
     """
     declared = {"acknowledgement": "declared"} if version >= "1.6" else {}
-    if not all(map(is_identifier, names)) and all(map(is_expression, names)):
-        text = " AND ".join(f"({name})" if len(names) > 1 and " OR " in name else name for name in names)
-        return [{"expression": text, **declared}]
-    return [{"license": {"id" if is_identifier(name) else "name": name, **declared}} for name in names]
+    if all(map(is_identifier, names)):
+        return [{"license": {"id": name, **declared}} for name in names]
+    return [{"expression": combined(names)[0], **declared}]
 
 
 _FORMS: Mapping[Form, tuple[tuple[str, str], ...]] = {

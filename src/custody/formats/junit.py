@@ -22,11 +22,11 @@ def document(suites: Sequence[tuple[str, Sequence[Case]]]) -> str:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>',
              f'<testsuites tests="{tests}" failures="{sum(_failures(cases) for _, cases in suites)}">']
     for name, cases in suites:
-        lines.append(f" <testsuite name={_attribute(name)} tests=\"{len(cases)}\" failures=\"{_failures(cases)}\">")
+        lines.append(f" <testsuite name={attribute(name)} tests=\"{len(cases)}\" failures=\"{_failures(cases)}\">")
         for case in cases:
-            lines.append(f"  <testcase classname={_attribute(case.classname)} name={_attribute(case.name)}>")
-            tag = "system-out" if case.failure is None else f"failure message={_attribute(case.failure)}"
-            lines += [f"   <{tag}>", escape(_plain(case.text)), f"   </{tag.partition(' ')[0]}>", "  </testcase>"]
+            lines.append(f"  <testcase classname={attribute(case.classname)} name={attribute(case.name)}>")
+            tag = "system-out" if case.failure is None else f"failure message={attribute(case.failure)}"
+            lines += [f"   <{tag}>", escape(plain(case.text)), f"   </{tag.partition(' ')[0]}>", "  </testcase>"]
         lines.append(" </testsuite>")
     return "\n".join([*lines, "</testsuites>"])
 
@@ -35,10 +35,12 @@ def _failures(cases: Sequence[Case]) -> int:
     return sum(case.failure is not None for case in cases)
 
 
-def _attribute(text: str) -> str:
-    return quoteattr(_plain(text))
+def attribute(text: str) -> str:
+    """In quotes."""
+    return quoteattr(plain(text))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Without what XML cannot have."""
     return "".join(letter if letter in "\t\n" or " " <= letter <= "\ud7ff" or "\ue000" <= letter <= "\ufffd"
                    or letter >= "\U00010000" else "\ufffd" for letter in text)

@@ -89,7 +89,9 @@ _ALIASES = {
     "gpl (>= 2)": "GPL-2.0-or-later", "gpl (>= 2.0)": "GPL-2.0-or-later", "gpl (>= 3)": "GPL-3.0-or-later",
     "gpl (>=2)": "GPL-2.0-or-later", "gpl (>= 3.0)": "GPL-3.0-or-later", "lgpl (>= 2)": "LGPL-2.0-or-later",
     "lgpl (>= 2.1)": "LGPL-2.1-or-later", "lgpl (>= 3)": "LGPL-3.0-or-later", "agpl (>= 3)": "AGPL-3.0-or-later",
-    "apache license (>= 2)": "Apache-2.0", "apache license (== 2.0)": "Apache-2.0"}
+    "apache license (>= 2)": "Apache-2.0", "apache license (== 2.0)": "Apache-2.0",
+    **{f"{scheme}://{host}apache.org/licenses/license-2.0{ending}": "Apache-2.0" for scheme in ("http", "https")
+       for host in ("", "www.") for ending in ("", ".txt", ".html")}}
 """Spellings, folded, that mean one licence."""
 _EXCEPTION_ALIASES = {"classpath exception": "Classpath-exception-2.0", "font exception": "Font-exception-2.0",
                       "llvm exceptions": "LLVM-exception", "llvm exception": "LLVM-exception",

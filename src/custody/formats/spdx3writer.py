@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from custody.ecosystems import of_type, spoken
+from custody.errors import CustodyError
 from custody.formats import upstream
 from custody.formats.bom import Catalog, Document, Form, Package
 from custody.formats.licenselist import VERSION
 from custody.formats.licenses import combined
-from custody.formats.spdxwriter import NOT_CATALOGUED, OWNERSHIP, agent, apart
-from custody.kit.clock import format_rfc3339
+from custody.formats.spdxwriter import NOT_CATALOGUED, NOTHING, OWNERSHIP, agent, apart
+from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.kit.visible import visible
 
 LOSES = frozenset(("declared",))
@@ -27,6 +28,8 @@ _INFO = "_:creationInfo"
 PURPOSES = {"container": "container", "directory": "source", "file": "file", "rootfs": "archive"}
 SCOPES = {"dev": "development", "test": "test", "build": "build"}
 _ALGORITHMS = frozenset(("md5", "sha1", "sha224", "sha256", "sha384", "sha512"))
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+\Z")
+"""RFC 3986: what the model's anyURI may be."""
 _MAIL = re.compile(r"(.*?)(?: ?[<(]([^<>()\s@]+@[^<>()\s]+)[>)])?\Z", re.DOTALL)
 PURPOSES_OF_FILES: dict[Form, list[str]] = {
     "archive": ["executable", "archive", "container"], "program": ["executable", "firmware"], "data": ["firmware"]}
@@ -43,6 +46,7 @@ class _Graph:
         self.elements: list[dict[str, Any]] = []
         self._agents: dict[str, str] = {}
         self._licenses: dict[tuple[str, ...], str] = {}
+        self._words: set[str] = set()
 
     def add(self, kind: str, local: str, **fields: Any) -> str:
         identifier = self.namespace + local
@@ -74,7 +78,8 @@ class _Graph:
             known = self._licenses[names] = self.add(
                 "simplelicensing_LicenseExpression", f"license-{len(self._licenses) + 1}", **fields)
             for key, word in words.items():
-                if not any(element["spdxId"] == self.namespace + key for element in self.elements[-200:]):
+                if key not in self._words:
+                    self._words.add(key)
                     self.add("simplelicensing_SimpleLicensingText", key, name=word, simplelicensing_licenseText=word)
         return known
 
@@ -89,7 +94,7 @@ class _Graph:
 def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     """The document as plain data; the same catalog and time give the same document, identifiers included."""
     said = catalog.document or Document()
-    created = said.created or format_rfc3339(now.replace(microsecond=0))
+    created = _moment(said.created) or format_rfc3339(now.replace(microsecond=0))
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", catalog.name).strip("-") or "image"
     catalog = msgspec.structs.replace(catalog, packages=tuple(
         sorted(catalog.packages, key=lambda package: package.purl)))
@@ -99,16 +104,16 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     graph = _Graph(f"https://spdx.org/spdxdocs/custody/{name}-{unique}#")
     tools = [graph.add("Tool", f"tool-{number}", name=tool) for number, tool in enumerate(
         (f"custody-{tool_version}", *(tool for tool in said.tools if not tool.startswith("custody "))), 1)]
-    authors = [graph.agent(author) for author in said.authors]
+    authors = [graph.agent(author) for author in said.authors if _names(author)]
     if not authors:  # the standard requires an agent, and nobody has said who that is
         authors = [graph.add("SoftwareAgent", "agent-custody", name="custody")]
     fields: dict[str, Any] = {}
     algorithm, _, value = (said.digest if catalog.kind == "sbom" else catalog.digest).partition(":")
     if value:
         fields["verifiedUsing"] = [{"type": "Hash", "algorithm": algorithm, "hashValue": value}]
-    if said.supplier:
+    if _names(said.supplier):
         fields["suppliedBy"] = graph.agent(said.supplier, organization=True)
-    if catalog.origin:
+    if _ADDRESS.match(catalog.origin):
         fields["software_downloadLocation"] = catalog.origin
     subject = graph.add("software_Package", "image", name=catalog.name,
                         software_packageVersion=said.version or catalog.digest,
@@ -123,6 +128,19 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     info = {"type": "CreationInfo", "@id": _INFO, "specVersion": "3.0.1", "created": created, "createdBy": authors,
             "createdUsing": tools}
     return {"@context": _CONTEXT, "@graph": [info, *graph.elements]}
+
+
+def _names(text: str) -> bool:
+    """Whether somebody is named."""
+    return agent(text) != NOTHING
+
+
+def _moment(text: str) -> str:
+    """As the model's DateTime is written: in UTC, without parts of a second; empty for what is no time."""
+    try:
+        return format_rfc3339(parse_rfc3339(text).astimezone(UTC).replace(microsecond=0)) if text else ""
+    except CustodyError:
+        return ""
 
 
 def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
@@ -158,7 +176,9 @@ def _packages(catalog: Catalog, graph: _Graph, subject: str) -> list[str]:
 
 def _package(package: Package, graph: _Graph, local: str) -> str:
     fields: dict[str, Any] = {"name": package.name, "software_primaryPurpose": "library"}
-    stated = (("software_downloadLocation", package.download), ("software_homePage", package.homepage),
+    download, homepage, repository = (address if _ADDRESS.match(address) else "" for address in (
+        package.download, package.homepage, package.repository))
+    stated = (("software_downloadLocation", download), ("software_homePage", homepage),
               ("software_copyrightText", package.copyright), ("description", package.description),
               ("comment", _comment(package)))
     fields |= {key: value for key, value in stated if value}
@@ -169,9 +189,9 @@ def _package(package: Package, graph: _Graph, local: str) -> str:
         fields["software_packageUrl"] = upstream.purl(package) if system else package.purl
     if system and upstream.differs(package) and " " not in package.source:
         fields["software_sourceInfo"] = f"built package from: {package.source} {package.source_version}".strip()
-    if package.supplier:
+    if _names(package.supplier):
         fields["suppliedBy"] = graph.agent(package.supplier, organization=system)
-    if package.author:
+    if _names(package.author):
         fields["originatedBy"] = [graph.agent(package.author)]
     if package.hashes:
         fields["verifiedUsing"] = [{"type": "Hash", "algorithm": kind, "hashValue": value}
@@ -179,9 +199,8 @@ def _package(package: Package, graph: _Graph, local: str) -> str:
     if package.cpes:
         fields["externalIdentifier"] = [{"type": "ExternalIdentifier", "externalIdentifierType": "cpe23",
                                          "identifier": cpe} for cpe in package.cpes]
-    if package.repository:
-        fields["externalRef"] = [{"type": "ExternalRef", "externalRefType": "sourceArtifact",
-                                  "locator": [package.repository]}]
+    if repository:
+        fields["externalRef"] = [{"type": "ExternalRef", "externalRefType": "sourceArtifact", "locator": [repository]}]
     identifier = graph.add("software_Package", local, **fields)
     if package.form in PURPOSES_OF_FILES:
         file = graph.add("software_File", f"{local}-file", name=package.file or package.name,

@@ -34,6 +34,10 @@ _DOWNLOAD = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|git|ssh|ftp|sftp|svn
 _CPE = re.compile(r"cpe:2\.3:[aho*-](?::[^\s:\\]*(?:\\.[^\s:\\]*)*){10}\Z")
 
 
+def _relation(element: str, kind: str, related: str) -> dict[str, str]:
+    return {"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
+
+
 def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     """The document as plain data; the same catalog and time give the same document, namespace included."""
     said = catalog.document or Document()
@@ -48,13 +52,13 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     if value:
         subject["checksums"] = [{"algorithm": algorithm.upper(), "checksumValue": value}]
     packages = [subject]
-    relations = [("SPDXRef-DOCUMENT", "DESCRIBES", _SUBJECT)]
+    relations = [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _SUBJECT)]
     if system := catalog.distribution:
         packages.append({
             "SPDXID": _SYSTEM, "name": spoken(system.id), "versionInfo": system.version, "summary": system.name,
             "downloadLocation": NOTHING, "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING_SYSTEM",
             "licenseConcluded": NOTHING, "licenseDeclared": NOTHING, "copyrightText": NOTHING})
-        relations.append((_SUBJECT, "CONTAINS", _SYSTEM))
+        relations.append(_relation(_SUBJECT, "CONTAINS", _SYSTEM))
     in_order = sorted(catalog.packages, key=lambda package: package.purl)
     refs = {package.purl: "SPDXRef-Package-" + sha256(package.purl.encode()).hexdigest()[:24] for package in in_order}
     licenses: dict[tuple[str, ...], str] = {}
@@ -62,16 +66,17 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     for package in in_order:
         ref = refs[package.purl]
         packages.append(_package(package, ref, licenses, extracted))
-        relations.append((_SUBJECT, "CONTAINS", ref))
-        relations += [(ref, "DEPENDS_ON", refs[needed]) for needed in sorted(package.requires) if needed in refs]
+        relations.append(_relation(_SUBJECT, "CONTAINS", ref))
+        relations += [_relation(ref, "DEPENDS_ON", refs[needed]) for needed in sorted(package.requires)
+                      if needed in refs]
         if package.scope in SCOPES:
-            relations.append((ref, SCOPES[package.scope], _SUBJECT))
+            relations.append(_relation(ref, SCOPES[package.scope], _SUBJECT))
         if package.owner in refs:
-            owned.append((refs[package.owner], ref))
+            owned.append({**_relation(refs[package.owner], "OTHER", ref), "comment": OWNERSHIP})
     for number, package in enumerate(catalog.unidentified, 1):
         ref = f"SPDXRef-Unidentified-{number}"
         packages.append(_package(package, ref, licenses, extracted))
-        relations.append((_SUBJECT, "CONTAINS", ref))
+        relations.append(_relation(_SUBJECT, "CONTAINS", ref))
     document: dict[str, Any] = {
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": catalog.name,
         "documentNamespace": "",
@@ -79,11 +84,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
                          "creators": creators(said, tool_version), "licenseListVersion": VERSION},
         "comment": "; ".join(f"{NOT_CATALOGUED}{apart(str(unknown))}" for unknown in catalog.unknowns),
         "packages": packages,
-        "relationships": [{"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
-                          for element, kind, related in relations]}
-    document["relationships"] += [
-        {"spdxElementId": owner, "relationshipType": "OTHER", "relatedSpdxElement": ref, "comment": OWNERSHIP}
-        for owner, ref in owned]
+        "relationships": [*relations, *owned]}
     if not document["comment"]:
         del document["comment"]
     if extracted:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from custody.errors import MalformedError
 
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
+_PIECE = 1 << 20
 _STRING = re.compile(rb'"[^"]*+(?:"|\Z)')
 """One that is not closed goes to the end, so that no character is looked at twice."""
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b'[]{}"')))
@@ -62,17 +64,31 @@ def weight(data: bytes) -> int:
     return len(data) + _VALUE * (data.count(b",") + data.count(b"[") + data.count(b"{"))
 
 
+def _brackets(text: str) -> Iterator[bytes]:
+    """Those outside of strings, a piece of the text at a time, so that it takes a little more memory than they do."""
+    start, inside = 0, False
+    while start < len(text):
+        piece = text[start:start + _PIECE]
+        if (len(piece) - len(piece.rstrip("\\"))) % 2:  # half of an escape
+            piece = text[start:start + _PIECE + 1]
+        length = len(piece)
+        if "\\" in piece:
+            piece = _ESCAPED.sub("", piece)
+        marks = piece.encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS)
+        quotes = marks.count(b'"')
+        yield _STRING.sub(b"", b'"' + marks if inside else marks)
+        inside ^= quotes % 2 == 1
+        start += length
+
+
 def _check_depth(text: str, where: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
-    if "\\" in text:
-        text = _ESCAPED.sub("", text)
-    brackets = _STRING.sub(b"", text.encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS))
-    for _ in range(limit):  # the innermost level goes each time; what is left is deep, or no JSON
-        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(left) == len(brackets):
-            break
-        brackets = left
+    brackets = left = b"".join(_brackets(text))
+    for _ in range(limit // 2):  # the innermost level goes each time, or two; mostly nothing is left to count
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
+        if not left:
+            return
     depth = 0
     for char in brackets:
         depth += 1 if char in b"[{" else -1

@@ -95,6 +95,7 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("constraints.gatekeeper.sh", _EVERY): _GATEKEEPER,
     ("config.gatekeeper.sh", "Config"): _GATEKEEPER,
     ("expansion.gatekeeper.sh", "ExpansionTemplate"): _GATEKEEPER,
+    ("externaldata.gatekeeper.sh", "Provider"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "Assign"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "AssignImage"): _GATEKEEPER,
     ("mutations.gatekeeper.sh", "AssignMetadata"): _GATEKEEPER,

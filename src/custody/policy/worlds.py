@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from custody.errors import CustodyError
 from custody.policy.draws import Draws
+from custody.policy.evidenceview import accepted, evidence_view
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin
 from custody.policy.rule import Rule
@@ -126,6 +127,14 @@ class _Images:
         return _map(_answer(ImageData(image)))
 
 
+class _Evidence:
+    def of(self, image: str, who: Object | None) -> Object:
+        try:
+            return evidence_view(_ASKING.get().given, image, None if who is None else accepted(who))
+        except CustodyError as error:
+            raise AnswerError(error.message) from None
+
+
 class _Clock:
     def now(self) -> int:
         return nanoseconds(_ASKING.get().given.context.now)
@@ -140,7 +149,7 @@ class _Random:
 
 
 WORLD = World(resources=_Resources(), http=_Http(), global_context=_GlobalContext(), images=_Images(), clock=_Clock(),
-              random=_Random())
+              random=_Random(), evidence=_Evidence())
 """What a program is compiled with; it is asked within `asking`. What is not here is refused by name."""
 
 

@@ -10,6 +10,7 @@ must be closed; `async with` does that. A request or a read that is cancelled cl
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol, Self
@@ -77,6 +78,18 @@ def believing(http: Http, pem: str) -> Http:
     if made is None:
         raise UnsupportedError("registry certificate", "nobody here asks servers by certificates of their own")
     view: Http = made(pem)
+    return view
+
+
+def secured(http: Http, tls: ssl.SSLContext) -> Http:
+    """The same adapter, which makes connections by a TLS context of the caller's; it is closed with the other.
+
+    Raises UnsupportedError where the adapter has none such.
+    """
+    made = getattr(http, "secured", None)
+    if made is None:
+        raise UnsupportedError("TLS with certificates of one's own", "nobody here asks servers by it")
+    view: Http = made(tls)
     return view
 
 

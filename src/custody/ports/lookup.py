@@ -53,10 +53,15 @@ class ImageData(msgspec.Struct, frozen=True, tag="imageData"):
 
 
 class ExternalData(msgspec.Struct, frozen=True, tag="externalData"):
-    """Answered by a Gatekeeper provider's response (externaldata.gatekeeper.sh)."""
+    """Answered by a Gatekeeper provider's response (externaldata.gatekeeper.sh), as it came, with one item a key."""
 
     provider: str
     keys: tuple[str, ...]
+    url: str = ""
+    timeout: int = 0
+    """Seconds."""
+    authorities: str = ""
+    """Certificates in PEM, of which the provider's own must be."""
 
     def __str__(self) -> str:
         return f"external data of provider {self.provider} for {', '.join(self.keys)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -281,6 +282,11 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
     covered, nobodys = coverage.judge(files, listed, placed)
     unknowns.update({(kind, ""): paths for kind, paths in nobodys.items()})
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
+    for fact, _, _ in placed:  # of packages of one source, all but one have a link to the folder of that one
+        if fact.type == "deb" and ("deb", fact.name) not in licenses and (
+                real := _DOCUMENTS.match(tree.find(f"usr/share/doc/{fact.name}/copyright") or "")) and (
+                stated_there := licenses.get(("deb", real[1]))):
+            licenses["deb", fact.name] = stated_there
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}
     return Catalog(
         name=subject.name, digest=subject.digest, kind=subject.kind, origin=subject.origin, distribution=distribution,
@@ -290,6 +296,9 @@ def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, acco
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
                        for (kind, owner), paths in sorted(unknowns.items())), coverage=covered)
+
+
+_DOCUMENTS = re.compile(r"usr/share/doc/([^/]+)/copyright\Z")
 
 
 def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:

@@ -22,6 +22,7 @@ from custody.kit.clock import parse_rfc3339
 Need = Literal["required", "additional", "optional"]
 _REACHED = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>()]+|https?://[^\s<>()]+")
 """An address of mail or of a page: a name alone reaches nobody."""
+_MISSING = 1000
 _CYCLONEDX = re.compile(r"CycloneDX 1\.([0-9]+)\Z")
 
 
@@ -34,6 +35,8 @@ class Element(msgspec.Struct, frozen=True, kw_only=True):
     """1 for the document, or the number of components."""
     has: int
     note: str = ""
+    missing: tuple[str, ...] = ()
+    """Components that lack it, by their package URLs, where each is asked: the first thousand."""
 
     @property
     def met(self) -> bool:
@@ -76,6 +79,24 @@ _Test = Callable[[_Judged], tuple[int, int]]
 """How many have it, of how many."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """A test of every component."""
+
+    holds: Callable[[Package], object]
+    unstated: Callable[[Document], tuple[str, ...] | None] = lambda _: None
+    """Those that lack it, by what the document says in fields that a catalog does not keep."""
+
+    def __call__(self, judged: _Judged) -> tuple[int, int]:
+        return len(judged.components) - len(self.missing(judged)), len(judged.components)
+
+    def missing(self, judged: _Judged) -> tuple[str, ...]:
+        unstated = self.unstated(judged.said)
+        return unstated if unstated is not None else tuple(
+            package.purl or f"{package.name} {package.version}".strip()
+            for package in judged.components if not self.holds(package))
+
+
 def score(catalog: Catalog, guidelines: tuple[str, ...] = ()) -> tuple[Score, ...]:
     """By the guidelines named, or by all. Nothing is taken for granted that the document does not say."""
     edges = {purl for package in catalog.packages for purl in package.requires}
@@ -93,7 +114,8 @@ def _element(row: _Row, judged: _Judged) -> Element:
     if row.files and of < len(judged.components):
         note = "; ".join(filter(None, (note, f"{len(judged.components) - of} components say that they are many files, "
                                              "or a part of one, and were not asked")))
-    return Element(name=row.name, need=row.need, of=of, has=has, note=note)
+    missing = row.test.missing(judged)[:_MISSING] if isinstance(row.test, _Each) else ()
+    return Element(name=row.name, need=row.need, of=of, has=has, note=note, missing=missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +131,6 @@ class _Row:
 
 def _document(holds: Callable[[Catalog, Document], object]) -> _Test:
     return lambda judged: (int(bool(holds(judged.catalog, judged.said))), 1)
-
-
-def _each(holds: Callable[[Package], object]) -> _Test:
-    return lambda judged: (sum(bool(holds(package)) for package in judged.components), len(judged.components))
 
 
 def _counted(*fields: str) -> _Test:
@@ -178,19 +196,19 @@ def _completeness(catalog: Catalog, said: Document) -> bool:
 
 _AUTHOR = _Row("author of the SBOM", _document(lambda _, said: said.authors), "--author 'NAME <MAIL>'; a tool is none")
 _TIME = _Row("timestamp", _document(_time))
-_NAME, _VERSION = _Row("component name", _each(lambda package: package.name)), _Row(
-    "component version", _each(lambda package: package.version))
-_IDENTIFIER = _Row("unique identifier", _each(lambda package: package.purl or package.cpes))
-_HASH = _Row("component hash", _each(lambda package: package.hashes),
+_NAME, _VERSION = _Row("component name", _Each(lambda package: package.name)), _Row(
+    "component version", _Each(lambda package: package.version))
+_IDENTIFIER = _Row("unique identifier", _Each(lambda package: package.purl or package.cpes))
+_HASH = _Row("component hash", _Each(lambda package: package.hashes),
              "lock files and package databases state hashes of archives; installed files have none of the whole")
-_LICENSE = _Row("licence, as an SPDX expression", _each(_licensed))
+_LICENSE = _Row("licence, as an SPDX expression", _Each(_licensed, lambda said: said.unlicensed))
 _EDGES = _Row("dependency relationship", _some_edges)
-_PRODUCER = _Row("component producer", _each(lambda package: package.author or package.supplier))
+_PRODUCER = _Row("component producer", _Each(lambda package: package.author or package.supplier))
 _DECLARED = "asked of components that are one file, and of those that do not say so"
 
 GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
     "ntia": ("NTIA minimum elements, 2021", (
-        _Row("supplier name", _each(lambda package: package.supplier)), _NAME, _VERSION, _IDENTIFIER, _EDGES, _AUTHOR,
+        _Row("supplier name", _Each(lambda package: package.supplier)), _NAME, _VERSION, _IDENTIFIER, _EDGES, _AUTHOR,
         _TIME)),
     "cisa": ("CISA minimum elements, 2026", (
         _AUTHOR,
@@ -207,7 +225,8 @@ GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
         _Row("format: CycloneDX 1.6 or SPDX 3.0.1, at least", _document(_format_of_bsi), "-o cyclonedx-json"),
         _Row("creator of the SBOM, by mail or page",
              _document(lambda _, said: any(map(_REACHED.search, said.authors))), "--author 'NAME <MAIL>'"),
-        _TIME, _Row("component creator, by mail or page", _each(_reachable)), _NAME, _VERSION,
+        _TIME, _Row("component creator, by mail or page", _Each(_reachable, lambda said: said.unreached)),
+        _NAME, _VERSION,
         _Row("file name", _of_files(lambda package: package.file), _DECLARED, files=True),
         _Row("dependencies of each component", _in_graph),
         _Row("completeness of dependencies", _document(_completeness)),
@@ -219,11 +238,11 @@ GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
           for name in ("executable", "archive", "structured")),
         _Row("no vulnerabilities in it", _document(lambda _, said: "vulnerabilities" not in dict(said.unread))),
         _Row("address of the SBOM", _document(lambda _, said: said.identifier), need="additional"),
-        _Row("address of the source code", _each(lambda package: package.repository), need="additional"),
+        _Row("address of the source code", _Each(lambda package: package.repository), need="additional"),
         _Row("address of the deployable component",
              _of_files(lambda package: package.download or (package.file and package.locations)), need="additional"),
         _Row("other unique identifiers", _IDENTIFIER.test, need="additional"),
-        _Row("original licences", _each(lambda package: package.licenses), need="additional"),
+        _Row("original licences", _Each(lambda package: package.licenses), need="additional"),
         # The guideline spells it one way, and BSI's own taxonomy of properties the other.
         _Row("effective licence", _counted("components[].properties bsi:component:effectiveLicense",
                                            "components[].properties bsi:component:effectiveLicence"), need="optional"),
@@ -231,7 +250,7 @@ GUIDELINES: Mapping[str, tuple[str, tuple[_Row, ...]]] = {
              need="optional"))),
     "fsct": ("Framing Software Component Transparency, third edition", (
         _AUTHOR, _TIME, _Row("primary component", _document(lambda catalog, said: catalog.name and said.version)),
-        _NAME, _VERSION, _Row("supplier", _each(lambda package: package.supplier)), _IDENTIFIER, _HASH, _EDGES,
+        _NAME, _VERSION, _Row("supplier", _Each(lambda package: package.supplier)), _IDENTIFIER, _HASH, _EDGES,
         _Row("completeness of relationships", _document(_completeness)), _LICENSE,
-        _Row("copyright", _each(lambda package: package.copyright), need="additional")))}
+        _Row("copyright", _Each(lambda package: package.copyright), need="additional")))}
 """By the name that `--guideline` takes: what it is called, and its elements."""

@@ -7,11 +7,17 @@ scope of npm only the owner of that place can publish there. Nobody is made up f
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
+from custody.kit.addresses import distributor
 from custody.sbom.catalogers.fact import CRATES, Fact
 
 _FORGE = re.compile(r"(?:https?://)?(?:www\.)?"
                     r"((?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org|git\.sr\.ht)/~?[\w.-]+)")
+
+
+_PURL = re.compile(r"pkg:(?:(?:deb|rpm|apk)/(?P<distributor>[^/?#]+)/|generic/[^?#]*\?(?:[^#]*&)?"
+                   r"download_url=(?P<archive>[^&#]+))")
 
 
 def supplier(fact: Fact) -> str:
@@ -29,6 +35,11 @@ def supplier(fact: Fact) -> str:
         return CRATES  # purl-spec, "cargo": the registry of package URLs that name none
     if fact.type == "maven" and slash:
         return group
+    if fact.purl and (purl := _PURL.match(fact.purl)):
+        if purl["archive"] and (owner := _FORGE.match(unquote(purl["archive"]))):
+            return owner[1]
+        if purl["distributor"]:
+            return distributor(purl["distributor"])[0]
     if owner := _FORGE.match(fact.repository):
         return owner[1]
     return group if fact.type == "npm" and group.startswith("@") else ""

@@ -25,6 +25,7 @@ def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp |
         "log": lambda: lambda: log(platform.log, "log", platform.data / "log"),
         "tsa": lambda: State,
         "scanner": lambda: scanner(platform.data),
+        "provider": lambda: State,
         "admission": lambda: admission.check if admission is not None else State,
     }
     return {role: known[role]() for role in roles}

@@ -28,6 +28,7 @@ from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
 from custody.server.metrics import Metrics
 from custody.server.observed import observer
+from custody.server.provider import ProviderApp
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
@@ -35,11 +36,23 @@ from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper, exceptions, own_names, prefetch, remembered, summarizing
+from custody.wiring.admission import (
+    decision_keeper,
+    evidence_answers,
+    exceptions,
+    own_names,
+    prefetch,
+    remembered,
+    summarizing,
+)
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
+_OWN = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "::1"]}  # noqa: S104 - it is looked up
+"""Nobody calls 0.0.0.0 by that name; who looks after the process calls it on its own machine."""
 ROLES = ("registry", "oidc", "ca", "log", "tsa", "scanner", "admission")
+SERVED = (*ROLES, "provider")
+"""With those that need to be told whom they serve."""
 
 
 @dataclass(slots=True)
@@ -50,6 +63,8 @@ class Running:
     url: str
     """Of all but the webhook; empty where nothing but that listens."""
     webhook: str | None
+    provider: str | None
+    """Of what Gatekeeper asks about images."""
     admission: AdmissionApp | None
     roles: tuple[str, ...]
     metrics: Metrics
@@ -60,7 +75,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str = "127.0.0.1", port: int | None = 0,
-                  webhook_port: int = 0, webhook_names: Iterable[str] = (),
+                  webhook_port: int = 0, webhook_names: Iterable[str] = (), provider_port: int = 0,
                   policies: PolicySet | None = None) -> AsyncIterator[Running]:
     """All services of `roles` up on entry and closed on exit. Raises UsageError, NetworkError, ConflictError.
 
@@ -70,9 +85,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     """
     chosen = tuple(roles)
     for role in chosen:
-        if role not in ROLES:
-            raise UsageError(f"--roles: got {role!r}, expected some of {', '.join(ROLES)}")
-    if port is None and set(chosen) != {"admission"}:
+        if role not in SERVED:
+            raise UsageError(f"--roles: got {role!r}, expected some of {', '.join(SERVED)}")
+    if port is None and not {*chosen} <= {"admission", "provider"}:
         raise UsageError(f"--port: got none, expected one for {', '.join(chosen)}")
     box: list[App] = []
 
@@ -92,7 +107,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     http = service_http(settings)
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
-    webhook = None
+    webhook = provider = None
     keeper: DecisionKeeper | None = None
     working: list[asyncio.Task[None]] = []
     try:
@@ -137,12 +152,14 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             if before is not None:
                 gauges.of_evidence(metrics, before)
                 working.append(asyncio.create_task(before.watch()))
+        if "provider" in chosen:
+            provider = _provider(platform, listeners, health, host, provider_port)
         watching = (platform.watching(http, url.partition("://")[2], chosen)
                     if settings.watch_interval and {"registry", "scanner"} & set(chosen) else None)
         async with serving(*listeners.all):
             if watching is not None:
                 working.append(asyncio.create_task(watching.run(settings.watch_interval)))
-            yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
+            yield Running(platform, url, webhook, provider, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")
     finally:
         listeners.close()
@@ -167,6 +184,28 @@ def _names(settings: Settings, host: str) -> Hosts | None:
     return Hosts(host, [*settings.hosts, *(urlsplit(url).netloc for url in settings.urls.values())])
 
 
+def _provider(platform: Platform, listeners: Listeners, health: Health, host: str, port: int) -> str:
+    """The URL of a listener for Gatekeeper. Raises UsageError, MalformedError, NetworkError."""
+    settings = platform.settings
+    stated = settings.external_data
+    source = gatherer(settings, registry_client(settings, platform.http))
+    answers = evidence_answers(settings, source, system_clock)
+    assert stated is not None  # who answers was made of it
+    app: App = ProviderApp(answers, health)
+    if stated.client_names:
+        app = Named(app, stated.client_names, "external_data.client_names")
+    tls = _files(stated.certificate, stated.key, stated.client_ca, prefix="external_data.", demanded=True)
+    if tls is None:
+        own = _OWN.get(host, [host])
+        names = list(dict.fromkeys((*own, *stated.names, "localhost")))
+        made = platform.certificate(names, "provider")
+        tls = TlsFiles(made.certificate, made.key, Path(stated.client_ca), True,
+                       lambda: platform.certificate(names, "provider"))
+    elif stated.names:
+        raise UsageError(f"external_data.names: got {stated.names[0]}, and the names are those of its certificate")
+    return listeners.open(app, port, tls, "provider", "--provider-port", role="provider")
+
+
 def _webhook_files(platform: Platform, host: str, names: Iterable[str]) -> TlsFiles:
     """By the settings' certificate, else by one that is made and renewed here."""
     settings = platform.settings
@@ -180,8 +219,7 @@ def _webhook_files(platform: Platform, host: str, names: Iterable[str]) -> TlsFi
                        demanded=True)
         assert files is not None
         return files
-    # Nobody calls 0.0.0.0 by that name; who looks after the process calls it on its own machine.
-    own = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "::1"]}.get(host, [host])  # noqa: S104 - it is looked up
+    own = _OWN.get(host, [host])
     chosen = list(dict.fromkeys((*own, *names, "localhost")))
     made = platform.certificate(chosen)
     client_ca = Path(settings.webhook_client_ca) if settings.webhook_client_ca else None

@@ -20,7 +20,8 @@ from urllib.parse import quote, urljoin
 
 import msgspec
 
-from custody.errors import CustodyError, MalformedError, OfflineError, StorageError
+from custody.errors import CustodyError, MalformedError, NetworkError, OfflineError, StorageError
+from custody.formats import csafprovider
 from custody.formats.rolie import entries
 from custody.kit.clock import Clock, format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStore, Feed
@@ -28,7 +29,7 @@ from custody.ports.http import Http, place_of
 from custody.services import nvdpages
 from custody.services.advisoryimport import Importer
 from custody.services.downloads import LARGEST_LIST, Downloads, MissingError, Progress, Wait, conditional
-from custody.vulns.feeds import Address, publishers
+from custody.vulns.feeds import Address, mirrored, publishers
 from custody.vulns.store import Imported
 
 _LARGEST_RECORD = 64 << 20
@@ -59,7 +60,8 @@ class Updater:
     """Downloads are kept in the importer's folder while they are not whole."""
 
     def __init__(self, http: Http, store: AdvisoryStore, importer: Importer, clock: Clock, progress: Progress,
-                 wait: Wait = asyncio.sleep) -> None:
+                 wait: Wait = asyncio.sleep, mirror: str | None = None) -> None:
+        self._mirror = mirror
         self._downloads = Downloads(http, importer.folder, progress, wait)
         self._wait = wait
         self._store = store
@@ -91,6 +93,8 @@ class Updater:
                 return await self._listed(name, address.url, feed, "changes.csv", "")
             case "rolie":
                 return await self._entries(name, address.url, feed)
+            case "provider":
+                return await self._provided(name, address.url)
             case "nvd":
                 return await self._pages(name, address.url, feed)
         file = await self._downloads.file(name, address.url, feed)
@@ -150,6 +154,20 @@ class Updater:
         newest = max((row.updated for row in rows), default=None)
         self._keep(feed, **listed[1], cursor=format_rfc3339(newest) if newest else feed.cursor)
         return Updated(name, url, added=added)
+
+    async def _provided(self, name: str, url: str) -> Updated:
+        """What a publisher's own file names, each with a state of its own; one that fails does not keep the others."""
+        answer = await self._downloads.get(url, {}, csafprovider.MAX_SIZE)
+        if answer is None:
+            raise MalformedError(place_of(url), got="nothing", expected="a provider-metadata.json")
+        parts = [await self.update(name, Address(mirrored(there, self._mirror), kind))
+                 for kind, there in csafprovider.distributions(answer[0], place_of(url),
+                                                               secure=url.startswith("https:"))]
+        if failure := next((part for part in parts if part.failure), None):
+            raise NetworkError(f"{place_of(failure.url)}: {failure.failure}")
+        self._keep(self._store.feed(url))
+        return Updated(name, url, added=sum(part.added for part in parts), unchanged=all(
+            part.unchanged for part in parts), refused=tuple(reason for part in parts for reason in part.refused))
 
     async def _pages(self, name: str, url: str, feed: Feed) -> Updated:
         """NVD's API: all, then what was modified since; after each page it is kept how far it came."""

@@ -1,7 +1,8 @@
 """Which findings of kept images count: VEX statements, ignore files and options, read again at each look.
 
 What cannot be read does not count, so that its findings appear again; `Words.unread` says why. A document that is
-signed counts only on the terms that were given, and for the image that it is signed about.
+signed counts only on the terms that were given, and for the image that it is signed about, be it a file or beside that
+image in its registry.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import hashlib
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from custody.errors import CustodyError
 from custody.formats.bom import Catalog
+from custody.formats.vex.statement import STATUSES
 from custody.ports.advisories import AdvisoryReader
-from custody.ports.findings import Aside, Word
+from custody.ports.findings import Aside, Findings, Word
 from custody.ports.inventory import InventoryStore
 from custody.services import statements
+from custody.services.attestedvex import Heard
 from custody.services.verify import Terms
 from custody.vulns.component import components
 from custody.vulns.findings import Finding
@@ -31,6 +35,10 @@ _MOST = 10_000
 """Documents of a folder."""
 
 
+class Kept(InventoryStore, Findings, Protocol):
+    """The inventory with its findings."""
+
+
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """From where it is known what does not count."""
 
@@ -39,14 +47,16 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     ignorefiles: tuple[Path, ...] = ()
     ignore_unfixed: bool = False
     severities: frozenset[Severity] | None = None
+    attested: bool = False
+    """What is signed about each image beside it, too (`services.attestedvex`)."""
 
 
 class Words:
     """What was said at one moment."""
 
-    def __init__(self, said: Said, now: datetime, terms: Terms | None = None) -> None:
-        self._said, self._now, self._terms = said, now, terms
-        self.unread: list[str] = []
+    def __init__(self, said: Said, now: datetime, terms: Terms | None = None, heard: Heard = Heard()) -> None:
+        self._said, self._now, self._terms, self._heard = said, now, terms, heard
+        self.unread: list[str] = list(heard.failures)
         self._spoken: list[Spoken] = []
         self._rules: list[Rules] = []
         self._signed: list[Path] = []
@@ -57,18 +67,27 @@ class Words:
             state.update(self._read(path, rules=True))
         self._plain = Waivers(self._spoken, self._rules)
         state.update(repr(self._plain.standing(now)).encode())
-        self._silent = not (said.vex or said.ignorefiles or said.ignore_unfixed or said.severities is not None)
+        if said.attested:
+            spoken = sorted(heard.spoken.items())
+            standing = Waivers([entry for _, entries in spoken for entry in entries]).standing(now)
+            state.update(repr((spoken, sorted(heard.unknown), standing)).encode("utf-8", "backslashreplace"))
+        self._silent = not (said.vex or said.ignorefiles or said.ignore_unfixed or said.attested
+                            or said.severities is not None)
         self.state = "" if self._silent else state.hexdigest()
         """Another where something else counts; empty where nothing is said."""
+        self.unknown = heard.unknown
+        """Images of which nobody could ask what is attested."""
 
     def names(self) -> set[str] | None:
         """The vulnerabilities that are spoken of; None: any."""
-        if self._said.ignore_unfixed or self._said.severities is not None or self._signed:
+        if self._said.ignore_unfixed or self._said.severities is not None or self._signed or self._said.attested:
             return None
         return self._plain.names()
 
-    def aside(self, image: str, purls: Collection[str], store: InventoryStore, advisories: AdvisoryReader) -> Aside:
-        """What does not count of an image's findings in the packages of these URLs."""
+    def aside(self, image: str, purls: Collection[str], store: Kept, advisories: AdvisoryReader) -> Aside:
+        """What does not count of an image's findings in the packages of these URLs. What a signer said of an image that
+        could not be asked for stays said.
+        """
         if self._silent or not purls or (catalog := store.catalog(image)) is None:
             return {}
         matched: list[Finding] = []
@@ -77,7 +96,11 @@ class Words:
                 matched += judge(msgspec.structs.replace(component, package=package), advisories).findings
         ignored, _ = set_aside(matched, catalog, self._now, waivers=self._waivers(image),
                                ignore_unfixed=self._said.ignore_unfixed, severities=self._said.severities)
-        return {(entry.finding.purl, entry.finding.cve): Word(
+        before = store.aside([image]).get(image, {}) if image in self._heard.unknown else {}
+        known = {(finding.purl, finding.cve) for finding in matched}
+        kept = {key: word for key, word in before.items()
+                if key in known and word.status in STATUSES and word.by != statements.OWN_WORD}
+        return kept | {(entry.finding.purl, entry.finding.cve): Word(
             status=entry.status, reason=entry.reason, by=entry.by, source=entry.source, until=entry.until)
             for entry in ignored}
 
@@ -89,9 +112,10 @@ class Words:
                     severities=self._said.severities)
 
     def _waivers(self, image: str) -> Waivers:
-        if not self._signed:
+        attested = self._heard.spoken.get(image, ())
+        if not (self._signed or attested):
             return self._plain
-        spoken = list(self._spoken)
+        spoken = [*self._spoken, *attested]
         for path in self._signed:
             try:
                 spoken += statements.read_file(path, image, self._terms, self._now)[0]

@@ -40,10 +40,15 @@ class Format(Generic[_Said]):
         return self.lost()
 
 
+_READ = 32 << 20
+"""Bytes of a document, beyond which a copy of it would be dear."""
+
+
 def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """A document of two spaces a level, as people read it."""
+    """A document of two spaces a level, as people read it; one that nobody reads, for its size, without any."""
     try:
-        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+        encoded = msgspec.json.encode(document)
+        return encoded if len(encoded) > _READ else msgspec.json.format(encoded, indent=2) + b"\n"
     except UnicodeEncodeError:  # a name that is no text
         return encode(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
 from custody.policy.load import manifest_files, read
-from custody.ports.lookup import Answer, Answered, Failed, Lookup, NamespaceLabels, PublicKeyAt, Question
+from custody.ports.lookup import (
+    Answer,
+    Answered,
+    ExternalData,
+    Failed,
+    Lookup,
+    NamespaceLabels,
+    PublicKeyAt,
+    Question,
+)
 from policylang.errors import Shape
 
 MAX_DEPTH = 8
@@ -36,9 +45,10 @@ class Namespaces(Lookup):
     """
 
     def __init__(self, manifests: Iterable[Manifest], cluster: Lookup | None = None,
-                 labels: Mapping[str, str] | None = None, keys: Lookup | None = None) -> None:
-        """`labels` are those of every other namespace, where they are known; `keys` is asked for public keys."""
-        self._keys = keys
+                 labels: Mapping[str, str] | None = None, outside: Lookup | None = None) -> None:
+        """`labels` are those of every other namespace, where they are known; `outside` is asked what no cluster knows:
+        public keys, and what Gatekeeper's providers say."""
+        self._outside = outside
         self._cluster = cluster
         self._usual = labels
         self._labels: dict[str, dict[str, str]] = {}
@@ -55,8 +65,8 @@ class Namespaces(Lookup):
             return Answered(self._labels[question.namespace])
         if isinstance(question, NamespaceLabels) and self._usual is not None:
             return Answered({**self._usual, "kubernetes.io/metadata.name": question.namespace})
-        if self._keys is not None and isinstance(question, PublicKeyAt):
-            return await self._keys.answer(question)
+        if self._outside is not None and isinstance(question, (PublicKeyAt, ExternalData)):
+            return await self._outside.answer(question)
         if self._cluster is not None:
             return await self._cluster.answer(question)
         return Failed("there is no cluster to ask" + (

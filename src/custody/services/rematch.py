@@ -27,9 +27,9 @@ import msgspec
 from custody import __version__
 from custody.errors import ConflictError
 from custody.ports.advisories import AdvisoryChanges, AdvisoryReader
-from custody.ports.findings import Aside, Cause, Change, Event, Findings, KeptFinding, Word
-from custody.ports.inventory import Component, InventoryStore, Numbered
-from custody.services.counting import NOTHING, Words
+from custody.ports.findings import Aside, Cause, Change, Event, KeptFinding, Word
+from custody.ports.inventory import Component, Numbered
+from custody.services.counting import NOTHING, Kept, Words
 from custody.services.transitions import ByPackage, counting, differences, event_of, events_of
 from custody.vulns.component import RULES
 from custody.vulns.judgement import Remembering, judge
@@ -42,10 +42,6 @@ _MATCHING = f"{__version__} {RULES}"
 
 class Advisories(AdvisoryReader, AdvisoryChanges, Protocol):
     """Those that may have changed."""
-
-
-class Kept(InventoryStore, Findings, Protocol):
-    """The inventory with its findings."""
 
 
 class Refreshed(msgspec.Struct, kw_only=True):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.ports.queue import Queue
 from custody.services.arrivals import Arrivals
-from custody.services.counting import NOTHING, Words
+from custody.services.attestedvex import Heard
+from custody.services.counting import NOTHING, Kept, Words
 from custody.services.notify import Notifier, tell
-from custody.services.rematch import Advisories, Kept, refresh
+from custody.services.rematch import Advisories, refresh
 from custody.services.rescans import Rescans
 
 _LOG = logging.getLogger(__name__)
@@ -26,10 +27,11 @@ class Watching:
 
     def __init__(self, store: Kept, queue: Queue, advisories: Advisories, clock: Clock, arrivals: Arrivals,
                  repositories: Callable[[], Sequence[str]], notifiers: Sequence[Notifier],
-                 rescans: Rescans | None = None, words: Callable[[], Words] = lambda: NOTHING) -> None:
+                 rescans: Rescans | None = None, words: Callable[[Heard], Words] = lambda _: NOTHING,
+                 attested: Callable[[], Awaitable[Heard]] | None = None) -> None:
         self._store, self._queue, self._advisories, self._clock = store, queue, advisories, clock
         self._arrivals, self._repositories, self._notifiers = arrivals, repositories, notifiers
-        self._rescans, self._words = rescans, words
+        self._rescans, self._words, self._attested = rescans, words, attested
 
     async def run(self, interval: float) -> None:
         """Until cancelled, `interval` seconds between two looks."""
@@ -48,7 +50,7 @@ class Watching:
         for failure in arrived.failures[:_SHOWN]:
             _LOG.warning("%s; it is tried again", failure)
         now = self._clock()
-        words = await asyncio.to_thread(self._words)
+        words = await asyncio.to_thread(self._words, await self._attested() if self._attested else Heard())
         for reason in words.unread[:_SHOWN]:
             _LOG.warning("%s; it does not count", reason)
         done = await asyncio.to_thread(refresh, self._store, self._advisories, now, words=words)

@@ -21,7 +21,7 @@ from custody.formats import zstd
 
 _MAX_FILES = 2_000_000
 _MAX_TOTAL = 64 << 30
-_MAX_RATIO = 300
+_MAX_RATIO = 100
 _SMALL = 1 << 20  # what is no longer is no bomb
 _HEAD = 64 << 10
 _WINDOW = 128 << 20
@@ -128,14 +128,14 @@ def _bytes(stream: IO[bytes], where: str, limit: Limit, compressed: int | None) 
     """`compressed`: the bytes that it comes from, where it is decompressed."""
     head = stream.read(_HEAD)
     most = limit(head) + 1
-    parts, size = [head], len(head)
+    whole, size = io.BytesIO(head), len(head)  # which hands its bytes over without another copy
+    whole.seek(size)
     while size < most and (piece := stream.read(min(_SMALL, most - size))):
-        parts.append(piece)
-        size += len(piece)
+        size += whole.write(piece)
         if compressed is not None and size > _SMALL and size > _MAX_RATIO * max(1, compressed):
             raise MalformedError(where, got=f"{size} bytes out of {compressed}",
                                  expected="records, not a decompression bomb")
-    return b"".join(parts)
+    return whole.getvalue()
 
 
 def _members(stream: IO[bytes], path: Path, compressed: int, limit: Limit) -> Iterator[tuple[str, bytes]]:

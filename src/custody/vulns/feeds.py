@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from custody.errors import UsageError
 from custody.kit.near import near
 
-Kind = Literal["document", "osv", "csaf", "rolie", "nvd"]
+Kind = Literal["document", "osv", "csaf", "rolie", "provider", "nvd"]
 """One document or archive; an ecosystem of osv.dev, with `all.zip`, `modified_id.csv` and a file a record; a folder of
-CSAF documents with `changes.csv` (CSAF 2.0, section 7.1.13), a ROLIE feed of them (7.1.15); NVD's API."""
-_KINDS: Mapping[str, Kind] = {"osv/": "osv", "csaf/": "csaf", "rolie/": "rolie", "nvd/": "nvd"}
+CSAF documents with `changes.csv` (CSAF 2.0, section 7.1.13), a ROLIE feed of them (7.1.15), a `provider-metadata.json`
+that names either (7.1.8); NVD's API."""
+_KINDS: Mapping[str, Kind] = {"osv/": "osv", "csaf/": "csaf", "rolie/": "rolie", "provider/": "provider",
+                              "nvd/": "nvd"}
 """What the names of people's own addresses begin with, where those are no single document."""
 _OSV = "https://osv-vulnerabilities.storage.googleapis.com"
 _SECDB = "https://secdb.alpinelinux.org"

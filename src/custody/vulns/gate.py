@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from custody.errors import DeniedError, MissingEvidenceError
 from custody.formats.exposed import Exposure
+from custody.kit.amount import amount
 from custody.kit.clock import parse_rfc3339
 from custody.kit.visible import visible
 from custody.vulns.findings import Finding
@@ -86,7 +87,8 @@ class Gate:
             report.require_coverage()
             if report.unread:
                 raise MissingEvidenceError(
-                    visible(f"{len(report.unread)} files were not looked into for secrets, such as {report.unread[0]}"),
+                    visible(f"not looked into for secrets: {amount(len(report.unread), 'file')}, such as "
+                            f"{report.unread[0]}"),
                     hint="--allow-gaps, if they may pass unread")
 
     def _conditions(self, report: ScanReport) -> Iterator[Met | MissingEvidenceError]:

@@ -86,12 +86,16 @@ SOURCES = (
            recognises=lambda _: True, read=_one(osv.read), largest=osv.MAX_SIZE))
 
 
+_UNTOLD = 64 << 20
+"""Bytes of a document whose beginning does not say what it is: no publisher's large ones are so."""
+
+
 def of(data: bytes) -> Source:
     """The first that recognises a document."""
     return next(source for source in SOURCES if source.recognises(data))
 
 
 def limit(head: bytes) -> int:
-    """How long a document may be that begins so. What only a later part of it tells may be as long as any."""
+    """How long a document may be that begins so, of which only a later part may tell what it is."""
     source = of(head)
-    return source.largest if source is not SOURCES[-1] or len(head) < 4096 else max(row.largest for row in SOURCES)
+    return source.largest if source is not SOURCES[-1] or len(head) < 4096 else _UNTOLD

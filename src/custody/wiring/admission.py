@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from custody.ports.lookup import Lookup
     from custody.registry.client import RegistryClient
     from custody.services.decisions import DecisionKeeper
+    from custody.services.evidenceanswers import EvidenceAnswers
     from custody.services.gather import Gatherer
     from custody.services.prefetch import Names, Prefetch
     from custody.services.remembered import Remembered
@@ -133,6 +134,22 @@ def remembered(settings: Settings, clock: Clock) -> Remembered | None:
 
     return Remembered(SqliteEvidence(settings.state() / "evidence.db"), clock, timedelta(hours=settings.stale_evidence),
                       timedelta(minutes=settings.kept_first))
+
+
+def evidence_answers(settings: Settings, gatherer: Gatherer, clock: Clock) -> EvidenceAnswers:
+    """What the provider role says of images. Raises UsageError, MalformedError for keys and signers that are none."""
+    import msgspec
+
+    from custody.policy.evidenceview import accepted
+    from custody.services.evidenceanswers import EvidenceAnswers
+    from custody.sign.keys import load_public_key, read_key_file
+
+    stated = settings.external_data
+    if stated is None:
+        raise UsageError("external_data: got nothing, expected who may ask", hint="[external_data] with `client_ca`")
+    keys = [load_public_key(read_key_file(path, "external_data.keys"), path).pem for path in stated.keys]
+    who = accepted(msgspec.to_builtins(stated.signers)) if stated.signers else None
+    return EvidenceAnswers(gatherer, clock, seconds=stated.seconds, keys=keys, who=who)
 
 
 def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:

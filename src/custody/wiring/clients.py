@@ -17,6 +17,7 @@ from policylang.errors import Shape
 
 if TYPE_CHECKING:
     from custody.adapters.http.kms import KeyLookup
+    from custody.adapters.http.providers import ProviderClient, ProviderLookup
     from custody.adapters.kubernetes.client import ClusterClient
     from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.lookup import ClusterLookup
@@ -141,6 +142,31 @@ def key_lookup(settings: Settings, http: Http, beyond: Lookup | None = None, clo
     return KeyLookup(http, os.environ, settings.policy_hosts, clock, beyond, _vault_token)
 
 
+def provider_client(settings: Settings, http: Http) -> ProviderClient:
+    """Asks Gatekeeper's external data providers, of which policies say where they are; it is closed with `http`.
+
+    Raises UsageError where the settings name half of a certificate.
+    """
+    from functools import partial
+
+    from custody.adapters.http.providers import ClientFiles, ProviderClient
+    from custody.ports.http import secured
+
+    certificate, key = settings.provider_certificate, settings.provider_key
+    if (certificate is None) != (key is None):
+        raise UsageError(f"provider_{'certificate' if certificate is None else 'key'}: got none, expected one beside "
+                         f"provider_{'key' if certificate is None else 'certificate'}")
+    files = ClientFiles(Path(certificate), Path(key)) if certificate is not None and key is not None else None
+    return ProviderClient(partial(secured, http), files, keep=settings.provider_cache)
+
+
+def provider_lookup(settings: Settings, http: Http, beyond: Lookup | None = None) -> ProviderLookup:
+    """Asks providers; `beyond` answers other questions."""
+    from custody.adapters.http.providers import ProviderLookup
+
+    return ProviderLookup(provider_client(settings, http), beyond)
+
+
 def _vault_token() -> str:
     """Where Vault's own command keeps it; "" where it is not."""
     try:
@@ -202,7 +228,8 @@ async def others(settings: Settings, *, registry: bool = False, cluster: bool = 
         from custody.services.evidencelookup import EvidenceLookup
 
         source = gatherer(settings, registry_client(settings, http))
-        gather, lookup = gathering(source), EvidenceLookup(source, key_lookup(settings, http, known))
+        asked = provider_lookup(settings, http, key_lookup(settings, http, known))
+        gather, lookup = gathering(source), EvidenceLookup(source, asked)
         yield Others(lookup=lookup.answer, gather=lambda policies, images: gather(Snapshot(policies), images))
     finally:
         if known is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from custody.ports.advisories import AdvisoryStore
     from custody.ports.tiles import TileReader
     from custody.services.advisoryimport import Importer
-    from custody.services.counting import Said, Words
+    from custody.services.counting import Said
     from custody.services.verify import Terms
 
 
@@ -69,18 +69,46 @@ def inventory(settings: Settings) -> RelationalStore:
     return PostgresInventory(address)
 
 
-def words(settings: Settings, said: Said | None = None, terms: Terms | None = None) -> Words:
-    """What does not count now, by these words or else by the settings'."""
-    from custody.kit.clock import system_clock
-    from custody.services.counting import Said, Words
+def counting(settings: Settings) -> tuple[Said, Terms | None]:
+    """From where the settings say that it is known what does not count, and whose signed word is taken.
+
+    Raises UsageError, MalformedError.
+    """
+    from custody.services.counting import Said
     from custody.vulns.severity import Severity
 
-    if said is None:
-        stated = settings.counting or Counting()
-        said = Said(vex=tuple(map(Path, stated.vex)), ignorefiles=tuple(map(Path, stated.ignorefiles)),
-                    ignore_unfixed=stated.ignore_unfixed, severities=frozenset(
-                        Severity[name.upper()] for name in stated.severities) or None)
-    return Words(said, system_clock(), terms)
+    stated = settings.counting or Counting()
+    said = Said(vex=tuple(map(Path, stated.vex)), ignorefiles=tuple(map(Path, stated.ignorefiles)),
+                attested=stated.attested, ignore_unfixed=stated.ignore_unfixed, severities=frozenset(
+                    Severity[name.upper()] for name in stated.severities) or None)
+    if stated.key is None and stated.identity is None and stated.issuer is None:
+        if stated.attested or stated.ignore_tlog:
+            raise UsageError("counting: attested, ignore_tlog: nobody was chosen whose word counts",
+                             hint='key = "FILE", or identity = "ID" and issuer = "URL"')
+        return said, None
+    return said, _terms(settings, stated)
+
+
+def _terms(settings: Settings, stated: Counting) -> Terms:
+    from custody.services.verify import Terms
+    from custody.sign.identity import Identity, not_by_key
+    from custody.sign.keys import load_public_key
+    from custody.sign.verify import Trust
+    from custody.wiring.clients import trusted_root
+
+    if stated.key is not None and (stated.identity or stated.issuer):
+        raise UsageError("counting: key and identity: give one; a key has no certificate")
+    root = None if stated.key is not None and stated.ignore_tlog else trusted_root(settings)
+    if root is None and not (stated.key is not None and stated.ignore_tlog):
+        raise UsageError("counting: no trust root, by which its signers are verified", hint="trusted_root = \"FILE\"")
+    if stated.key is None:
+        who = Identity(subject=stated.identity, issuer=stated.issuer)
+        return Terms(Trust(root=root, require_log=not stated.ignore_tlog), who.mismatch)
+    try:
+        key = load_public_key(Path(stated.key).read_bytes(), stated.key)
+    except OSError as error:
+        raise UsageError(f"counting: key {stated.key}: {error.strerror}") from None
+    return Terms(Trust(root=root, keys=(key,), require_log=not stated.ignore_tlog), not_by_key)
 
 
 def queue(settings: Settings) -> RelationalQueue:

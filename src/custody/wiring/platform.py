@@ -13,9 +13,10 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.settings import Settings
 from custody.wiring import admission, registry, trust
-from custody.wiring.clients import command_http, key_lookup, notify_key, registry_client, signers
+from custody.wiring.clients import command_http, key_lookup, notify_key, provider_client, registry_client, signers
 
 if TYPE_CHECKING:
+    from custody.adapters.http.providers import ProviderClient
     from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission
@@ -150,8 +151,8 @@ class Platform:
         """What the registry holds, to look at beside the process that serves it. Raises ConflictError, `exclusive`."""
         return registry.open_archive(self._stack, self.data / "registry", exclusive=exclusive)
 
-    def certificate(self, hosts: list[str]) -> ServingCertificate:
-        return admission.serving_certificate(self.data / "admission", hosts, self.clock)
+    def certificate(self, hosts: list[str], role: str = "admission") -> ServingCertificate:
+        return admission.serving_certificate(self.data / role, hosts, self.clock)
 
     def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None,
                   lookup: Lookup | None = None) -> Admission:
@@ -172,7 +173,9 @@ class Platform:
         at those of `rescan` too, whose scans it attests. Raises UsageError, MalformedError.
         """
         from custody.services.arrivals import Arrivals
+        from custody.services.attestedvex import AttestedVex
         from custody.services.contents import catalog_image, readers
+        from custody.services.counting import Words
         from custody.services.notify import Notifier
         from custody.services.watching import Watching
         from custody.wiring import local, scanner
@@ -202,12 +205,23 @@ class Platform:
         stated = scanner.stated(self.settings) if rescans is not None else []
         arrivals = Arrivals(client, store, queue, self.clock, catalog, readers(),
                             signers(self.settings, client, self.clock))
+        said, terms = local.counting(self.settings)
+        attested = AttestedVex(store, terms, self.clock) if said.attested and terms is not None else None
         return Watching(store, queue, records, self.clock, arrivals, repositories, notifiers, rescans,
-                        lambda: local.words(self.settings))
+                        lambda heard: Words(said, self.clock(), terms, heard),
+                        None if attested is None else lambda: attested.look(client))
+
+    @cached_property
+    def providers(self) -> ProviderClient:
+        """What they said counts for all who ask."""
+        return provider_client(self.settings, self.http)
 
     def lookup(self, beyond: Lookup | None = None) -> Lookup:
-        """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""
-        lookup: Lookup = key_lookup(self.settings, self.http, beyond, self.clock)
+        """Whom policies ask: the servers that the settings name, the key services of the environment, Gatekeeper's
+        providers, and `beyond`."""
+        from custody.adapters.http.providers import ProviderLookup
+
+        lookup: Lookup = ProviderLookup(self.providers, key_lookup(self.settings, self.http, beyond, self.clock))
         if self.settings.policy_hosts:
             from custody.adapters.http.lookup import HttpLookup
 

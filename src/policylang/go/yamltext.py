@@ -19,7 +19,7 @@ NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
-_BINARY = "tag:yaml.org,2002:binary"
+_BINARY, _STRING = "tag:yaml.org,2002:binary", "tag:yaml.org,2002:str"
 
 
 class YAMLError(ValueError):
@@ -30,6 +30,15 @@ class PlainLoader(yaml.CSafeLoader):
     """Leaves scalars without quotes as text, for `plain_scalar`."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+
+
+class _Composer(PlainLoader):
+    """Its scalars have the tag that they were written with, or none."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode:
+            return ""
+        return super().resolve(kind, value, implicit)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def weight(text: str) -> int:
@@ -45,7 +54,7 @@ def compose(text: str) -> Iterator[yaml.Node]:
     """
     loader: PlainLoader | None = None
     try:
-        loader = PlainLoader(text)
+        loader = _Composer(text)
         depth = 0
         for event in yaml.parse(text, PlainLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -149,7 +158,7 @@ class Reader:
         text: str = node.value
         if node.tag == _BINARY:
             raise YAMLError("yaml: !!binary has no place in JSON")
-        value = text if node.style else plain_scalar(text)
+        value = text if node.style or node.tag == _STRING else plain_scalar(text)
         if type(value) is not float or isfinite(value):
             return value
         if not text[-1].isalpha():

@@ -15,8 +15,8 @@ from custody.policy.gatekeeper.constraint import SchemaError
 from custody.policy.kyverno.messages import blocked
 from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
-from custody.ports.lookup import Absent, Answered, ApiCall, ExternalData, Failed, Inventory, NamespaceLabels
-from tests.policy.gatekeeper.world import asked, constraint, judged, messages, pod, template
+from custody.ports.lookup import Absent, Answered, ApiCall, Failed, Inventory, NamespaceLabels
+from tests.policy.gatekeeper.world import asked, constraint, judged, messages, pod, provider, question, template
 
 MESSAGE = 'you must provide labels: {"team"}'
 NATIVE = {"validations": [{"expression": "variables.anyObject.metadata.?labels.team.hasValue()",
@@ -168,14 +168,14 @@ violation[{"msg": msg}] {
   response := external_data({"provider": "scan", "keys": [input.review.object.spec.containers[_].image]})
   msg := sprintf("%v|%v|%v", [response.responses, response.errors, response.system_error])
 }"""
-    policies, question = [template(source), constraint()], ExternalData("scan", ("nginx",))
+    policies, asks = [template(source), constraint(), provider("scan")], question("scan", "nginx")
     item = {"key": "nginx", "value": "bad"}
-    answers = {question: Answered({"response": {"items": [item, {"key": "x", "error": "unknown"}], "systemError": ""}})}
+    answers = {asks: Answered({"response": {"items": [item, {"key": "x", "error": "unknown"}], "systemError": ""}})}
     assert messages(judged(policies, pod(), answers)) == ['[["nginx", "bad"]]|[["x", "unknown"]]|']
-    assert judged(policies, pod()).asks.questions == (question,)
+    assert judged(policies, pod()).asks.questions == (asks,)
     assert judged(policies, pod()).verdict is Verdict.DENIED
-    assert "timed out" in messages(judged(policies, pod(), {question: Failed("timed out")}))[0]
-    lying = judged(policies, pod(), {question: Answered("odd")})
+    assert "timed out" in messages(judged(policies, pod(), {asks: Failed("timed out")}))[0]
+    lying = judged(policies, pod(), {asks: Answered("odd")})
     assert lying.verdict is Verdict.DENIED
     assert "expected a response" in messages(lying)[0]
 
@@ -280,6 +280,48 @@ def test_a_policy_of_kyverno_and_one_of_gatekeeper_judge_together() -> None:
                                                          "validate": {"message": "no", "pattern": {"spec": {"x": 1}}}}]}}
     assert {result.kind for result in judged([template(), constraint(), policy], pod()).results} == {
         "K8sRequiredLabels", "ClusterPolicy"}
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"url": "http://scan.example/"}, "spec.url"), ({"url": "https://"}, "spec.url"), ({"url": None}, "spec.url"),
+    ({"url": "https://ann:secret@scan.example/"}, "spec.url"), ({"url": "https://scan.example/#a"}, "spec.url"),
+    ({"url": "https://scan.example:99999/"}, "spec.url"), ({"url": "https://scan.example/a b"}, "spec.url"),
+    ({"timeout": None}, "spec.timeout"), ({"timeout": 0}, "spec.timeout"), ({"timeout": 31}, "spec.timeout"),
+    ({"timeout": "5s"}, "spec.timeout"), ({"caBundle": None}, "spec.caBundle"), ({"caBundle": "?"}, "spec.caBundle"),
+    ({"caBundle": "aGVsbG8="}, "spec.caBundle"), ({"insecureTLSSkipVerify": True}, "spec.insecureTLSSkipVerify"),
+    ({"maxRetry": 3}, "spec.maxRetry")])
+def test_providers_that_are_refused(change: dict[str, object], reason: str) -> None:
+    with pytest.raises(CustodyError, match=reason):
+        PolicySet.load([provider("scan", **change)])
+
+
+def test_providers_are_read_in_both_versions_and_each_once() -> None:
+    PolicySet.load([provider("scan"), provider("other", version="v1alpha1")])
+    with pytest.raises(CustodyError, match="v1 Provider is not evaluated"):
+        PolicySet.load([provider("scan", version="v1")])
+    with pytest.raises(CustodyError, match="scan twice"):
+        PolicySet.load([provider("scan"), provider("scan", version="v1alpha1")])
+
+
+def test_a_part_of_the_policies_has_the_providers_that_it_may_ask() -> None:
+    assign = {"apiVersion": "mutations.gatekeeper.sh/v1", "kind": "Assign", "metadata": {"name": "m"}, "spec": {
+        "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}], "location": "spec.nodeName",
+        "parameters": {"assign": {"externalData": {"provider": "scan"}}}}}
+    policies = PolicySet.load([template(), constraint(), provider("scan"), assign])
+    for name in ("must-have", "gatekeeper-mutators"):
+        part = policies.only(lambda policy, name=name: policy.name == name)  # type: ignore[misc]
+        assert [policy.name for policy in part.policies] == [name]
+        again = PolicySet(part.documents)
+        assert "Provider" in {document["kind"] for document in again.documents}
+        assert [policy.name for policy in again.policies] == [name]
+
+
+def test_a_provider_that_no_document_names_is_a_failure() -> None:
+    source = """package x
+violation[{"msg": "listed"}] { external_data({"provider": "none", "keys": ["a"]}).responses[_][1] == "listed" }"""
+    [result] = judged([template(source), constraint()], pod()).results
+    assert (result.outcome, result.enforce) == ("error", True)
+    assert "provider none: got 'no Provider of this name'" in result.message
 
 
 def entries_of(*documents: dict[str, Any], mutate: bool = False) -> set[tuple[str, str, str]]:

@@ -18,8 +18,8 @@ from custody.policy.gatekeeper.mutators import Assign
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Verdict
 from custody.policy.phases import Course
-from custody.ports.lookup import Answered, ExternalData, Failed
-from tests.policy.gatekeeper.world import NOW, Json, asked, constraint, judged, pod, template
+from custody.ports.lookup import Answered, Failed
+from tests.policy.gatekeeper.world import NOW, Json, asked, constraint, judged, pod, provider, question, template
 
 PODS = [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}]
 
@@ -171,7 +171,8 @@ def test_matches() -> None:
 
 
 IMAGE = "spec.containers[name: *].image"
-TRUSTED = ExternalData("trust", ("nginx",))
+TRUST = provider("trust")
+TRUSTED = question("trust", "nginx")
 
 
 def external(**more: Any) -> Json:
@@ -183,9 +184,9 @@ def response(**item: Any) -> Answered:
 
 
 def test_a_provider_says_what_is_written() -> None:
-    assert mutated([external()], pod(), {TRUSTED: response(value="nginx@sha256:1")})["spec"]["containers"][0][
+    assert mutated([external(), TRUST], pod(), {TRUSTED: response(value="nginx@sha256:1")})["spec"]["containers"][0][
         "image"] == "nginx@sha256:1"
-    assert judged([external()], pod()).asks.questions == (TRUSTED,)
+    assert judged([external(), TRUST], pod()).asks.questions == (TRUSTED,)
 
 
 @pytest.mark.parametrize(("answer", "reason"), [
@@ -194,13 +195,26 @@ def test_a_provider_says_what_is_written() -> None:
     (Answered({"response": {"items": [{"key": "nginx", "value": "x"}]}}), "not idempotent"),
     (Answered({"response": {"idempotent": True, "systemError": "down", "items": []}}), "down")])
 def test_a_provider_that_fails_or_lies(answer: Any, reason: str) -> None:
-    decision = judged([external()], pod(), {TRUSTED: answer})
+    decision = judged([external(), TRUST], pod(), {TRUSTED: answer})
     assert decision.verdict is Verdict.DENIED
     assert reason in decision.results[0].message
-    ignored = mutated([external(failurePolicy="Ignore")], pod(), {TRUSTED: answer})
+    ignored = mutated([external(failurePolicy="Ignore"), TRUST], pod(), {TRUSTED: answer})
     assert ignored["spec"]["containers"][0]["image"] == "nginx"
-    default = mutated([external(failurePolicy="UseDefault", default="x")], pod(), {TRUSTED: answer})
+    default = mutated([external(failurePolicy="UseDefault", default="x"), TRUST], pod(), {TRUSTED: answer})
     assert default["spec"]["containers"][0]["image"] == "x"
+
+
+def test_a_provider_that_is_not_there() -> None:
+    decision = judged([external()], pod())
+    assert decision.verdict is Verdict.DENIED
+    assert "no Provider of this name" in decision.results[0].message
+    assert mutated([external(failurePolicy="UseDefault", default="x")], pod())["spec"]["containers"][0]["image"] == "x"
+
+
+def test_several_providers_are_asked_in_one_round() -> None:
+    other = mutator("Assign", "spec.nodeName", {"assign": {"externalData": {"provider": "place"}}}, name="n")
+    asks = judged([external(), other, TRUST, provider("place")], pod(nodeName="a")).asks.questions
+    assert {*asks} == {TRUSTED, question("place", "a")}
 
 
 @pytest.mark.parametrize(("document", "reason"), [

@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from custody.admission.certs import ServingCertificate
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Kind, Request
-from custody.ports.lookup import Answer, Question
+from custody.ports.lookup import Answer, ExternalData, Question
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -47,6 +52,24 @@ def constraint(parameters: Json | None = None, *, kind: str = "K8sRequiredLabels
     parameters = {"labels": ["team"]} if parameters is None else parameters
     return {"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": kind, "metadata": {"name": name},
             "spec": {"parameters": parameters, **spec}}
+
+
+_CERTIFICATE = ServingCertificate(Path(tempfile.mkdtemp(prefix="custody-authority-")), ["localhost"])
+_CERTIFICATE.ensure(NOW)
+AUTHORITY = _CERTIFICATE.ca_bundle.decode()
+shutil.rmtree(_CERTIFICATE.folder)
+
+
+def provider(name: str, *, version: str = "v1beta1", **spec: Any) -> Json:
+    written = {"url": f"https://{name}.example/ask", "timeout": 1,
+               "caBundle": base64.b64encode(AUTHORITY.encode()).decode(), **spec}
+    return {"apiVersion": f"externaldata.gatekeeper.sh/{version}", "kind": "Provider", "metadata": {"name": name},
+            "spec": {key: value for key, value in written.items() if value is not None}}
+
+
+def question(name: str, *keys: str) -> ExternalData:
+    """What `provider` is asked."""
+    return ExternalData(name, keys, f"https://{name}.example/ask", 1, AUTHORITY)
 
 
 def pod(name: str = "web", *, namespace: str = "default", labels: Json | None = None, **spec: Any) -> Json:

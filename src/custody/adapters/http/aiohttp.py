@@ -42,6 +42,15 @@ class AiohttpHttp:
         self._kept = Kept()
         self._lookups = Lookups()
         self._believing: dict[str, AiohttpHttp] = {}
+        self._secured: list[AiohttpHttp] = []
+        self.closed = False
+
+    def secured(self, tls: ssl.SSLContext) -> AiohttpHttp:
+        """`ports.http.secured`."""
+        view = AiohttpHttp(offline=self._offline, tls=tls)
+        view._timeout = self._timeout
+        self._secured = [*(secured for secured in self._secured if not secured.closed), view]
+        return view
 
     def believing(self, pem: str) -> AiohttpHttp:
         """`ports.http.believing`."""
@@ -92,8 +101,9 @@ class AiohttpHttp:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
-        for view in self._believing.values():
+        for view in (*self._believing.values(), *self._secured):
             await view.close()
+        self.closed = True
         self._lookups.close()
 
     def _session(self, reach: Reach | None) -> aiohttp.ClientSession:

@@ -203,7 +203,7 @@ class SqliteAdvisories:
             db.execute("DELETE FROM scores")
             db.execute("INSERT INTO scores VALUES (?, ?)", (scores.version, scores.day))
             db.executemany("INSERT OR REPLACE INTO score VALUES (?, ?, ?)",
-                           [(entry.cve, entry.score, entry.percentile) for entry in scores.entries])
+                           ((entry.cve, entry.score, entry.percentile) for entry in scores.entries))
             batch.now = now
         return True
 

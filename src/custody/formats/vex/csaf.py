@@ -13,8 +13,10 @@ from custody.formats.vex.statement import JUSTIFICATIONS, Document, Product, Sta
 from custody.kit.clock import parse_rfc3339
 
 _STATES: dict[str, Status] = {
-    "known_not_affected": "not_affected", "fixed": "fixed", "first_fixed": "fixed", "known_affected": "affected",
-    "first_affected": "affected", "last_affected": "affected", "under_investigation": "under_investigation"}
+    "known_not_affected": "not_affected", "fixed": "fixed", "first_fixed": "fixed",
+    "under_investigation": "under_investigation", "known_affected": "affected", "first_affected": "affected",
+    "last_affected": "affected"}
+"""In the order in which statements are told: of two of one time the later counts, and that hides nothing."""
 _PARTS = ("default_component_of", "installed_on", "installed_with")
 """Of other relationships nobody knows whether the component is in the product."""
 _MAX_DEPTH = 50
@@ -67,11 +69,11 @@ class _Tree:
 
     def product(self, identifier: str) -> Product:
         """A component in what it is a part of. A part of a part is named by its identifier, which nothing matches."""
-        component, outer = self._within.get(identifier, (identifier, identifier))
+        if identifier not in self._within:
+            return Product(names=self._names.get(identifier, (identifier,)))
+        component, outer = self._within[identifier]
         if component in self._within or outer in self._within:
             return Product(names=(identifier,))
-        if component == outer:
-            return Product(names=self._names.get(outer, (outer,)))
         return Product(names=self._names.get(outer, (outer,)), components=(self._names.get(component, (component,)),))
 
     def _branches(self, entry: dict[str, Any], where: str, depth: int) -> None:
@@ -90,8 +92,9 @@ class _Tree:
         digests = [f"{text(digest, 'algorithm', where).lower()}:{text(digest, 'value', where).lower()}"
                    for value in items(helper, "hashes", where)
                    for digest in items(mapping(value, where), "file_hashes", where) if isinstance(digest, dict)]
+        uris = [text(mapping(value, where), "uri", where) for value in items(helper, "x_generic_uris", where)]
         names = [text(helper, "purl", where), *(str(purl) for purl in items(helper, "purls", where)),
-                 text(helper, "cpe", where), *digests, text(product, "name", where)]
+                 text(helper, "cpe", where), *digests, *uris, text(product, "name", where)]
         if len(self._names) >= _MAX_PRODUCTS:
             raise MalformedError(where, got=f"more than {_MAX_PRODUCTS} products", expected="fewer")
         self._names[identifier] = tuple(dict.fromkeys(name for name in names if name))
@@ -111,9 +114,7 @@ def _statements(entry: dict[str, Any], tree: _Tree, time: str, where: str, place
         if label not in JUSTIFICATIONS:
             raise MalformedError(f"{where}.flags.label", got=label, expected=" or ".join(JUSTIFICATIONS))
     states = mapping(entry.get("product_status") or {}, f"{where}.product_status")
-    for state in states:
-        if state not in _STATES:
-            continue  # `recommended` says what to install, not what is affected
+    for state in filter(states.__contains__, _STATES):  # `recommended` says what to install, not what is affected
         by_reason: dict[tuple[str, str, str], list[Product]] = {}
         for product in items(states, state, where):
             label, impact, action = (kind.get(str(product)) or kind.get("", "") for kind in (labels, impacts, actions))

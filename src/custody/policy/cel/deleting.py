@@ -14,6 +14,7 @@ from custody.kit.cron import Schedule
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import Changing, Evaluated, Header, hold
+from custody.policy.evidenceview import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import Answers, UnansweredError
@@ -46,6 +47,7 @@ class DeletingRule(Evaluated):
             namespace=header.namespace, needed=False, operations="passed over")
         self._rules = bool((constraints or {}).get("resourceRules"))
         self.reads = frozenset(expressions.reads)
+        self.predicate_types = types_of(expressions.kinds)
         self.schedule = Schedule(fields.need("schedule", str))
         self._propagation = fields.take("deletionPropagationPolicy", str) or ""
         if self._propagation and self._propagation not in PROPAGATIONS:

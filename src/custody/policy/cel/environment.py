@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from custody.errors import MalformedError
+from custody.policy.evidenceview import KINDS
 from custody.policy.fields import Fields
 from policylang.cel import BOOL, NULL, STRING
 from policylang.cel.compile.program import Program
 from policylang.cel.cost.tally import CostModel
 from policylang.cel.kubernetes.environment import KubernetesEnv
+from policylang.cel.libraries import evidence
 from policylang.cel.syntax.issues import CompileError
-from policylang.cel.syntax.tree import Ident, Node, Select, children
+from policylang.cel.syntax.tree import Call, Ident, Literal, Node, Select, children
 from policylang.cel.types import DYN, Type
 
 
@@ -34,9 +36,23 @@ class Expressions:
         self.env = env
         self.cost = cost
         self.variables: dict[str, Program] = {}
+        self.selected: dict[str, frozenset[str]] = {}
+        """By variable, the names that its expression uses, and `evidence` where it asks for that; of others
+        `variables.NAME`, or `variables` where it says more of them than a name."""
         self.reads: set[str] = set()
         self.texts: list[str] = []
+        self._asks = False
+        self._words: set[str] = set()
+        self._selected = frozenset[str]()
         self._confined = _CONFINED if env.namespace else frozenset[str]()
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """Of evidence, that any of them may ask for: those that are named, or all where none is. () without evidence.
+        """
+        if not self._asks:
+            return ()
+        return [kind for kind in KINDS if kind in self._words] or KINDS
 
     def program(self, text: str, where: str, *types: Type) -> Program:
         """Of one of these types, or of any. Raises MalformedError with the path and the compiler's words."""
@@ -54,6 +70,10 @@ class Expressions:
         except CompileError as error:
             raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.brief}") from None
         self.reads |= set(_names(checked.root))
+        self._words |= _words(checked.root)
+        asked = {evidence.NAME} & _called(checked.root)
+        self._asks = self._asks or bool(asked)
+        self._selected = frozenset((*_selected(checked.root), *asked))
         self.texts.append(text)
         return program
 
@@ -64,6 +84,7 @@ class Expressions:
         program = self.program(text, where)
         self.env.declare(name, program.result or DYN)
         self.variables[name] = program
+        self.selected[name] = self._selected
 
     def declare(self, fields: Fields, name: str = "variables") -> None:
         """All of a policy's `variables`. Raises MalformedError."""
@@ -91,6 +112,28 @@ class Expressions:
         return self.program(text, where, STRING, NULL)
 
 
+_VARIABLES = "variables"
+
+
+def _all(root: Node) -> Iterator[Node]:
+    waiting: list[Node | None] = [root]
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            yield node
+            waiting.extend(children(node))
+
+
+def _called(root: Node) -> set[str]:
+    return {node.function for node in _all(root) if isinstance(node, Call)}
+
+
+def _words(root: Node) -> set[str]:
+    """Fields and texts that an expression has."""
+    return {node.field if isinstance(node, Select) else node.value for node in _all(root)
+            if isinstance(node, Select) or (isinstance(node, Literal) and isinstance(node.value, str))}
+
+
 _CONFINED = frozenset(("globalContext", "http"))
 """What a policy of a namespace does not ask: other servers, and what was gathered of the whole cluster."""
 
@@ -107,3 +150,15 @@ def _names(root: Node, *, constant: bool = False) -> Iterator[str]:
                 yield node.reference.name
             continue
         waiting.extend(children(node))
+
+
+def _selected(root: Node) -> Iterator[str]:
+    waiting: list[Node | None] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Select) and isinstance(node.operand, Ident) and node.operand.name == _VARIABLES:
+            yield f"{_VARIABLES}.{node.field}"
+        elif isinstance(node, Ident):
+            yield node.name
+        elif node is not None:
+            waiting.extend(children(node))

@@ -16,6 +16,7 @@ from custody.formats import jsonpatch
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.evaluated import Evaluated, hold
 from custody.policy.cel.mutating import MutatingRule
+from custody.policy.evidenceview import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import builtin
@@ -56,6 +57,7 @@ class ExistingRule(Evaluated):
                 self._targets, _ = compile_constraints(fields, where=fields.where, namespace=namespace,
                                                        operations="optional")
         self.reads = frozenset(mutation.expressions.reads)
+        self.predicate_types = types_of(mutation.expressions.kinds)
 
     def silence(self, request: Request, answers: Answers) -> str | None:
         if request.existing:  # whatever evaluation.background says: that is about reports

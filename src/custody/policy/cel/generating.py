@@ -14,6 +14,7 @@ from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import Changing, Evaluated, Header, annotated, compile_audit, enabled, hold
 from custody.policy.cel.generation import GENERATING, MAX_GENERATED, compile_generation
+from custody.policy.evidenceview import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import builtin
@@ -48,6 +49,7 @@ class GeneratingRule(Evaluated):
         self._annotations = compile_audit(fields, expressions)
         self.scope, _ = compile_constraints(fields.inner("matchConstraints"), namespace=header.namespace)
         self.reads = frozenset(expressions.reads)
+        self.predicate_types = types_of(expressions.kinds)
         self.server_side = fields.take("useServerSideApply", bool) is True
         evaluation = fields.inner("evaluation")
         self.admission = enabled(evaluation, "admission", True)

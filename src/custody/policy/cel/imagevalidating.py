@@ -21,6 +21,7 @@ from custody.policy.cel.imageverifying import IMAGE_WORLD, Attestation, Verifica
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.validating import holds
 from custody.policy.cel.variables import Variables, activation
+from custody.policy.evidenceview import types_of
 from custody.policy.excepting import result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
@@ -92,6 +93,7 @@ class ImageChecks:
         settings.done()
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
+        self.kinds = expressions.kinds
         self._variables = expressions.variables
 
     def judge(self, given: Given, rule: Rule) -> Judged:
@@ -170,6 +172,7 @@ class ImageRule(Rule):
         self.enforce = "Deny" in head.actions
         self.warns = "Warn" in head.actions
         self._title = head.name
+        self.predicate_types = types_of(checks.kinds)
         self.reads_templates = bool(config)
         self.beside: Sequence[ImageRule] = ()
         """All rules of the kind: an image that one of them verified is verified for each."""

@@ -11,11 +11,12 @@ from policylang.cel.kyverno import env
 from policylang.errors import LanguageError
 
 _NAMES = re.compile(r"\b(object|oldObject|request|namespaceObject|variables|exceptions|images|params|resource|http|"
-                    r"globalContext|image|attestors|attestations|authorizer|now|random|time)\b")
+                    r"globalContext|image|evidence|attestors|attestations|authorizer|now|random|time)\b")
 _TEXTS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _OPTIONAL = ("securityContext", "initContainers", "ephemeralContainers", "volumes", "labels", "annotations",
              "hostNetwork", "hostPID", "hostIPC", "nodeSelector", "affinity", "tolerations")
 _READ = re.compile(rf"\b((?:object|oldObject)(?:\.[A-Za-z_][A-Za-z0-9_]*)*?\.({'|'.join(_OPTIONAL)}))\b(?!\s*\))")
+_EVIDENCE = re.compile(r"(?<![.\w])evidence\s*\(")
 _OUTDATED = re.compile(r"v[0-9]+(alpha|beta)[0-9]+\Z")
 
 
@@ -28,6 +29,12 @@ def findings(document: dict[str, Any]) -> Iterator[Finding]:
     if spec.get("failurePolicy") == "Ignore":
         yield ("spec.failurePolicy", "fails-open", "warning",
                "what cannot be evaluated, or comes while the webhook is away, is admitted", "")
+    for field in ("variables", "matchConditions", "validations", "conditions"):
+        for at, entry in enumerate(spec.get(field) or []):
+            written = entry.get("expression") if isinstance(entry, dict) else None
+            if isinstance(written, str) and _EVIDENCE.search(_TEXTS.sub("''", written)):
+                yield (f"spec.{field}[{at}].expression", "only-in-custody", "warning", "evidence() is a function of "
+                       "custody's: Kyverno refuses the policy", "")
     actions = spec.get("validationActions") or ["Deny"]
     if "Validating" in document["kind"] and "Deny" not in actions:
         yield ("spec.validationActions", "audit", "warning", f"{' and '.join(actions)} reports and denies nothing",

@@ -10,6 +10,7 @@ from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import Evaluated, annotated, compile_audit, hold
 from custody.policy.cel.mutations import compile_mutations, difference
+from custody.policy.evidenceview import types_of
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import UnansweredError
@@ -43,6 +44,7 @@ class MutatingRule(Evaluated):
         self.annotations = compile_audit(fields, self.expressions)
         self.scope, _ = compile_constraints(fields.inner("matchConstraints"), namespace=namespace)
         self.reads = frozenset(self.expressions.reads)
+        self.predicate_types = types_of(self.expressions.kinds)
 
     def evaluate(self, given: Given) -> Spoken:
         document = given.request.object

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
+
 from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.heading import JSON, Head, compile_heading, compile_validation
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.variables import Variables, activation, namespace_questions
+from custody.policy.evidenceview import explained, needs_of, relied_on, types_of, viewed
 from custody.policy.excepting import allowed, result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
@@ -66,9 +69,16 @@ class Checks:
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
         self._variables = expressions.variables
+        self.kinds = expressions.kinds
 
     def judge(self, given: Given) -> Judgement:
         """Raises UnansweredError, LookupFailedError."""
+        judgement = self._judge(given)
+        if self.kinds and judgement.outcome is Outcome.ERROR:
+            return judgement._replace(message=explained(given, judgement.message))
+        return judgement
+
+    def _judge(self, given: Given) -> Judgement:
         values = activation(given, self.reads, absent=_NONE)
         values["exceptions"] = allowed(given)
         try:
@@ -135,6 +145,7 @@ class ValidatingRule(Rule):
         self.enforce = "Deny" in head.actions
         self.warns = "Warn" in head.actions
         self._title = head.name
+        self.predicate_types = types_of(checks.kinds)
         self.reads_templates = bool(config) or any(map(_TEMPLATE.search, checks.texts))
         self.needs_request = next((words for text in checks.texts for words in ("request.userInfo",) if words in text),
                                   "")
@@ -147,15 +158,21 @@ class ValidatingRule(Rule):
 
     @property
     def wants(self) -> bool:
-        return _NAMESPACE in self.checks.reads
+        return _NAMESPACE in self.checks.reads or bool(self.checks.kinds)
 
     def needs(self, given: Given) -> Needs:
         """The namespace, which is looked up whatever its expressions come to: so the request is decided on once."""
-        return Needs({}, namespace_questions(given.request))
+        questions = namespace_questions(given.request) if _NAMESPACE in self.checks.reads else ()
+        images = needs_of(given, self.checks.kinds).images if self.checks.kinds else {}
+        return Needs(images, questions)
 
     def evaluate(self, given: Given) -> Spoken:
+        before = viewed(given)
         with asking(given, self):
-            return Spoken([self._result(given, self.judged(given))])
+            result = self._result(given, self.judged(given))
+        if self.checks.kinds:
+            result = msgspec.structs.replace(result, evidence=relied_on(given, before))
+        return Spoken([result])
 
     def judged(self, given: Given) -> Judgement:
         return self.checks.judge(given)

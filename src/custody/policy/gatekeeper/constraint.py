@@ -12,18 +12,22 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from custody.errors import MalformedError
+from custody.policy.evidenceview import needs_of, relied_on, types_of, viewed
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper import config
 from custody.policy.gatekeeper.config import Config
 from custody.policy.gatekeeper.matching import Match, scope_of
+from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.gatekeeper.template import Template
 from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
-from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.rule import Needs, Policy, Rule, Spoken
 
 VERSIONS = ("v1beta1", "v1alpha1")
 WEBHOOK, AUDIT, COMMAND, ADMISSION_POLICY = (
@@ -49,7 +53,7 @@ class Constraint:
         if not _NAME.fullmatch(self.name) or len(self.name) > 253:
             raise MalformedError("metadata.name", got=self.name, expected="a DNS subdomain in small letters")
 
-    def of(self, template: Template) -> ConstraintRule:
+    def of(self, template: Template, providers: Providers = NOBODY) -> ConstraintRule:
         """With its template's schema held, and defaults written in. Raises SchemaError, MalformedError."""
         document = copy.deepcopy({name: value for name, value in self.document.items() if name != "status"})
         if faults := template.schema.faults(document, ""):
@@ -58,7 +62,7 @@ class Constraint:
             raise MalformedError(unknown[0], got="a field that nobody described",
                                  expected=f"what template {template.name} describes")
         template.schema.fill(document)
-        return ConstraintRule(template, document, self.name)
+        return ConstraintRule(template, document, self.name, providers)
 
 
 class ConstraintRule(Rule):
@@ -66,9 +70,11 @@ class ConstraintRule(Rule):
     settings: Config | None = None
     """What leaves namespaces out."""
 
-    def __init__(self, template: Template, document: dict[str, Any], name: str) -> None:
+    def __init__(self, template: Template, document: dict[str, Any], name: str,
+                 providers: Providers = NOBODY) -> None:
         """Raises MalformedError, UnsupportedError."""
         self.name = ""
+        self.providers = providers
         self.policy = Policy(name, "gatekeeper", kind=template.kind)
         self.policy.rules = [self]
         self.template, self.document = template, document
@@ -79,9 +85,18 @@ class ConstraintRule(Rule):
         self.policy.background = bool(self.actions[AUDIT] or self.actions[COMMAND])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)
+        self._kinds = template.source.kinds
+        self.predicate_types = types_of(self._kinds)
         self._asks = template.source, json.dumps(
             document if template.source.whole else (document.get("spec") or {}).get("parameters"), sort_keys=True)
         """What makes two constraints ask the same of one request."""
+
+    @property
+    def wants(self) -> bool:
+        return bool(self._kinds)
+
+    def needs(self, given: Given) -> Needs:
+        return needs_of(given, self._kinds)
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)
@@ -99,12 +114,16 @@ class ConstraintRule(Rule):
 
     def judged(self, given: Given, actions: tuple[str, ...]) -> list[RuleResult]:
         """A result each violation, else one that it passes. Raises UnansweredError, LookupFailedError."""
-        violations = given.memo.get(self._asks)
-        if violations is None:
-            violations = given.memo[self._asks] = [*self.template.source.violations(given, self.document)]
-        results = [self._result(given, violation, actions) for violation in violations]
-        return results or [RuleResult(policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS,
-                                      message="", resource=given.resource, enforce="deny" in actions)]
+        judged = given.memo.get(self._asks)
+        if judged is None:
+            before = viewed(given)
+            violations = [*self.template.source.violations(given, self.document, self.providers)]
+            judged = given.memo[self._asks] = violations, relied_on(given, before)
+        violations, relied = judged
+        results = [self._result(given, violation, actions) for violation in violations] or [RuleResult(
+            policy=self.policy.name, kind=self.policy.kind, rule="", outcome=Outcome.PASS, message="",
+            resource=given.resource, enforce="deny" in actions)]
+        return [msgspec.structs.replace(result, evidence=relied) for result in results] if relied else results
 
     def _result(self, given: Given, violation: Violation, actions: tuple[str, ...]) -> RuleResult:
         return RuleResult(

@@ -9,21 +9,24 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.engine import Finding, Unit
 from custody.policy.engines import standing
 from custody.policy.fields import Fields
-from custody.policy.gatekeeper import config, constraint, expansion, mutators, template
+from custody.policy.gatekeeper import config, constraint, expansion, mutators, provider, template
 from custody.policy.gatekeeper.config import Config, SyncSet
 from custody.policy.gatekeeper.constraint import Constraint, ConstraintRule
 from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
 from custody.policy.gatekeeper.mutation import POLICY, Mutation, MutationRule
 from custody.policy.gatekeeper.mutators import Mutator, compile_mutator
+from custody.policy.gatekeeper.provider import Provider, Providers
+from custody.policy.gatekeeper.regosource import RegoSource
 from custody.policy.gatekeeper.template import Template
 from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
 
 TEMPLATE = "ConstraintTemplate"
-Compiled = Template | Constraint | Mutator | ExpansionTemplate | Config | SyncSet
+Compiled = Template | Constraint | Mutator | ExpansionTemplate | Provider | Config | SyncSet
 _VERSIONS = {"templates.gatekeeper.sh": template.VERSIONS, "constraints.gatekeeper.sh": constraint.VERSIONS,
              "mutations.gatekeeper.sh": mutators.VERSIONS, "expansion.gatekeeper.sh": expansion.VERSIONS,
-             "config.gatekeeper.sh": config.VERSIONS, "syncset.gatekeeper.sh": config.VERSIONS}
+             "externaldata.gatekeeper.sh": provider.VERSIONS, "config.gatekeeper.sh": config.VERSIONS,
+             "syncset.gatekeeper.sh": config.VERSIONS}
 
 
 class Gatekeeper:
@@ -42,6 +45,8 @@ class Gatekeeper:
             return Template(fields, version)
         if group == "expansion.gatekeeper.sh":
             return ExpansionTemplate(fields)
+        if group == "externaldata.gatekeeper.sh":
+            return Provider(fields)
         if group in ("config.gatekeeper.sh", "syncset.gatekeeper.sh"):
             return (Config if group == "config.gatekeeper.sh" else SyncSet)(fields)
         return compile_mutator(fields, kind) if group == "mutations.gatekeeper.sh" else Constraint(document, kind)
@@ -52,12 +57,14 @@ class Gatekeeper:
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         """A policy each constraint, and one of all mutators. Raises MalformedError for a constraint whose template is
         not there."""
+        providers = self.providers(units)
+        asked = [unit.at for unit in units if isinstance(unit.compiled, Provider)]
         excluding, settings = _configured(units)
         mutating = [unit for unit in units if isinstance(unit.compiled, Mutator)]
-        mutation = Mutation([unit.compiled for unit in mutating])
+        mutation = Mutation([unit.compiled for unit in mutating], providers)
         if mutating:
             policy = Policy(POLICY, "gatekeeper", kind="Mutators", background=False,
-                            parts=(*(unit.at for unit in mutating), *excluding))
+                            parts=(*(unit.at for unit in mutating[:-1]), *asked, mutating[-1].at, *excluding))
             policy.rules = [MutationRule(policy, mutation, settings)]
             yield policy
         expanding = [unit for unit in units if isinstance(unit.compiled, ExpansionTemplate)]
@@ -65,17 +72,30 @@ class Gatekeeper:
         if expanding:
             with standing(expanding[0].where):
                 expanded = Expansion([unit.compiled for unit in expanding], mutation)
-        for policy in self._constraints(units):
+        for policy in self._constraints(units, providers):
             constraint_rule = policy.rules[0]
             assert isinstance(constraint_rule, ConstraintRule)
             constraint_rule.settings = settings
-            policy.parts += excluding
+            policy.parts = (policy.parts[0], *asked, *policy.parts[1:], *excluding)
             if expanded is not None:
                 policy.rules = [constraint_rule, ImpliedRule(constraint_rule, expanded)]
                 policy.parts += tuple(unit.at for unit in expanding)
             yield policy
 
-    def _constraints(self, units: Sequence[Unit]) -> Iterator[Policy]:
+    def providers(self, units: Sequence[Unit]) -> Providers:
+        """Whom all of them may ask. Raises MalformedError for two of one name."""
+        by_name: dict[str, Provider] = {}
+        for unit in units:
+            if not isinstance(unit.compiled, Provider):
+                continue
+            if unit.compiled.name in by_name:
+                with standing(unit.where):
+                    raise MalformedError("metadata.name", got=f"{unit.compiled.name} twice",
+                                         expected="each provider once")
+            by_name[unit.compiled.name] = unit.compiled
+        return Providers(by_name)
+
+    def _constraints(self, units: Sequence[Unit], providers: Providers) -> Iterator[Policy]:
         templates: dict[str, tuple[Unit, Template]] = {}
         for unit in units:
             if isinstance(unit.compiled, Template):
@@ -92,12 +112,16 @@ class Gatekeeper:
                     raise MalformedError("kind", got=unit.compiled.kind,
                                          expected=f"a kind of which there is a {TEMPLATE}")
                 made_by, made = templates[unit.compiled.kind]
-                policy = unit.compiled.of(made).policy
+                policy = unit.compiled.of(made, providers).policy
             policy.parts = unit.at, made_by.at
             yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         for rule in policy.rules:
+            if isinstance(rule, ConstraintRule) and rule.template.source.kinds:
+                called = "custody.evidence" if isinstance(rule.template.source, RegoSource) else "evidence()"
+                yield ("kind", "only-in-custody", "warning", f"template {rule.template.name} calls {called}, a "
+                       "function of custody's: Gatekeeper refuses the template", "")
             if isinstance(rule, MutationRule):
                 for rank in sorted(rule.mutation.conflicts):
                     mutator = rule.mutation.mutators[rank]

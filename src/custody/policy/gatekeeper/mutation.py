@@ -9,18 +9,19 @@ from typing import Any
 import msgspec
 
 from custody.errors import MalformedError
+from custody.formats import jsonpatch
 from custody.policy.cel.mutations import difference
 from custody.policy.gatekeeper.config import MUTATION, Config
 from custody.policy.gatekeeper.conflicts import conflicting
 from custody.policy.gatekeeper.mutators import External, Mutator
+from custody.policy.gatekeeper.provider import NOBODY, Providers, UnknownProviderError
 from custody.policy.given import Given
 from custody.policy.kinds import Selector
-from custody.policy.lookup import Answers, LookupFailedError
+from custody.policy.lookup import Answers, LookupFailedError, Together
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy, Rule, Spoken
 from custody.policy.scope import Block, Filter, Scope
-from custody.ports.lookup import ExternalData
 from policylang.errors import Shape
 
 POLICY = "gatekeeper-mutators"
@@ -30,7 +31,8 @@ _WRITTEN = ("CREATE", "UPDATE")
 class Mutation:
     """Mutators in Gatekeeper's order: by kind and name."""
 
-    def __init__(self, mutators: Sequence[Mutator]) -> None:
+    def __init__(self, mutators: Sequence[Mutator], providers: Providers = NOBODY) -> None:
+        self._providers = providers
         self.mutators = sorted(mutators, key=lambda mutator: (mutator.kind, mutator.name))
         self.conflicts = conflicting(self.mutators)
         """Positions of those that are not applied, since they contradict another one."""
@@ -53,13 +55,57 @@ class Mutation:
                 if mutator.write(document, request):
                     wrote[rank] = mutator
                     changed = True
-            if not changed or document == before:
-                if document == request.object:
+            if not changed or jsonpatch.equal(document, before):
+                if jsonpatch.equal(document, request.object):
                     return None, []
-                settled = _settled(document, _answered(document, answers))
+                settled = _settled(document, self._answered(document, answers))
                 return settled, [mutator for rank, mutator in sorted(wrote.items())]
         raise MalformedError("mutators", got=f"an object that still changes after {len(self.mutators) + 1} rounds",
                              expected="mutators that come to rest")
+
+    def _answered(self, document: dict[str, Any], answers: Answers) -> dict[External, str]:
+        """What each provider says. Raises UnansweredError; MalformedError where one fails, and that is to fail."""
+        asked: dict[str, list[External]] = {}
+        for placeholder in _placeholders(document):
+            asked.setdefault(placeholder.provider, []).append(placeholder)
+        answered: dict[str, tuple[Mapping[str, Mapping[str, Any]], str]] = {}
+        together = Together()
+        for provider, placeholders in asked.items():
+            with together:
+                answered[provider] = self._items(
+                    provider, tuple(sorted({placeholder.text for placeholder in placeholders})), answers)
+        together.done()
+        said: dict[External, str] = {}
+        for provider, placeholders in asked.items():
+            items, fault = answered[provider]
+            for placeholder in placeholders:
+                value, reason = items.get(placeholder.text), fault
+                if not reason and value is None:
+                    reason = "its answer lacks what was asked about"
+                elif not reason and value is not None and value.get("error"):
+                    reason = str(value["error"])
+                elif not reason and value is not None and not isinstance(value.get("value"), str):
+                    reason = f"got {Shape(value.get('value'))}, expected text"
+                if not reason and value is not None:
+                    said[placeholder] = value["value"]
+                elif placeholder.failure == "Fail":
+                    raise MalformedError(f"provider {provider}", got=reason, expected="an answer")
+                else:
+                    said[placeholder] = placeholder.default if placeholder.failure == "UseDefault" else placeholder.text
+        return said
+
+    def _items(self, provider: str, keys: tuple[str, ...],
+               answers: Answers) -> tuple[Mapping[str, Mapping[str, Any]], str]:
+        """(items by key, why there are none). Raises UnansweredError."""
+        try:
+            response = self._providers.answer(provider, keys, answers)
+        except (LookupFailedError, UnknownProviderError) as error:
+            return {}, error.message
+        if str(response.get("systemError") or "").strip():
+            return {}, str(response["systemError"])
+        if response.get("idempotent") is not True:
+            return {}, "its response is not idempotent"
+        return {item["key"]: item for item in response.get("items") or []}, ""
 
 
 class MutationRule(Rule):
@@ -131,48 +177,6 @@ def _placeholders(value: Any) -> Iterator[External]:
             waiting += part.values()
         elif isinstance(part, list):
             waiting += part
-
-
-def _answered(document: dict[str, Any], answers: Answers) -> dict[External, str]:
-    """What each provider says. Raises UnansweredError; MalformedError where one fails, and that is to fail."""
-    asked: dict[str, list[External]] = {}
-    for placeholder in _placeholders(document):
-        asked.setdefault(placeholder.provider, []).append(placeholder)
-    said: dict[External, str] = {}
-    for provider, placeholders in asked.items():
-        keys = tuple(sorted({placeholder.text for placeholder in placeholders}))
-        items, fault = _items(provider, keys, answers)
-        for placeholder in placeholders:
-            value, reason = items.get(placeholder.text), fault
-            if not reason and value is None:
-                reason = "its answer lacks what was asked about"
-            elif not reason and value is not None and value.get("error"):
-                reason = str(value["error"])
-            elif not reason and value is not None and not isinstance(value.get("value"), str):
-                reason = f"got {Shape(value.get('value'))}, expected text"
-            if not reason and value is not None:
-                said[placeholder] = value["value"]
-            elif placeholder.failure == "Fail":
-                raise MalformedError(f"provider {provider}", got=reason, expected="an answer")
-            else:
-                said[placeholder] = placeholder.default if placeholder.failure == "UseDefault" else placeholder.text
-    return said
-
-
-def _items(provider: str, keys: tuple[str, ...], answers: Answers) -> tuple[Mapping[str, Mapping[str, Any]], str]:
-    """(items by key, why there are none). Raises UnansweredError."""
-    try:
-        answer = answers.value(ExternalData(provider, keys))
-    except LookupFailedError as error:
-        return {}, error.message
-    response = answer.get("response") if isinstance(answer, dict) else None
-    if not isinstance(response, dict):
-        return {}, f"got {Shape(answer)}, expected a response"
-    if str(response.get("systemError") or "").strip():
-        return {}, str(response["systemError"])
-    if response.get("idempotent") is not True:
-        return {}, "its response is not idempotent"
-    return {str(item.get("key")): item for item in response.get("items") or [] if isinstance(item, dict)}, ""
 
 
 def _settled(value: Any, said: Mapping[External, str]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
 from custody.policy.given import Given
 from custody.policy.kubernetes.checks import Checks, namespace_of
@@ -30,7 +31,8 @@ class NativeSource:
         self.failure_policy = fields.take("failurePolicy", str) or "Fail"
         if self.failure_policy not in ("Fail", "Ignore"):
             raise MalformedError(fields.path("failurePolicy"), got=self.failure_policy, expected="Fail or Ignore")
-        fields.take("generateVAP", bool)  # says who else judges the same, and nothing of the verdict
+        self.generates = fields.take("generateVAP", bool)
+        """Whether the API server is to judge the same, and nothing of the verdict; None where nobody says."""
         spec: dict[str, Any] = {"matchConditions": fields.take("matchCondition", list) or [],
                                 "variables": fields.take("variables", list) or [],
                                 "validations": fields.take("validations", list) or []}
@@ -45,9 +47,11 @@ class NativeSource:
         self._checks = Checks(Fields(spec, fields.where), params=True, fails=self.failure_policy == "Fail",
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
+        self.kinds: Sequence[str] = self._checks.kinds
         self.whole = any(_CONSTRAINT.search(text) for text in self.texts)
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+    def violations(self, given: Given, constraint: Mapping[str, Any],
+                   providers: Providers = NOBODY) -> Iterator[Violation]:  # noqa: ARG002 - CEL asks none
         """Raises UnansweredError, LookupFailedError."""
         if "namespaceObject" in self._checks.reads:
             namespace_of(given)

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
+from custody.policy.gatekeeper.provider import NOBODY, Providers, UnknownProviderError
+from custody.policy.gatekeeper.regoevidence import FUNCTIONS, ROOT, Asked, Consulted
 from custody.policy.gatekeeper.reviewed import Reviewed
 from custody.policy.given import Given
 from custody.policy.lookup import LookupFailedError
 from custody.policy.model import Request
 from custody.policy.regoworld import RegoWorld
-from custody.ports.lookup import ApiCall, ExternalData, Inventory
+from custody.ports.lookup import ApiCall, Inventory
 from policylang import rego
 from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
@@ -58,21 +60,30 @@ class RegoSource:
         for at, library in enumerate(libraries):
             modules[f"libs[{at}].rego"] = _checked(library, version, f"{fields.path('libs')}[{at}]", library=True)
         try:
-            self._policy = rego.Policy(modules, version=version, functions={_EXTERNAL: _BUILTIN})
+            self._policy = rego.Policy(modules, version=version, functions={_EXTERNAL: _BUILTIN, **FUNCTIONS})
         except LanguageError as error:
             raise MalformedError(where, got=error.message, expected="Rego that compiles") from None
         try:
             self._violation = self._policy.entry(f"data.{PACKAGE}.violation")
         except KeyError:
             raise MalformedError(where, got="no rule violation", expected="violation[{\"msg\": …}]") from None
+        self._asked = Asked()
+        for module in self._policy.modules:
+            self._asked.note(module)
+        self.kinds = self._asked.kinds()
+        """Of evidence, that it may ask for by name."""
         texts = [text, *libraries]
         self.inventory = any(_INVENTORY in part for part in texts)
         """Whether it may read what lies in the cluster."""
         self._namespace = any("namespaceObject" in part for part in texts)
         self.texts: Sequence[str] = texts
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
-        """Raises UnansweredError, LookupFailedError."""
+    def violations(self, given: Given, constraint: Mapping[str, Any],
+                   providers: Providers = NOBODY) -> Iterator[Violation]:
+        """Raises UnansweredError, LookupFailedError.
+
+        What a provider could not say counts: where the template finds nothing without it, that is an error.
+        """
         parameters = (constraint.get("spec") or {}).get("parameters")
         review = given.memo.get(RegoSource)
         if review is None:
@@ -82,10 +93,13 @@ class RegoSource:
         data: dict[str, Any] = {}
         if self.inventory:
             data[_INVENTORY] = _inventory(given)
-        context = Context(Meter(LIMITS), _World(given))
+        world = _World(given, providers)
+        if self._asked.data:
+            data[ROOT] = world.evidence.document()
+        context = Context(Meter(LIMITS), world)
         try:
             value = self._violation({"review": review, "parameters": {} if parameters is None else parameters}, data,
-                                    world=context.world, context=context)
+                                    world=world, context=context)
         except LanguageError as error:
             yield Violation(error.message, error=True)
             return
@@ -93,6 +107,10 @@ class RegoSource:
             given.memo.setdefault(PRINTED, []).extend(context.printed)
         members: Sequence[Any] = value.ordered() if isinstance(value, rego.Set) else (
             [*value] if isinstance(value, (dict, list)) else [])
+        if not members and world.failed:
+            yield Violation(f"{world.failed[0]}; without its answer nothing is known against the object", error=True)
+        elif not members and (missing := world.evidence.missing(self._asked.demanded(parameters))):
+            yield Violation(f"{missing}; without it nothing is known against the object", error=True)
         for member in members:
             message = member.get("msg") if isinstance(member, dict) else None
             if isinstance(message, str):
@@ -166,9 +184,9 @@ def _checked(text: str, version: int, where: str, *, library: bool = False) -> s
             raise MalformedError(where, got=f"import {'.'.join(imported.path)}",
                                  expected="imports of data.lib and future.keywords alone")
     for reference in _data(module):
-        if reference not in (_INVENTORY, _LIBRARY):
+        if reference not in (_INVENTORY, _LIBRARY, ROOT):
             raise MalformedError(where, got=f"data.{reference}" if reference else "data",
-                                 expected="data.inventory and data.lib alone")
+                                 expected="data.inventory, data.lib and data.custody.evidence alone")
     return text
 
 
@@ -195,22 +213,35 @@ def _is_data(term: Term) -> bool:
 # ── external data ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 class _World(RegoWorld):
-    """With Gatekeeper's providers."""
+    """With Gatekeeper's providers, and evidence."""
+
+    def __init__(self, given: Given, providers: Providers) -> None:
+        super().__init__(given)
+        self._providers = providers
+        self.evidence = Consulted(given)
+        self.failed: list[str] = []
+        """Of providers that did not answer, or said that they cannot."""
 
     def external_data(self, provider: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        """As Gatekeeper gives it: 400 where there is no such provider, 500 where it did not answer."""
         try:
-            answer = self._given.answers.value(ExternalData(provider, keys))
+            response = self._providers.answer(provider, keys, self._given.answers)
+        except UnknownProviderError as error:
+            return self._failed(400, error.message)
         except LookupFailedError as error:
-            return {"responses": [], "errors": [], "status_code": 400, "system_error": error.message}
+            return self._failed(500, error.message)
         except CustodyError as error:
             raise Halt(BuiltinError(f"{_EXTERNAL}: {error.message}")) from None
-        response = answer.get("response") if isinstance(answer, dict) else None
-        if not isinstance(response, dict):
-            raise Halt(BuiltinError(f"{_EXTERNAL}: provider {provider}: got {Shape(answer)}, expected a response"))
-        items = [item for item in response.get("items") or [] if isinstance(item, dict)]
-        return {"responses": [[str(item.get("key")), item.get("value")] for item in items if not item.get("error")],
-                "errors": [[str(item.get("key")), item["error"]] for item in items if item.get("error")],
-                "status_code": 200, "system_error": str(response.get("systemError") or "")}
+        items, fault = response.get("items") or [], str(response.get("systemError") or "")
+        if fault:
+            self.failed.append(f"provider {provider}: {fault}")
+        return {"responses": [[item["key"], item.get("value")] for item in items if not item.get("error")],
+                "errors": [[item["key"], item["error"]] for item in items if item.get("error")],
+                "status_code": 200, "system_error": fault}
+
+    def _failed(self, status: int, reason: str) -> dict[str, Any]:
+        self.failed.append(reason)
+        return {"responses": [], "errors": [], "status_code": status, "system_error": reason}
 
 
 def _external(context: Context, asked: Any) -> Any:

@@ -12,6 +12,7 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matchschema import MATCH
 from custody.policy.gatekeeper.nativesource import NativeSource
+from custody.policy.gatekeeper.provider import Providers
 from custody.policy.gatekeeper.regosource import RegoSource, Violation
 from custody.policy.gatekeeper.structural import Schema
 from custody.policy.given import Given
@@ -30,8 +31,10 @@ class Source(Protocol):
     whole: bool
     """Whether it may read more of a constraint than its parameters."""
     texts: Sequence[str]
+    kinds: Sequence[str]
+    """Of evidence, that it may ask for; () for none."""
 
-    def violations(self, given: Given, constraint: Mapping[str, Any]) -> Iterator[Violation]:
+    def violations(self, given: Given, constraint: Mapping[str, Any], providers: Providers) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError."""
         ...
 
@@ -65,6 +68,9 @@ class Template:
         """By engine, the one that is asked first."""
         self.source = next(iter(self.sources.values()))
         target.done()
+        native = self.sources.get(NATIVE)
+        self.generates = native.generates if isinstance(native, NativeSource) else None
+        """generateVAP of its CEL."""
         self.schema = Schema(Fields(constraint_schema(), "spec.crd"))
         if self.parameters is not None:
             self.schema.properties["spec"].properties["parameters"] = self.parameters

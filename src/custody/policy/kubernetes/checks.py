@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.variables import Variables, activation, namespace_object
+from custody.policy.cel.variables import activation, namespace_object
+from custody.policy.evidenceview import explained
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kubernetes.authorizer import authorizers
+from custody.policy.kubernetes.budgeted import Budgeted, Kinds, Memory, readings, said_plainly
 from custody.policy.lookup import LookupFailedError
 from custody.policy.model import Kind, Outcome
+from custody.policy.worlds import WORLD, asking
 from custody.ports.lookup import ApiCall
 from policylang.cel.compile.program import Program
 from policylang.cel.cost.tally import CostExceeded
@@ -59,37 +62,17 @@ class Validation(NamedTuple):
     reason: str
 
 
-class Budgeted(Variables):
-    """Variables whose cost is taken from what is left for the expressions that use them."""
-
-    __slots__ = ("budget",)
-    budget: Budget
-
-    def __missing__(self, name: str) -> Any:
-        try:
-            return super().__missing__(name)
-        except CelError as error:
-            raise CelError(f'composited variable "{name}" fails to evaluate: {error.message}') from None
-
-    def computed(self, program: Program, values: dict[str, Any]) -> Any:
-        value, cost = program.measure(values, self.budget.per_call)
-        self.budget.left -= cost
-        if self.budget.left < 0:
-            raise CostExceeded("validation failed due to running out of cost budget, no further validation rules will "
-                               "be run")
-        if isinstance(value, CelError):
-            raise _plain(value, program, values)
-        return value
-
-
 class Checks:
-    def __init__(self, spec: Fields, *, params: bool, fails: bool, bound: Sequence[str] = ()) -> None:
+    def __init__(self, spec: Fields, *, params: bool, fails: bool, bound: Sequence[str] = (),
+                 plain: bool = False) -> None:
         """`fails`: failurePolicy Fail. `bound`: variables that who judges gives, beside those that are written here.
+        `plain`: with nothing that an API server does not have.
 
         Raises MalformedError, UnsupportedError.
         """
         composed = dict.fromkeys(bound, DYN)
-        expressions = Expressions(admission(params=params, authorized=True, composed=composed), cost=COSTS)
+        expressions = Expressions(admission(
+            params=params, authorized=True, composed=composed, known=None if plain else WORLD.evidence), cost=COSTS)
         self._fails, self._params = fails, params
         self._conditions = expressions.conditions(spec)
         expressions.declare(spec)
@@ -101,11 +84,23 @@ class Checks:
             self._audit[key] = expressions.text_or_null(text, entry.path("valueExpression"))
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
+        self.kinds = expressions.kinds
+        """Of evidence, that expressions may ask for."""
         self._variables = expressions.variables
+        self._memory = Memory(readings(expressions, bound)) if expressions.variables else None
         self._authorizes = any(name.startswith("authorizer") for name in self.reads)
 
     def judge(self, given: Given, params: Mapping[str, Any] | None, bound: Mapping[str, Any] = {}) -> Judged:
         """Raises UnansweredError, LookupFailedError."""
+        if not self.kinds:
+            return self._judge(given, params, bound)
+        with asking(given):
+            judged = self._judge(given, params, bound)
+        return judged._replace(decisions=[
+            decision._replace(message=explained(given, decision.message)) if decision.outcome is Outcome.ERROR
+            else decision for decision in judged.decisions])
+
+    def _judge(self, given: Given, params: Mapping[str, Any] | None, bound: Mapping[str, Any]) -> Judged:
         values = activation(given, self.reads - {"namespaceObject"})
         if self._params:
             values["params"] = params
@@ -119,12 +114,21 @@ class Checks:
             return Judged([Decision(Outcome.ERROR, error.message)], {})
         if "namespaceObject" in self.reads:
             values["namespaceObject"] = namespace_of(given)
-        budget = Budget()
+        kept = None if self._memory is None else self._memory.of(given, params)
         try:
-            decisions = self._decided(values, budget, bound)
+            return self._judged(values, bound, kept)
+        except CostExceeded as exceeded:
+            if kept is None:
+                return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
+        try:
+            return self._judged(values, bound, None)
         except CostExceeded as exceeded:
             return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
-        return self._annotated(values, decisions, bound)
+
+    def _judged(self, values: dict[str, Any], bound: Mapping[str, Any], kept: Kinds | None) -> Judged:
+        """Raises CostExceeded."""
+        decisions = self._decided(values, Budget(), bound, kept)
+        return Judged(decisions, self._annotations(values, decisions, bound, kept))
 
     def _matches(self, values: dict[str, Any]) -> bool:
         """Raises LanguageError under Fail."""
@@ -145,18 +149,22 @@ class Checks:
             raise CelError(next(iter(errors)) if len(errors) == 1 else f"[{', '.join(errors)}]")
         return not errors
 
-    def _decided(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any]) -> list[Decision]:
+    def _decided(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any],
+                 kept: Kinds | None) -> list[Decision]:
         """Raises CostExceeded."""
-        bound = self._bound(values, budget, given_variables)
         decisions: list[Decision] = []
-        for at, validation in enumerate(self._validations):
-            try:
-                passes = _evaluated(budget, validation.program, bound) is True
-                decisions.append(Decision(Outcome.PASS if passes else Outcome.FAIL, "", validation.reason, at))
-            except CelError as error:
-                decisions.append(Decision(Outcome.ERROR, error.message, at=at))
+        with self._bound(values, budget, given_variables, kept) as bound:
+            for at, validation in enumerate(self._validations):
+                try:
+                    passes = _evaluated(budget, validation.program, bound) is True
+                    decisions.append(Decision(Outcome.PASS if passes else Outcome.FAIL, "", validation.reason, at))
+                except CelError as error:
+                    decisions.append(Decision(Outcome.ERROR, error.message, at=at))
         if any(decision.outcome is Outcome.FAIL for decision in decisions):
-            messages, spent = self._messages(self._bound(values, budget, given_variables), budget)
+            with self._bound(values, budget, given_variables, kept) as bound:
+                messages, spent = self._messages(bound, budget)
+            if spent and kept is not None:
+                raise CostExceeded(spent)
             for at, decision in enumerate(decisions):
                 if decision.outcome is Outcome.FAIL:
                     decisions[at] = (
@@ -185,12 +193,14 @@ class Checks:
             said = ""
         return said or validation.message.strip() or f"failed expression: {validation.text.strip()}"
 
-    def _annotated(self, values: dict[str, Any], decisions: list[Decision],
-                   given_variables: Mapping[str, Any]) -> Judged:
-        budget = Budget()
-        bound = self._bound(values, budget, given_variables)
+    def _annotations(self, values: dict[str, Any], decisions: list[Decision], given_variables: Mapping[str, Any],
+                     kept: Kinds | None) -> dict[str, str]:
+        """Raises CostExceeded."""
         annotations: dict[str, str] = {}
-        try:
+        if not self._audit:
+            return annotations
+        budget = Budget()
+        with self._bound(values, budget, given_variables, kept) as bound:
             for key, program in self._audit.items():
                 try:
                     value = _evaluated(budget, program, bound)
@@ -199,16 +209,14 @@ class Checks:
                     continue
                 if isinstance(value, str) and value.strip():
                     annotations[key] = value.strip()[:_LONGEST_ANNOTATION]
-        except CostExceeded as exceeded:
-            return Judged([Decision(Outcome.ERROR, exceeded.message)], {})
-        return Judged(decisions, annotations)
+        return annotations
 
-    def _bound(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any]) -> dict[str, Any]:
-        """With variables anew: validations, messages and annotations each compute their own."""
-        variables = Budgeted(self._variables, values)
+    def _bound(self, values: dict[str, Any], budget: Budget, given_variables: Mapping[str, Any],
+               kept: Kinds | None) -> Budgeted:
+        """With variables anew: validations, messages and annotations each pay for their own."""
+        variables = Budgeted(self._variables, values, budget, {} if self._memory is None else self._memory.places, kept)
         variables.update(given_variables)
-        variables.budget = budget
-        return variables.environment
+        return variables
 
 
 def _evaluated(budget: Budget, program: Program, values: dict[str, Any]) -> Any:
@@ -217,18 +225,8 @@ def _evaluated(budget: Budget, program: Program, values: dict[str, Any]) -> Any:
         return budget.evaluate(program, values)
     except CelError as error:
         about = f"expression '{program.source.text}' resulted in error: "
-        plain = _plain(CelError(error.message.removeprefix(about)), program, values)
+        plain = said_plainly(CelError(error.message.removeprefix(about)), program, values)
         raise CelError(f"{about}{plain.message}") from None
-
-
-def _plain(error: CelError, program: Program, values: dict[str, Any]) -> CelError:
-    """cel-go's own words for an operator that has no overload: the program that counts its costs says which one."""
-    if error.message.startswith("no such overload: "):
-        try:
-            program(values)
-        except CelError as plain:
-            return plain
-    return error
 
 
 def namespace_of(given: Given) -> dict[str, Any] | None:

@@ -60,7 +60,7 @@ def documents(document: Object, spec: Object, bound: Object, *, manager: str = "
     checked = {key: value for key, value in spec.items() if key not in _UNCHECKED}
     try:
         if kind == POLICY:
-            Checks(Fields(checked, "spec"), params=bool(spec.get("paramKind")), fails=True)
+            Checks(Fields(checked, "spec"), params=bool(spec.get("paramKind")), fails=True, plain=True)
         else:
             Definition(Fields(dict(spec), "spec"), name)
     except CustodyError as error:

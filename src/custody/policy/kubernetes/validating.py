@@ -12,9 +12,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.engine import Finding, Unit
+from custody.policy.evidenceview import needs_of, relied_on, types_of, viewed
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -69,6 +72,7 @@ class BindingRule(Rule):
         self.needs_request = next((words for words in ("request.userInfo", "authorizer") if any(
             words in text for text in self.checks.texts)), "")
         self.reads_templates = any("template" in text for text in self.checks.texts)
+        self.predicate_types = types_of(self.checks.kinds)
 
     def needs(self, given: Given) -> Needs:
         with contextlib.suppress(CustodyError):  # what is not known is asked for in the answers
@@ -76,7 +80,7 @@ class BindingRule(Rule):
         with contextlib.suppress(CustodyError):
             if "namespaceObject" in self.checks.reads:
                 namespace_of(given)
-        return Needs()
+        return needs_of(given, self.checks.kinds) if self.checks.kinds else Needs()
 
     def evaluate(self, given: Given) -> Spoken:
         try:
@@ -86,6 +90,7 @@ class BindingRule(Rule):
             return Spoken(self._results(given, [said], {}))
         decisions: list[Decision] = []
         annotations: dict[str, list[str]] = {}
+        before = viewed(given)
         for value in params:
             judged = self.checks.judge(given, value)
             if not judged.matches:
@@ -97,7 +102,11 @@ class BindingRule(Rule):
         if not decisions:
             reason = "its match conditions do not hold" if params else "there are no such parameters"
             return Spoken([self._result(given, Decision(Outcome.SKIP, reason), {})])
-        return Spoken(self._results(given, decisions, {key: ", ".join(texts) for key, texts in annotations.items()}))
+        results = self._results(given, decisions, {key: ", ".join(texts) for key, texts in annotations.items()})
+        if self.checks.kinds:
+            relied = relied_on(given, before)
+            results = [msgspec.structs.replace(result, evidence=relied) for result in results]
+        return Spoken(results)
 
     def _results(self, given: Given, decisions: Sequence[Decision], properties: dict[str, str]) -> list[RuleResult]:
         """The first that denies, as the API server answers with no other; each one that warns."""
@@ -190,6 +199,10 @@ class AdmissionPolicies:
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         if any(isinstance(rule, UnboundRule) for rule in policy.rules):
             yield "metadata.name", "unbound", "warning", f"no {BINDING} names it, so it judges nothing", ""
+        definition = next(unit.compiled for unit in units if isinstance(unit.compiled, Definition))
+        if definition.checks.kinds:
+            yield ("spec.validations", "only-in-custody", "warning", "evidence() is a function of custody's: an API "
+                   "server refuses the policy, so that only custody's webhook judges by it", "")
 
 
 def _definition(name: str, spec: Fields) -> Definition:

@@ -57,12 +57,14 @@ def package(stanza: Mapping[str, str], kind: str = "deb") -> Fact | None:
 
 
 def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
-    """The short names of a machine-readable copyright file (DEP-5); free text says nothing that is sure."""
+    """The short names of a machine-readable copyright file (DEP-5). Of free text nothing is sure but that it is the
+    licence, by whatever name: `copyright-of-libc6`.
+    """
     text = content.decode("utf-8", "replace")
-    if "copyright-format" not in text[:2000]:
-        return ()
-    names = dict.fromkeys(match.strip() for match in _LICENSE.findall(text))
-    return (Fact(type=LICENSES, source="deb", name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
+    package = path.split("/")[-2]
+    stated = _LICENSE.findall(text) if "copyright-format" in text[:2000] else []
+    names = tuple(dict.fromkeys(name.strip() for name in stated)) or (f"copyright-of-{package}",) * bool(text.strip())
+    return (Fact(type=LICENSES, source="deb", name=package, licenses=names),) if names else ()
 
 
 def paragraphs(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
@@ -128,5 +130,5 @@ PACKAGES = Cataloger(
     paths=(named("status", pattern=r"(?:.*/)?lib/dpkg/status", examples=("dpkg/status",)),
            inside("status.d", pattern=r"(?:.*/)?lib/dpkg/status\.d/[^/]*(?<!\.md5sums)", examples=("status.d/a",))),
     places=("var/lib/dpkg", "var/lib/dpkg/status.d", "var/lib/dpkg/status"))
-COPYRIGHT = Cataloger(name="dpkg copyright", version=1, read=read_copyright,
+COPYRIGHT = Cataloger(name="dpkg copyright", version=2, read=read_copyright,
                       paths=(named("copyright", pattern=r"usr/share/doc/[^/]+/copyright"),))

@@ -40,8 +40,9 @@ def caller_of(scope: Scope) -> Caller | None:
 class Named:
     """An ASGI application for clients whose certificate has one of `names`; others get 403, which says so."""
 
-    def __init__(self, app: App, names: Collection[str]) -> None:
+    def __init__(self, app: App, names: Collection[str], setting: str = "webhook_client_names") -> None:
         self._app = app
+        self._setting = setting
         self._names = frozenset(names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +52,7 @@ class Named:
             await respond_json(send, 403, {
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden",
                 "code": 403, "message": f"the client certificate is of {caller or 'nobody'}, expected one of "
-                                        "webhook_client_names"})
+                                        f"{self._setting}"})
             return
         await self._app(scope, receive, send)
 

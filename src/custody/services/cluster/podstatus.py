@@ -33,7 +33,7 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
     `made`: why the kind of a template could not be made. `unsynced`: what a template reads and nobody keeps.
     """
     kind = held.definition.kind
-    if kind == "SyncSet":
+    if not held.definition.status:
         return None
     metadata = held.document.get("metadata") or {}
     entry: Object = {"id": ID, "operations": OPERATIONS, "observedGeneration": metadata.get("generation", 0)}
@@ -46,6 +46,9 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
         entry |= {"constraintUID": metadata.get("uid"), "enforced": held.judged is not None}
     elif held.definition.group == "mutations.gatekeeper.sh":
         entry |= {"mutatorUID": metadata.get("uid"), "enforced": held.judged is not None}
+    elif kind == "Provider":
+        entry |= {"providerUID": metadata.get("uid"), "active": not held.fault}
+        errors = [{"type": "UpsertCache", "message": error["message"]} for error in errors]
     elif kind == "Config":
         entry["configUID"] = metadata.get("uid")
     else:

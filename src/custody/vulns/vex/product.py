@@ -50,14 +50,15 @@ def matches(stated: PackageUrl, package: PackageUrl) -> bool:
     """Whether all that a statement's package URL says holds for a package's."""
     if (stated.type, stated.namespace, stated.name) != (package.type, package.namespace, package.name):
         return False
-    if stated.version and not _same_version(stated, package):
+    if stated.version and not same_version(stated, package):
         return False
     if stated.subpath and stated.subpath != package.subpath:
         return False
     return all(_qualified(key, value, package.qualifiers, stated.type) for key, value in stated.qualifiers.items())
 
 
-def _same_version(stated: PackageUrl, package: PackageUrl) -> bool:
+def same_version(stated: PackageUrl, package: PackageUrl) -> bool:
+    """Whether two package URLs of one package say one version, however it is spelled."""
     if package.version is None or stated.version == package.version:
         return stated.version == package.version
     row = of_type(stated.type)

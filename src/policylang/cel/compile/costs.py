@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang import code as build
-from policylang.cel.compile.emitter import Collect, Emitter, Fold, Loop, Plan
+from policylang.cel.compile.emitter import Collect, Emitter, Fold, Loop, Plan, is_boolean, mark_boolean
 from policylang.cel.cost.tally import Tally
-from policylang.cel.cost.units import LIST, MAP, SELECT, STRUCT, Measured
+from policylang.cel.cost.units import CONSTANT, LIST, MAP, SELECT, STRUCT, Measured
 from policylang.cel.syntax import tree
 from policylang.code import assign, call, choose, load
 
@@ -136,8 +136,11 @@ class _Counting:
             return self.plan.apply(emitter, node, function, arguments)
         names = [emitter.named(argument) for argument in arguments]
         made = self.plan.apply(emitter, node, function, names)
-        measured = emitter.code.hoist(_measured(emitter, node, function))
-        return call(build.attribute(load("w"), "call"), measured, made, *names)
+        result = emitter.named(made)
+        measured = _measured(emitter, node, function)
+        pay(emitter, 1 if measured is CONSTANT.run else call(
+            emitter.code.hoist(measured), ast.Tuple([*names], ast.Load()), result))
+        return mark_boolean(load(result.id)) if is_boolean(made) and isinstance(result, ast.Name) else result
 
     # ── loops ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,7 +174,11 @@ class _Counting:
 
 def _with_end(fold: Fold, cost: int) -> Callable[[Emitter, Loop, Collect], list[ast.stmt]]:
     """The result of a loop is a name, with `cost` in all."""
-    return lambda emitter, loop, collect: [*fold.turn(emitter, loop, collect), _paid(cost)]
+    def turn(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
+        _within(emitter)
+        return [*fold.turn(emitter, loop, collect), _paid(cost)]
+
+    return turn
 
 
 def _quantifier(fold: Fold, condition: int) -> Fold:
@@ -185,6 +192,7 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
     def turn(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
         emitter.add(ast.AugAssign(build.store(turns(loop)), ast.Add(), ast.Constant(1)))
         pay(emitter, condition + 1)
+        _within(emitter)
         left = build.compare(load(turns(loop)), ast.Lt(), emitter.call(len, load(loop.values)))
         ended = _paid(choose(left, ast.Constant(condition + 1), ast.Constant(1)))
         return [ended, *fold.turn(emitter, loop, collect)]
@@ -193,12 +201,26 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
 
 
 def pay(emitter: Emitter, cost: int | ast.expr) -> None:
+    """What is paid where nothing stands between is paid together."""
+    last = emitter.body[-1] if emitter.body else None
+    if isinstance(cost, int) and isinstance(last, ast.AugAssign) and isinstance(last.target, ast.Attribute) \
+            and isinstance(last.value, ast.Constant) and isinstance(last.value.value, int) and (
+                last.target.attr == "cost"):
+        cost += last.value.value
+        del emitter.body[-1]
     if cost != 0:
         emitter.add(_paid(cost))
 
 
 def _paid(cost: int | ast.expr) -> ast.stmt:
-    return build.do(call(build.attribute(load("w"), "add"), ast.Constant(cost) if isinstance(cost, int) else cost))
+    total = ast.Attribute(load("w"), "cost", ast.Store())
+    return ast.AugAssign(total, ast.Add(), ast.Constant(cost) if isinstance(cost, int) else cost)
+
+
+def _within(emitter: Emitter) -> None:
+    """Once a turn of a loop, whether the limit is passed; the rest is seen at the end."""
+    over = build.compare(build.attribute(load("w"), "cost"), ast.Gt(), build.attribute(load("w"), "limit"))
+    emitter.add(build.when(over, [build.do(call(build.attribute(load("w"), "stop")))]))
 
 
 def _after(cost: int) -> Callable[[_Emit], _Emit]:
@@ -216,12 +238,8 @@ def _measured(emitter: Emitter, node: tree.Call, function: str) -> Measured:
     ids = node.overloads
     overloads = emitter.declarations.overloads(function, node.target is not None, len(node.operands), ids)
     if not overloads:
-        return _one
+        return CONSTANT.run
     return overloads[0].cost.run if ids is not None and len(ids) == 1 else overloads[0].cost.unresolved
-
-
-def _one(_: tuple[Any, ...], __: Any) -> int:
-    return 1
 
 
 def _if_present(emitter: Emitter, made: ast.expr) -> ast.expr:
@@ -231,7 +249,7 @@ def _if_present(emitter: Emitter, made: ast.expr) -> ast.expr:
 
 def _pay_present(tally: Tally, value: Any) -> Any:
     if getattr(value, "present", True):
-        tally.add(SELECT)
+        tally.cost += SELECT
     return value
 
 

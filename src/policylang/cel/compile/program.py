@@ -63,7 +63,7 @@ class Program:
 
     def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
         if self._watched is None:
-            self._watched = self._again(_traced(PLAIN) if self._cost is None or self._trace else _counted(self._cost))
+            self._watched = self._again(_traced(PLAIN))
         try:
             return self._watched(variables, watcher)
         except FAULTS as fault:
@@ -78,12 +78,16 @@ class Program:
 
     def measure(self, variables: Mapping[str, Any], limit: int | None = None) -> tuple[Any, int]:
         """The value, or the CelError that it is, and its run-time cost; CostExceeded above the limit."""
-        if self._cost is None or self._trace:
-            raise NotEvaluatedError("measure", "the program was compiled without cost, or with trace")
+        if self._watched is None or self._trace:
+            if self._cost is None or self._trace:
+                raise NotEvaluatedError("measure", "the program was compiled without cost, or with trace")
+            self._watched = self._again(_counted(self._cost))
         tally = Tally(limit)
-        value = self._watch(variables, tally)
-        tally.add(0)
-        return value, tally.cost
+        try:
+            value = self._watched(variables, tally)
+        except FAULTS as fault:
+            value = error_of(fault, vars(self._watched)["fields"])
+        return value, tally.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         text, name = self.source.text, self.source.name

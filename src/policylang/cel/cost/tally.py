@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, NoReturn
+from math import inf
+from typing import Final, NamedTuple, NoReturn
 
 from policylang.budget import BudgetExceeded
-from policylang.cel.cost.units import Measured
 
 
 class CostExceeded(BudgetExceeded):
@@ -27,22 +27,19 @@ CEL_COSTS: Final = CostModel(optimized=False)
 
 
 class Tally:
-    """The cost of one evaluation."""
+    """The cost of one evaluation. Programs add to `cost` themselves, and look at the limit once a turn of a loop."""
 
     __slots__ = ("cost", "limit")
 
     def __init__(self, limit: int | None) -> None:
-        self.limit, self.cost = limit, 0
+        self.limit: float = inf if limit is None else limit
+        self.cost = 0
 
-    def add(self, cost: int) -> None:
-        self.cost += cost
-        if self.limit is not None and self.cost > self.limit:
+    def close(self) -> int:
+        """What it cost. CostExceeded above the limit."""
+        if self.cost > self.limit:
             self.stop()
+        return self.cost
 
     def stop(self) -> NoReturn:
         raise CostExceeded("operation cancelled: actual cost limit exceeded")
-
-    def call(self, measured: Measured, result: Any, *arguments: Any) -> Any:
-        """Pay for a call whose result is known, and hand the result on."""
-        self.add(measured(arguments, result))
-        return result

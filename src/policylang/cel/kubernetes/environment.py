@@ -12,7 +12,7 @@ from policylang.cel.env import Env
 from policylang.cel.kubernetes.costs import COSTS, STANDARD
 from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
 from policylang.cel.kubernetes.validators import validate
-from policylang.cel.libraries import ext
+from policylang.cel.libraries import evidence, ext
 from policylang.cel.libraries.kubernetes import (
     addresses,
     authorizer,
@@ -27,6 +27,7 @@ from policylang.cel.libraries.kubernetes import (
     urls,
 )
 from policylang.cel.libraries.kubernetes.prices import priced
+from policylang.cel.libraries.kyverno.ports import Evidence
 from policylang.cel.library import Library
 from policylang.cel.syntax.tree import Ast
 from policylang.cel.types import DYN, Type, message
@@ -140,8 +141,9 @@ def env(version: str = LATEST, variables: Mapping[str, Type] | None = None, type
 
 
 def admission(version: str = LATEST, *, params: bool = False, authorized: bool = False, patch: bool = False,
-              composed: Mapping[str, Type] | None = None) -> KubernetesEnv:
-    """Of a ValidatingAdmissionPolicy, with `patch` of a MutatingAdmissionPolicy. `composed`: its variables' types."""
+              composed: Mapping[str, Type] | None = None, known: Evidence | None = None) -> KubernetesEnv:
+    """Of a ValidatingAdmissionPolicy, with `patch` of a MutatingAdmissionPolicy. `composed`: its variables' types.
+    `known`: with a function `evidence`, which no API server has."""
     variables: dict[str, Type] = {"object": DYN, "oldObject": DYN, "namespaceObject": NAMESPACE, "request": REQUEST}
     if params:
         variables["params"] = DYN
@@ -152,8 +154,11 @@ def admission(version: str = LATEST, *, params: bool = False, authorized: bool =
     if composed is not None:
         variables["variables"] = VARIABLES
         types["kubernetes.variables"] = dict(composed)
-    return env(version, variables, types, patch=patch).by(
-        admission, version=version, params=params, authorized=authorized, patch=patch,
+    environment = env(version, variables, types, patch=patch)
+    if known is not None:
+        environment = environment.extended(libraries=(evidence.library(known),))
+    return environment.by(
+        admission, version=version, params=params, authorized=authorized, patch=patch, known=known,
         composed=None if composed is None else {})
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from policylang.cel.kubernetes import environment as kubernetes
 from policylang.cel.kubernetes.environment import KubernetesEnv
 from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
-from policylang.cel.libraries import ext
+from policylang.cel.libraries import evidence, ext
 from policylang.cel.libraries.kubernetes import jsonpatch
 from policylang.cel.libraries.kyverno import contexts, documents, images, scalars
 from policylang.cel.libraries.kyverno.ports import World
@@ -39,6 +39,7 @@ def _common(world: World, namespace: str) -> tuple[Library, ...]:
         contexts.resource(world, namespace), contexts.http(world), contexts.global_context(world),
         contexts.image_data(world), images.LIBRARY, scalars.USER, scalars.HASH, scalars.MATH, scalars.random(world),
         scalars.time(world), scalars.X509, *documents.LIBRARIES, scalars.OR_VALUE,
+        *(() if world.evidence is None else (evidence.library(world.evidence),)),
     )
 
 

@@ -8,14 +8,13 @@ from math import isinf
 from typing import Any
 
 from policylang.go.numbers import format_float
+from policylang.go.spaces import SPACE
 from policylang.go.verbs import sprintf as go_sprintf
 from policylang.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
 from policylang.rego.values import Set, Value, pay, printable, text, type_name, unkey
 from policylang.rego.values.numbers import KINDS, number_text
 
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
-         "\u202f\u205f\u3000"
 _STRINGS = "any<string, array[string], set[string]>"
 
 
@@ -276,7 +275,7 @@ def trim_suffix(value: Value, suffix: Value) -> str:
 
 @builtin("trim_space", "string", result="string")
 def trim_space(value: Value) -> str:
-    return string(value, 1).strip(_SPACE)
+    return string(value, 1).strip(SPACE)
 
 
 def _texts(value: Value, position: int) -> tuple[str, ...]:

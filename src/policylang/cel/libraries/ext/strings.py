@@ -11,9 +11,8 @@ from policylang.cel.libraries.ext.format import fill
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.types import DYN, INT, STRING, Type, list_of
 from policylang.cel.values.errors import CelError
+from policylang.go.spaces import SPACE
 
-_SPACE = ("\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029"
-          "\u202f\u205f\u3000")
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _TEXTS = list_of(STRING)
@@ -125,7 +124,7 @@ LIBRARY = Library("cel.lib.ext.strings", functions=(
                                                           meter=meter)), cost=CONSTANT, metered=True),
     _member("substring", ("string_substring_int", (STRING, INT), STRING, _substring),
             ("string_substring_int_int", (STRING, INT, INT), STRING, _substring), cost=CONSTANT),
-    _member("trim", ("string_trim", (STRING,), STRING, lambda text: text.strip(_SPACE)), cost=CONSTANT),
+    _member("trim", ("string_trim", (STRING,), STRING, lambda text: text.strip(SPACE)), cost=CONSTANT),
     _member("format", ("string_format", (STRING, list_of(DYN)), STRING, _format), cost=FORMAT, metered=True),
     Function("strings.quote", (Overload("strings_quote", (STRING,), STRING, _quote, QUOTE),)),
     _member("join", ("list_join", (_TEXTS,), STRING, lambda texts, meter: _join(texts, meter=meter)),

@@ -77,6 +77,13 @@ class Random(Protocol):
         ...
 
 
+class Evidence(Protocol):
+    """What is verified about images, where whoever evaluates knows it; no part of Kyverno's. `who`: by kind of
+    evidence, whose counts. Raises AnswerError."""
+
+    def of(self, image: str, who: Object | None) -> Object: ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The ports that are there."""
@@ -89,6 +96,7 @@ class World:
     verifier: ImageVerifier | None = None
     clock: Clock | None = None
     random: Random | None = None
+    evidence: Evidence | None = None
 
     def need(self, name: str, asked: str) -> Any:
         """The port called `name`; CelError that names what was `asked` where there is none."""

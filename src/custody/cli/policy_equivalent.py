@@ -1,0 +1,98 @@
+"""`custody policy equivalent`: an object on which two policies differ, of whatever engines they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody import wiring
+from custody.cli import kinds
+from custody.cli.bars import progress
+from custody.cli.run import settings
+from custody.errors import UsageError
+from custody.formats import yaml
+from custody.formats.kubernetes.schema import Schemas
+from custody.kit.visible import visible
+from custody.policy.equivalent.search import Difference, Search
+from custody.policy.equivalent.words import Words
+from custody.policy.kinds import Kinds
+from custody.policy.load import gathered, unwrapped
+from custody.services.simulation.standing import Standing
+
+SAMPLES = 3000
+_OPERATIONS = ("CREATE", "UPDATE", "DELETE")
+
+
+@click.command("equivalent")
+@click.argument("first", type=click.Path(exists=True, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, path_type=Path))
+@click.option("-r", "--resource", "resources", multiple=True, type=click.Path(exists=True, path_type=Path),
+              metavar="FILE|DIR", help="Objects to begin with.")
+@click.option("-n", "--samples", type=click.IntRange(1, 1_000_000), default=SAMPLES, show_default=True,
+              help="Requests that are tried.")
+@click.option("--operation", "operations", multiple=True, type=click.Choice(_OPERATIONS), help="Of requests; all by "
+              "default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Other ones are made up with another.")
+@kinds.options
+def command(first: Path, second: Path, resources: tuple[Path, ...], samples: int, operations: tuple[str, ...],
+            seed: int, crds: tuple[str, ...], kubeconfig: Path | None) -> int:
+    """Search for a request that FIRST and SECOND, files or folders of policies of any engines, answer differently.
+
+    stdout gets the smallest one that was found, and both verdicts: exit code 1. Exit code 0 says that none was found,
+    and never that there is none; 2, that the two cannot be compared, as where no request was judged by one of them.
+    """
+    left, left_crds = _documents(first)
+    right, right_crds = _documents(second)
+    definitions = [*left_crds, *right_crds]
+    known = wiring.kinds(settings(), crds, kubeconfig).with_crds(
+        [crd for _, crd in definitions], [where for where, _ in definitions])
+    given = [document for document in gathered(resources)[0] if isinstance(document, dict)] if resources else []
+    search = searching(left, right, known, given, operations or _OPERATIONS, seed,
+                       [Schemas.of_crd(crd, where) for where, crd in definitions])
+    with progress("asking both"):
+        made = search.run(samples)
+    if made.difference is not None:
+        click.echo(shown(made.difference, (str(first), str(second))))
+        return 1
+    for name, judged in zip((first, second), made.judged, strict=True):
+        if not judged:
+            raise UsageError(f"{name}: none of {made.asked} requests was judged by it, and nothing is known",
+                             hint="--resource FILE with an object that it judges, or a higher --samples")
+    click.echo(f"no difference found in {made.asked} requests: {first} was against {made.against[0]} of "
+               f"{made.judged[0]} that it judged, {second} against {made.against[1]} of {made.judged[1]}")
+    if not any(made.against):
+        print("warning: neither was against any of them: they say the same of what both pass", file=sys.stderr)
+    return 0
+
+
+def searching(left: list[Any], right: list[Any], known: Kinds, given: list[Any], operations: tuple[str, ...],
+              seed: int = 0, schemas: list[Schemas] | None = None) -> Search:
+    """Raises MalformedError, UnsupportedError."""
+    words = Words([*left, *right])
+    standing = Standing([document for document in (*left, *right, *given) if isinstance(document, dict)], known,
+                        [*words.labels][:40], words.texts[:40])
+    return Search(left, right, known, standing, operations=operations, samples=given, seed=seed, schemas=schemas or ())
+
+
+def _documents(path: Path) -> tuple[list[Any], list[tuple[str, Any]]]:
+    documents, definitions = unwrapped(*gathered([path]))
+    return [document for _, document in documents], definitions
+
+
+def shown(difference: Difference, names: tuple[str, str]) -> str:
+    """The request as YAML, and what each says of it in comments."""
+    request = difference.request
+    lines = [visible(f"# {name}: {verdict}") for name, verdict in zip(names, difference.verdicts, strict=True)]
+    where = f" in namespace {request.namespace}" if request.namespace else ""
+    part = f"/{request.subresource}" if request.subresource else ""
+    lines.append(visible(f"# {request.operation} of {request.kind.kind}{part}{where}, by {request.user.username}"))
+    parts = []
+    if request.operation == "UPDATE" and request.old_object is not None:
+        parts.append("# before\n" + yaml.dumped(request.old_object))
+    parts.append(yaml.dumped(request.object if request.object is not None else request.old_object))
+    return "\n".join([*lines, "---\n".join(parts).rstrip("\n")])
+
+

@@ -1,0 +1,344 @@
+"""Requests about made-up and given objects, asked of two sets of policies until they differ, and the smallest such one.
+
+What is compared is what who asks sees: whether the request is denied, and whether something is said against it.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from custody.errors import CustodyError, UnsupportedError
+from custody.formats.kubernetes.schema import Schemas, builtin
+from custody.policy.decide import decide
+from custody.policy.equivalent.objects import Objects
+from custody.policy.equivalent.words import Words
+from custody.policy.kinds import Kinds, guessed_plural
+from custody.policy.load import PolicySet
+from custody.policy.migrate.samples import Vocabulary
+from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
+from custody.policy.phases import Phase
+from custody.policy.podfields import TEMPLATES
+from custody.ports.lookup import Answer, Question
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_ROUNDS = 20
+_POOL = 64
+_KINDS = 6
+"""Kinds that are tried where policies speak of more."""
+_STEPS = 400
+"""Attempts to make a counter-example smaller."""
+_NAMED = 20
+"""Kinds, above which a policy speaks of all of them rather than of these."""
+_USUAL = ("Pod", "Deployment", "CronJob", "Job", "Namespace", "Service")
+Ask = Callable[[Question], Answer]
+Object = dict[str, Any]
+
+
+class Verdict(NamedTuple):
+    denied: bool
+    against: bool
+    silent: bool
+    """Nothing was judged, which whoever asks does not see."""
+    message: str
+
+    @property
+    def seen(self) -> tuple[bool, bool]:
+        return self.denied, self.against
+
+    def __str__(self) -> str:
+        said = "denied" if self.denied else "allowed, and warned of or reported" if self.against else "allowed"
+        return f"{said}: {self.message}" if self.message else said + (", not judged" if self.silent else "")
+
+
+class Difference(NamedTuple):
+    request: Request
+    verdicts: tuple[Verdict, Verdict]
+
+
+class Found(NamedTuple):
+    """`judged`, `against`: requests on which each of the two spoke, and was against it."""
+
+    difference: Difference | None
+    asked: int
+    judged: tuple[int, int]
+    against: tuple[int, int]
+
+
+class Search:
+    """Raises UnsupportedError for policies that do more than judge, or speak of no kind in common."""
+
+    def __init__(self, left: Sequence[Any], right: Sequence[Any], kinds: Kinds, ask: Ask, *,
+                 operations: Sequence[str] = ("CREATE", "UPDATE", "DELETE"), samples: Sequence[Object] = (),
+                 schemas: Sequence[Schemas] = (), seed: int = 0) -> None:
+        """`ask`: what policies look up. `samples`: objects to begin with. `schemas`: of kinds beside Kubernetes'."""
+        self.sides = PolicySet(left, kinds=kinds), PolicySet(right, kinds=kinds)
+        for name, side in zip(("first", "second"), self.sides, strict=True):
+            _only_judging(side, name)
+        self._kinds, self._ask, self._operations = kinds, ask, operations
+        self._random = random.Random(seed)  # noqa: S311 - the same objects each time
+        self.words = Words([*left, *right])
+        self._paths = _paths([*left, *right])
+        self._schemas = [*schemas, builtin()]
+        self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
+            "-", "a").isalnum() and text.islower()][:200]
+        self._samples = samples
+        self.targets = self._targets()
+        self._pool: dict[tuple[Any, ...], Request] = {}
+        self._asked = 0
+        self._judged, self._against = [0, 0], [0, 0]
+
+    def run(self, count: int) -> Found:
+        difference = next((difference for request in self._requests(count)
+                           if (difference := self._difference(request)) is not None), None)
+        if difference is not None:
+            difference = self._smaller(difference)
+        return Found(difference, self._asked, (self._judged[0], self._judged[1]), (self._against[0], self._against[1]))
+
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _targets(self) -> list[tuple[Kind, Resource]]:
+        """Kinds that both speak of first, Pods before others; then those of one alone, for they may differ there."""
+        asked = [self._of_side(side) for side in self.sides]
+        if not asked[0] or not asked[1]:
+            raise UnsupportedError("policies", "one of them speaks of no kind that is known", hint="--crd FILE")
+        common = asked[0].keys() & asked[1].keys()
+        if not common:
+            left, right = (", ".join(sorted({kind.kind for kind, _ in targets})[:5]) for targets in asked)
+            raise UnsupportedError("policies", f"they speak of no kind in common: {left}; {right}")
+        named = [target for targets in asked if len(targets) <= _NAMED for target in targets]
+        every = sorted({*common, *named}, key=lambda target: (
+            target not in common, target not in named, target[0].kind not in _USUAL, target[0].kind, target[0].group,
+            target[0].version))
+        return every[:_KINDS]
+
+    def _of_side(self, side: PolicySet) -> dict[tuple[Kind, Resource], None]:
+        targets: dict[tuple[Kind, Resource], None] = {}
+        rules = side.of(Phase.VALIDATE)
+        for served in self._kinds.resources:
+            kind = Kind(served.kind, served.version, served.group)
+            if any(rule.scope.selects(kind) for rule in rules):
+                targets[kind, Resource(served.plural, served.version, served.group)] = None
+        for selector in (selector for rule in rules for selector in rule.scope.selectors):
+            if "*" not in selector.kind and not selector.subresource and not any(
+                    kind.kind == selector.kind for kind, _ in targets):
+                group, version = ("example.com" if selector.group == "*" else selector.group,
+                                  "v1" if selector.version == "*" else selector.version)
+                targets[Kind(selector.kind, version, group),
+                        Resource(guessed_plural(selector.kind), version, group)] = None
+        return targets
+
+    def _requests(self, count: int) -> Iterator[Request]:
+        """Given objects first, then new ones and steps from those on which something was said."""
+        makers = {}
+        for kind, resource in self.targets:
+            version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+            schemas = next((part for part in self._schemas if part.kind(version, kind.kind) is not None),
+                           self._schemas[-1])
+            makers[kind] = Objects(version, kind.kind, schemas, self.words, self._random, self._paths), resource
+        for sample in self._samples:
+            request = Request.create(sample, "default")
+            if request.kind in makers:
+                resource = makers[request.kind][1]
+                yield from self._about(request.kind, resource, sample, makers[request.kind][0], request.namespace)
+        while self._asked < count:
+            if self._pool and self._random.random() < 0.6:
+                known = self._random.choice([*self._pool.values()])
+                objects, resource = makers[known.kind]
+                document = known.object or known.old_object or {}
+                namespace = known.namespace if self._random.random() < 0.8 else self._namespace()
+                yield from self._about(known.kind, resource, objects.step(document), objects, namespace)
+            else:
+                kind = self._random.choice([*makers])
+                objects, resource = makers[kind]
+                yield from self._about(kind, resource, objects.new(), objects, self._namespace())
+
+    def _namespace(self) -> str:
+        return "default" if self._random.random() < 0.4 else self._random.choice(self._namespaces or ["default"])
+
+    def _about(self, kind: Kind, resource: Resource, document: Object, objects: Objects,
+               namespace: str) -> Iterator[Request]:
+        metadata = document["metadata"] = dict(document.get("metadata") or {})
+        if self._random.random() < 0.15 and self._namespaces:
+            metadata["name"] = self._random.choice(self._namespaces)
+        metadata.setdefault("name", "sample")
+        if self._kinds.namespaced(kind) is False:
+            metadata.pop("namespace", None)
+            namespace = metadata["name"] if (kind.kind, kind.group) == ("Namespace", "") else ""
+        else:
+            metadata["namespace"] = namespace
+        user = User(username="admin", groups=("system:authenticated",))
+        if self._random.random() < 0.1:
+            user = User(username=self._random.choice(self.words.texts), groups=(
+                "system:authenticated", self._random.choice(self.words.texts)))
+
+        def asked(operation: str, new: Object | None, old: Object | None, **more: Any) -> Request:
+            return Request(operation=operation, kind=kind, resource=resource, namespace=namespace,
+                           name=metadata["name"], object=new, old_object=old, user=user, **more)
+        if "CREATE" in self._operations:
+            yield asked("CREATE", document, None)
+        draw = self._random.random()
+        if "UPDATE" in self._operations and draw < 0.5:
+            before = document if draw < 0.1 else objects.step(document) if draw < 0.4 else objects.new()
+            before = {**before, "metadata": {**(before.get("metadata") or {}), "name": metadata["name"]}}
+            if "namespace" in metadata:
+                before["metadata"]["namespace"] = namespace
+            yield asked("UPDATE", document, before)
+            if kind == Kind("Pod", "v1", "") and draw < 0.2:
+                yield asked("UPDATE", document, before, subresource="ephemeralcontainers", parent=kind)
+        if "DELETE" in self._operations and draw > 0.85:
+            yield asked("DELETE", None, document)
+
+    # ── verdicts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _difference(self, request: Request) -> Difference | None:
+        self._asked += 1
+        try:
+            verdicts = self.verdicts(request)
+        except CustodyError:
+            return None  # a request that nobody can judge
+        for at, verdict in enumerate(verdicts):
+            self._judged[at] += not verdict.silent
+            self._against[at] += verdict.against
+        key = (request.kind, request.operation, *((verdict.seen, verdict.silent, verdict.message[:120])
+                                                  for verdict in verdicts))
+        if key in self._pool or len(self._pool) < _POOL:
+            self._pool[key] = request
+        else:
+            self._pool.pop(self._random.choice([*self._pool]))
+            self._pool[key] = request
+        return Difference(request, verdicts) if verdicts[0].seen != verdicts[1].seen else None
+
+    def verdicts(self, request: Request) -> tuple[Verdict, Verdict]:
+        left, right = (self._verdict(request, side) for side in self.sides)
+        return left, right
+
+    def _verdict(self, request: Request, side: PolicySet) -> Verdict:
+        answers: dict[Question, Answer] = {}
+        context = Context(now=_NOW)
+        decision = decide(request, {}, side, context, answers=answers, digested=False)
+        for _ in range(_ROUNDS):
+            if not decision.asks.questions:
+                break
+            answers |= {question: self._ask(question) for question in decision.asks.questions}
+            decision = decide(request, {}, side, context, answers=answers, digested=False)
+        return _seen(decision)
+
+    # ── the smallest counter-example ────────────────────────────────────────────────────────────────────────────
+
+    def _smaller(self, difference: Difference) -> Difference:
+        """Less of it, as long as the two differ in the same way."""
+        wanted = tuple(verdict.seen for verdict in difference.verdicts)
+        left = _STEPS
+        again = True
+        while again and left > 0:
+            again = False
+            for smaller in _reduced(difference.request):
+                left -= 1
+                if left <= 0:
+                    break
+                try:
+                    verdicts = self.verdicts(smaller)
+                except CustodyError:
+                    continue
+                if tuple(verdict.seen for verdict in verdicts) == wanted:
+                    difference, again = Difference(smaller, verdicts), True
+                    break
+        return difference
+
+
+def _only_judging(side: PolicySet, name: str) -> None:
+    for phase, what in ((Phase.MUTATE, "it changes objects"), (Phase.VERIFY, "it asks for evidence of images"),
+                        (Phase.GENERATE, "it makes objects")):
+        for rule in side.of(phase):
+            raise UnsupportedError(f"the {name}, policy {rule.policy.name}", f"{what}, and only what policies say of "
+                                   "requests is compared")
+    if not side.of(Phase.VALIDATE):
+        raise UnsupportedError(f"the {name}", "it has no rule that judges requests",
+                               hint="a ValidatingAdmissionPolicy with its binding, a template with a constraint")
+
+
+def _seen(decision: Decision) -> Verdict:
+    results = [result for result in decision.results if result.outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.WARN)]
+    spoke = bool(results) or any(result.outcome is Outcome.PASS for result in decision.results)
+    return Verdict(not decision.allowed, bool(results), not spoke, next(
+        (f"{result.policy}: {result.message}" for result in results if result.message), ""))
+
+
+def _paths(documents: Sequence[Any]) -> Object:
+    """Fields that texts in CEL and Rego, and rules of Kyverno, name of objects."""
+    vocabulary = Vocabulary()
+    for document in documents:
+        spec = document.get("spec") if isinstance(document, dict) else None
+        for rule in (spec.get("rules") or []) if isinstance(spec, dict) else []:
+            if isinstance(rule, Mapping):
+                vocabulary.policy(rule)
+        for text in _texts(document):
+            if "object" in text.lower():
+                vocabulary._cel(text.replace("variables.anyObject", "object").replace(
+                    "input.review.object", "object").replace("input.review.oldObject", "object").replace("[_]", "[0]"))
+    return {name: below for name, below in vocabulary.tree.items() if name not in ("apiVersion", "kind")}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _reduced(request: Request) -> Iterator[Request]:
+    """Each with one thing less."""
+    if request.operation == "UPDATE" and not request.subresource:
+        yield msgspec.structs.replace(request, operation="CREATE", old_object=None)
+    if request.user.username != "admin":
+        yield msgspec.structs.replace(request, user=User(username="admin"))
+    if request.namespace not in ("", "default") and request.kind.kind != "Namespace":
+        yield msgspec.structs.replace(request, namespace="default", **{
+            name: {**document, "metadata": {**document["metadata"], "namespace": "default"}}
+            for name in ("object", "old_object") if isinstance(document := getattr(request, name), dict)})
+    for name in ("object", "old_object"):
+        document = getattr(request, name)
+        for smaller in _less(document) if isinstance(document, dict) else ():
+            if _could_be(smaller):
+                yield msgspec.structs.replace(request, **{name: smaller})
+
+
+def _could_be(document: Object) -> bool:
+    """Whether it has the pod with a container that its kind must have."""
+    pointer = TEMPLATES.get(document["kind"])
+    at: Any = document
+    for part in pointer.split("/")[1:] if pointer else ():
+        at = at.get(part) if isinstance(at, dict) else None
+    return pointer is None or (isinstance(at, dict) and bool(at.get("containers")))
+
+
+def _less(document: Object) -> Iterator[Object]:
+    """Large parts first."""
+    waiting: list[tuple[Any, ...]] = [()]
+    for path in waiting:
+        at: Any = document
+        for part in path:
+            at = at[part]
+        keys: Sequence[Any] = [*at] if isinstance(at, dict) else range(len(at))
+        for key in keys:
+            if (not path and key in ("apiVersion", "kind")) or (path == ("metadata",) and key in ("name", "namespace")):
+                continue
+            if isinstance(at[key], (dict, list)):
+                waiting.append((*path, key))
+            if path or key != "metadata":
+                made = copy.deepcopy(document)
+                holder: Any = made
+                for part in path:
+                    holder = holder[part]
+                del holder[key]
+                if not (isinstance(at[key], str) and key in ("name", "image") and path[:1] != ("metadata",)):
+                    yield made

@@ -1,0 +1,103 @@
+"""What policies speak of, whatever language they are in: names of fields, and values with those beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from custody.policy.migrate.vocabulary import example_of
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTED = re.compile(r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`]*)`")
+_NUMBER = re.compile(r"(?<![A-Za-z0-9_.])-?[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_])")
+_QUANTITY = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)(m|[kMGTPE]i?|h|s|)\Z")
+_LABEL = re.compile(r"(?:[a-z0-9.-]{1,100}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_LONGEST, _MOST, _LABELS = 200, 600, 100
+_ASIDE = ("message", "messageExpression", "description", "title")
+_USUAL = ("x", "", "default", "kube-system")
+
+
+class Words:
+    """`names`: of fields, in any text or key. `texts` and `numbers`: values that may make a difference."""
+
+    def __init__(self, documents: Iterable[Any]) -> None:
+        self.names: set[str] = set()
+        self._texts: dict[str, None] = {}
+        self._numbers: dict[int, None] = {}
+        self.labels: dict[str, None] = {}
+        for document in documents:
+            self._read(document, "")
+        for text in _USUAL:
+            self._texts.setdefault(text)
+        for number in (0, 1, 1000):
+            self._numbers.setdefault(number)
+
+    @property
+    def texts(self) -> list[str]:
+        return [*self._texts]
+
+    @property
+    def numbers(self) -> list[int]:
+        return [*self._numbers]
+
+    def _read(self, value: Any, name: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                text = str(key)
+                self.names.update(_NAME.findall(text))
+                if "/" in text or "." in text or name in ("labels", "matchLabels", "annotations", "selector"):
+                    self.labels.setdefault(_filled(text))
+                    self._text(text)
+                if text not in _ASIDE:
+                    self._read(inner, text)
+        elif isinstance(value, list):
+            for inner in value:
+                self._read(inner, name)
+        elif isinstance(value, bool):
+            return
+        elif isinstance(value, int):
+            self._number(value)
+        elif isinstance(value, float):
+            self._number(int(value))
+        elif isinstance(value, str):
+            self.names.update(_NAME.findall(value))
+            if len(value) <= _LONGEST:
+                self._text(value)
+            self._expressions(value)
+
+    def _expressions(self, text: str) -> None:
+        for match in _QUOTED.finditer(text):
+            quoted = next(part for part in match.groups() if part is not None)
+            self._text(quoted)
+            if quoted and len(self.labels) < _LABELS and _LABEL.fullmatch(quoted):
+                self.labels.setdefault(quoted)
+        for number in _NUMBER.findall(text):
+            self._number(int(float(number)))
+
+    def _text(self, text: str) -> None:
+        if len(self._texts) > _MOST or len(text) > _LONGEST:
+            return
+        made = [text, *re.split(r"\s*[|&]\s*", text)] if re.search(r"[|&]", text) else [text]
+        for part in made:
+            bare = part.strip().lstrip("!<>= ")
+            for filled in (_filled(bare), bare.replace("*", "").replace("?", "q"), f"{bare}z", f"z{bare}", bare):
+                if "\n" not in filled:
+                    self._texts.setdefault(filled)
+            if (match := _QUANTITY.match(bare)) is not None:
+                number = int(float(match[1]))
+                self._number(number)
+                for beside in (number - 1, number, number + 1):
+                    if match[2]:
+                        self._texts.setdefault(f"{beside}{match[2]}")
+        if re.search(r"[\\\[^$+(]|\.\*", text) and (example := example_of(text)) is not None:
+            self._texts.setdefault(example)
+
+    def _number(self, number: int) -> None:
+        if len(self._numbers) < _MOST:
+            for beside in (number - 1, number, number + 1):
+                self._numbers.setdefault(beside)
+
+
+def _filled(text: str) -> str:
+    return text.replace("*", "z").replace("?", "q")
