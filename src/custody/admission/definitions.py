@@ -86,9 +86,9 @@ def _both(kind: str, plural: str, short: str) -> list[Definition]:
 
 
 def _gatekeepers(group: str, kind: str, plural: str, versions: tuple[str, ...], stored: str, *,
-                 namespaced: bool = False) -> Definition:
+                 namespaced: bool = False, status: bool = True) -> Definition:
     return Definition(f"{group}.gatekeeper.sh", kind, plural, "", namespaced, versions, stored, policy=False,
-                      category=GATEKEEPER)
+                      status=status, category=GATEKEEPER)
 
 
 KYVERNO, GATEKEEPER = "kyverno", "gatekeeper"
@@ -119,7 +119,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _gatekeepers("expansion", "ExpansionTemplate", "expansiontemplate", ("v1beta1", "v1alpha1"), "v1alpha1"),
     _gatekeepers("externaldata", "Provider", "providers", ("v1beta1", "v1alpha1"), "v1beta1"),
     _gatekeepers("config", "Config", "configs", ("v1alpha1",), "v1alpha1", namespaced=True),
-    _gatekeepers("syncset", "SyncSet", "syncsets", ("v1alpha1",), "v1alpha1"),
+    _gatekeepers("syncset", "SyncSet", "syncsets", ("v1alpha1",), "v1alpha1", status=False),
 )
 """In the order in which a cluster's policies are loaded."""
 SCHEDULED = frozenset(definition.kind for definition in DEFINITIONS

@@ -33,7 +33,7 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
     `made`: why the kind of a template could not be made. `unsynced`: what a template reads and nobody keeps.
     """
     kind = held.definition.kind
-    if kind == "SyncSet":
+    if not held.definition.status:
         return None
     metadata = held.document.get("metadata") or {}
     entry: Object = {"id": ID, "operations": OPERATIONS, "observedGeneration": metadata.get("generation", 0)}
