@@ -73,7 +73,7 @@ def searching(left: list[Any], right: list[Any], known: Kinds, given: list[Any],
     """Raises MalformedError, UnsupportedError."""
     words = Words([*left, *right])
     standing = Standing([document for document in (*left, *right, *given) if isinstance(document, dict)], known,
-                        [*words.labels][:40], words.texts[:40])
+                        dict([*words.labels.items()][:40]), words.texts[:40])
     return Search(left, right, known, standing, operations=operations, samples=given, seed=seed, schemas=schemas or ())
 
 
