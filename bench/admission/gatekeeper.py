@@ -1,8 +1,9 @@
 """`policy apply --filename` beside `gator test`: `python -m bench.admission.gatekeeper [PODS]`, 2,000 by default.
 
 Every template of pod security in the oracle's gatekeeper-library with its sample constraints, again under other names
-until they are nineteen as in the whole library, about the generated pods of `apply.py`. The same files, whole processes. Prints CPU and wall time, the ratio of CPU, and
-whether stdout is the same to the byte but for its order; exit 1 where it is not.
+until they are nineteen as in the whole library, about the generated pods of `apply.py`. The same files, whole
+processes. Prints CPU and wall time, the ratio of CPU, and whether stdout is the same to the byte but for its order;
+exit 1 where it is not.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def documents() -> list[dict[str, Any]]:
              if document["kind"] == "ConstraintTemplate"}
     templates = [document for (kind, _), document in chosen.items() if kind == "ConstraintTemplate"]
     samples = [document for (kind, _), document in chosen.items() if kind in kinds]
-    return templates + [sample | {"metadata": {"name": f"{sample['metadata']['name']}-{at // len(samples)}"}}
+    return templates + [{**sample, "metadata": {"name": f"{sample['metadata']['name']}-{at // len(samples)}"}}
                         for at, sample in zip(range(_CONSTRAINTS), itertools.cycle(samples), strict=False)]
 
 
@@ -59,8 +60,8 @@ def main(count: int) -> int:
         made = documents()
         policies.write_text(yaml.dump_all(made, Dumper=yaml.CSafeDumper))
         pods.write_text(yaml.dump_all([pod(chance, at) for at in range(count)], Dumper=yaml.CSafeDumper))
-        took, wall, ours = run([sys.executable, "-m", "custody.cli.main", "policy", "apply", "--filename", str(policies),
-                                "--filename", str(pods)])
+        took, wall, ours = run([sys.executable, "-m", "custody.cli.main", "policy", "apply",
+                                "--filename", str(policies), "--filename", str(pods)])
         beside, beside_wall, theirs = run([str(PEER), "test", "-f", str(policies), "-f", str(pods)])
     constraints = sum(document["kind"] != "ConstraintTemplate" for document in made)
     print(f"{constraints} constraints x {count} pods: CPU custody {took:.1f} s, gator {beside:.1f} s, "

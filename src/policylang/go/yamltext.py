@@ -36,7 +36,7 @@ class _Composer(PlainLoader):
     """Its scalars have the tag that they were written with, or none."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        return "" if kind is yaml.ScalarNode else super().resolve(kind, value, implicit)  # type: ignore[no-any-return]
+        return "" if kind is yaml.ScalarNode else str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
 
 
 def weight(text: str) -> int:

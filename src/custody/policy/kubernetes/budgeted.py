@@ -129,7 +129,7 @@ class Budgeted(Variables):
         raise CelError(f'composited variable "{name}" fails to evaluate: {error.message}') from None
 
     def _value(self, name: str) -> Any:
-        costs, budget, kept = self._costs, self._budget, None
+        costs, budget, kept, key = self._costs, self._budget, None, ""
         if self._kept is not None and (place := self._places.get(name)) is not None:
             kind, key, names = place
             kept = self._kept[kind]

@@ -62,7 +62,7 @@ class Metric(NamedTuple):
 
 
 def measure(documents: Located, kinds: Kinds, now: datetime, engine: str, *, iterations: int, warmup: int,
-            memory: bool = False, tell: Callable[[int, int], None] | None = None) -> Benchmark:
+            memory: bool = False, tell: Callable[[int], None] | None = None) -> Benchmark:
     """Each object is reviewed `iterations` times. Raises UsageError where there is nothing to review, or by."""
     begun = time.perf_counter_ns()
     trial = Trial(documents, kinds, now, LANGUAGES[engine])
@@ -79,14 +79,14 @@ def measure(documents: Located, kinds: Kinds, now: datetime, engine: str, *, ite
     violations = 0
     gc.collect()
     started = time.perf_counter_ns()
-    for turn in range(iterations):
+    for _ in range(iterations):
         for document in objects:
             before = time.perf_counter_ns()
             said = trial.review(document)
             took.append(time.perf_counter_ns() - before)
             violations += len(said)
         if tell is not None:
-            tell(turn + 1, iterations)
+            tell(1)
     total = time.perf_counter_ns() - started
     took.sort()
     latencies = {"min": took[0], "max": took[-1], "mean": sum(took) // len(took),
