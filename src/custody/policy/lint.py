@@ -49,7 +49,7 @@ def lint_all(located: Sequence[tuple[str, Any]], kinds: Kinds,
             by_document[at].append(refused(error, where))
         else:
             units.setdefault(engine, []).append(unit)
-    names: set[str] = set()
+    names: set[tuple[str, str]] = set()
     linked: list[Policy] = []
     for engine, compiled in units.items():
         policies, faults = _linked(engine, compiled)
@@ -65,10 +65,10 @@ def lint_all(located: Sequence[tuple[str, Any]], kinds: Kinds,
             except CustodyError as error:
                 by_document[at].append(refused(error, where))
                 continue
-            if policy.name in names:
+            if (policy.name, policy.kind) in names:
                 by_document[at].append(Finding(policy.name, "metadata.name", "refused", "error",
                                                f"{where}: got {policy.name} twice, expected each policy once"))
-            names.add(policy.name)
+            names.add((policy.name, policy.kind))
             linked.append(policy)
             by_document[at] += _findings([unit for unit in compiled if unit.at in policy.parts], policy, kinds)
     for unit in (unit for compiled in units.values() for unit in compiled):
