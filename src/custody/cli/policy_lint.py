@@ -81,7 +81,7 @@ def _together(located_policies: Located, refused_at: set[str], known: Kinds) -> 
     from custody.policy.equivalent.together import together
     from custody.services.simulation.standing import Standing
 
-    return [Finding(found.first.name, "metadata.name", found.code, "warning", found.message) for found in together(
+    return [Finding(pair.first.name, "metadata.name", pair.code, "warning", pair.message) for pair in together(
         policies, known, lambda words: Standing(kept, known, dict([*words.labels.items()][:40]), words.texts[:40]))]
 
 
