@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import msgspec
-
 from custody.errors import CustodyError
 from custody.policy.decide import decide
 from custody.policy.equivalent.search import Ask, Search
@@ -108,19 +106,14 @@ def _refused(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
 def _changed(changing: PolicySet, request: Request, ask: Ask) -> Request | None:
     """The request as the policy changes it; None where it does not."""
     answers: dict[Question, Answer] = {}
-    for _ in range(5):
-        try:
-            decision = decide(request, {}, changing, Context(now=_NOW), answers=answers, digested=False)
-        except CustodyError:
-            return None
-        if not decision.asks.questions:
-            break
-        answers |= {question: ask(question) for question in decision.asks.questions}
-    if not decision.patch:
-        return None
     try:
-        patched = Given(request, Context(now=_NOW), {}, Answers(answers)).changed(decision.patch).request
+        decision = decide(request, {}, changing, Context(now=_NOW), digested=False)
+        while questions := [question for question in decision.asks.questions if question not in answers]:
+            answers |= {question: ask(question) for question in questions}
+            decision = decide(request, {}, changing, Context(now=_NOW), answers=answers, digested=False)
+        if not decision.patch:
+            return None
+        return Given(request, Context(now=_NOW), {}, Answers(answers)).changed(decision.patch).request
     except CustodyError:
         return None
-    return msgspec.structs.replace(request, object=patched.object)
 
