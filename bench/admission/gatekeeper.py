@@ -38,7 +38,7 @@ def documents() -> list[dict[str, Any]]:
              if document["kind"] == "ConstraintTemplate"}
     templates = [document for (kind, _), document in chosen.items() if kind == "ConstraintTemplate"]
     samples = [document for (kind, _), document in chosen.items() if kind in kinds]
-    return templates + [sample | {"metadata": {"name": f"{sample['metadata']['name']}-{at // len(samples)}"}}
+    return templates + [{**sample, "metadata": {"name": f"{sample['metadata']['name']}-{at // len(samples)}"}}
                         for at, sample in zip(range(_CONSTRAINTS), itertools.cycle(samples), strict=False)]
 
 

@@ -144,7 +144,8 @@ def test_a_planted_difference_is_found(name: str) -> None:
 
 @pytest.mark.parametrize(("left", "right"), [
     (vap(_PRIVILEGED), vap("object.spec.containers.all(c, !c.?securityContext.privileged.orValue(false))")),
-    (kyverno("pattern: {spec: {=(hostNetwork): false}}"), vap("!object.spec.?hostNetwork.orValue(false)")),
+    (kyverno("pattern: {spec: {=(hostNetwork): false}}"), vap(
+        "!object.spec.?hostNetwork.orValue(false)", resources="[pods, pods/ephemeralcontainers]")),
     (gatekeeper(_REGO % "containers"), vap("object.spec.containers.all(c, !c.?securityContext.privileged.orValue(false))",
                                            resources="[pods, pods/ephemeralcontainers]"))])
 def test_between_two_of_one_meaning_there_is_none(left: list[Json], right: list[Json]) -> None:

@@ -82,7 +82,7 @@ def _json(results: Sequence[CheckResult]) -> str:
                                     "namespace": result.namespace, "successes": result.successes}
         for name in ("skipped", "warnings", "failures", "exceptions"):
             if said := getattr(result, name):
-                document[name] = [_said(each) for each in said]
+                document[name] = [_said(statement) for statement in said]
         documents.append(document)
     text = json.dumps(documents or None, indent="\t", ensure_ascii=False)
     for sign in "<>&\u2028\u2029":
@@ -114,9 +114,9 @@ def _tap(results: Sequence[CheckResult]) -> str:
                                      ("successes", "ok", [Result("SUCCESS")] * result.successes)):
             if header and said:
                 lines.append(f"# {header}")
-            for each in said:
+            for statement in said:
                 number += 1
-                lines.append(f"{status} {number} {_place(result)} {_text(each)}")
+                lines.append(f"{status} {number} {_place(result)} {_text(statement)}")
     return "\n".join(lines)
 
 
@@ -126,7 +126,7 @@ def _table(results: Sequence[CheckResult]) -> str:
         for name, said in (("success", [Result("SUCCESS")] * result.successes), ("exception", result.exceptions),
                            ("warning", result.warnings), ("skipped", result.skipped), ("failure", result.failures)):
             rows += [[[name], [visible(result.filename)], [result.namespace],
-                      [visible(line.strip()) for line in each.message.split("\n")]] for each in said]
+                      [visible(line.strip()) for line in statement.message.split("\n")]] for statement in said]
     if not rows:
         return ""
     titles = ("RESULT", "FILE", "NAMESPACE", "MESSAGE")
@@ -150,13 +150,13 @@ def _junit(results: Sequence[CheckResult], *, hide_message: bool) -> str:
     for result in results:
         suite = f"conftest.{result.namespace}"
         cases = suites.setdefault(suite, []) if result.tests > len(result.exceptions) else []
-        for each in (*result.warnings, *result.failures):
+        for statement in (*result.warnings, *result.failures):
             failures[suite] = failures.get(suite, 0) + 1
-            cases.append(_case(suite, result, each, hide_message, [
-                f'\t\t\t<failure message="Failed" type="">{escape(plain(each.message))}</failure>']))
-        for each in result.skipped:
-            cases.append(_case(suite, result, each, hide_message, [
-                f"\t\t\t<skipped message={attribute(each.message)}></skipped>"]))
+            cases.append(_case(suite, result, statement, hide_message, [
+                f'\t\t\t<failure message="Failed" type="">{escape(plain(statement.message))}</failure>']))
+        for statement in result.skipped:
+            cases.append(_case(suite, result, statement, hide_message, [
+                f"\t\t\t<skipped message={attribute(statement.message)}></skipped>"]))
         cases += [_case(suite, result, Result(""), hide_message, []) for _ in range(result.successes)]
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for suite, cases in suites.items():
@@ -183,8 +183,8 @@ def _github(results: Sequence[CheckResult], *, hide_passed: bool) -> str:
         for level, said, before in (("error", result.failures, ""), ("warning", result.warnings, ""),
                                     ("notice", result.exceptions, ""),
                                     ("notice", result.skipped, "Test was skipped: ")):
-            for each in said:
-                lines += _annotations(level, result.filename, each, before)
+            for statement in said:
+                lines += _annotations(level, result.filename, statement, before)
         lines += [_annotation("notice", result.filename, 1, f"Number of successful checks: {result.successes}"),
                   "::endgroup::"]
     return "\n".join([*lines, totals(results)])
@@ -219,9 +219,9 @@ def _azure(results: Sequence[CheckResult]) -> str:
         lines += [f"##[section]Testing '{result.filename}' against {result.tests} policies in namespace "
                   f"'{result.namespace}'", "##[group]See conftest results"]
         for level, said in (("error", result.failures), ("warning", result.warnings), ("warning", result.exceptions)):
-            lines += [f"##vso[task.logissue type={level}] file={result.filename} --> {_line(each.message)}"
-                      for each in said]
-        lines += [f"skipped file={result.filename} {_line(each.message)}" for each in result.skipped]
+            lines += [f"##vso[task.logissue type={level}] file={result.filename} --> {_line(statement.message)}"
+                      for statement in said]
+        lines += [f"skipped file={result.filename} {_line(statement.message)}" for statement in result.skipped]
         if result.successes:
             lines.append(f"success file={result.filename} {result.successes}")
         lines.append("##[endgroup]")
@@ -245,12 +245,12 @@ def _sarif(results: Sequence[CheckResult]) -> dict[str, Any]:
                      "message": {"text": said.message}, "locations": [{"physicalLocation": {
                          "artifactLocation": {"uri": quote(file.replace(os.sep, "/"), safe="/$&+,:;=@")}, **region}}]})
     for result in results:
-        for each in result.failures:
-            add(result, each, "deny", "error")
-        for each in result.warnings:
-            add(result, each, "warn", "warning")
-        for each in result.exceptions:
-            add(result, each, "allow", "note")
+        for statement in result.failures:
+            add(result, statement, "deny", "error")
+        for statement in result.warnings:
+            add(result, statement, "warn", "warning")
+        for statement in result.exceptions:
+            add(result, statement, "allow", "note")
         if not (result.failures or result.warnings):
             passed = result.successes or result.exceptions
             text = _PASSED if passed else _SKIPPED

@@ -74,8 +74,8 @@ def run_verify(options: dict[str, Any]) -> int:
     with _as_conftest():
         _refuse(options)
         checker = _checker(options, tested=True)
-        wanted = _several(options["namespaces"])
-        results = checker.verify(_matching(checker.namespaces, wanted) if wanted else None)
+        asked = _several(options["namespaces"])
+        results = checker.verify(_matching(checker.namespaces, asked) if asked else None)
         failed = any(result.failures for result in results)
         _print(results, options, quiet=options["quiet"] and not failed, skipped=True)
         if not results:
@@ -130,10 +130,10 @@ def _capabilities(path: str | None) -> list[str] | None:
         return None
     document = read(Path(path))
     listed = document.get("builtins") if isinstance(document, dict) else None
-    if not isinstance(listed, list) or not all(isinstance(each, dict) and isinstance(each.get("name"), str)
-                                               for each in listed):
+    if not isinstance(listed, list) or not all(
+            isinstance(builtin, dict) and isinstance(builtin.get("name"), str) for builtin in listed):
         raise UsageError(f"{path}: expected OPA's capabilities: builtins, a list of objects with a name")
-    return [each["name"] for each in listed]
+    return [builtin["name"] for builtin in listed]
 
 
 def _check(paths: Sequence[str], options: dict[str, Any]) -> list[CheckResult]:
@@ -145,8 +145,8 @@ def _check(paths: Sequence[str], options: dict[str, Any]) -> list[CheckResult]:
     if options["stdin_filename"] and reading.STDIN in configurations:
         configurations[options["stdin_filename"]] = configurations.pop(reading.STDIN)
     checker = _checker(options)
-    wanted = _several(options["namespaces"]) or ["main"]
-    namespaces = checker.namespaces if options["all_namespaces"] else _matching(checker.namespaces, wanted)
+    asked = _several(options["namespaces"]) or ["main"]
+    namespaces = checker.namespaces if options["all_namespaces"] else _matching(checker.namespaces, asked)
     results: list[CheckResult] = []
     for namespace in namespaces:
         if options["combine"]:
@@ -156,13 +156,13 @@ def _check(paths: Sequence[str], options: dict[str, Any]) -> list[CheckResult]:
     return results
 
 
-def _matching(namespaces: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def _matching(namespaces: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Names as they are, unless one has a wildcard: then those that match any."""
     import re
 
-    if not any(sign in name for name in wanted for sign in "*?["):
-        return [*wanted]
-    patterns = [re.compile(translate(name.replace("[^", "[!"))) for name in wanted]
+    if not any(sign in name for name in asked for sign in "*?["):
+        return [*asked]
+    patterns = [re.compile(translate(name.replace("[^", "[!"))) for name in asked]
     return [namespace for namespace in namespaces if any(pattern.match(namespace) for pattern in patterns)]
 
 

@@ -19,7 +19,7 @@ from custody.kit.visible import visible
 from custody.policy.equivalent.search import Difference, Search
 from custody.policy.equivalent.words import Words
 from custody.policy.kinds import Kinds
-from custody.policy.load import gathered, unwrapped
+from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.services.simulation.standing import Standing
 
 SAMPLES = 3000
@@ -73,8 +73,9 @@ def searching(left: list[Any], right: list[Any], known: Kinds, given: list[Any],
     """Raises MalformedError, UnsupportedError."""
     words = Words([*left, *right])
     standing = Standing([document for document in (*left, *right, *given) if isinstance(document, dict)], known,
-                        [*words.labels][:40], words.texts[:40])
-    return Search(left, right, known, standing, operations=operations, samples=given, seed=seed, schemas=schemas or ())
+                        dict([*words.labels.items()][:40]), words.texts[:40])
+    return Search(PolicySet(left, kinds=known), PolicySet(right, kinds=known), known, standing, operations=operations,
+                  samples=given, seed=seed, schemas=schemas or ())
 
 
 def _documents(path: Path) -> tuple[list[Any], list[tuple[str, Any]]]:

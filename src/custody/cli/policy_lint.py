@@ -16,8 +16,9 @@ from custody.formats import sarif
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.coverage import Coverage, covered
+from custody.policy.kinds import Kinds
 from custody.policy.lint import Finding, lint_all, refused
-from custody.policy.load import PolicySet, located, manifest_files, unwrapped
+from custody.policy.load import Located, PolicySet, located, manifest_files, unwrapped
 
 
 @click.command("lint")
@@ -43,6 +44,8 @@ def command(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[st
         findings.append(refused(error, "CustomResourceDefinition"))
     more, loaded = lint_all(policies, known, system_clock())
     findings += more
+    if not coverage:
+        findings += _together(policies, {finding.policy for finding in findings if finding.level == "error"}, known)
     errors = [finding for finding in findings if finding.level == "error"]
     if coverage:
         refused_at = {finding.policy for finding in errors}
@@ -65,6 +68,21 @@ def command(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[st
         does = "document does" if len(errors) == 1 else "documents do"
         raise UsageError(f"{len(errors)} {does} not load, first {errors[0].policy}: {errors[0].message}")
     return 0
+
+
+def _together(located_policies: Located, refused_at: set[str], known: Kinds) -> list[Finding]:
+    """Of policies of several engines: what they do to each other. Of none, where some do not load."""
+    kept = [document for where, document in located_policies if where not in refused_at]
+    if len(kept) < 2 or refused_at:
+        return []
+    policies = PolicySet(kept, kinds=known)
+    if len({policy.engine for policy in policies.policies}) < 2:
+        return []
+    from custody.policy.equivalent.together import together
+    from custody.services.simulation.standing import Standing
+
+    return [Finding(pair.first.name, "metadata.name", pair.code, "warning", pair.message) for pair in together(
+        policies, known, lambda words: Standing(kept, known, dict([*words.labels.items()][:40]), words.texts[:40]))]
 
 
 def _place(finding: Finding) -> sarif.Place:

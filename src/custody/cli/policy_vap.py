@@ -104,16 +104,16 @@ class _Constraints:
         operations = tuple(name for name in rule.template.operations or ("CREATE", "UPDATE")
                            if name in ("CREATE", "UPDATE", "DELETE"))
         search = searching([template, document], [policy, bound], kinds, [document], operations or ("CREATE",))
-        found = search.run(samples)
-        if found.difference is not None:
+        searched = search.run(samples)
+        if searched.difference is not None:
             self._stays(name, "its policy says another thing")
-            click.echo(shown(found.difference, ("the constraint", "the policy")), err=True)
+            click.echo(shown(searched.difference, ("the constraint", "the policy")), err=True)
             return False
-        if not found.against[0]:
-            self._stays(name, f"nothing is known of it: it was against none of {found.asked} requests")
+        if not searched.against[0]:
+            self._stays(name, f"nothing is known of it: it was against none of {searched.asked} requests")
             return False
-        click.echo(visible(f"✓ {name}: both say the same of {found.asked} requests, "
-                           f"{found.against[0]} of them against"), err=True)
+        click.echo(visible(f"✓ {name}: both say the same of {searched.asked} requests, "
+                           f"{searched.against[0]} of them against"), err=True)
         return True
 
 

@@ -94,7 +94,9 @@ class Objects:
         if not of.fields and of.element is not None:
             for _ in range(self._random.choice((0, 1, 1, 2))):
                 key = self._key(name)
-                made[key] = self._value(of.element, gaps, depth + 1, key)
+                beside = self._words.labels.get(key)
+                made[key] = self._random.choice(beside) if beside and of.element.scalar == STRING and (
+                    self._random.random() < 0.5) else self._value(of.element, gaps, depth + 1, key)
         return made
 
     def _value(self, of: Type, gaps: float, depth: int, name: str) -> Any:

@@ -73,17 +73,17 @@ class Found(NamedTuple):
 class Search:
     """Raises UnsupportedError for policies that do more than judge, or speak of no kind in common."""
 
-    def __init__(self, left: Sequence[Any], right: Sequence[Any], kinds: Kinds, ask: Ask, *,
+    def __init__(self, left: PolicySet, right: PolicySet, kinds: Kinds, ask: Ask, *,
                  operations: Sequence[str] = ("CREATE", "UPDATE", "DELETE"), samples: Sequence[Object] = (),
                  schemas: Sequence[Schemas] = (), seed: int = 0) -> None:
         """`ask`: what policies look up. `samples`: objects to begin with. `schemas`: of kinds beside Kubernetes'."""
-        self.sides = PolicySet(left, kinds=kinds), PolicySet(right, kinds=kinds)
+        self.sides = left, right
         for name, side in zip(("first", "second"), self.sides, strict=True):
             _only_judging(side, name)
         self._kinds, self._ask, self._operations = kinds, ask, operations
         self._random = random.Random(seed)  # noqa: S311 - the same objects each time
-        self.words = Words([*left, *right])
-        self._paths = _paths([*left, *right])
+        self.words = Words([*left.documents, *right.documents])
+        self._paths = _paths([*left.documents, *right.documents])
         self._schemas = [*schemas, builtin()]
         self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
             "-", "a").isalnum() and text.islower()][:200]
@@ -94,7 +94,7 @@ class Search:
         self._judged, self._against = [0, 0], [0, 0]
 
     def run(self, count: int) -> Found:
-        difference = next((difference for request in self._requests(count)
+        difference = next((difference for request in self.requests(count)
                            if (difference := self._difference(request)) is not None), None)
         if difference is not None:
             difference = self._smaller(difference)
@@ -133,7 +133,7 @@ class Search:
                         Resource(guessed_plural(selector.kind), version, group)] = None
         return targets
 
-    def _requests(self, count: int) -> Iterator[Request]:
+    def requests(self, count: int) -> Iterator[Request]:
         """Given objects first, then new ones and steps from those on which something was said."""
         makers = {}
         for kind, resource in self.targets:
@@ -146,7 +146,9 @@ class Search:
             if request.kind in makers:
                 resource = makers[request.kind][1]
                 yield from self._about(request.kind, resource, sample, makers[request.kind][0], request.namespace)
-        while self._asked < count:
+        made = 0
+        while self._asked < count and made < 4 * count:
+            made += 1
             if self._pool and self._random.random() < 0.6:
                 known = self._random.choice([*self._pool.values()])
                 objects, resource = makers[known.kind]

@@ -25,7 +25,8 @@ class Words:
         self.names: set[str] = set()
         self._texts: dict[str, None] = {}
         self._numbers: dict[int, None] = {}
-        self.labels: dict[str, None] = {}
+        self.labels: dict[str, list[str]] = {}
+        """Keys of labels and annotations, and values that are written beside them."""
         for document in documents:
             self._read(document, "")
         for text in _USUAL:
@@ -47,8 +48,13 @@ class Words:
                 text = str(key)
                 self.names.update(_NAME.findall(text))
                 if "/" in text or "." in text or name in ("labels", "matchLabels", "annotations", "selector"):
-                    self.labels.setdefault(_filled(text))
+                    self.labels.setdefault(_filled(text), []).extend(
+                        [_filled(inner)] if isinstance(inner, str) and len(inner) < _LONGEST else [])
                     self._text(text)
+                if text == "key" and isinstance(inner, str) and _LABEL.fullmatch(inner):
+                    values = value.get("values")
+                    self.labels.setdefault(inner, []).extend(
+                        [one for one in values if isinstance(one, str)] if isinstance(values, list) else [])
                 if text not in _ASIDE:
                     self._read(inner, text)
         elif isinstance(value, list):
@@ -71,7 +77,7 @@ class Words:
             quoted = next(part for part in match.groups() if part is not None)
             self._text(quoted)
             if quoted and len(self.labels) < _LABELS and _LABEL.fullmatch(quoted):
-                self.labels.setdefault(quoted)
+                self.labels.setdefault(quoted, [])
         for number in _NUMBER.findall(text):
             self._number(int(float(number)))
 

@@ -133,7 +133,7 @@ class Checker:
             said += len(exceptions)
             if exceptions:
                 continue
-            against = [each for each in results if each.message]
+            against = [statement for statement in results if statement.message]
             passed += len(results) - len(against)
             said += len(against)
             (result.failures if _FAILS.match(rule.name) else result.warnings).extend(against)

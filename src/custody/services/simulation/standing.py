@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,9 +26,9 @@ _CONSTRAINTS = "constraints.gatekeeper.sh"
 
 
 class Standing:
-    """Answers of documents. `labels`, `values`: of what namespaces have, of those that are not among the documents."""
+    """Answers of documents. Other namespaces have `labels`, with values that belong to them or not."""
 
-    def __init__(self, documents: Iterable[dict[str, Any]], kinds: Kinds, labels: Sequence[str] = (),
+    def __init__(self, documents: Iterable[dict[str, Any]], kinds: Kinds, labels: Mapping[str, Sequence[str]] = {},
                  values: Sequence[str] = ()) -> None:
         self._documents = [*documents]
         self._kinds, self._labels, self._values = kinds, labels, values or ["x"]
@@ -80,5 +80,7 @@ class Standing:
         salt = zlib.crc32(name.encode())
         for at, label in enumerate(self._labels):
             if (salt >> (at % 16)) & 1:
-                labels[label] = self._values[(salt + at * 7) % len(self._values)]
+                own = self._labels[label] if (salt >> (at % 13)) & 2 else ()
+                choice = own or self._values
+                labels[label] = choice[(salt + at * 7) % len(choice)]
         return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}

@@ -203,9 +203,8 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
 def pay(emitter: Emitter, cost: int | ast.expr) -> None:
     """What is paid where nothing stands between is paid together."""
     last = emitter.body[-1] if emitter.body else None
-    if isinstance(cost, int) and isinstance(last, ast.AugAssign) and isinstance(last.target, ast.Attribute) \
-            and isinstance(last.value, ast.Constant) and isinstance(last.value.value, int) and (
-                last.target.attr == "cost"):
+    if isinstance(cost, int) and isinstance(last, ast.AugAssign) and isinstance(last.target, ast.Attribute) and (
+            last.target.attr == "cost" and isinstance(last.value, ast.Constant) and isinstance(last.value.value, int)):
         cost += last.value.value
         del emitter.body[-1]
     if cost != 0:

@@ -1,0 +1,190 @@
+"""`policy test --policy` and `policy verify --policy`: conftest's way, and what is refused by name."""
+
+# ruff: noqa: E501 - tables of cases
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from custody.cli.run import run
+from tests.conftest import peer
+
+RULES = """package main
+
+deny contains msg if { input.kind == "Deployment"; not input.safe; msg := "not safe" }
+warn_size contains {"msg": "large", "size": input.size} if { input.size > 2 }
+violation_b contains {"msg": "b", "_loc": {"file": "other.yaml", "line": 3}} if { input.b }
+exception contains ["b"] if { input.excused }
+test_deny if { count(deny) == 1 with input as {"kind": "Deployment"} }
+todo_test_later if { false }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "main.rego").write_text(RULES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(["policy", *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def results(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(said(capsys, "test", "-p", "policy", "-o", "json", *arguments)[1])
+
+
+@pytest.mark.parametrize(("name", "text", "input_text"), [
+    ("a.yaml", "kind: Deployment\nsize: 1000000\n", "1e+06"), ("a.json", '{"size": 3}', "3"), ("a.toml", "size = 3", "3"),
+    ("a.ini", "[s]\nsize = 3", None), (".env", "size=3", None), ("a.properties", "size=3", None), ("a.xml", "<a><size>3</size></a>", None)])
+def test_files_of_any_format(folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, input_text: str | None) -> None:
+    (folder / "policy" / "main.rego").write_text('package main\nwarn contains sprintf("%v", [json.marshal(input)]) if true\n')
+    (folder / name).write_text(text)
+    [result] = results(capsys, name)
+    message = result["warnings"][0]["msg"]
+    assert "size" in message
+    assert "3" in message or "1e+06" in message
+    assert input_text is None or input_text in message
+
+
+def test_documents_are_judged_one_by_one_and_counted_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.yaml").write_text("kind: Deployment\n---\nkind: Deployment\nsafe: true\n---\nb: true\n---\nb: true\nexcused: true\nsize: 3\n")
+    [result] = results(capsys, "a.yaml")
+    assert result == {
+        "filename": "a.yaml", "namespace": "main", "successes": 8,
+        "warnings": [{"msg": "large", "metadata": {"query": "data.main.warn_size", "size": 3}}],
+        "failures": [{"msg": "not safe", "metadata": {"query": "data.main.deny"}},
+                     {"msg": "b", "loc": {"file": "other.yaml", "line": 3}, "metadata": {"query": "data.main.violation_b"}}],
+        "exceptions": [{"msg": 'data.main.exception[_][_] == "b"'}]}
+
+
+@pytest.mark.parametrize(("text", "flags", "code"), [
+    ("kind: Deployment", [], 1), ("kind: Deployment", ["--fail-on-warn"], 2), ("kind: Deployment", ["--no-fail"], 0), ("size: 3", [], 0),
+    ("size: 3", ["--fail-on-warn"], 1), ("kind: Pod", ["--fail-on-warn"], 0), ("a: [", [], 1)])
+def test_exit_codes(folder: Path, capsys: pytest.CaptureFixture[str], text: str, flags: list[str], code: int) -> None:
+    (folder / "a.yaml").write_text(text)
+    assert said(capsys, "test", "-p", "policy", *flags, "a.yaml")[0] == code
+
+
+def test_namespaces_combination_and_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "more.rego").write_text(
+        'package k8s.pods\nwarn contains sprintf("%v %v %v", [count(input), data.limits.most, data.conftest.file.name]) if true\n')
+    (folder / "d" / "limits").mkdir(parents=True)
+    (folder / "d" / "limits" / "a.yaml").write_text("most: 7\n")
+    (folder / "a.yaml").write_text("a: 1\n---\na: 2\n")
+    (folder / "b.json").write_text("{}")
+    [result] = results(capsys, "-n", "k8s.*", "--combine", "-d", "d", "a.yaml", "b.json")
+    assert (result["filename"], result["namespace"], result["warnings"][0]["msg"]) == ("Combined", "k8s.pods", "3 7 Combined")
+    assert {result["namespace"] for result in results(capsys, "--all-namespaces", "-d", "d", "a.yaml")} == {"main", "k8s.pods"}
+
+
+def test_rego_v0_is_another_syntax(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "main.rego").write_text('package main\ndeny[msg] { msg := "old" }\n')
+    (folder / "a.json").write_text("{}")
+    assert said(capsys, "test", "-p", "policy", "a.json")[0] == 1
+    code, out, _ = said(capsys, "test", "-p", "policy", "--rego-version", "v0", "a.json")
+    assert (code, "FAIL - a.json - main - old" in out) == (1, True)
+
+
+def test_if_without_contains_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "main.rego").write_text('package main\ndeny[msg] if { msg := "lost" }\n')
+    (folder / "a.json").write_text("{}")
+    code, out, err = said(capsys, "test", "-p", "policy", "a.json")
+    assert (code, out) == (1, "")
+    assert "main.rego:2: deny has 'if' without 'contains'" in err
+
+
+def test_what_no_rule_judged_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.json").write_text("{}")
+    code, _, err = said(capsys, "test", "-p", "policy", "-n", "nowhere", "a.json")
+    assert code == 0
+    assert "warning: no rule judged" in err
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("a.tf", "parser hcl2: such files are not read by custody"), ("a.cue", "parser cue"), ("a.jsonnet", "parser jsonnet"), ("nginx.conf", "parser nginx"),
+    ("Jenkinsfile", "parser groovy"), ("CODEOWNERS", "parser codeowners"), ("a.txt", "got txt, expected one of")])
+def test_formats_that_are_not_read_are_refused_by_name(folder: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str) -> None:
+    (folder / name).write_text("x")
+    code, out, err = said(capsys, "test", "-p", "policy", name)
+    assert (code, out) == (1, "")
+    assert reason in err
+
+
+def test_a_folder_with_a_file_that_is_not_read_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "in").mkdir()
+    (folder / "in" / "a.yaml").write_text("a: 1")
+    (folder / "in" / "main.tf").write_text("x")
+    (folder / "in" / "notes.txt").write_text("x")
+    assert said(capsys, "test", "-p", "policy", "in")[0] == 1
+    assert said(capsys, "test", "-p", "policy", "--ignore", r"\.tf$", "in")[0] == 0
+
+
+@pytest.mark.parametrize(("flag", "arguments"), [("--trace", ["--trace"]), ("--update", ["--update", "oci://x"]), ("--proto-file-dirs", ["--proto-file-dirs", "x"])])
+def test_what_is_not_obeyed_is_refused_by_name(folder: Path, capsys: pytest.CaptureFixture[str], flag: str, arguments: list[str]) -> None:
+    (folder / "a.json").write_text("{}")
+    code, _, err = said(capsys, "test", "-p", "policy", "a.json", *arguments)
+    assert code == 1
+    assert f"{flag}: not obeyed by custody" in err
+
+
+@pytest.mark.parametrize("arguments", [["--combine"], ["--parser", "yaml"], ["-n", "main"], ["--fail-on-warn"], ["-o", "tap"]])
+def test_options_of_one_way_are_refused_in_the_other(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, _, err = said(capsys, "test", str(folder), *arguments)
+    assert code == 2
+    assert arguments[0] in err or "--output" in err
+    assert said(capsys, "test", "-p", "policy", "--fail-only", "x")[0] == 2
+
+
+def test_tests_in_rego(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "verify", "-p", "policy")
+    assert (code, out.splitlines()[-1]) == (0, "2 tests, 1 passed, 0 warnings, 0 failures, 0 exceptions, 1 skipped")
+    (folder / "policy" / "bad_test.rego").write_text("package main\ntest_wrong if { false }\n")
+    code, out, _ = said(capsys, "verify", "-p", "policy")
+    assert code == 1
+    assert "FAIL - policy/bad_test.rego -  - data.main.test_wrong" in out
+
+
+def test_parse_config_reads_what_a_rule_gives_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "main.rego").write_text('package main\ndeny contains x if { x := parse_config("yaml", "a: b").a }\n')
+    (folder / "a.json").write_text("{}")
+    assert results(capsys, "a.json")[0]["failures"][0]["msg"] == "b"
+
+
+@pytest.mark.parametrize("output", ["stdout", "tap", "table", "junit", "github", "azuredevops", "sarif"])
+def test_each_output_names_what_failed(folder: Path, capsys: pytest.CaptureFixture[str], output: str) -> None:
+    (folder / "a.yaml").write_text("kind: Deployment\nsize: 4\n")
+    code, out, _ = said(capsys, "test", "-p", "policy", "-o", output, "a.yaml")
+    assert code == 1
+    assert "not safe" in out
+    assert "large" in out
+    if output == "junit":
+        assert ElementTree.fromstring(out.split("\n", 1)[1]).find("testsuite").attrib["failures"] == "2"  # type: ignore[union-attr]
+    if output == "sarif":
+        assert [result["level"] for result in json.loads(out)["runs"][0]["results"]] == ["error", "warning"]
+
+
+@pytest.mark.parametrize("output", ["github", "azuredevops"])
+def test_a_message_cannot_begin_a_command_of_the_service(folder: Path, capsys: pytest.CaptureFixture[str], output: str) -> None:
+    (folder / "policy" / "main.rego").write_text('package main\ndeny contains "x\\n::add-mask::y\\n##vso[task.complete]" if true\n')
+    (folder / "a.json").write_text("{}")
+    out = said(capsys, "test", "-p", "policy", "-o", output, "a.json")[1]
+    assert not any(line.startswith(("::add-mask", "##vso[task.complete")) for line in out.splitlines())
+
+
+@pytest.mark.parametrize("output", ["stdout", "json", "tap", "table", "azuredevops"])
+def test_conftest_prints_the_same(folder: Path, capsys: pytest.CaptureFixture[str], output: str) -> None:
+    (folder / "a.yaml").write_text("kind: Deployment\nsize: 4\n---\nb: true\nexcused: true\n")
+    theirs = subprocess.run([peer("conftest"), "test", "--no-color", "-o", output, "a.yaml"], capture_output=True, text=True, check=False)
+    code, out, _ = said(capsys, "test", "-p", "policy", "-o", output, "a.yaml")
+    assert (code, sorted(out.splitlines())) == (theirs.returncode, sorted(theirs.stdout.splitlines()))

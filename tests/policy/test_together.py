@@ -1,0 +1,46 @@
+"""What `policy lint` says of policies of several engines that are given together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from custody.cli.run import run
+from tests.policy.test_equivalent import kyverno, vap
+
+MUTATOR: dict[str, Any] = {
+    "apiVersion": "mutations.gatekeeper.sh/v1", "kind": "Assign", "metadata": {"name": "host-pid"}, "spec": {
+        "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}], "location": "spec.hostPID",
+        "parameters": {"assign": {"value": True}}}}
+NO_PID = kyverno("pattern: {spec: {=(hostPID): false}}")
+
+
+def linted(folder: Path, capsys: pytest.CaptureFixture[str], *documents: dict[str, Any]) -> str:
+    (folder / "policies.yaml").write_text(yaml.safe_dump_all(documents))
+    assert run(["policy", "lint", str(folder / "policies.yaml")]) == 0
+    return capsys.readouterr().out
+
+
+def test_two_engines_that_judge_the_same_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = vap("!object.spec.?hostPID.orValue(false)", resources="[pods, pods/ephemeralcontainers]")
+    assert "ValidatingAdmissionPolicy planted of another engine says the same" in linted(
+        tmp_path, capsys, *NO_PID, *same)
+
+
+def test_two_engines_that_judge_other_things_are_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = vap("!object.spec.?hostIPC.orValue(false)", resources="[pods, pods/ephemeralcontainers]")
+    assert "judged-twice" not in linted(tmp_path, capsys, *NO_PID, *other)
+
+
+def test_what_one_writes_and_another_denies_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = linted(tmp_path, capsys, MUTATOR, *NO_PID)
+    assert "ClusterPolicy planted denies whatever it changes" in said
+    assert "[changed-then-denied]" in said
+
+
+def test_what_one_writes_and_another_wants_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = {**MUTATOR, "spec": {**MUTATOR["spec"], "parameters": {"assign": {"value": False}}}}
+    assert "changed-then-denied" not in linted(tmp_path, capsys, wanted, *NO_PID)
