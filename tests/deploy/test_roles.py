@@ -193,6 +193,12 @@ def at_work(cluster: Cluster, running: Replica, reports: str) -> None:
     cluster.until(lambda: cluster.get("mutatingwebhookconfigurations", "custody") is None, "nothing is asked")
 
 
+def authority(cluster: Cluster) -> str:
+    """Any certificates will do: those of the API server's authority, as base64 of PEM."""
+    shown = cluster.do("config", "view", "--raw", "--flatten", "-o", "json")
+    return str(json.loads(shown)["clusters"][0]["cluster"]["certificate-authority-data"])
+
+
 def gatekeepers(cluster: Cluster) -> None:
     """One of each of its kinds; a template's kind is made, changed, and goes with it."""
     pods = {"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}
@@ -211,6 +217,8 @@ def gatekeepers(cluster: Cluster) -> None:
             "name": "of-its-kind"}, "spec": {
                 "applyTo": [{"groups": ["apps"], "versions": ["v1"], "kinds": ["Deployment"]}],
                 "templateSource": "spec.template", "generatedGVK": {"kind": "Pod", "group": "", "version": "v1"}}},
+        {"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "Provider", "metadata": {"name": "of-its-kind"},
+         "spec": {"url": "https://127.0.0.1:1/v1", "timeout": 1, "caBundle": authority(cluster)}},
         {**config(sync={"syncOnly": []}), "metadata": {"name": "config", "namespace": "custody"}}, template()]
     cluster.do("apply", "-f", "-", given=[*documents, syncset(("", "v1", "ConfigMap"))])
     names = [(f"{document['kind']}.{document['apiVersion'].partition('/')[0]}".lower(), document["metadata"]["name"])
