@@ -100,12 +100,16 @@ class Target(NamedTuple):
 
 
 class Kinds:
-    """The resources that are served. `whole`: the groups of which every kind is known. `source` is for messages."""
+    """The resources that are served. `whole`: the groups of which every kind is known. `source` is for messages.
+
+    `unknown`: (group, version) of what is served, and of which nothing is known for now.
+    """
 
     def __init__(self, resources: Iterable[ApiResource], *, whole: Iterable[str] = (), source: str,
-                 checked: bool = True) -> None:
+                 checked: bool = True, unknown: Iterable[tuple[str, str]] = ()) -> None:
         self.resources = tuple(resources)
         self.whole = frozenset(whole)
+        self.unknown = frozenset(unknown)
         self.source = source
         self.checked = checked
         self._by_name = {(resource.group, resource.version, resource.plural): resource for resource in self.resources}
@@ -117,11 +121,18 @@ class Kinds:
         new = {(resource.group, resource.version, resource.plural) for resource in added}
         kept = [resource for resource in self.resources
                 if (resource.group, resource.version, resource.plural) not in new]
-        return Kinds([*kept, *added], whole=self.whole, source=self.source, checked=self.checked)
+        return Kinds([*kept, *added], whole=self.whole, source=self.source, checked=self.checked,
+                     unknown=self.unknown)
+
+    def recalling(self, before: Kinds) -> Kinds:
+        """With what was known before of that of which nothing is known now: it will be asked about again."""
+        recalled = [resource for resource in before.resources if (resource.group, resource.version) in self.unknown]
+        return self if not recalled else Kinds([*self.resources, *recalled], whole=self.whole, source=self.source,
+                                               checked=self.checked, unknown=self.unknown)
 
     def unchecked(self) -> Kinds:
         """The same, for policies that may name what is not served yet."""
-        return Kinds(self.resources, whole=self.whole, source=self.source, checked=False)
+        return Kinds(self.resources, whole=self.whole, source=self.source, checked=False, unknown=self.unknown)
 
     def find(self, selector: Selector) -> list[Target]:
         """What a selector selects of what is served, as Kyverno finds it."""
@@ -143,6 +154,8 @@ class Kinds:
         if not self.checked or self.find(selector):
             return
         if selector.group != "*" and selector.group not in self.whole:
+            return
+        if any(glob(selector.group, group) and glob(selector.version, version) for group, version in self.unknown):
             return
         namesakes = [resource for resource in self.resources if glob(selector.kind, resource.kind)]
         here = [resource for resource in namesakes if glob(selector.group, resource.group)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,15 +44,22 @@ class ApiResource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     subresources: tuple[Subresource, ...] = ()
 
 
+class Discovered(NamedTuple):
+    resources: list[ApiResource]
+    unknown: frozenset[tuple[str, str]]
+    """(group, version) of aggregated APIs whose own server gives no answer: their kinds are not among `resources`."""
+
+
 def type_of(document: Any) -> str:
     """Version and kind, for a message: `apps/v1 Deployment`."""
     written = [str(document[field]) for field in ("apiVersion", "kind") if document.get(field)]
     return " ".join(written) or "a document without apiVersion and kind"
 
 
-def of_discovery(documents: Sequence[Any], source: str) -> list[ApiResource]:
+def of_discovery(documents: Sequence[Any], source: str) -> Discovered:
     """From the two documents of aggregated discovery, of /api and /apis. Raises MalformedError."""
     resources: list[ApiResource] = []
+    unknown: set[tuple[str, str]] = set()
     for document in documents:
         if not isinstance(document, dict) or document.get("kind") != "APIGroupDiscoveryList":
             got = document.get("kind") if isinstance(document, dict) else Shape(document)
@@ -65,11 +72,11 @@ def of_discovery(documents: Sequence[Any], source: str) -> list[ApiResource]:
         for group in discovered.items:
             for version in group.versions:
                 if version.freshness == "Stale":
-                    raise MalformedError(f"{source}: {group.metadata.name}/{version.version}", got="Stale",
-                                         expected="an answer of the API server that serves this group")
+                    unknown.add((group.metadata.name, version.version))
+                    continue
                 resources += [_resource(group.metadata.name, version.version, resource)
                               for resource in version.resources if resource.response_kind is not None]
-    return resources
+    return Discovered(resources, frozenset(unknown))
 
 
 def is_crd(document: Any) -> bool:

@@ -88,7 +88,8 @@ class ClusterObjects(Protocol):
     async def resource(self, api_version: str, kind: str, *, refresh: bool = False) -> Served | None:
         """None where no such kind is served, also not by a definition that was added since discovery was last asked.
 
-        What it knows is told without asking; with `refresh` it asks. Raises NetworkError, AuthenticationError.
+        What it knows is told without asking; with `refresh` it asks. Raises NetworkError, also where an aggregated API
+        gives no answer, so that nobody knows, and AuthenticationError.
         """
 
     async def get(self, resource: Served, name: str, namespace: str = "", *,

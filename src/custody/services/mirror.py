@@ -1,7 +1,9 @@
 """All objects of one kind in a cluster, as a watch tells them: listed once, followed, and listed again where the watch
 cannot go on.
 
-A kind that is not served has no objects, and is asked for again: its definition may come later.
+A kind that is not served has no objects, and is asked for again: its definition may come later. One that is not served
+for a moment only, as where an API server starts, keeps the objects that were known: it has none once its definition is
+gone.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, NetworkError
+from custody.policy.kinds import builtin
+from custody.policy.model import Kind
+from custody.policy.resources import ApiResource
 from custody.ports.cluster import ApiError, ClusterObjects, Listing, Object, Served
 
 _LOG = logging.getLogger(__name__)
@@ -21,6 +26,12 @@ _FORBIDDEN = 30.0
 """The same, for what this account may not list: somebody has to give it the right first."""
 ABSENT = 5.0
 """Seconds after which a kind that was not served is asked for again."""
+_HELD = 15.0
+"""Seconds that a watch without events has to hold for the next break not to be counted as one more of a row."""
+_SHORT = 1.0
+"""A watch that ends sooner, without an event, is a break: the server ends one after some 45 s."""
+DEFINITIONS = ApiResource(group="apiextensions.k8s.io", version="v1", kind="CustomResourceDefinition",
+                          plural="customresourcedefinitions", namespaced=False)
 
 Key = tuple[str, str]
 """(namespace, name)."""
@@ -29,20 +40,21 @@ Changed = Callable[[Object | None, Object | None], None]
 
 
 class Mirror:
-    """`versions`: the apiVersions that will do, the best first; the first that is served is watched.
+    """`versions`: the apiVersions that will do, the best first; the first that is served is watched. With `plural`,
+    the resource's name, a kind that its definition has and that is not served is waited for, also at first.
 
     `objects` are without `managedFields`, and not to be changed. `most` bounds how many there may be. With `stubs` they
     are names and versions alone, for whoever keeps what `changed` is told in another form: lists are read page by page,
     and what was there before is told by its stub.
     """
 
-    def __init__(self, cluster: ClusterObjects, versions: Sequence[str], kind: str, *, namespace: str = "",
-                 labels: str = "", fields: str = "", changed: Changed | None = None, most: int = 50_000,
-                 stubs: bool = False) -> None:
+    def __init__(self, cluster: ClusterObjects, versions: Sequence[str], kind: str, *, plural: str = "",
+                 namespace: str = "", labels: str = "", fields: str = "", changed: Changed | None = None,
+                 most: int = 50_000, stubs: bool = False) -> None:
         self.kind = kind
         self.objects: dict[Key, Object] = {}
         self.served: Served | None = None
-        """What is watched; None where no version is served."""
+        """What is watched, or was last where `failure` says so; None where no version is served."""
         self.synced = asyncio.Event()
         """Set once `objects` is whole, or the kind is known not to be served."""
         self.failure: str | None = None
@@ -50,13 +62,14 @@ class Mirror:
         self.failing_since = 0.0
         """The event loop's time from which on `failure` is one."""
         self._cluster = cluster
-        self._versions = versions
+        self.versions, self._plural = versions, plural
         self._namespace, self._labels, self._fields = namespace, labels, fields
         self._changed = changed
         self._most = most
         self._kept = _stub if stubs else _whole
         self._stubs = stubs
         self._woken = asyncio.Event()
+        self._pause = _SHORTEST
 
     def look_again(self) -> None:
         """The cluster may serve other kinds than before: look now, instead of in some seconds."""
@@ -64,31 +77,51 @@ class Mirror:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pause, refresh = _SHORTEST, False
+        refresh = False
         while True:
             try:
-                self.served = await self._resource(refresh=refresh)
+                served = await self._resource(refresh=refresh)
                 refresh = True
-                if self.served is None:
+                if served is None:
+                    if await self._defined():
+                        raise NetworkError(f"{self.versions[0]} {self.kind} is not served, and has not gone")
+                    self.served = None
                     self._replace(Listing([], ""))
                     self.failure = None
                     await self._wait(ABSENT)
                     continue
-                await self._follow(self.served)
-                pause = _SHORTEST
+                self.served = served
+                await self._follow(served)
             except CustodyError as error:
-                if isinstance(error, ApiError) and error.expired:
-                    continue
-                if self.failure is None:
-                    self.failing_since = asyncio.get_running_loop().time()
-                    _LOG.warning("watching %s: %s", self.kind, error.message)
-                self.failure = error.message
-                forbidden = isinstance(error, ApiError) and error.answered == 403
-                await self._wait((_FORBIDDEN if forbidden else pause) * random.uniform(0.8, 1.2))  # noqa: S311 - spread
-                pause = min(pause * 2, _LONGEST)
+                await self._broken(error)
+
+    async def _broken(self, error: CustodyError) -> None:
+        """Say why, and wait: longer each time, until a watch was one again."""
+        # A version that expires once is no fault of anybody's, and several in a row are.
+        usual = isinstance(error, ApiError) and error.expired and self._pause == _SHORTEST
+        if self.failure is None:
+            self.failing_since = asyncio.get_running_loop().time()
+            _LOG.log(logging.DEBUG if usual else logging.WARNING, "watching %s: %s", self.kind, error.message)
+        self.failure = error.message
+        forbidden = isinstance(error, ApiError) and error.answered == 403
+        await self._wait((_FORBIDDEN if forbidden else self._pause) * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+        self._pause = min(self._pause * 2, _LONGEST)
+
+    async def _defined(self) -> bool:
+        """Whether a kind that discovery does not tell of is one all the same: an API server that starts tells of it
+        later. Raises CustodyError where that cannot be known."""
+        last = self.served
+        if last is None and (self.synced.is_set() or not self._plural):
+            return False
+        if last is not None and builtin().namespaced(Kind(last.kind, last.version, last.group)) is not None:
+            return True  # it has no definition that could go
+        name = f"{last.plural}.{last.group}" if last is not None else (
+            f"{self._plural}.{self.versions[0].rpartition('/')[0]}")
+        definitions = (await self._cluster.list(DEFINITIONS, fields=f"metadata.name={name}")).items
+        return any(last is not None or _serves(definition, self.versions) for definition in definitions)
 
     async def _resource(self, *, refresh: bool) -> Served | None:
-        for at, version in enumerate(self._versions):
+        for at, version in enumerate(self.versions):
             served = await self._cluster.resource(version, self.kind, refresh=refresh and at == 0)
             if served is not None:
                 return served
@@ -105,11 +138,25 @@ class Mirror:
             version = listing.version
         self.failure = None
         while True:
+            version = await self._watched(served, version)
+
+    async def _watched(self, served: Served, version: str) -> str:
+        """Follow one watch to its end. The version that is to be gone on from."""
+        loop = asyncio.get_running_loop()
+        begun, events = loop.time(), False
+        try:
             async for event in self._cluster.watch(served, self._namespace, version=version, labels=self._labels,
                                                    fields=self._fields):
+                events = True
                 version = event.version or version
                 if event.type != "BOOKMARK":
                     self._put(event.object, gone=event.type == "DELETED")
+        finally:
+            if events or loop.time() - begun > _HELD:
+                self._pause = _SHORTEST
+        if not events and loop.time() - begun < _SHORT:
+            raise NetworkError(f"the watch ended within {_SHORT:g} s, and told nothing")
+        return version
 
     async def _paged(self, served: Served) -> str:
         """What is different is told page by page, what is gone at the end. The version of the list."""
@@ -172,6 +219,19 @@ class Mirror:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+
+def _serves(definition: Object, versions: Sequence[str]) -> bool:
+    """Whether a definition says that one of these is to be served, and was taken up."""
+    spec = definition["spec"]
+    return established(definition) and any(
+        version.get("served") and f"{spec['group']}/{version['name']}" in versions for version in spec["versions"])
+
+
+def established(definition: Object) -> bool:
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(condition.get("type") == "Established" and condition.get("status") == "True"
+               for condition in conditions)
 
 
 def key_of(document: Object) -> Key:

@@ -70,6 +70,9 @@ class ClusterClient:
         known = _of_kind(await self.kinds(refresh=refresh), group, version, kind)
         if known is None and asyncio.get_running_loop().time() > self._asked + _REFRESH:
             known = _of_kind(await self.kinds(refresh=True), group, version, kind)
+        if known is None and self._kinds is not None and (group, version) in self._kinds.unknown:
+            raise NetworkError(f"{self.url}: whether {api_version} {kind} is served is not known: the API server "
+                               "behind this group gives no answer (Stale)")
         return known
 
     # Reading

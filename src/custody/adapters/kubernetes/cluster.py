@@ -49,8 +49,9 @@ class Cluster:
 
     async def kinds(self) -> Kinds:
         """What it serves now. Raises NetworkError, AuthenticationError, MalformedError."""
-        resources = of_discovery([await self._discovery(path) for path in ("/api", "/apis")], self.url)
-        return Kinds(resources, whole={resource.group for resource in resources}, source=self.url)
+        resources, unknown = of_discovery([await self._discovery(path) for path in ("/api", "/apis")], self.url)
+        whole = {resource.group for resource in resources} - {group for group, _ in unknown}
+        return Kinds(resources, whole=whole, source=self.url, unknown=unknown)
 
     async def _discovery(self, path: str) -> Any:
         reply = await self.ask("GET", path, limit=_MAX_DISCOVERY, accept=_DISCOVERY)

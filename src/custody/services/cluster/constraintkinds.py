@@ -7,15 +7,12 @@ from typing import Any
 
 from custody.admission.definitions import BY_KIND
 from custody.policy.gatekeeper.constraintkind import LABEL, definition
-from custody.policy.resources import ApiResource
-from custody.ports.cluster import ApiError, ClusterObjects, Object
+from custody.ports.cluster import ApiError, ClusterObjects, Object, Served
 from custody.services.cluster.policies import Collection
 from custody.services.cluster.webhooks import covers
-from custody.services.mirror import Mirror, key_of
+from custody.services.mirror import DEFINITIONS, Mirror, key_of
 
 _LOG = logging.getLogger(__name__)
-_DEFINITIONS = ApiResource(group="apiextensions.k8s.io", version="v1", kind="CustomResourceDefinition",
-                           plural="customresourcedefinitions", namespaced=False)
 TEMPLATE = BY_KIND["templates.gatekeeper.sh", "ConstraintTemplate"]
 
 
@@ -28,8 +25,11 @@ class ConstraintKinds:
         self._written: dict[str, tuple[Object, Any]] = {}
         """What was written last, and the generation that the API server gave it: it may have put it otherwise."""
 
-    async def keep(self, collection: Collection, there: Mirror) -> None:
-        """`there` follows all definitions. Raises CustodyError where the API server gives no answer."""
+    async def keep(self, collection: Collection, there: Mirror, followed: Mirror | None) -> None:
+        """`there` follows all definitions, `followed` all templates; None where nobody does.
+
+        Raises CustodyError where the API server gives no answer.
+        """
         templates = {key_of(held.document)[1]: held for held in [*collection.held.values()]
                      if held.definition is TEMPLATE}
         faults: dict[str, str] = {}
@@ -42,12 +42,22 @@ class ConstraintKinds:
                 if fault:
                     faults[name] = fault[:1024]
         self.faults = faults
-        if not collection.whole:
-            return  # a template that was not listed yet is not one that is gone
+        if not collection.whole or followed is None or followed.served is None or followed.failure is not None:
+            return  # a template that is not listed, or not served for a moment, is not one that is gone
         for (_, name), known in [*there.objects.items()]:
-            if _made(known) and name.partition(".")[0] not in templates:
+            if _owners(known) and name.partition(".")[0] not in templates and (
+                    await self._orphaned(known, followed.served)):
                 _LOG.info("%s is deleted with its constraints: its template is gone", name)
-                await self._cluster.delete(_DEFINITIONS, name, uid=str(known["metadata"].get("uid") or ""))
+                await self._cluster.delete(DEFINITIONS, name, uid=str(known["metadata"].get("uid") or ""))
+
+    async def _orphaned(self, known: Object, templates: Served) -> bool:
+        """Whether the API server says that no template is there that made it. Raises CustodyError where it says
+        nothing."""
+        for owner in _owners(known):
+            made_by = await self._cluster.list(templates, fields=f"metadata.name={owner.get('name')}")
+            if any(owner.get("uid") in (None, "", template["metadata"].get("uid")) for template in made_by.items):
+                return False
+        return True
 
     async def _write(self, document: Object, there: Mirror) -> str:
         """Why it could not be; "" where it is there. Raises ApiError."""
@@ -60,18 +70,19 @@ class ConstraintKinds:
                 return ""
             metadata = {**known["metadata"], **document["metadata"],
                         "labels": {**known["metadata"]["labels"], **document["metadata"]["labels"]}}
-            made = await self._cluster.replace(_DEFINITIONS, {**document, "metadata": metadata})
+            made = await self._cluster.replace(DEFINITIONS, {**document, "metadata": metadata})
         else:
-            made = await self._cluster.create(_DEFINITIONS, document)
+            made = await self._cluster.create(DEFINITIONS, document)
         self._written[name] = document, made["metadata"].get("generation")
         return ""
 
 
-def _made(known: Object) -> bool:
-    """Whether a template made it."""
+def _owners(known: Object) -> list[Object]:
+    """References to the templates that made it; none for any other definition."""
     metadata = known["metadata"]
-    return (metadata.get("labels") or {}).get(LABEL) == "yes" and any(
-        owner.get("kind") == TEMPLATE.kind for owner in metadata.get("ownerReferences") or ())
+    if (metadata.get("labels") or {}).get(LABEL) != "yes":
+        return []
+    return [owner for owner in metadata.get("ownerReferences") or () if owner.get("kind") == TEMPLATE.kind]
 
 
 def _is(known: Object, document: Object) -> bool:

@@ -143,7 +143,11 @@ class _Watched(_Projected):
     async def answer(self, projection: str) -> Answer:
         if self._mirror is None:
             return Failed(self._fault)
-        return await unsynced(self._mirror) or self._result(projection)
+        if (failed := await unsynced(self._mirror)) is not None:
+            return failed
+        if self._mirror.served is None:
+            return Failed(f"global context entry {self._name}: {unserved(self._mirror)}")
+        return self._result(projection)
 
 
 class _Called(_Projected):
@@ -193,14 +197,21 @@ class _Called(_Projected):
 
 async def unsynced(mirror: Mirror) -> Failed | None:
     """Why a mirror cannot answer: it knows nothing yet, or hears nothing any more. None where it can."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SYNC):
-            await mirror.synced.wait()
+    if mirror.failure is None:  # else whoever asks would wait in vain, each time
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SYNC):
+                await mirror.synced.wait()
     if not mirror.synced.is_set():
         return Failed(mirror.failure or f"no {mirror.kind} was listed within {SYNC:g} s")
     if mirror.failure is not None and asyncio.get_running_loop().time() > mirror.failing_since + STALE:
         return Failed(f"what was known is older than {STALE:g} s: {mirror.failure}")
     return None
+
+
+def unserved(mirror: Mirror) -> str:
+    """Why a mirror that is synced has no objects of its own; "" where its kind is served."""
+    return "" if mirror.served is not None or not mirror.synced.is_set() else (
+        f"{mirror.kind} of {' or '.join(mirror.versions)} is not served by the cluster")
 
 
 def _body(answer: Answered) -> Answer:

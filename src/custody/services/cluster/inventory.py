@@ -1,7 +1,7 @@
 """The inventory of a cluster: the objects of the kinds that Config and SyncSets name, followed by watches.
 
-Until each of these kinds was listed whole, and where a watch hears nothing for a minute, it is none: a rule that reads
-it fails with that reason, and is not told that there are no objects.
+Until each of these kinds was listed whole, where a kind is not served, and where a watch hears nothing for a minute, it
+is none: a rule that reads it fails with that reason, and is not told that there are no objects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Kind
 from custody.ports.cluster import ClusterObjects, Object
 from custody.ports.lookup import Answer, Answered, Failed
-from custody.services.cluster.entries import unsynced
+from custody.services.cluster.entries import unserved, unsynced
 from custody.services.controllers.following import Following
 from custody.services.mirror import Mirror, key_of
 
@@ -82,6 +82,8 @@ class ClusterInventory:
             mirror = self._mirrors.get(kind)
             if mirror is None or not mirror.synced.is_set() or mirror.failure is not None:
                 return None
+            if fault := unserved(mirror):
+                return Failed(f"the inventory is not ready: {fault}")
         return Answered(self.kept.view())
 
     async def answer(self) -> Answer:
@@ -93,6 +95,8 @@ class ClusterInventory:
                 return Failed(f"the inventory is not ready: {kind.kind} of {_version(kind)} is not followed yet")
             if (failed := await unsynced(mirror)) is not None:
                 return Failed(f"the inventory is not ready: {kind.kind} of {_version(kind)}: {failed.reason}")
+            if fault := unserved(mirror):
+                return Failed(f"the inventory is not ready: {fault}")
         return Answered(self.kept.view())
 
     @property
@@ -109,7 +113,13 @@ class ClusterInventory:
     @property
     def failures(self) -> list[str]:
         """Of watches: rules that read the inventory fail after a minute of it."""
-        return [f"inventory: {mirror.kind}: {mirror.failure}" for mirror in self._mirrors.values() if mirror.failure]
+        return [f"inventory: {mirror.kind}: {fault}" for mirror in self._mirrors.values()
+                if (fault := mirror.failure or unserved(mirror))]
+
+    @property
+    def unserved(self) -> dict[Kind, str]:
+        """Kinds that are named, and not served, with the reason in words."""
+        return {kind: fault for kind, mirror in self._mirrors.items() if (fault := unserved(mirror))}
 
     def _told(self, kind: Kind) -> Callable[[Object | None, Object | None], None]:
         version, config = _version(kind), self._config

@@ -150,10 +150,12 @@ class Operator:
     async def _step(self) -> None:
         # 1. Compile, and judge by it.
         kinds = self._lenient
-        if kinds is None or self._feed.served_changed:
+        if kinds is None or self._feed.served_changed or kinds.unknown:
             self._feed.served_changed = False
             fresh = await self._discovery.kinds(refresh=True)
-            if kinds is None or fresh.resources != kinds.resources:
+            if kinds is not None:
+                fresh = fresh.recalling(kinds)
+            if kinds is None or (fresh.resources, fresh.unknown) != (kinds.resources, kinds.unknown):
                 self.kinds, self._lenient = fresh, fresh.unchecked()
                 kinds = self._lenient
         policies = await asyncio.to_thread(self._feed.collection.compile, kinds)
@@ -182,7 +184,7 @@ class Operator:
         documents = wanted(self._webhooks.place, certificate.bundle, self._judged, kyvernos=True) if (
             kyvernos and self._refused is not self._judged) else plain
         if self.leadership.leading:
-            await self._constraint_kinds.keep(self._feed.collection, self._feed.definitions)
+            await self._constraint_kinds.keep(self._feed.collection, self._feed.definitions, self._feed.templates)
             try:
                 await self._webhooks.keep(documents)
             except ApiError as error:

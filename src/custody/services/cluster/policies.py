@@ -23,7 +23,7 @@ from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster.entries import fault as entry_fault
 from custody.services.controllers.following import Following
 from custody.services.controllers.named import Reference
-from custody.services.mirror import Mirror, key_of, version_of
+from custody.services.mirror import Mirror, established, key_of, version_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -206,7 +206,8 @@ class Feed:
         self.changed = asyncio.Event()
         self.served_changed = False
         """Whether definitions came or went since the kinds were asked for; whoever asks again sets it False."""
-        self.mirrors = [Mirror(cluster, definition.api_versions, definition.kind, changed=self._told(definition))
+        self.mirrors = [Mirror(cluster, definition.api_versions, definition.kind, plural=definition.plural,
+                               changed=self._told(definition))
                         for definition in DEFINITIONS if watched and (definition.group, definition.kind) != _ENTRY]
         self.definitions = Mirror(cluster, ["apiextensions.k8s.io/v1"], "CustomResourceDefinition",
                                   changed=self._defined)
@@ -244,13 +245,18 @@ class Feed:
         for kind in kinds - {*self._constraints}:
             definition = of_constraints(kind)
             self._constraints.follow(kind, Mirror(self._cluster, definition.api_versions, kind,
-                                                  changed=self._told(definition)))
+                                                  plural=definition.plural, changed=self._told(definition)))
         for kind in {*self._constraints} - kinds:
             if kind not in self._constraints:  # another task was faster
                 continue
             for document in (await self._constraints.drop(kind)).objects.values():
                 self.collection.drop(of_constraints(kind), document)
             self.changed.set()
+
+    @property
+    def templates(self) -> Mirror | None:
+        """That of ConstraintTemplates; None where the cluster's policies are not followed."""
+        return next((mirror for mirror in self.mirrors if mirror.kind == _TEMPLATE[1]), None)
 
     @property
     def kyvernos(self) -> bool:
@@ -284,7 +290,7 @@ class Feed:
 
     def _defined(self, before: Object | None, after: Object | None) -> None:
         if before is not None and after is not None and (
-                _established(before), before["spec"]) == (_established(after), after["spec"]):
+                established(before), before["spec"]) == (established(after), after["spec"]):
             return
         self.served_changed = True
         for mirror in (*self.mirrors, *self._constraints.values()):
@@ -343,9 +349,3 @@ def _compiled(document: Object) -> tuple[object, ...]:
     metadata = document.get("metadata") or {}
     return (document.get("apiVersion"), metadata.get("uid"), metadata.get("generation"), metadata.get("annotations"),
             metadata.get("labels"), bool(metadata.get("deletionTimestamp")))
-
-
-def _established(definition: Object) -> bool:
-    conditions = (definition.get("status") or {}).get("conditions") or ()
-    return any(condition.get("type") == "Established" and condition.get("status") == "True"
-               for condition in conditions)

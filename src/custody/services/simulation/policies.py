@@ -117,7 +117,7 @@ class Loaded:
 def tolerant(kinds: Kinds | None = None) -> Kinds:
     """The kinds of Kubernetes, and any other that a policy names: whether a cluster serves them is not known."""
     known = kinds or builtin()
-    return Kinds(known.resources, whole=known.whole, source=known.source, checked=False)
+    return known.unchecked()
 
 
 def policy_files(paths: Iterable[Path], entered: set[tuple[int, int]] | None = None) -> Iterator[Path]:
