@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+
+import pytest
 
 from custody.errors import NetworkError
 from custody.policy.resources import ApiResource
 from custody.ports.cluster import ApiError, Event, Listing
+from custody.services import mirror as mirrors
 from custody.services.mirror import Mirror
 from tests.cluster.conftest import until
 
@@ -116,3 +119,182 @@ def test_an_object_that_who_is_told_stumbles_over_ends_no_watch() -> None:
         running.cancel()
 
     asyncio.run(main())
+
+
+ROUTE = ApiResource(group="x.io", version="v1", kind="Route", plural="routes", namespaced=True)
+DEFINED = {"metadata": {"name": "routes.x.io"}, "spec": {"group": "x.io", "versions": [{"name": "v1", "served": True}]},
+           "status": {"conditions": [{"type": "Established", "status": "True"}]}}
+
+
+class Discovered:
+    """A cluster with routes, if they are served and defined; `end` ends the watch."""
+
+    url = "https://cluster"
+
+    def __init__(self, *, served: bool = True, definitions: list[dict[str, Any]] | None = None) -> None:
+        self.served, self.definitions = served, [DEFINED] if definitions is None else definitions
+        self.refused: Exception | None = None
+        self.end = asyncio.Event()
+
+    async def resource(self, api_version: str, kind: str, *, refresh: bool = False) -> ApiResource | None:
+        return ROUTE if self.served else None
+
+    async def list(self, served: ApiResource, *_: Any, fields: str = "", **__: Any) -> Listing:
+        if served.kind == "Route":
+            return Listing([config("a", "1")], "1")
+        if self.refused is not None:
+            raise self.refused
+        return Listing([each for each in self.definitions if fields == f"metadata.name={each['metadata']['name']}"], "1")
+
+    async def watch(self, *_: Any, **__: Any) -> AsyncIterator[Event]:
+        await self.end.wait()
+        self.end.clear()
+        raise NetworkError("reset")
+        yield
+
+
+def follow(cluster: Discovered, work: Callable[[Mirror], Awaitable[None]], plural: str = "") -> None:
+    async def main() -> None:
+        mirror = Mirror(cluster, ["x.io/v1"], "Route", plural=plural)  # type: ignore[arg-type]
+        running = asyncio.create_task(mirror.run())
+        try:
+            async with asyncio.timeout(20):
+                await work(mirror)
+        finally:
+            running.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_kind_that_is_not_served_for_a_moment_keeps_its_objects_until_its_definition_is_gone() -> None:
+    cluster = Discovered()
+
+    async def work(mirror: Mirror) -> None:
+        await mirror.synced.wait()
+        cluster.served = False
+        cluster.end.set()
+        await until(lambda: mirror.failure == "x.io/v1 Route is not served, and has not gone")
+        assert [*mirror.objects] == [("a", "a")]
+        assert mirror.served is ROUTE
+        cluster.refused = ApiError("GET", {"message": "may not"}, 403)
+        await until(lambda: mirror.failure == "GET: may not")
+        assert [*mirror.objects] == [("a", "a")], "nobody said that it is gone"
+        cluster.refused, cluster.definitions = None, []
+        mirror.look_again()
+        await until(lambda: not mirror.objects)
+        assert (mirror.failure, mirror.served) == (None, None)
+        cluster.served = True
+        mirror.look_again()
+        await until(lambda: bool(mirror.objects))
+
+    follow(cluster, work)
+
+
+def test_a_kind_of_kubernetes_itself_has_no_definition_and_is_not_gone() -> None:
+    class Pods(Discovered):
+        async def resource(self, *_: Any, **__: Any) -> ApiResource | None:
+            return CONFIG if self.served else None
+
+        async def list(self, served: ApiResource, *_: Any, **__: Any) -> Listing:
+            assert served is CONFIG
+            return Listing([config("a", "1")], "1")
+
+    cluster = Pods(definitions=[])
+
+    async def work(mirror: Mirror) -> None:
+        await mirror.synced.wait()
+        cluster.served = False
+        cluster.end.set()
+        await until(lambda: "is not served" in (mirror.failure or ""))
+        assert mirror.objects
+
+    follow(cluster, work)
+
+
+def test_at_first_a_kind_is_waited_for_that_its_definition_serves() -> None:
+    async def waits(mirror: Mirror) -> None:
+        await until(lambda: mirror.failure is not None)
+        assert not mirror.synced.is_set()
+        waiting.served = True
+        await mirror.synced.wait()
+        assert mirror.objects
+
+    async def has_none(mirror: Mirror) -> None:
+        await mirror.synced.wait()
+        assert (mirror.failure, mirror.served, mirror.objects) == (None, None, {})
+
+    waiting = Discovered(served=False)
+    follow(waiting, waits, "routes")
+    unserved = {**DEFINED, "spec": {"group": "x.io", "versions": [{"name": "v1", "served": False},
+                                                                  {"name": "v2", "served": True}]}}
+    for definitions in ([], [unserved], [{**DEFINED, "status": {}}]):
+        follow(Discovered(served=False, definitions=definitions), has_none, "routes")
+    follow(Discovered(served=False), has_none)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Of mirrors, in seconds, which nobody waits."""
+    seconds: list[float] = []
+
+    async def wait(_: Mirror, pause: float) -> None:
+        seconds.append(pause)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Mirror, "_wait", wait)
+    monkeypatch.setattr(mirrors.random, "uniform", lambda *_: 1.0)
+    return seconds
+
+
+def test_breaks_are_counted_anew_after_a_watch_that_told_something(pauses: list[float]) -> None:
+    listed, broken = ([], "1"), [NetworkError("reset")]
+    cluster = Cluster(*[listed, broken] * 7, listed, [Event("ADDED", config("a", "2"), "2"), NetworkError("reset")],
+                      listed, broken, listed)
+    told_by(cluster)
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 0.2, 0.4]
+
+
+def test_breaks_are_counted_anew_after_a_watch_that_held(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirrors, "_HELD", -1.0)
+    told_by(Cluster(*[([], "1"), [NetworkError("reset")]] * 9, ([], "1")))
+    assert pauses == [0.2] * 9
+
+
+def test_a_version_that_expires_again_and_again_is_a_failure_with_longer_and_longer_pauses(
+        pauses: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    expired = ApiError("watch", {"reason": "Expired", "message": "too old"}, 410)
+    told_by(Cluster(*[([], "1"), [expired]] * 9, ([], "1")))
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0]
+    assert "watching ConfigMap: watch: too old" in caplog.text
+    caplog.clear()
+    told_by(Cluster(([], "1"), [expired], ([], "1")))
+    assert not caplog.records, "once is no fault"
+
+
+def test_a_list_that_expires_before_its_last_page_is_not_begun_again_at_once(pauses: list[float]) -> None:
+    class Expiring(Cluster):
+        async def pages(self, *_: Any, **__: Any) -> AsyncIterator[Listing]:
+            yield Listing([config("a", "1")], "1")
+            if len(pauses) < 9:
+                raise ApiError("GET", {"reason": "Expired", "message": "too old"}, 410)
+
+    failures: list[str | None] = []
+
+    async def main() -> None:
+        mirror = Mirror(Expiring(), ["v1"], "ConfigMap", stubs=True,  # type: ignore[arg-type]
+                        changed=lambda *_: None)
+        running = asyncio.create_task(mirror.run())
+        async with asyncio.timeout(20):
+            while not mirror.synced.is_set():
+                failures.append(mirror.failure)
+                await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(main())
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0]
+    assert "GET: too old" in failures
+
+
+def test_a_watch_that_ends_at_once_and_tells_nothing_is_a_break(pauses: list[float]) -> None:
+    told_by(Cluster(*[([], "1"), []] * 3, ([], "1")))
+    assert pauses == [0.2, 0.4, 0.8]

@@ -11,7 +11,7 @@ import pytest
 
 from custody.admission.judging import Judging
 from custody.errors import NetworkError
-from custody.policy.kinds import builtin
+from custody.policy.kinds import Kinds, builtin
 from custody.policy.load import PolicySet
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError, Listing
@@ -52,11 +52,12 @@ async def _nothing(*_: Any) -> Json:
     return {}
 
 
-def audited(population: Population, *documents: Json, limit: int = 20) -> dict[str, Json]:
+def audited(population: Population, *documents: Json, limit: int = 20,
+            unknown: Sequence[tuple[str, str]] = ()) -> dict[str, Json]:
     snapshot = Snapshot(PolicySet.load(documents), None)
 
     async def kinds() -> Any:
-        return builtin()
+        return Kinds(builtin().resources, source="https://k", unknown=unknown)
 
     audit = Audit(population, Judging(_nothing, lambda: NOW), lambda: snapshot, kinds,  # type: ignore[arg-type]
                   lambda: NOW, limit=limit, share=0)
@@ -151,3 +152,12 @@ def test_long_messages_are_cut_as_gatekeeper_cuts_them() -> None:
         'package k8srequiredlabels\nviolation[{"msg": msg}] { msg := concat("", ["x" | numbers.range(1, 300)[_]]) }')
     status = audited(Population(PODS[:1]), long, constraint(match=KINDS))["must-have"]
     assert status["violations"][0]["message"] == "x" * 253 + "..."
+
+
+def test_a_constraint_that_names_a_group_that_gives_no_answer_keeps_its_status(
+        caplog: pytest.LogCaptureFixture) -> None:
+    named = {"kinds": [KINDS["kinds"][0], {"apiGroups": ["metrics.k8s.io"], "kinds": ["PodMetrics"]}]}
+    documents = template(), constraint(match=KINDS), constraint(match=named, name="of-metrics")
+    assert {*audited(Population(PODS), *documents, unknown=[("metrics.k8s.io", "v1beta1")])} == {"must-have"}
+    assert "metrics.k8s.io/v1beta1 is not audited" in caplog.text
+    assert {*audited(Population(PODS), *documents)} == {"must-have", "of-metrics"}

@@ -161,8 +161,6 @@ def test_a_definition_that_cannot_be_read_is_refused(change: dict[str, Any], sai
     ([{"kind": "APIVersions"}], "got 'APIVersions', expected an APIGroupDiscoveryList, which Kubernetes 1.27"),
     ([[]], "got a list"),
     ([{"kind": "APIGroupDiscoveryList", "items": [{"versions": [{}]}]}], "missing required field"),
-    ([{"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "metrics.k8s.io"}, "versions": [
-        {"version": "v1", "freshness": "Stale"}]}]}], "metrics.k8s.io/v1: got 'Stale'"),
 ])
 def test_discovery_that_is_not_whole_is_refused(documents: list[Any], said: str) -> None:
     with pytest.raises(MalformedError) as refused:
@@ -176,9 +174,40 @@ def test_discovery_of_an_api_server_replaces_the_table() -> None:
                                                           "responseKind": {"kind": "PodExecOptions"}}]}
     document = {"kind": "APIGroupDiscoveryList", "items": [
         {"metadata": {}, "versions": [{"version": "v1", "resources": [pods]}]}]}
-    resources = of_discovery([document], "https://k")
+    resources, unknown = of_discovery([document], "https://k")
+    assert unknown == frozenset()
     served = Kinds(resources, whole={""}, source="https://k")
     assert [target.operations for target in served.targets("Pod/exec", "x")] == [("CONNECT",)]
     assert served.targets("Pod", "x")[0].operations == ("CREATE",)
     with pytest.raises(CustodyError, match="expected a kind of https://k"):
         served.check("Deployment", "x")
+
+
+def _group(name: str, kind: str, freshness: str = "Current") -> dict[str, Any]:
+    resource = {"resource": kind.lower(), "responseKind": {"group": name, "version": "v1", "kind": kind}, "verbs": ["create"]}
+    return {"metadata": {"name": name}, "versions": [{"version": "v1", "freshness": freshness, "resources": [resource]}]}
+
+
+def _kinds(*groups: dict[str, Any]) -> Kinds:
+    resources, unknown = of_discovery([{"kind": "APIGroupDiscoveryList", "items": [*groups]}], "https://k")
+    return Kinds(resources, whole={"apps.io"}, source="https://k", unknown=unknown)
+
+
+def test_an_aggregated_api_that_gives_no_answer_is_left_out_and_unknown() -> None:
+    kinds = _kinds(_group("apps.io", "App"), _group("metrics.io", "Metric", "Stale"))
+    assert [resource.kind for resource in kinds.resources] == ["App"]
+    assert kinds.unknown == kinds.unchecked().unknown == kinds.with_crds([CRD]).unknown == {("metrics.io", "v1")}
+    kinds.check("Metric", "x")  # who knows
+    with pytest.raises(CustodyError, match="expected a kind of https://k"):
+        kinds.check("apps.io/v1/Metric", "x")
+    with pytest.raises(CustodyError, match="expected a kind of https://k"):
+        _kinds(_group("apps.io", "App")).check("Metric", "x")
+
+
+def test_what_was_known_of_it_before_is_recalled_and_nothing_else() -> None:
+    before = _kinds(_group("apps.io", "App"), _group("metrics.io", "Metric"), _group("gone.io", "Gone"))
+    now = _kinds(_group("apps.io", "App"), _group("metrics.io", "Metric", "Stale")).recalling(before)
+    assert [resource.kind for resource in now.resources] == ["App", "Metric"]
+    assert now.unknown == {("metrics.io", "v1")}
+    assert now.targets("metrics.io/v1/Metric", "x")
+    assert not _kinds(_group("apps.io", "App")).recalling(now).find(Selector.parse("Metric"))

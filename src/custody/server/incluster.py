@@ -193,7 +193,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 leadership=Leadership(client, options.namespace, options.name, options.identity),
                 presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
                                     options.identity, labels=PRESENCE, kept=False), clock=platform.clock,
-                kept=lambda: watched.inventory.followed)
+                kept=lambda: watched.inventory.followed, lost=lambda: watched.inventory.unserved)
             guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
                           judging, snapshot,
                           frozenset((*options.exclude, options.namespace)), Rights(Permissions(client)))
@@ -224,7 +224,9 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
 
 def _state(operator: Operator, feed: Feed, inventory: ClusterInventory) -> State:
     """Once ready it stays so: what fails then is judged around by what is known, which is said."""
-    notes = [*([operator.failure] if operator.failure else []), *feed.failures, *inventory.failures]
+    unknown = operator.kinds.unknown if operator.kinds is not None else ()
+    silent = [f"{group}/{version}: the API server behind it gives no answer" for group, version in sorted(unknown)]
+    notes = [*([operator.failure] if operator.failure else []), *silent, *feed.failures, *inventory.failures]
     waiting = f"the inventory waits for {', '.join(inventory.waiting)}" if inventory.waiting else ""
     if operator.ready and not inventory.listed:
         if waiting:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
+from custody.policy.fields import Fields
+from custody.policy.gatekeeper.config import Config
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.model import Kind
@@ -59,9 +61,10 @@ class Operator:
     def __init__(self, *, cluster: ClusterObjects, discovery: Discovery, feed: Feed, certificates: Certificates,
                  webhooks: Webhooks, leadership: Leadership, presence: Leadership, clock: Clock,
                  judge: Callable[[PolicySet], None], serve: Callable[[Certificate], None],
-                 kept: Callable[[], Collection[Kind]] = tuple) -> None:
+                 kept: Callable[[], Collection[Kind]] = tuple, lost: Callable[[], Mapping[Kind, str]] = dict) -> None:
         """`judge` is told of each new set of policies, `serve` of each new certificate. `presence` holds a Lease that
-        only says that this replica lives. `kept` tells the kinds in the inventory."""
+        only says that this replica lives. `kept` tells the kinds in the inventory, `lost` why some of them are not
+        served."""
         self.kinds: Kinds | None = None
         """What is served, as policies are checked by it when they are applied."""
         self.failure: str | None = None
@@ -75,7 +78,7 @@ class Operator:
         self.leadership = leadership
         self._cluster, self._discovery, self._feed = cluster, discovery, feed
         self._certificates, self._judge, self._serve = certificates, judge, serve
-        self._kept = kept
+        self._kept, self._lost = kept, lost
         self._webhooks, self._presence, self._clock = webhooks, presence, clock
         self._emission = Emission(cluster)
         self._constraint_kinds = ConstraintKinds(cluster)
@@ -210,8 +213,8 @@ class Operator:
                 if podstatus.is_gatekeepers(held):
                     made = self._constraint_kinds.faults.get(key_of(held.document)[1], "")
                     of_template = held.definition is TEMPLATE
-                    said = podstatus.wanted(held, made=made if of_template else "",
-                                            unsynced=podstatus.unsynced(held, self._kept()) if of_template else ())
+                    unsynced = podstatus.unsynced(held, self._kept()) if of_template else self._unserved(held)
+                    said = podstatus.wanted(held, made=made if of_template else "", unsynced=unsynced)
                     if said is not None:
                         await status.write(self._cluster, held, said)
                     continue
@@ -225,6 +228,13 @@ class Operator:
                 failed = error
         if failed is not None:
             raise failed
+
+    def _unserved(self, held: Held) -> list[str]:
+        """What a Config names for the inventory and the cluster does not serve."""
+        if held.judged is None or held.definition.kind != "Config":
+            return []
+        named = Config(Fields(held.judged, "")).kinds
+        return [fault for kind, fault in self._lost().items() if kind in named]
 
     async def _lacking(self, held: Held) -> str:
         return await self._rights.lacking(held.judged or held.document, self.kinds) if held.ready and self.kinds else ""

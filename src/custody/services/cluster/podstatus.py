@@ -30,7 +30,8 @@ def is_gatekeepers(held: Held) -> bool:
 def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Object | None:
     """The status that an object of Gatekeeper's kinds should have; None where it has it, and for kinds without one.
 
-    `made`: why the kind of a template could not be made. `unsynced`: what a template reads and nobody keeps.
+    `made`: why the kind of a template could not be made. `unsynced`: what a template reads and nobody keeps, or what a
+    Config names and is not kept.
     """
     kind = held.definition.kind
     if not held.definition.status:
@@ -51,6 +52,7 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
         errors = [{"type": "UpsertCache", "message": error["message"]} for error in errors]
     elif kind == "Config":
         entry["configUID"] = metadata.get("uid")
+        errors += [_error(SYNC, said) for said in unsynced]
     else:
         entry["templateUID"] = metadata.get("uid")
     if errors:

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -31,6 +31,7 @@ from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError, ClusterObjects, Object
+from policylang.go.wildcards import glob
 
 _LOG = logging.getLogger(__name__)
 INTERVAL, LIMIT = 60.0, 20
@@ -125,10 +126,14 @@ class Audit:
         policies = snapshot.policies
         tallies = {(policy.kind, policy.name): Tally(self._limit) for policy in policies.policies}
         if tallies:
-            unread = [resource for resource in audited(policies, await self._kinds())
+            kinds = await self._kinds()
+            for group, version in sorted(kinds.unknown):
+                _LOG.warning("%s/%s is not audited, and statuses of constraints that name its group stay as they were: "
+                             "the API server behind it gives no answer", group, version)
+            unread = [resource for resource in audited(policies, kinds)
                       if not await self._resource(resource, snapshot, tallies)]
             for rule in policies.rules:
-                if isinstance(rule, ConstraintRule) and not _is_about(rule, unread):
+                if isinstance(rule, ConstraintRule) and not _is_about(rule, unread, kinds.unknown):
                     await self._tell(rule, tallies[rule.policy.kind, rule.policy.name], began)
         self._audited = policies.digest
         self.audits += 1
@@ -190,13 +195,17 @@ def audited(policies: PolicySet, kinds: Kinds) -> Iterator[ApiResource]:
             yield resource
 
 
-def _is_about(rule: ConstraintRule, unread: Sequence[ApiResource]) -> bool:
-    """Whether a constraint names a kind that could not be read: then nobody knows how many violations there are.
+def _is_about(rule: ConstraintRule, unread: Sequence[ApiResource], unknown: Collection[tuple[str, str]]) -> bool:
+    """Whether a constraint names a kind that could not be read, or one of a group of which nothing is known: then
+    nobody knows how many violations there are.
 
     One for every kind is told of those that could be.
     """
-    return any(selector.kind != "*" and selector.selects(Kind(resource.kind, resource.version, resource.group), "")
-               for selector in rule.scope.selectors for resource in unread)
+    named = [selector for selector in rule.scope.selectors if selector.kind != "*"]
+    return any(selector.selects(Kind(resource.kind, resource.version, resource.group), "")
+               for selector in named for resource in unread) or any(
+        selector.group == group and glob(selector.version, version)
+        for selector in named for group, version in unknown)
 
 
 def _is_constraint(policy: Policy) -> bool:
