@@ -150,3 +150,19 @@ def test_a_status_of_another_shape_is_written_over(status: Any) -> None:
     written = podstatus.wanted(collection.held["constraints.gatekeeper.sh", "K8sRequiredLabels", "", "must-have"])
     assert written is not None
     assert {entry["id"] for entry in written["byPod"]} - {"gatekeeper-0"} == {"custody"}
+
+
+def test_a_config_that_names_what_is_not_served_says_so() -> None:
+    kind = BY_KIND["config.gatekeeper.sh", "Config"]
+    naming = there(config(sync={"syncOnly": [{"group": "x.io", "version": "v1", "kind": "Route"}]}))
+    collection = collected((kind, naming))
+    names(collection)
+    [held] = collection.held.values()
+    assert held.ready
+    status = podstatus.wanted(held, unsynced=["Route of x.io/v1 is not served by the cluster"])
+    assert status is not None
+    assert status["byPod"][0]["errors"] == [{"code": "sync_error", "message": "Route of x.io/v1 is not served by the "
+                                                                              "cluster"}]
+    status = podstatus.wanted(held)
+    assert status is not None
+    assert "errors" not in status["byPod"][0]

@@ -119,10 +119,11 @@ def test_nothing_is_kept_that_nobody_names() -> None:
 def test_what_is_not_served_and_what_may_not_be_read_is_no_inventory() -> None:
     async def unserved(_: Cluster, inventory: ClusterInventory) -> None:
         await until(lambda: not inventory.waiting)
-        failed = Failed("the inventory is not ready: Unserved of x.io/v1 is not served by the cluster")
+        fault = "Unserved of x.io/v1 is not served by the cluster"
+        failed = Failed(f"the inventory is not ready: {fault}")
         assert (inventory.known(), await inventory.answer()) == (failed, failed)
-        assert inventory.failures == ["inventory: Unserved: Unserved of x.io/v1 is not served by the cluster"]
-        assert inventory.unserved == {Kind("Unserved", "v1", "x.io"): "Unserved of x.io/v1 is not served by the cluster"}
+        assert inventory.failures == [f"inventory: Unserved: {fault}"]
+        assert inventory.unserved == {Kind("Unserved", "v1", "x.io"): fault}
 
     run(Cluster, unserved, syncset(ROUTES, ("x.io", "v1", "Unserved")))
 

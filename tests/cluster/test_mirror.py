@@ -144,7 +144,8 @@ class Discovered:
             return Listing([config("a", "1")], "1")
         if self.refused is not None:
             raise self.refused
-        return Listing([each for each in self.definitions if fields == f"metadata.name={each['metadata']['name']}"], "1")
+        name = fields.removeprefix("metadata.name=")
+        return Listing([document for document in self.definitions if document["metadata"]["name"] == name], "1")
 
     async def watch(self, *_: Any, **__: Any) -> AsyncIterator[Event]:
         await self.end.wait()

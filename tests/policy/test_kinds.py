@@ -184,8 +184,10 @@ def test_discovery_of_an_api_server_replaces_the_table() -> None:
 
 
 def _group(name: str, kind: str, freshness: str = "Current") -> dict[str, Any]:
-    resource = {"resource": kind.lower(), "responseKind": {"group": name, "version": "v1", "kind": kind}, "verbs": ["create"]}
-    return {"metadata": {"name": name}, "versions": [{"version": "v1", "freshness": freshness, "resources": [resource]}]}
+    resource = {"resource": kind.lower(), "responseKind": {"group": name, "version": "v1", "kind": kind},
+                "verbs": ["create"]}
+    version = {"version": "v1", "freshness": freshness, "resources": [resource]}
+    return {"metadata": {"name": name}, "versions": [version]}
 
 
 def _kinds(*groups: dict[str, Any]) -> Kinds:
