@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from custody.admission.definitions import BY_KIND, Definition, of_constraints
+from custody.policy.decide import decide
 from custody.policy.gatekeeper.constraintkind import definition
 from custody.policy.gatekeeper.syncdata import ANNOTATION
-from custody.policy.decide import decide
 from custody.policy.kinds import builtin
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Kind, Request, Verdict
@@ -156,9 +156,13 @@ def test_a_constraint_that_its_template_does_not_describe_any_more_says_so_and_i
     assert "K8sRequiredLabels must-have: spec.parameters" in fault(collection, "k8srequiredlabels")
     entry = told(collection, "K8sRequiredLabels", "must-have")
     assert entry["enforced"] is True
-    assert entry["errors"][0]["message"].startswith("it is judged by its template as that was before: by what it is now")
+    assert entry["errors"][0]["message"].startswith("it is judged by its template as that was before: by what it")
     assert "spec.parameters" in entry["errors"][0]["message"]
     assert "errors" not in told(collection, "K8sRequiredLabels", "new")
+    collection.put(CONSTRAINT, there(constraint({"owner": "x"}, name="third")))
+    assert names(collection) == ["must-have", "new"]
+    assert fault(collection, "third").endswith("; ConstraintTemplate k8srequiredlabels is in force as it was before, "
+                                               "for what its status says")
     collection.put(TEMPLATE, there(template(), 3))
     assert names(collection) == ["must-have", "new"]
     assert "errors" not in told(collection, "K8sRequiredLabels", "must-have")

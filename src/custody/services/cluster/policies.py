@@ -142,7 +142,7 @@ class Collection:
                 for constraint, why in broken:
                     constraint.outdated = f"it is judged by its template as that was before: by what it is now, {why}"
                 fault = fault or _breaking(broken)
-            self._choose(held, fault)
+            self._choose(held, fault + _aside(held.document, known) if fault else "")
         while True:
             parts = [*self._fixed]
             places: dict[str, Held] = {}
@@ -188,9 +188,9 @@ class Collection:
         for held in _made_by(template.document, known):
             if held.judged is None:
                 continue
-            fault, _ = self.tried(held.judged, kinds, held.compiled, template)
+            fault, _ = self._tried(held.judged, kinds, held.compiled, template)
             if fault and held.document is not held.judged:  # perhaps it was changed together with its template
-                fault = fault if self.tried(held.document, kinds, held.fresh, template)[0] else ""
+                fault = fault if self._tried(held.document, kinds, held.fresh, template)[0] else ""
             if fault:
                 broken.append((held, fault))
         return broken
@@ -201,7 +201,7 @@ class Collection:
         if held.checked is None or held.checked[0] is not kinds or held.checked[1] is not template:
             fault = self.uncounting(held.document)
             if not fault:
-                fault, held.fresh = self.tried(held.document, kinds, held.fresh, template)
+                fault, held.fresh = self._tried(held.document, kinds, held.fresh, template)
             held.checked = kinds, template, fault
         return held.checked[2]
 
@@ -212,19 +212,23 @@ class Collection:
             return f"it lies in namespace {namespace}, and a Config counts in {', '.join(self._homes)}"
         return self._exceptions.fault(document)
 
-    def tried(self, document: Object, kinds: Kinds, compiled: Compiled | None = None,
-              template: Compiled | None = None) -> tuple[str, Compiled | None]:
+    def tried(self, document: Object, kinds: Kinds) -> tuple[str, Compiled | None]:
         """(why it cannot be in force, or ""; what it was compiled to), of any document of a kind that is watched, or of
-        an entry of the global context, which is none that is compiled. `compiled` is what it was compiled to before;
-        `template` a constraint's, and the one in force where it is not given.
+        an entry of the global context, which is none that is compiled.
         """
+        known = {**self.held}
+        fault, compiled = self._tried(document, kinds, None, _template(document, known))
+        return fault + _aside(document, known) if fault else "", compiled
+
+    def _tried(self, document: Object, kinds: Kinds, compiled: Compiled | None,
+               template: Compiled | None) -> tuple[str, Compiled | None]:
+        """The same. `compiled` is what it was compiled to before, `template` a constraint's."""
         try:
             if document.get("kind") == _ENTRY[1]:
                 return entry_fault(document), None
             compiled = compiled or Compiled(essence(document), "")
             parts = [compiled]
             if _group(document) == CONSTRAINTS:
-                template = template or _template(document, self.held)
                 if template is None:
                     return f"{_TEMPLATE[1]} {str(document.get('kind')).lower()} is not in force", compiled
                 parts.append(template)
@@ -378,6 +382,16 @@ def _template(document: Object, known: Mapping[Place, Held]) -> Compiled | None:
         return None
     held = known.get((*_TEMPLATE, "", str(document.get("kind")).lower()))
     return held.compiled if held is not None else None
+
+
+def _aside(constraint: Object, known: Mapping[Place, Held]) -> str:
+    """What is to be known beside a constraint's fault: that it is not the template as the cluster has it."""
+    if _group(constraint) != CONSTRAINTS:
+        return ""
+    held = known.get((*_TEMPLATE, "", str(constraint.get("kind")).lower()))
+    if held is None or held.judged is None or held.ready:
+        return ""
+    return f"; {_TEMPLATE[1]} {key_of(held.document)[1]} is in force as it was before, for what its status says"
 
 
 def _made_by(template: Object, known: Mapping[Place, Held]) -> list[Held]:
