@@ -49,9 +49,6 @@ class Compared(NamedTuple):
     left_out: list[tuple[Policy, Policy]]
 
 
-_Look = Callable[[PolicySet, Policy, Policy, Kinds, Callable[[Words], Ask]], tuple[int, Together | None]]
-
-
 def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
              progress: Callable[[int], None] | None = None) -> Compared:
     """Of pairs of policies of different engines, until the work that is given to it is done.
@@ -62,8 +59,9 @@ def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
     found: list[Together] = []
     left_out: list[tuple[Policy, Policy]] = []
     left = 0
-    for look, pairs, share in ((_same, twice, _WORK // 2 if refused else _WORK), (_refused, refused, _WORK // 2 if twice else _WORK)):
-        left += share  # and what the others left
+    share = _WORK // 2 if twice and refused else _WORK
+    for look, pairs in ((_same, twice), (_refused, refused)):
+        left += share if pairs else 0  # and what the others left
         for first, second in pairs:
             if left <= 0:
                 left_out.append((first, second))
@@ -85,7 +83,8 @@ def _pairs(policies: PolicySet) -> tuple[list[tuple[Policy, Policy]], list[tuple
     likeness = [(_likeness(words[id(first)], words[id(second)]), first, second)
                 for at, first in enumerate(judging) for second in judging[at + 1:] if first.engine != second.engine]
     alike = sorted((pair for pair in likeness if pair[0] >= _ALIKE), key=lambda pair: -pair[0])
-    return [(first, second) for _, first, second in alike], [(first, second) for first in changing for second in judging]
+    return ([(first, second) for _, first, second in alike],
+            [(first, second) for first in changing for second in judging])
 
 
 def _has(policy: Policy, phase: Phase) -> bool:
@@ -94,7 +93,8 @@ def _has(policy: Policy, phase: Phase) -> bool:
 
 def _likeness(left: set[str], right: set[str]) -> float:
     """Of the names of the one that says less, the share that the other has, too."""
-    return len(left & right) / (min(len(left), len(right)) or 1)
+    least = min(len(left), len(right))
+    return len(left & right) / least if least else 1
 
 
 def _alone(policies: PolicySet, policy: Policy) -> PolicySet:
