@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from custody.admission.definitions import BY_KIND, Definition, of_constraints
+from custody.policy.decide import decide
 from custody.policy.gatekeeper.constraintkind import definition
 from custody.policy.gatekeeper.syncdata import ANNOTATION
 from custody.policy.kinds import builtin
-from custody.policy.model import Kind
+from custody.policy.load import PolicySet
+from custody.policy.model import Context, Kind, Request, Verdict
+from custody.policy.snapshot import Snapshot
 from custody.services.cluster import podstatus
+from custody.services.cluster.guard import Guard
 from custody.services.cluster.policies import Collection
 from tests.policy.gatekeeper.test_inventory import config
-from tests.policy.gatekeeper.world import constraint, template
+from tests.policy.gatekeeper.world import LABELS, NOW, SCHEMA, constraint, template
 
 TEMPLATE = BY_KIND["templates.gatekeeper.sh", "ConstraintTemplate"]
 CONSTRAINT = of_constraints("K8sRequiredLabels")
@@ -58,11 +64,6 @@ def test_a_constraint_that_its_template_does_not_describe_stops_no_other() -> No
                            (CONSTRAINT, there(constraint({"labels": "team"}, name="broken"))))
     assert names(collection) == ["must-have"]
     assert "spec.parameters.labels" in fault(collection, "broken")
-    # The template describes it otherwise by now: what fitted does not, and the other way round.
-    other = template(schema={"type": "object", "properties": {"labels": {"type": "string"}}})
-    collection.put(TEMPLATE, there(other, 2))
-    assert names(collection) == ["broken"]
-    assert "spec.parameters.labels" in fault(collection, "must-have")
 
 
 def test_a_template_that_does_not_compile_leaves_the_one_before_in_force_and_says_so() -> None:
@@ -87,6 +88,160 @@ def test_a_template_that_does_not_compile_leaves_the_one_before_in_force_and_say
     collection.put(TEMPLATE, there(template("package x\nviolation["), 3))
     assert names(collection) == ["must-have"]
     assert "(resourceVersion 2) is in force" in fault(collection, "k8srequiredlabels")
+
+
+def told(collection: Collection, kind: str, name: str) -> dict[str, Any]:
+    """What custody says of an object in its status."""
+    held = next(held for (_, known, _, at), held in collection.held.items() if (known, at) == (kind, name))
+    status = podstatus.wanted(held)
+    assert status is not None
+    [entry] = status["byPod"]
+    return {**status, **entry}
+
+
+BARE = Request(operation="CREATE", kind=Kind("Pod"), namespace="shop", name="bare", object={
+    "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare", "namespace": "shop"}})
+
+
+def denied(collection: Collection) -> bool:
+    """Whether a pod without labels is."""
+    policies = collection.compile(builtin().unchecked())
+    return decide(BARE, {}, policies, Context(now=NOW)).verdict is Verdict.DENIED
+
+
+OTHERWISE: list[tuple[str, dict[str, Any], str]] = [
+    ("without the field", template(schema={"type": "object", "properties": {"team": {"type": "string"}}}),
+     "spec.parameters.labels"),
+    ("without parameters", template(schema=None), "spec.parameters"),
+    ("with another type", template(schema={"type": "object", "properties": {"labels": {"type": "string"}}}),
+     "spec.parameters.labels"),
+    ("with a field that is required", template(schema={**SCHEMA, "required": ["owner"]}), "spec.parameters.owner"),
+    ("of a kind in other letters", template(kind="K8srequiredlabels"), "kind: got 'K8sRequiredLabels'"),
+    ("in Rego that does not compile", template("package x\nviolation["), "spec.targets[0].rego"),
+    ("without a kind", {**template(), "spec": {"crd": {"spec": {"names": {}}}, "targets": []}},
+     "spec.crd.spec.names.kind"),
+]
+
+
+@pytest.mark.parametrize(("_how", "changed", "place"), OTHERWISE, ids=[how for how, *_ in OTHERWISE])
+def test_a_template_that_its_constraints_do_not_fit_takes_none_out_of_force(
+        _how: str, changed: dict[str, Any], place: str) -> None:
+    """It came while nobody answered: else it were refused."""
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint())))
+    assert denied(collection)
+    collection.put(TEMPLATE, there(changed, 2))
+    for _ in range(2):
+        assert denied(collection)
+        said = fault(collection, "k8srequiredlabels")
+        assert place in said
+        assert "(resourceVersion 1) is in force" in said
+    made = told(collection, "ConstraintTemplate", "k8srequiredlabels")
+    assert made["created"] is True
+    assert place in made["errors"][0]["message"]
+    assert told(collection, "K8sRequiredLabels", "must-have")["enforced"] is True
+    collection.drop(CONSTRAINT, there(constraint()))
+    names(collection)
+    well = "Rego" not in _how and "without a kind" not in _how
+    assert (fault(collection, "k8srequiredlabels") == "") is well, "nothing is in its way any more"
+
+
+def test_a_constraint_that_its_template_does_not_describe_any_more_says_so_and_is_enforced() -> None:
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint())))
+    names(collection)
+    collection.put(TEMPLATE, there(template(schema=None), 2))
+    new = there(constraint({}, name="new"))
+    del new["spec"]["parameters"]
+    collection.put(CONSTRAINT, new)
+    assert names(collection) == ["must-have", "new"], "it fits the template as it was, too"
+    assert "K8sRequiredLabels must-have: spec.parameters" in fault(collection, "k8srequiredlabels")
+    entry = told(collection, "K8sRequiredLabels", "must-have")
+    assert entry["enforced"] is True
+    assert entry["errors"][0]["message"].startswith("it is judged by its template as that was before: by what it")
+    assert "spec.parameters" in entry["errors"][0]["message"]
+    assert "errors" not in told(collection, "K8sRequiredLabels", "new")
+    collection.put(CONSTRAINT, there(constraint({"owner": "x"}, name="third")))
+    assert names(collection) == ["must-have", "new"]
+    assert fault(collection, "third").endswith("; ConstraintTemplate k8srequiredlabels is in force as it was before, "
+                                               "for what its status says")
+    collection.put(TEMPLATE, there(template(), 3))
+    assert names(collection) == ["must-have", "new"]
+    assert "errors" not in told(collection, "K8sRequiredLabels", "must-have")
+    assert "errors" not in told(collection, "ConstraintTemplate", "k8srequiredlabels")
+
+
+@pytest.mark.parametrize("first", ["template", "constraint"])
+def test_a_template_and_its_constraint_change_together_whichever_comes_first(first: str) -> None:
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint())))
+    names(collection)
+    source = LABELS.replace("input.parameters.labels[_]", "input.parameters.names[_]")
+    schema = {"type": "object", "properties": {"names": {"type": "array", "items": {"type": "string"}}}}
+    changes = [(TEMPLATE, there(template(source, schema=schema), 2)),
+               (CONSTRAINT, there(constraint({"names": ["team"]}), 2))]
+    for definition_, document in changes if first == "template" else changes[::-1]:
+        assert denied(collection)
+        collection.put(definition_, document)
+    assert denied(collection)
+    assert [fault(collection, name) for name in ("k8srequiredlabels", "must-have")] == ["", ""]
+    assert [held.judged for held in collection.held.values()] == [document for _, document in changes]
+
+
+def test_a_change_that_comes_while_the_others_are_compiled_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint())))
+    linking = PolicySet.linking
+
+    def slow(*given: Any) -> PolicySet:
+        monkeypatch.undo()
+        collection.put(TEMPLATE, there(template(schema=None), 2))
+        return linking(*given)
+
+    monkeypatch.setattr(PolicySet, "linking", slow)
+    assert denied(collection)
+    assert denied(collection)
+    assert "must-have" in fault(collection, "k8srequiredlabels")
+
+
+def reviewed(collection: Collection, document: dict[str, Any], operation: str = "UPDATE") -> dict[str, Any]:
+    guard = Guard(None, collection, lambda: builtin().unchecked(), None,  # type: ignore[arg-type]
+                  lambda policies: Snapshot(policies), frozenset())
+    group, _, version = document["apiVersion"].partition("/")
+    body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "1", "operation": operation, "kind": {"group": group, "version": version, "kind": document["kind"]},
+        "resource": {"group": group, "version": version, "resource": "constrainttemplates"},
+        "name": document["metadata"]["name"], "userInfo": {}, "object": document}}
+    return json.loads(asyncio.run(guard.review(json.dumps(body).encode(), seconds=5)))["response"]
+
+
+@pytest.mark.parametrize(("how", "changed", "place"), OTHERWISE, ids=[how for how, *_ in OTHERWISE])
+def test_a_template_that_breaks_constraints_in_force_is_refused_with_their_names(
+        how: str, changed: dict[str, Any], place: str) -> None:
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint())))
+    names(collection)
+    response = reviewed(collection, there(changed, 2))
+    assert response["allowed"] is False
+    assert place in response["status"]["message"]
+    if "Rego" not in how and "without a kind" not in how:
+        assert "K8sRequiredLabels must-have" in response["status"]["message"]
+
+
+def test_a_template_whose_constraints_fit_or_are_not_in_force_is_not_refused() -> None:
+    wider = template(schema={"type": "object", "properties": {**SCHEMA["properties"], "a": {"type": "string"}}})
+    other = template(schema={"type": "object", "properties": {"labels": {"type": "string"}}})
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint())))
+    names(collection)
+    assert reviewed(collection, there(wider, 2))["allowed"] is True
+    assert (reviewed(collection, there(other, 1), "CREATE"))["allowed"] is True, "those of one that is gone go, too"
+    unfit = collected((TEMPLATE, there(template())), (CONSTRAINT, there(constraint({"labels": "team"}))))
+    assert names(unfit) == []
+    assert (reviewed(unfit, there(other, 2)))["allowed"] is True
+
+
+def test_of_many_constraints_some_are_named() -> None:
+    collection = collected((TEMPLATE, there(template())), *(
+        (CONSTRAINT, there(constraint(name=f"c{number}"))) for number in range(9)))
+    names(collection)
+    message = (reviewed(collection, there(template(schema=None), 2)))["status"]["message"]
+    assert message.count("spec.parameters") == 5
+    assert message.endswith("; and 4 more")
 
 
 def test_statuses_of_others_are_left_alone_and_nothing_is_written_twice() -> None:

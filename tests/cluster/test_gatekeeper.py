@@ -168,6 +168,18 @@ def test_a_template_that_changes_changes_its_kind_and_one_that_goes_takes_it_alo
 
 
 @pytest.mark.usefixtures("replica")
+def test_a_template_that_its_constraints_do_not_fit_is_refused_until_they_are_gone(cluster: Cluster) -> None:
+    applied(cluster, template(), constraint(match=PODS))
+    other = template(schema={"type": "object", "properties": {"team": {"type": "string"}}})
+    refused = cluster("apply", "-f", "-", given=other)
+    assert refused.returncode == 1
+    assert "K8sRequiredLabels must-have: spec.parameters.labels" in refused.stderr
+    assert MESSAGE in pod(cluster, "bare").stderr
+    cluster.do("delete", "k8srequiredlabels", "must-have")
+    applied(cluster, other)
+
+
+@pytest.mark.usefixtures("replica")
 @pytest.mark.parametrize("version", ["v1beta1", "v1alpha1"])
 def test_older_versions(cluster: Cluster, version: str) -> None:
     """What they do not describe is kept, as these versions have it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from custody.cli.run import run
+from custody.policy.equivalent import together
 from tests.policy.test_equivalent import kyverno, vap
 
 MUTATOR: dict[str, Any] = {
@@ -18,9 +21,10 @@ MUTATOR: dict[str, Any] = {
 NO_PID = kyverno("pattern: {spec: {=(hostPID): false}}")
 
 
-def linted(folder: Path, capsys: pytest.CaptureFixture[str], *documents: dict[str, Any]) -> str:
+def linted(folder: Path, capsys: pytest.CaptureFixture[str], *documents: dict[str, Any],
+           options: Sequence[str] = ()) -> str:
     (folder / "policies.yaml").write_text(yaml.safe_dump_all(documents))
-    assert run(["policy", "lint", str(folder / "policies.yaml")]) == 0
+    assert run(["policy", "lint", str(folder / "policies.yaml"), *options]) == 0
     return capsys.readouterr().out
 
 
@@ -39,6 +43,29 @@ def test_what_one_writes_and_another_denies_is_named(tmp_path: Path, capsys: pyt
     said = linted(tmp_path, capsys, MUTATOR, *NO_PID)
     assert "ClusterPolicy planted denies whatever it changes" in said
     assert "[changed-then-denied]" in said
+
+
+@pytest.mark.parametrize("other", ["same", "changing"])
+def test_pairs_that_are_left_out_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(number: int, *documents: dict[str, Any]) -> list[dict[str, Any]]:
+        text = json.dumps(documents).replace('"planted"', f'"p{number}"').replace('"host-pid"', f'"m{number}"')
+        made: list[dict[str, Any]] = json.loads(text)
+        return made
+
+    documents = named(0, *NO_PID)
+    for number in range(1, 4):
+        documents += named(number, *(vap("!object.spec.?hostPID.orValue(false)") if other == "same" else [MUTATOR]))
+    if other == "changing":
+        documents += named(1, *NO_PID)
+    assert "not-compared" not in linted(tmp_path, capsys, *documents)
+    monkeypatch.setattr(together, "_WORK", 100)
+    said = linted(tmp_path, capsys, *documents)
+    count = "2 of 3" if other == "same" else "1 of 2"  # all mutators are one policy
+    assert f": {count} pairs of policies of several engines were not compared" in said
+    assert said.count("[not-compared]") == 1
+    shown = json.loads(linted(tmp_path, capsys, *documents, options=["-o", "json"]))
+    assert "policies of several engines" in shown[-1]["message"]
 
 
 def test_what_one_writes_and_another_wants_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from custody import __version__, wiring
 from custody.cli import kinds
+from custody.cli.bars import progress
 from custody.cli.run import settings
 from custody.errors import CustodyError, UsageError
 from custody.formats import sarif
@@ -81,8 +82,17 @@ def _together(located_policies: Located, refused_at: set[str], known: Kinds) -> 
     from custody.policy.equivalent.together import together
     from custody.services.simulation.standing import Standing
 
-    return [Finding(pair.first.name, "metadata.name", pair.code, "warning", pair.message) for pair in together(
-        policies, known, lambda words: Standing(kept, known, dict([*words.labels.items()][:40]), words.texts[:40]))]
+    with progress("Comparing policies of several engines") as advance:
+        made = together(policies, known, lambda words: Standing(
+            kept, known, dict([*words.labels.items()][:40]), words.texts[:40]), advance)
+    findings = [Finding(pair.first.name, "metadata.name", pair.code, "warning", pair.message) for pair in made.pairs]
+    if made.left_out:
+        first, second = made.left_out[0]
+        amount = len(made.left_out)
+        findings.append(Finding(first.name, "metadata.name", "not-compared", "note", (
+            f"{amount} of {amount + made.compared} pairs of policies of several engines were not compared, the first "
+            f"is this one with {second.kind} {second.name}: fewer files at a time have all of theirs compared")))
+    return findings
 
 
 def _place(finding: Finding) -> sarif.Place:

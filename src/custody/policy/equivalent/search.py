@@ -93,10 +93,11 @@ class Search:
         self._asked = 0
         self._judged, self._against = [0, 0], [0, 0]
 
-    def run(self, count: int) -> Found:
+    def run(self, count: int, *, smallest: bool = True) -> Found:
+        """`count` requests, or until one is a difference; `smallest`: made as small as it can be."""
         difference = next((difference for request in self.requests(count)
                            if (difference := self._difference(request)) is not None), None)
-        if difference is not None:
+        if difference is not None and smallest:
             difference = self._smaller(difference)
         return Found(difference, self._asked, (self._judged[0], self._judged[1]), (self._against[0], self._against[1]))
 
@@ -219,6 +220,10 @@ class Search:
     def verdicts(self, request: Request) -> tuple[Verdict, Verdict]:
         left, right = (self._verdict(request, side) for side in self.sides)
         return left, right
+
+    def verdict(self, request: Request) -> Verdict:
+        """Of the first alone."""
+        return self._verdict(request, self.sides[0])
 
     def _verdict(self, request: Request, side: PolicySet) -> Verdict:
         answers: dict[Question, Answer] = {}

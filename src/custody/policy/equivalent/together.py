@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple
 
 from custody.errors import CustodyError
@@ -21,7 +22,12 @@ from custody.ports.lookup import Answer, Question
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUESTS = 250
-_PAIRS = 40
+_WORK = 24_000
+"""Of all pairs: for each request the rules that it may be asked of, and what it takes to make it."""
+_MADE = 4
+"""What it takes to make a request, in rules."""
+_ALIKE = 0.25
+"""Likeness from which on two policies may judge the same."""
 _LEAST = 10
 """Requests of which it must be so."""
 
@@ -35,32 +41,60 @@ class Together(NamedTuple):
     message: str
 
 
-def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask]) -> Iterator[Together]:
-    """Of pairs of policies of different engines. `ask`: what policies look up, where they speak of such words."""
+class Compared(NamedTuple):
+    """Of all pairs: what was found, how many were looked at, and those that were not."""
+
+    pairs: list[Together]
+    compared: int
+    left_out: list[tuple[Policy, Policy]]
+
+
+def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
+             progress: Callable[[int], None] | None = None) -> Compared:
+    """Of pairs of policies of different engines, until the work that is given to it is done.
+
+    `ask`: what policies look up, where they speak of such words. `progress` is told of each pair.
+    """
+    twice, refused = _pairs(policies)
+    found: list[Together] = []
+    left_out: list[tuple[Policy, Policy]] = []
+    left = 0
+    share = _WORK // 2 if twice and refused else _WORK
+    for look, pairs in ((_same, twice), (_refused, refused)):
+        left += share if pairs else 0  # and what the others left
+        for first, second in pairs:
+            if left <= 0:
+                left_out.append((first, second))
+                continue
+            requests, pair = look(policies, first, second, kinds, ask)
+            left -= (1 + requests) * (_MADE + len(first.rules) + len(second.rules))
+            found += [pair] if pair is not None else []
+            if progress is not None:
+                progress(1)
+    return Compared(found, len(twice) + len(refused) - len(left_out), left_out)
+
+
+def _pairs(policies: PolicySet) -> tuple[list[tuple[Policy, Policy]], list[tuple[Policy, Policy]]]:
+    """(those that may judge the same, the most alike first; those of which one may write what the other refuses)"""
     judging = [policy for policy in policies.policies
                if _has(policy, Phase.VALIDATE) and not _has(policy, Phase.MUTATE)]
     changing = [policy for policy in policies.policies if _has(policy, Phase.MUTATE)]
     words = {id(policy): Words(policies.sources(policy)).names for policy in (*judging, *changing)}
-    pairs = 0
-    for at, first in enumerate(judging):
-        for second in judging[at + 1:]:
-            if first.engine != second.engine and pairs < _PAIRS and _alike(words[id(first)], words[id(second)]):
-                pairs += 1
-                yield from _same(policies, first, second, kinds, ask)
-    for first in changing:
-        for second in judging:
-            if pairs < 2 * _PAIRS:
-                pairs += 1
-                yield from _refused(policies, first, second, kinds, ask)
+    likeness = [(_likeness(words[id(first)], words[id(second)]), first, second)
+                for at, first in enumerate(judging) for second in judging[at + 1:] if first.engine != second.engine]
+    alike = sorted((pair for pair in likeness if pair[0] >= _ALIKE), key=lambda pair: -pair[0])
+    return ([(first, second) for _, first, second in alike],
+            [(first, second) for first in changing for second in judging])
 
 
 def _has(policy: Policy, phase: Phase) -> bool:
     return any(rule.phase is phase for rule in policy.rules)
 
 
-def _alike(left: set[str], right: set[str]) -> bool:
-    """Whether most names of the one that says less are the other's, too."""
-    return len(left & right) * 4 >= min(len(left), len(right))
+def _likeness(left: set[str], right: set[str]) -> float:
+    """Of the names of the one that says less, the share that the other has, too."""
+    least = min(len(left), len(right))
+    return len(left & right) / least if least else 1
 
 
 def _alone(policies: PolicySet, policy: Policy) -> PolicySet:
@@ -68,39 +102,47 @@ def _alone(policies: PolicySet, policy: Policy) -> PolicySet:
 
 
 def _same(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
-          ask: Callable[[Words], Ask]) -> Iterator[Together]:
+          ask: Callable[[Words], Ask]) -> tuple[int, Together | None]:
+    """(how many requests it took, what was found)"""
     left, right = _alone(policies, first), _alone(policies, second)
     try:
         search = Search(left, right, kinds, ask(Words([*left.documents, *right.documents])),
                         operations=("CREATE", "UPDATE"))
     except CustodyError:
-        return  # of other kinds, or they do more than judge
-    found = search.run(_REQUESTS)
+        return 0, None  # of other kinds, or they do more than judge
+    found = search.run(_REQUESTS, smallest=False)
     if found.difference is None and min(found.against) >= _LEAST and max(found.against) < found.asked:
-        yield Together(first, second, "judged-twice", f"{second.kind} {second.name} of another engine says the same: "
-                       f"of {found.asked} requests no difference was found, {found.against[0]} of them against")
+        return found.asked, Together(
+            first, second, "judged-twice", f"{second.kind} {second.name} of another engine says the same: "
+            f"of {found.asked} requests no difference was found, {found.against[0]} of them against")
+    return found.asked, None
 
 
 def _refused(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
-             ask: Callable[[Words], Ask]) -> Iterator[Together]:
-    """What the first writes, the second never lets through, and some of it would have come through as it was."""
+             ask: Callable[[Words], Ask]) -> tuple[int, Together | None]:
+    """(how many requests it took, what was found): what the first writes, the second never lets through, and some of it
+    would have come through as it was."""
     changing, judging = _alone(policies, first), _alone(policies, second)
     answers_of = ask(Words([*changing.documents, *judging.documents]))
     try:
         search = Search(judging, judging, kinds, answers_of, operations=("CREATE",))
     except CustodyError:
-        return
-    changed = denied = saved = 0
-    for request in search.requests(_REQUESTS // 4):
+        return 0, None
+    changed = saved = asked = 0
+    for request in islice(search.requests(_REQUESTS // 4), _REQUESTS // 2):
+        asked += 2  # it is judged before and after
         mutated = _changed(changing, request, answers_of)
         if mutated is None:
             continue
         changed += 1
-        denied += search.verdicts(mutated)[0].denied
-        saved += not search.verdicts(request)[0].denied
-    if changed >= _LEAST and denied == changed and saved:
-        yield Together(first, second, "changed-then-denied", f"{second.kind} {second.name} denies whatever it changes: "
-                       f"all of {changed} requests, {saved} of which it let through unchanged")
+        if not search.verdict(mutated).denied:
+            return asked, None
+        saved += not search.verdict(request).denied
+    if changed >= _LEAST and saved:
+        return asked, Together(
+            first, second, "changed-then-denied", f"{second.kind} {second.name} denies whatever it changes: "
+            f"all of {changed} requests, {saved} of which it let through unchanged")
+    return asked, None
 
 
 def _changed(changing: PolicySet, request: Request, ask: Ask) -> Request | None:

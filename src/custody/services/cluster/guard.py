@@ -74,6 +74,8 @@ class Guard:
             fault = refusal(request.object, self._kinds())
             if not fault:
                 fault, compiled = await asyncio.to_thread(self._collection.tried, request.object, self._kinds())
+            if not fault and compiled is not None and request.operation == "UPDATE":
+                fault = await asyncio.to_thread(self._collection.breaking, compiled, self._kinds())
             if not fault and not (request.object.get("metadata") or {}).get("deletionTimestamp"):
                 fault, aside = await self._unallowed(request.object, begun + seconds * _SHARE / 2)
         except Exception:

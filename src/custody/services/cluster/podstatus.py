@@ -38,7 +38,7 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
         return None
     metadata = held.document.get("metadata") or {}
     entry: Object = {"id": ID, "operations": OPERATIONS, "observedGeneration": metadata.get("generation", 0)}
-    errors = [_error(INGEST, held.fault)] if held.fault else []
+    errors = [_error(INGEST, said) for said in (held.fault, held.outdated) if said]
     if kind == "ConstraintTemplate":
         entry["templateUID"] = metadata.get("uid")
         errors += [_error(CREATE, made)] if made else []

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Collection_
 from dataclasses import dataclass
+from threading import Lock
 
 from custody.admission.definitions import CONSTRAINTS, DEFINITIONS, Definition, of_constraints
 from custody.errors import CustodyError
@@ -28,6 +29,8 @@ from custody.services.mirror import Mirror, established, key_of, version_of
 _LOG = logging.getLogger(__name__)
 
 GATEKEEPERS_HOME = "gatekeeper-system"
+_NAMED = 5
+"""Constraints that a refused template is told of by name."""
 _TEMPLATE = ("templates.gatekeeper.sh", "ConstraintTemplate")
 Place = tuple[str, str, str, str]
 """Group, kind, namespace and name of an object."""
@@ -44,6 +47,8 @@ class Held:
     """What is in force: `document`, the one before where that cannot be compiled, or None."""
     fault: str = ""
     """Why `document` is not in force."""
+    outdated: str = ""
+    """Of a constraint in force: why it is judged by its template as that was before."""
     checked: tuple[Kinds, Compiled | None, str] | None = None
     """By which kinds, and beside which template, it was compiled, and what was wrong."""
     fresh: Compiled | None = None
@@ -71,13 +76,16 @@ class Collection:
         self.held: dict[Place, Held] = {}
         self._fixed: list[tuple[str, Compiled]] = []
         """Of files, with where they stand."""
+        self._replacing = Lock()
+        """The watch puts documents there while a thread compiles those that were there."""
         self._generates = generates
 
     def put(self, definition: Definition, document: Object) -> None:
         place = _place(definition, document)
-        before = self.held.get(place)
-        self.held[place] = Held(definition, document, before.judged if before else None,
-                                compiled=before.compiled if before else None)
+        with self._replacing:
+            before = self.held.get(place)
+            self.held[place] = Held(definition, document, before.judged if before else None,
+                                    compiled=before.compiled if before else None)
 
     def fix(self, documents: Sequence[tuple[str, Object]]) -> None:
         """Documents that come from files, with where they stand, beside those of the cluster. Raises CustodyError."""
@@ -114,13 +122,31 @@ class Collection:
 
         Raises CustodyError only where the documents of files, or two objects together, cannot be.
         """
-        known = [*self.held.values()]  # the watch puts others there meanwhile
-        for held in sorted(known, key=lambda held: held.definition.group == CONSTRAINTS):  # templates before them
-            self._choose(held, self._check(held, kinds))
+        known = {**self.held}  # the watch puts others there meanwhile
+        try:
+            return self._compile(known, kinds)
+        finally:
+            with self._replacing:
+                for place, held in known.items():
+                    after = self.held.get(place)
+                    if after is not None and after is not held and _uid(after) == _uid(held):
+                        after.judged, after.compiled = held.judged, held.compiled
+
+    def _compile(self, known: Mapping[Place, Held], kinds: Kinds) -> PolicySet:
+        for held in sorted(known.values(), key=lambda held: held.definition.group == CONSTRAINTS):  # templates first
+            fault = self._check(held, kinds, known)
+            if (held.definition.group, held.definition.kind) == _TEMPLATE:
+                broken = self._broken(held.fresh, kinds, known) if held.fresh is not None and not fault else []
+                for constraint in _made_by(held.document, known):
+                    constraint.outdated = ""
+                for constraint, why in broken:
+                    constraint.outdated = f"it is judged by its template as that was before: by what it is now, {why}"
+                fault = fault or _breaking(broken)
+            self._choose(held, fault + _aside(held.document, known) if fault else "")
         while True:
             parts = [*self._fixed]
             places: dict[str, Held] = {}
-            for place, held in [*self.held.items()]:
+            for place, held in known.items():
                 if held.compiled is not None:
                     where = _words(place)
                     places[where] = held
@@ -148,13 +174,34 @@ class Collection:
         held.fault = fault if before is None else (
             f"{fault}; the policy as it was before (resourceVersion {version_of(before)}) is in force")
 
-    def _check(self, held: Held, kinds: Kinds) -> str:
+    def breaking(self, template: Compiled, kinds: Kinds) -> str:
+        """Why a template cannot take the place of the one in force: the constraints that it would put out of force."""
+        return _breaking(self._broken(template, kinds, {**self.held}))
+
+    def _broken(self, template: Compiled, kinds: Kinds, known: Mapping[Place, Held]) -> list[tuple[Held, str]]:
+        """Constraints in force that fit the template in force, and not this one: neither as they are, nor as they were
+        before. With what does not fit."""
+        before = known.get((*_TEMPLATE, "", key_of(template.document)[1]))
+        if before is None or before.compiled is None or before.compiled is template:
+            return []
+        broken = []
+        for held in _made_by(template.document, known):
+            if held.judged is None:
+                continue
+            fault, _ = self._tried(held.judged, kinds, held.compiled, template)
+            if fault and held.document is not held.judged:  # perhaps it was changed together with its template
+                fault = fault if self._tried(held.document, kinds, held.fresh, template)[0] else ""
+            if fault:
+                broken.append((held, fault))
+        return broken
+
+    def _check(self, held: Held, kinds: Kinds, known: Mapping[Place, Held]) -> str:
         """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
-        template = self._template(held.document)
+        template = _template(held.document, known)
         if held.checked is None or held.checked[0] is not kinds or held.checked[1] is not template:
             fault = self.uncounting(held.document)
             if not fault:
-                fault, held.fresh = self.tried(held.document, kinds, held.fresh)
+                fault, held.fresh = self._tried(held.document, kinds, held.fresh, template)
             held.checked = kinds, template, fault
         return held.checked[2]
 
@@ -165,24 +212,23 @@ class Collection:
             return f"it lies in namespace {namespace}, and a Config counts in {', '.join(self._homes)}"
         return self._exceptions.fault(document)
 
-    def _template(self, document: Object) -> Compiled | None:
-        """That of a constraint, as it is in force."""
-        if _group(document) != CONSTRAINTS:
-            return None
-        held = self.held.get((*_TEMPLATE, "", str(document.get("kind")).lower()))
-        return held.compiled if held is not None else None
-
-    def tried(self, document: Object, kinds: Kinds, compiled: Compiled | None = None) -> tuple[str, Compiled | None]:
+    def tried(self, document: Object, kinds: Kinds) -> tuple[str, Compiled | None]:
         """(why it cannot be in force, or ""; what it was compiled to), of any document of a kind that is watched, or of
-        an entry of the global context, which is none that is compiled. `compiled` is what it was compiled to before.
+        an entry of the global context, which is none that is compiled.
         """
+        known = {**self.held}
+        fault, compiled = self._tried(document, kinds, None, _template(document, known))
+        return fault + _aside(document, known) if fault else "", compiled
+
+    def _tried(self, document: Object, kinds: Kinds, compiled: Compiled | None,
+               template: Compiled | None) -> tuple[str, Compiled | None]:
+        """The same. `compiled` is what it was compiled to before, `template` a constraint's."""
         try:
             if document.get("kind") == _ENTRY[1]:
                 return entry_fault(document), None
             compiled = compiled or Compiled(essence(document), "")
             parts = [compiled]
             if _group(document) == CONSTRAINTS:
-                template = self._template(document)
                 if template is None:
                     return f"{_TEMPLATE[1]} {str(document.get('kind')).lower()} is not in force", compiled
                 parts.append(template)
@@ -249,6 +295,8 @@ class Feed:
         for kind in {*self._constraints} - kinds:
             if kind not in self._constraints:  # another task was faster
                 continue
+            if (*_TEMPLATE, "", kind.lower()) in self.collection.held:  # it makes another kind now, or none
+                continue  # and may be in force as it was before
             for document in (await self._constraints.drop(kind)).objects.values():
                 self.collection.drop(of_constraints(kind), document)
             self.changed.set()
@@ -322,12 +370,49 @@ def kind_of(template: Object) -> str:
     return kind if isinstance(kind, str) and key_of(template)[1] == kind.lower() else ""
 
 
+def _uid(held: Held) -> object:
+    return (held.document.get("metadata") or {}).get("uid")
+
+
 def _group(document: Object) -> str:
     return str(document.get("apiVersion")).partition("/")[0]
 
 
 def _place(definition: Definition, document: Object) -> Place:
     return (definition.group, definition.kind, *key_of(document))
+
+
+def _template(document: Object, known: Mapping[Place, Held]) -> Compiled | None:
+    """That of a constraint, as it is in force."""
+    if _group(document) != CONSTRAINTS:
+        return None
+    held = known.get((*_TEMPLATE, "", str(document.get("kind")).lower()))
+    return held.compiled if held is not None else None
+
+
+def _aside(constraint: Object, known: Mapping[Place, Held]) -> str:
+    """What is to be known beside a constraint's fault: that it is not the template as the cluster has it."""
+    if _group(constraint) != CONSTRAINTS:
+        return ""
+    held = known.get((*_TEMPLATE, "", str(constraint.get("kind")).lower()))
+    if held is None or held.judged is None or held.ready:
+        return ""
+    return f"; {_TEMPLATE[1]} {key_of(held.document)[1]} is in force as it was before, for what its status says"
+
+
+def _made_by(template: Object, known: Mapping[Place, Held]) -> list[Held]:
+    """The constraints of a template, whatever it says their kind is."""
+    name = key_of(template)[1]
+    return [held for (group, kind, *_), held in known.items() if group == CONSTRAINTS and kind.lower() == name]
+
+
+def _breaking(broken: Sequence[tuple[Held, str]]) -> str:
+    """Of a template, the constraints that it would put out of force; "" where there are none."""
+    if not broken:
+        return ""
+    named = "; ".join(f"{held.definition.kind} {key_of(held.document)[1]}: {why}" for held, why in broken[:_NAMED])
+    rest = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return f"it does not fit constraints that are in force: {named}{rest}"
 
 
 def _words(place: Place) -> str:
