@@ -473,3 +473,71 @@ violation[{"msg": "unsigned"}] {
 def test_other_data_is_refused(source: str) -> None:
     with pytest.raises(CustodyError, match=r"data\.custody\.evidence"):
         PolicySet.load([template(f"package x\n{source}"), constraint()])
+
+
+def test_a_kind_that_who_leaves_out_is_demanded() -> None:
+    who = msgspec.json.encode({"signatures": [{"issuer": RELEASE.issuer, "subject": RELEASE.subject}]}).decode()
+    policies = rego("e.findings[_].counts.critical > 0", f"custody.evidence_by(container.image, {who})")
+    decision = judged(policies, known(*ALL.values()))
+    assert (decision.verdict, decision.results[0].outcome) == (Verdict.DENIED, "error")
+    assert f"findings of {IMAGE}: not asked for by who" in decision.results[0].message
+
+
+def test_a_kind_may_count_in_one_view_of_several() -> None:
+    release = msgspec.json.encode({"signatures": [{"issuer": RELEASE.issuer, "subject": RELEASE.subject}]}).decode()
+    template_of_both = template(f"""package x
+violation[{{"msg": "it is bad"}}] {{
+  custody.evidence_by(input.review.object.spec.containers[_].image, {release}).signatures[_].signer.subject == "x"
+}}
+violation[{{"msg": "it is bad"}}] {{
+  custody.evidence_by(input.review.object.spec.containers[_].image, {msgspec.json.encode(BY).decode()}).findings[_].counts.critical > 0
+}}""")
+    policies = [template_of_both, constraint()]
+    assert judged(policies, known(*ALL.values())).verdict is Verdict.ALLOWED
+    for kind in ("signatures", "findings"):
+        assert f"{kind} of {IMAGE}: missing" in judged(policies, without(kind)).results[0].message
+
+
+ELSEWHERE = f"mirror.example/shop@{DIGEST}"
+
+
+def of_two(policies: list[Json], here: EvidenceSet, there: EvidenceSet) -> Decision:
+    both = bare_pod(containers=[{"name": "a", "image": IMAGE}, {"name": "b", "image": ELSEWHERE}])
+    return decide(asked(both), {IMAGE: here, ELSEWHERE: there}, PolicySet.load(policies), Context(now=NOW))
+
+
+def test_images_of_one_digest_are_judged_by_all_that_is_said_of_either() -> None:
+    policies = rego(REGO["findings"], 'data.custody.evidence[_]; container.image != ""')
+    clean, bad = known(*ALL.values()), without("findings", findings=BAD["findings"])
+    assert of_two(policies, clean, clean).verdict is Verdict.ALLOWED
+    for pair in ((clean, bad), (bad, clean)):
+        assert of_two(policies, *pair).results[0].message == "it is bad"
+    for pair in ((clean, without("findings")), (without("findings"), clean)):
+        denied = of_two(policies, *pair)
+        assert (denied.verdict, denied.results[0].outcome) == (Verdict.DENIED, "error")
+        assert "missing: there is none" in denied.results[0].message
+    states = rego('not e.states.findings == "verified"', 'data.custody.evidence[_]; container.image != ""')
+    for pair in ((clean, without("findings")), (without("findings"), clean)):
+        assert of_two(states, *pair).results[0].message == "it is bad"
+    assert of_two(states, clean, clean).verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "signatures"])
+def test_a_document_that_could_not_be_had_may_be_the_newest(kind: str, language: str) -> None:
+    policies = LANGUAGES[language](kind)
+    other = next(name for name in KINDS if name not in (kind, "signatures"))
+    for unread in (rejected(kind, State.UNVERIFIABLE, "too large"), rejected(None, State.UNVERIFIABLE, "too large"),
+                   rejected(kind, State.FAILED, "too large", Check.WEIGHT)):
+        decision = judged(policies, known(*ALL.values(), rejected=(unread,)))
+        assert (decision.verdict, decision.results[0].outcome) == (Verdict.DENIED, "error")
+        assert "unverifiable: referrer x: too large" in decision.results[0].message
+    for junk in (rejected(kind, State.FAILED, "forged", Check.SIGNATURE), rejected(None, State.FAILED, "no JSON", Check.FORMAT),
+                 rejected(kind, State.MISSING, "gone"), rejected(other, State.UNVERIFIABLE, "no policy asks for it")):
+        assert judged(policies, known(*ALL.values(), rejected=(junk,))).verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_signature_speaks_beside_one_that_could_not_be_had(language: str) -> None:
+    gathered = known(*ALL.values(), rejected=(rejected("signatures", State.UNVERIFIABLE, "too large"),))
+    assert judged(LANGUAGES[language]("signatures"), gathered).verdict is Verdict.ALLOWED
