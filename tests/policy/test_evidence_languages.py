@@ -34,7 +34,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.policy import evidencecontents
 from custody.policy.decide import decide
-from custody.policy.evidencecontents import KINDS, TYPES
+from custody.policy.evidencecontents import KINDS, TYPES, types_of
 from custody.policy.evidencesigners import accepted
 from custody.policy.evidenceview import view
 from custody.policy.gatekeeper.emission import policy as policy_of_template
@@ -541,3 +541,27 @@ def test_a_document_that_could_not_be_had_may_be_the_newest(kind: str, language:
 def test_a_signature_speaks_beside_one_that_could_not_be_had(language: str) -> None:
     gathered = known(*ALL.values(), rejected=(rejected("signatures", State.UNVERIFIABLE, "too large"),))
     assert judged(LANGUAGES[language]("signatures"), gathered).verdict is Verdict.ALLOWED
+
+
+def test_a_kind_that_parameters_name_is_gathered_before_it_is_demanded() -> None:
+    policies = rego('e.signatures[_].signer.subject == "x"\n  e[input.parameters.labels[_]][_].counts.critical > 0')
+    policies[1]["spec"]["parameters"] = {"labels": ["findings"]}
+    needs = PolicySet.load(policies).needs(asked(pod())).images[IMAGE]
+    assert needs == types_of(("signatures", "findings"))
+
+
+KEYED = "[{'key': 'sha256:1'}]"
+
+
+@pytest.mark.parametrize(("expression", "kinds"), [
+    ("variables.params.labels.all(k, size(evidence(i)[k]) > 0) && has(evidence(i).sbom)", KINDS),
+    ("variables.params.labels.all(k, k in evidence(i)) && has(evidence(i).sbom)", KINDS),
+    (f"size(evidence(i, {{variables.params.labels[0]: {KEYED}}}).sbom) > 0", KINDS),
+    ("size(evidence(i, variables.computed).sbom) > 0", KINDS),
+    ("size(evidence(i, variables.spelt).sbom) > 0", ("sbom", "findings")),
+    (f"size(evidence(i, {{'sbom': {KEYED}}})['sbom']) > 0 && 'a' in ['b']", ("sbom", "findings"))])
+def test_a_kind_that_no_literal_names_is_gathered(expression: str, kinds: tuple[str, ...]) -> None:
+    native = template({"variables": [{"name": "spelt", "expression": f"{{'findings': {KEYED}}}"},
+                                     {"name": "computed", "expression": "variables.params.signers"}],
+                       "validations": [{"expression": expression.replace("(i", f"('{IMAGE}'"), "message": "x"}]})
+    assert PolicySet.load([native, constraint()]).needs(asked(pod())).images[IMAGE] == types_of(kinds)
