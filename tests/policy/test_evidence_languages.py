@@ -565,3 +565,22 @@ def test_a_kind_that_no_literal_names_is_gathered(expression: str, kinds: tuple[
                                      {"name": "computed", "expression": "variables.params.signers"}],
                        "validations": [{"expression": expression.replace("(i", f"('{IMAGE}'"), "message": "x"}]})
     assert PolicySet.load([native, constraint()]).needs(asked(pod())).images[IMAGE] == types_of(kinds)
+
+
+@pytest.mark.parametrize(("predicate", "reason"), [
+    ({**CYCLONEDX, "components": [{"type": "library", "name": "a", "components": [{"type": "library", "name": str(at)} for at in range(20_000)]}]}, "20001 packages or more"),
+    ({"spdxVersion": "SPDX-2.3", "packages": [{}] * 20_001}, "20001 packages or more"),
+    ({"artifactRelationships": [], "artifacts": [{}] * 20_001}, "20001 packages or more"),
+    ({"@graph": [{"type": "software_Package"}] * 20_001}, "20001 packages or more"),
+    ({"Data": "<bom>" + " " * 4_000_000}, "4000005 bytes"), ("SPDXVersion: SPDX-2.3\n" + " " * 4_000_000, "4000022 bytes")])
+def test_what_reading_an_sbom_costs_is_bounded(predicate: Any, reason: str) -> None:
+    shown = view(image(IMAGE), without("sbom", sbom=statement("sbom", predicate=predicate)), NOW)
+    assert shown["states"]["sbom"] == "failed"
+    assert reason in shown["reasons"]["sbom"]
+
+
+def test_an_sbom_of_many_packages_is_read() -> None:
+    components = [{"type": "library", "name": f"p{at}", "version": "1", "purl": f"pkg:pypi/p{at}@1"} for at in range(2_000)]
+    for predicate in ({**CYCLONEDX, "components": components}, {"Data": msgspec.json.encode({**CYCLONEDX, "components": components}).decode()}):
+        [bill] = view(image(IMAGE), without("sbom", sbom=statement("sbom", predicate=predicate)), NOW)["sbom"]
+        assert (bill["format"], len(bill["packages"])) == ("CycloneDX 1.6", 2_000)

@@ -24,6 +24,8 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 """The predicate types of each kind."""
 KINDS = tuple(TYPES)
 SEVERITIES = ("critical", "high", "medium", "low", "none", "unknown")
+MAX_PACKAGES = 20_000
+"""Of an SBOM: it is read while somebody waits for a decision, and that ends within a second or two."""
 _SHOWN = 200
 _EARLY = timedelta(minutes=5)  # by which clocks may differ
 
@@ -84,7 +86,7 @@ def _provenance(statement: Verified) -> dict[str, Any]:
 
 
 def _sbom(statement: Verified) -> dict[str, Any]:
-    catalog = sbom.of_predicate(statement.predicate_type, statement.predicate, "SBOM")
+    catalog = sbom.of_predicate(statement.predicate_type, statement.predicate, "SBOM", most=MAX_PACKAGES)
     return {"format": catalog.document.format if catalog.document is not None else "",
             "packages": [{"name": package.name, "version": package.version, "type": package.type, "purl": package.purl,
                           "licenses": [*package.licenses]} for package in catalog.packages]}
