@@ -366,10 +366,14 @@ def test_in_totos_vulnerabilities() -> None:
     predicate = {"scanner": {"uri": "x", "result": [
         {"id": "CVE-1", "severity": [{"method": "nvd", "score": "9.8"}], "annotations": [{"purl": "pkg:a/b@1"}]},
         {"id": "CVE-2", "severity": [{"method": "custody", "score": "low"}, {"method": "cvss_score", "score": "7.0"}]},
-        {"id": "CVE-3"}]}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}
+        {"id": "CVE-3"}, {"id": "CVE-4", "severity": [{"method": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]},
+        {"id": "CVE-5", "severity": [{"method": "v2", "score": "AV:N/AC:L/Au:N/C:P/I:P/A:P"}, {"method": "word", "score": "low"}]},
+        {"id": "CVE-6", "severity": [{"method": "v4", "score": "CVSS:4.0/AV:L/AC:H/AT:P/PR:H/UI:A/VC:L/VI:N/VA:N/SC:N/SI:N/SA:N"}]},
+        {"id": "CVE-7", "severity": [{"method": "v3", "score": "CVSS:3.1/AV:N"}]}]}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}
     [found] = view(image(IMAGE), known(statement("findings", predicate=predicate, predicate_type=intotovulns.PREDICATE_TYPE)), NOW)["findings"]
     assert [(entry["id"], entry["severity"], entry["package"]) for entry in found["vulnerabilities"]] == [
-        ("CVE-1", "critical", "pkg:a/b@1"), ("CVE-2", "high", ""), ("CVE-3", "unknown", "")]
+        ("CVE-1", "critical", "pkg:a/b@1"), ("CVE-2", "high", ""), ("CVE-3", "unknown", ""),
+        ("CVE-4", "critical", ""), ("CVE-5", "high", ""), ("CVE-6", "low", ""), ("CVE-7", "unknown", "")]
 
 
 @pytest.mark.parametrize(("kind", "predicate"), [
