@@ -6,16 +6,21 @@ import asyncio
 import re
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.run import run
 from custody.errors import NetworkError, UsageError
+from custody.server.access.mtls import Named, caller_of, names_of
 from custody.server.platform import running
 from custody.server.tls import server_context
 from custody.settings import Auth, Grant, Settings
@@ -178,3 +183,39 @@ def test_a_client_is_told_what_tls_may_be_the_matter_with(site: Site, monkeypatc
         assert caught.value.hint == "authorities beside the system's: SSL_CERT_FILE=FILE (PEM)"
 
     asyncio.run(unknown_authority())
+
+
+def unreadable(kind: str) -> str:
+    """PEM of a certificate whose extensions OpenSSL reads and cryptography does not. Its signature is of no matter."""
+    first, second = x509.ObjectIdentifier("1.2.3.4.5"), x509.ObjectIdentifier("1.2.3.4.6")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "builder")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    extensions = [(first, b"\x05\x00"), (second, b"\x05\x00")] if kind == "twice" else [
+        (x509.ObjectIdentifier("2.5.29.17"), b"\x30\x02\xa5\x00")]  # ediPartyName
+    for oid, value in extensions:
+        builder = builder.add_extension(x509.UnrecognizedExtension(oid, value), critical=False)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return ssl.DER_cert_to_PEM_cert(der.replace(b"\x2a\x03\x04\x06", b"\x2a\x03\x04\x05"))
+
+
+@pytest.mark.parametrize(("kind", "error"), [
+    ("twice", x509.DuplicateExtension), ("party", x509.UnsupportedGeneralNameType)])
+def test_a_certificate_that_cannot_be_read_names_nobody(kind: str, error: type[Exception]) -> None:
+    pem = unreadable(kind)
+    with pytest.raises(error):
+        names_of(x509.load_pem_x509_certificate(pem.encode()))
+    scope: dict[str, Any] = {"type": "http", "extensions": {"tls": {"client_cert_chain": [pem]}}}
+    assert caller_of(scope) is None
+    sent: list[Any] = []
+
+    async def refused(*_: Any) -> None:
+        raise AssertionError("it was let in")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Named(refused, ["builder"])(scope, refused, send))
+    assert sent[0]["status"] == 403
+    assert b"the client certificate is of nobody" in sent[1]["body"]

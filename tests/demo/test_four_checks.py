@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from custody.demo import attacks
 from custody.demo.story import Chain, tell_from_source
@@ -15,11 +16,14 @@ from custody.demo.tell import Teller
 from custody.demo.world import World, examples, opened
 from custody.errors import CustodyError
 from custody.kit.clock import system_clock
+from custody.policy.decide import decide
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Verdict
+from custody.policy.model import Context, Decision, Verdict
 from custody.policy.record import replay
 from custody.services.check import Checked, check
 from tests.demo.worlds import small_world
+from tests.policy.gatekeeper.world import NOW, asked
+from tests.policy.test_evidence_languages import ALL, known, pod
 
 FOLDER = examples() / "four-checks"
 LANGUAGES = ("kyverno", "gatekeeper", "admission-policy")
@@ -108,6 +112,68 @@ def test_three_languages_say_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
     judged = asyncio.run(main())
     assert len(judged) == 13
     hold(judged)
+
+
+def test_images_of_volumes_are_images(tmp_path: Path) -> None:
+    async def main() -> list[dict[str, Decision]]:
+        async with small_world(tmp_path) as (world, chain, _):
+            policies = {name: PolicySet.load([FOLDER / f"{name}.yaml"]) for name in LANGUAGES}
+            unsigned = await attacks._dress(world, chain, "volume", without="signature")
+            elsewhere = f"{world.services.url.partition('//')[2]}/myorg/shop@{chain.image.digest}"
+            good = f"{world.name}@{chain.image.digest}"
+            pods = []
+            for image in (good, elsewhere, f"{world.name}@{unsigned.digest}"):
+                pod = world.pod(good)
+                pod["spec"]["volumes"] = [{"name": "scratch", "emptyDir": {}},
+                                          {"name": "model", "image": {"reference": image}}]
+                pods.append(pod)
+            return [await judge(world, pod, policies) for pod in pods]
+
+    clean, elsewhere, unsigned = asyncio.run(main())
+    for decisions, verdict in ((clean, ALLOWED), (elsewhere, DENIED), (unsigned, DENIED)):
+        assert {name: decision.verdict for name, decision in decisions.items()} == dict.fromkeys(LANGUAGES, verdict), (
+            decisions)
+    for decisions, reasons in (
+            (elsewhere, ("registry", "its registry is none of", "Images must come from")),
+            (unsigned, ("failed to verify image", "signatures missing", "no such key: signatures"))):
+        for name, reason in zip(LANGUAGES, reasons, strict=True):
+            said = " ".join(f"{result.rule} {result.message}" for result in decisions[name].results if result.denies)
+            assert reason in said, said
+
+
+def parts(name: str) -> list[dict[str, Any]]:
+    return [*yaml.safe_load_all((FOLDER / name).read_text())]
+
+
+@pytest.mark.parametrize("left_out", ["signatures", "sbom", "findings"])
+def test_a_constraint_says_whose_word_counts_for_each_kind(left_out: str) -> None:
+    template, constraint = parts("gatekeeper.yaml")
+    del constraint["spec"]["parameters"]["signers"][left_out]
+    with pytest.raises(CustodyError, match=f"signers.*{left_out}"):
+        PolicySet.load([template, constraint])
+
+
+@pytest.mark.parametrize("left_out", ["sbom", "findings"])
+def test_the_template_itself_denies_a_kind_that_nobody_asked_for(left_out: str) -> None:
+    template, constraint = parts("gatekeeper.yaml")
+    del constraint["spec"]["parameters"]["signers"][left_out]
+    schema = template["spec"]["crd"]["spec"]["validation"]["openAPIV3Schema"]
+    schema["properties"]["signers"]["required"].remove(left_out)
+    policies = PolicySet.load([template, constraint])
+    image = "ghcr.io/myorg/shop@sha256:" + "1" * 64
+    decision = decide(asked(pod(image)), {image: known(*ALL.values())}, policies, Context(now=NOW))
+    assert decision.verdict is DENIED
+    assert f"{image}: {left_out} not asked for" in " ".join(result.message for result in decision.results)
+
+
+def test_a_constraint_without_parameters_allows_nothing() -> None:
+    template, constraint = parts("gatekeeper.yaml")
+    del constraint["spec"]["parameters"]
+    image = "ghcr.io/myorg/shop@sha256:" + "1" * 64
+    decision = decide(asked(pod(image)), {image: known(*ALL.values())}, PolicySet.load([template, constraint]),
+                      Context(now=NOW))
+    assert (decision.verdict, [result.message for result in decision.results]) == (
+        DENIED, [f"{image}: its registry is none of "])
 
 
 def test_three_languages_say_the_same_of_what_custody_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

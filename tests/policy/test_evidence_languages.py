@@ -34,7 +34,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.policy import evidencecontents
 from custody.policy.decide import decide
-from custody.policy.evidencecontents import KINDS, TYPES
+from custody.policy.evidencecontents import KINDS, TYPES, types_of
 from custody.policy.evidencesigners import accepted
 from custody.policy.evidenceview import view
 from custody.policy.gatekeeper.emission import policy as policy_of_template
@@ -366,10 +366,14 @@ def test_in_totos_vulnerabilities() -> None:
     predicate = {"scanner": {"uri": "x", "result": [
         {"id": "CVE-1", "severity": [{"method": "nvd", "score": "9.8"}], "annotations": [{"purl": "pkg:a/b@1"}]},
         {"id": "CVE-2", "severity": [{"method": "custody", "score": "low"}, {"method": "cvss_score", "score": "7.0"}]},
-        {"id": "CVE-3"}]}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}
+        {"id": "CVE-3"}, {"id": "CVE-4", "severity": [{"method": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]},
+        {"id": "CVE-5", "severity": [{"method": "v2", "score": "AV:N/AC:L/Au:N/C:P/I:P/A:P"}, {"method": "word", "score": "low"}]},
+        {"id": "CVE-6", "severity": [{"method": "v4", "score": "CVSS:4.0/AV:L/AC:H/AT:P/PR:H/UI:A/VC:L/VI:N/VA:N/SC:N/SI:N/SA:N"}]},
+        {"id": "CVE-7", "severity": [{"method": "v3", "score": "CVSS:3.1/AV:N"}]}]}, "metadata": {"scanFinishedOn": format_rfc3339(NOW)}}
     [found] = view(image(IMAGE), known(statement("findings", predicate=predicate, predicate_type=intotovulns.PREDICATE_TYPE)), NOW)["findings"]
     assert [(entry["id"], entry["severity"], entry["package"]) for entry in found["vulnerabilities"]] == [
-        ("CVE-1", "critical", "pkg:a/b@1"), ("CVE-2", "high", ""), ("CVE-3", "unknown", "")]
+        ("CVE-1", "critical", "pkg:a/b@1"), ("CVE-2", "high", ""), ("CVE-3", "unknown", ""),
+        ("CVE-4", "critical", ""), ("CVE-5", "high", ""), ("CVE-6", "low", ""), ("CVE-7", "unknown", "")]
 
 
 @pytest.mark.parametrize(("kind", "predicate"), [
@@ -473,3 +477,114 @@ violation[{"msg": "unsigned"}] {
 def test_other_data_is_refused(source: str) -> None:
     with pytest.raises(CustodyError, match=r"data\.custody\.evidence"):
         PolicySet.load([template(f"package x\n{source}"), constraint()])
+
+
+def test_a_kind_that_who_leaves_out_is_demanded() -> None:
+    who = msgspec.json.encode({"signatures": [{"issuer": RELEASE.issuer, "subject": RELEASE.subject}]}).decode()
+    policies = rego("e.findings[_].counts.critical > 0", f"custody.evidence_by(container.image, {who})")
+    decision = judged(policies, known(*ALL.values()))
+    assert (decision.verdict, decision.results[0].outcome) == (Verdict.DENIED, "error")
+    assert f"findings of {IMAGE}: not asked for by who" in decision.results[0].message
+
+
+def test_a_kind_may_count_in_one_view_of_several() -> None:
+    release = msgspec.json.encode({"signatures": [{"issuer": RELEASE.issuer, "subject": RELEASE.subject}]}).decode()
+    template_of_both = template(f"""package x
+violation[{{"msg": "it is bad"}}] {{
+  custody.evidence_by(input.review.object.spec.containers[_].image, {release}).signatures[_].signer.subject == "x"
+}}
+violation[{{"msg": "it is bad"}}] {{
+  custody.evidence_by(input.review.object.spec.containers[_].image, {msgspec.json.encode(BY).decode()}).findings[_].counts.critical > 0
+}}""")
+    policies = [template_of_both, constraint()]
+    assert judged(policies, known(*ALL.values())).verdict is Verdict.ALLOWED
+    for kind in ("signatures", "findings"):
+        assert f"{kind} of {IMAGE}: missing" in judged(policies, without(kind)).results[0].message
+
+
+ELSEWHERE = f"mirror.example/shop@{DIGEST}"
+
+
+def of_two(policies: list[Json], here: EvidenceSet, there: EvidenceSet) -> Decision:
+    both = bare_pod(containers=[{"name": "a", "image": IMAGE}, {"name": "b", "image": ELSEWHERE}])
+    return decide(asked(both), {IMAGE: here, ELSEWHERE: there}, PolicySet.load(policies), Context(now=NOW))
+
+
+def test_images_of_one_digest_are_judged_by_all_that_is_said_of_either() -> None:
+    policies = rego(REGO["findings"], 'data.custody.evidence[_]; container.image != ""')
+    clean, bad = known(*ALL.values()), without("findings", findings=BAD["findings"])
+    assert of_two(policies, clean, clean).verdict is Verdict.ALLOWED
+    for pair in ((clean, bad), (bad, clean)):
+        assert of_two(policies, *pair).results[0].message == "it is bad"
+    for pair in ((clean, without("findings")), (without("findings"), clean)):
+        denied = of_two(policies, *pair)
+        assert (denied.verdict, denied.results[0].outcome) == (Verdict.DENIED, "error")
+        assert "missing: there is none" in denied.results[0].message
+    states = rego('not e.states.findings == "verified"', 'data.custody.evidence[_]; container.image != ""')
+    for pair in ((clean, without("findings")), (without("findings"), clean)):
+        assert of_two(states, *pair).results[0].message == "it is bad"
+    assert of_two(states, clean, clean).verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "signatures"])
+def test_a_document_that_could_not_be_had_may_be_the_newest(kind: str, language: str) -> None:
+    policies = LANGUAGES[language](kind)
+    other = next(name for name in KINDS if name not in (kind, "signatures"))
+    for unread in (rejected(kind, State.UNVERIFIABLE, "too large"), rejected(None, State.UNVERIFIABLE, "too large"),
+                   rejected(kind, State.FAILED, "too large", Check.WEIGHT)):
+        decision = judged(policies, known(*ALL.values(), rejected=(unread,)))
+        assert (decision.verdict, decision.results[0].outcome) == (Verdict.DENIED, "error")
+        assert "unverifiable: referrer x: too large" in decision.results[0].message
+    for junk in (rejected(kind, State.FAILED, "forged", Check.SIGNATURE), rejected(None, State.FAILED, "no JSON", Check.FORMAT),
+                 rejected(kind, State.MISSING, "gone"), rejected(other, State.UNVERIFIABLE, "no policy asks for it")):
+        assert judged(policies, known(*ALL.values(), rejected=(junk,))).verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_signature_speaks_beside_one_that_could_not_be_had(language: str) -> None:
+    gathered = known(*ALL.values(), rejected=(rejected("signatures", State.UNVERIFIABLE, "too large"),))
+    assert judged(LANGUAGES[language]("signatures"), gathered).verdict is Verdict.ALLOWED
+
+
+def test_a_kind_that_parameters_name_is_gathered_before_it_is_demanded() -> None:
+    policies = rego('e.signatures[_].signer.subject == "x"\n  e[input.parameters.labels[_]][_].counts.critical > 0')
+    policies[1]["spec"]["parameters"] = {"labels": ["findings"]}
+    needs = PolicySet.load(policies).needs(asked(pod())).images[IMAGE]
+    assert needs == types_of(("signatures", "findings"))
+
+
+KEYED = "[{'key': 'sha256:1'}]"
+
+
+@pytest.mark.parametrize(("expression", "kinds"), [
+    ("variables.params.labels.all(k, size(evidence(i)[k]) > 0) && has(evidence(i).sbom)", KINDS),
+    ("variables.params.labels.all(k, k in evidence(i)) && has(evidence(i).sbom)", KINDS),
+    (f"size(evidence(i, {{variables.params.labels[0]: {KEYED}}}).sbom) > 0", KINDS),
+    ("size(evidence(i, variables.computed).sbom) > 0", KINDS),
+    ("size(evidence(i, variables.spelt).sbom) > 0", ("sbom", "findings")),
+    (f"size(evidence(i, {{'sbom': {KEYED}}})['sbom']) > 0 && 'a' in ['b']", ("sbom", "findings"))])
+def test_a_kind_that_no_literal_names_is_gathered(expression: str, kinds: tuple[str, ...]) -> None:
+    native = template({"variables": [{"name": "spelt", "expression": f"{{'findings': {KEYED}}}"},
+                                     {"name": "computed", "expression": "variables.params.signers"}],
+                       "validations": [{"expression": expression.replace("(i", f"('{IMAGE}'"), "message": "x"}]})
+    assert PolicySet.load([native, constraint()]).needs(asked(pod())).images[IMAGE] == types_of(kinds)
+
+
+@pytest.mark.parametrize(("predicate", "reason"), [
+    ({**CYCLONEDX, "components": [{"type": "library", "name": "a", "components": [{"type": "library", "name": str(at)} for at in range(20_000)]}]}, "20001 packages or more"),
+    ({"spdxVersion": "SPDX-2.3", "packages": [{}] * 20_001}, "20001 packages or more"),
+    ({"artifactRelationships": [], "artifacts": [{}] * 20_001}, "20001 packages or more"),
+    ({"@graph": [{"type": "software_Package"}] * 20_001}, "20001 packages or more"),
+    ({"Data": "<bom>" + " " * 4_000_000}, "4000005 bytes"), ("SPDXVersion: SPDX-2.3\n" + " " * 4_000_000, "4000022 bytes")])
+def test_what_reading_an_sbom_costs_is_bounded(predicate: Any, reason: str) -> None:
+    shown = view(image(IMAGE), without("sbom", sbom=statement("sbom", predicate=predicate)), NOW)
+    assert shown["states"]["sbom"] == "failed"
+    assert reason in shown["reasons"]["sbom"]
+
+
+def test_an_sbom_of_many_packages_is_read() -> None:
+    components = [{"type": "library", "name": f"p{at}", "version": "1", "purl": f"pkg:pypi/p{at}@1"} for at in range(2_000)]
+    for predicate in ({**CYCLONEDX, "components": components}, {"Data": msgspec.json.encode({**CYCLONEDX, "components": components}).decode()}):
+        [bill] = view(image(IMAGE), without("sbom", sbom=statement("sbom", predicate=predicate)), NOW)["sbom"]
+        assert (bill["format"], len(bill["packages"])) == ("CycloneDX 1.6", 2_000)

@@ -22,6 +22,7 @@ import msgspec
 import pytest
 import yaml
 
+from custody.adapters.http import providers
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.providers import ClientFiles, ProviderClient, ProviderLookup
 from custody.admission.certs import ServingCertificate
@@ -404,3 +405,41 @@ def test_mutators_ask_too(place: Place) -> None:
     assert default.decision.patch[0]["value"] == "a:1"
     assert decide(default.request, {}, default.snapshot.policies, default.context, at=default.at,
                   answers=default.answers).patch == default.decision.patch
+
+
+def test_a_client_is_closed_after_the_last_who_asks(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "_CLIENTS", 1)
+    closed: list[str] = []
+    made: list[str] = []
+
+    async def main() -> list[Answer]:
+        http = AiohttpHttp()
+
+        def opened(context: ssl.SSLContext) -> Any:
+            client, name = secured(http, context), f"client {len(made)}"
+            made.append(name)
+            close = client.close
+
+            async def note() -> None:
+                closed.append(name)
+                await close()
+
+            client.close = note  # type: ignore[method-assign]
+            return client
+
+        asking = ProviderClient(opened, keep=0)
+        place.stand.wait = 0.5
+        first = asyncio.create_task(asking.ask(place.question()))
+        await asyncio.sleep(0.2)
+        place.stand.wait = 0.0
+        second = await asking.ask(place.question(provider="other"))
+        assert closed == []
+        answers = [await first, second]
+        assert closed == ["client 0"]
+        await http.close()
+        return answers
+
+    first, second = asyncio.run(main())
+    assert isinstance(first, Answered), first
+    assert isinstance(second, Answered), second
+    assert made == ["client 0", "client 1"]

@@ -23,8 +23,11 @@ from custody.adapters.http.providers import ClientFiles, ProviderClient
 from custody.demo.world import GITHUB, SCANNER, World, examples
 from custody.errors import CustodyError, UsageError
 from custody.kit.clock import system_clock
+from custody.policy.decide import decide
+from custody.policy.evidenceview import view
+from custody.policy.images import image as image_of
 from custody.policy.load import PolicySet
-from custody.policy.model import Verdict
+from custody.policy.model import Context, Verdict
 from custody.ports.http import secured
 from custody.ports.lookup import Answered, ExternalData, Failed
 from custody.server.platform import running
@@ -33,6 +36,10 @@ from custody.settings import EvidenceProvider, EvidenceSigner, Settings
 from custody.wiring import gatherer, provider_lookup, registry_client, service_http
 from tests import apiserver
 from tests.demo.worlds import small_world
+from tests.policy.gatekeeper.world import NOW
+from tests.policy.gatekeeper.world import asked as request_of
+from tests.policy.test_evidence_languages import ALL, IMAGE, known
+from tests.policy.test_evidence_languages import pod as evidence_pod
 from tests.server.test_certificates import Authority, put
 
 FOLDER = examples() / "gatekeeper-provider"
@@ -158,6 +165,54 @@ def test_the_ready_made_template_in_custody_itself(tmp_path: Path) -> None:
             assert said["ngin"] == (Verdict.DENIED, ["docker.io/library/nginx:1: its registry is none of ghcr.io/myorg/"])
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("field", "got"), [
+    ("registries", None), ("registries", []), ("kinds", None), ("kinds", []), ("kinds", ["signature"])])
+def test_a_constraint_says_which_registries_and_kinds(field: str, got: Any) -> None:
+    provider, template, constraint = documents("https://custody.example", (Authority("gatekeeper").pem).decode())
+    if got is None:
+        del constraint["spec"]["parameters"][field]
+    else:
+        constraint["spec"]["parameters"][field] = got
+    with pytest.raises(CustodyError, match=f"parameters.*{field}"):
+        PolicySet.load([provider, template, constraint])
+
+
+@pytest.mark.parametrize(("pod", "left_out", "reason"), [
+    (IMAGE, ("registries",), f"{IMAGE}: its registry is none of "),
+    (IMAGE, ("kinds",), "the constraint's parameters name no kinds of evidence"),
+    (IMAGE, ("registries", "kinds"), f"{IMAGE}: its registry is none of ")])
+def test_the_template_itself_allows_nothing_without_them(pod: str, left_out: tuple[str, ...], reason: str) -> None:
+    provider, template, constraint = documents("https://custody.example", (Authority("gatekeeper").pem).decode())
+    schema = template["spec"]["crd"]["spec"]["validation"]["openAPIV3Schema"]
+    schema["required"] = []
+    for name in left_out:
+        del constraint["spec"]["parameters"][name]
+    if len(left_out) == 2:
+        del constraint["spec"]["parameters"]
+    said = said_of(evidence_pod(pod), [provider, template, constraint])
+    assert reason in said
+    elsewhere = evidence_pod(IMAGE)
+    elsewhere["spec"]["volumes"] = [{"name": "model", "image": {"reference": "mallory.example/model:1"}}]
+    assert "mallory.example/model:1: its registry is none of " in " ".join(
+        said_of(elsewhere, [provider, template, constraint]))
+
+
+def said_of(pod: dict[str, Any], documents: list[dict[str, Any]]) -> list[str]:
+    """Why it is denied, by a provider that has good evidence of every key."""
+    policies = PolicySet.load(documents)
+    reviewed, answers = request_of(pod), {}
+    for _ in range(3):
+        decision = decide(reviewed, {}, policies, Context(now=NOW), answers=answers)
+        if not decision.asks.questions:
+            break
+        for question in decision.asks.questions:
+            assert isinstance(question, ExternalData)
+            answers[question] = Answered({"response": {"idempotent": True, "systemError": "", "items": [
+                {"key": key, "value": view(image_of(key), known(*ALL.values()), NOW)} for key in question.keys]}})
+    assert decision.verdict is Verdict.DENIED
+    return [result.message for result in decision.results if result.denies]
 
 
 def test_the_role_needs_to_know_whom_it_serves(tmp_path: Path) -> None:

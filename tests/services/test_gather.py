@@ -125,10 +125,10 @@ def heavy_bundle(registry: FakeRegistry) -> None:
 
 @pytest.mark.parametrize(("plant", "reason"), [
     (garbage, "failed: referrer: bundle: got"), (layer_elsewhere, "missing: referrer:"),
-    (claims_a_tebibyte, "failed: referrer: it has 1099511627776 bytes by its descriptor"),
+    (claims_a_tebibyte, "unverifiable: referrer: it has 1099511627776 bytes by its descriptor"),
     (other_bytes, "failed: referrer:"), (longer_than_it_says, "failed: referrer:"),
     (no_such_manifest, "missing: referrer:"), (broken_manifest, "failed: referrer:"),
-    (huge_manifest, "failed: referrer: it has 3145728 bytes by its descriptor"),
+    (huge_manifest, "unverifiable: referrer: it has 3145728 bytes by its descriptor"),
     (heavy_manifest, "failed: referrer:"), (two_layers, "failed: referrer: application/vnd.oci.image.manifest.v1+json"),
     (an_index, "failed: tag: "), (a_tag_of_garbage, "failed: tag: "), (a_layer_that_is_gone, "missing: tag: "),
     (heavy_bundle, "failed: referrer: document: 1800010 bytes would take about 84 MiB of memory")])

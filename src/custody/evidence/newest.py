@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from custody.evidence.model import KeylessSigner, Verified
+from custody.errors import Check
+from custody.evidence.model import EvidenceSet, KeylessSigner, Rejected, State, Verified
 
 
 class Newest(NamedTuple):
@@ -43,6 +44,25 @@ def newest(verified: Iterable[Verified]) -> Newest:
     for statement, time in zip(statements, times, strict=True):
         parted[0 if time is None or time == latest[_kind(statement)] else 1].append(statement)
     return parted
+
+
+def unread(rejected: Iterable[Rejected], predicate_types: Collection[str]) -> Rejected | None:
+    """A document that could not be had and may be the newest of these types: then nobody can tell which one speaks.
+
+    One that was read and does not verify is no statement, and takes nothing away from those that are; one that is too
+    large to be read may well be one.
+    """
+    return next((entry for entry in rejected if (
+        entry.state is State.UNVERIFIABLE or entry.check is Check.WEIGHT) and (
+        entry.predicate_type is None or entry.predicate_type in predicate_types)), None)
+
+
+def speaking(evidence: EvidenceSet, predicate_type: str, *, every: bool = False) -> list[Verified]:
+    """The attestations of a type that speak about an image, or `every` one; none where nobody can tell which."""
+    if unread(evidence.rejected, (predicate_type,)) is not None:
+        return []
+    attestations = list(evidence.of(predicate_type))
+    return attestations if every else newest(attestations).speaking
 
 
 def _kind(statement: Verified) -> tuple[str, ...]:

@@ -23,6 +23,12 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, str, bool], Catalog]], ...] = (
     (spdx3.MARK, lambda data, where, _: spdx3.read(data, where)),
     (syft.MARK, lambda data, where, _: syft.read(data, where)))
 """What is in each of a format that is JSON, and its reader."""
+_DOCUMENTS: dict[str, Callable[[Any, str, str], Catalog]] = {
+    "bomFormat": cyclonedx.read_document, "spdxVersion": spdx.read_document, "@graph": spdx3.read_document,
+    "artifactRelationships": syft.read_document}
+"""By a field that a format alone has, the reader of what was parsed."""
+_LISTS = ("components", "packages", "artifacts")
+_TEXT = 200  # bytes of a package in a format that is no JSON
 PREDICATES = ("https://cyclonedx.org/bom", "https://spdx.dev/Document", "https://spdx.dev/Document/v2.3",
               "https://spdx.dev/Document/v3", "https://syft.dev/bom")
 """Types of the statements that have one for a predicate."""
@@ -63,12 +69,44 @@ def _read(data: bytes, where: str, excluded: bool) -> Catalog | None:
     return None if reader is None else reader(data, where, excluded)
 
 
-def of_predicate(kind: str, predicate: Any, where: str) -> Catalog:
-    """The SBOM of a statement that was verified. Raises MalformedError, UnsupportedError."""
-    catalog = read(_bytes_of(predicate), where) if kind in PREDICATES else None
+def of_predicate(kind: str, predicate: Any, where: str, *, most: int | None = None) -> Catalog:
+    """The SBOM of a statement that was verified; its `digest` is "", for it is of no bytes.
+
+    `most`: packages that are read, each of which takes about 0.1 ms. Raises MalformedError, UnsupportedError.
+    """
+    if isinstance(predicate, dict) and isinstance(predicate.get("Data"), str):  # cosign 1
+        predicate = predicate["Data"]
+    catalog = None
+    if kind in PREDICATES and isinstance(predicate, str):
+        data = predicate.encode(errors="replace")
+        if _head(data).startswith(b"{"):
+            predicate = strictjson.loads(data, where)
+        elif most is not None and len(data) > most * _TEXT:
+            raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {most * _TEXT}")
+        else:
+            catalog = _read(data, where, excluded=True)
+    if kind in PREDICATES and isinstance(predicate, dict):
+        reader = next((reader for mark, reader in _DOCUMENTS.items() if mark in predicate), None)
+        if reader is not None:
+            if most is not None and (count := _packages(predicate, most)) > most:
+                raise MalformedError(where, got=f"{count} packages or more", expected=f"at most {most}")
+            catalog = reader(predicate, "", where)
     if catalog is None:
         raise UnsupportedError(where, f"is no SBOM that custody reads: {READABLE}")
     return catalog
+
+
+def _packages(document: dict[str, Any], most: int) -> int:
+    """How many packages a document lists, counted until there are more than `most`."""
+    count, waiting = 0, [document.get(name) for name in _LISTS]
+    while waiting and count <= most:
+        entries = waiting.pop()
+        if isinstance(entries, list):
+            count += len(entries)
+            waiting += [entry["components"] for entry in entries if isinstance(entry, dict) and "components" in entry]
+    graph = document.get("@graph")
+    return count + sum(isinstance(element, dict) and element.get("type") == "software_Package"
+                       for element in (graph if isinstance(graph, list) else ()))
 
 
 def recognised(data: bytes) -> bool:

@@ -163,7 +163,11 @@ def _qualifier(purl: str, name: str) -> str:
 
 def read(data: bytes, where: str = "SBOM") -> Catalog:
     """The packages of a document of schema 3 or newer. Raises MalformedError, UnsupportedError."""
-    document = strictjson.loads(data, where)
+    return read_document(strictjson.loads(data, where), digests.sha256(data), where)
+
+
+def read_document(document: Any, digest: str, where: str = "SBOM") -> Catalog:
+    """As `read`, of the plain data."""
     if not isinstance(document, dict) or not isinstance(document.get("artifacts"), list):
         raise MalformedError(where, got="something else", expected='a syft document, with "artifacts"')
     artifacts = document["artifacts"]
@@ -210,7 +214,6 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
             owners[child] = parent
         elif kind not in ("contains", "evident-by") or not (parent or child):
             unread[f"artifactRelationships[] {kind}"] += 1
-    digest = digests.sha256(data)
     descriptor, schema = object_of(document, "descriptor"), object_of(document, "schema")
     unknowns = _unknowns(said, own=text_of(descriptor, "name") == "custody")
     if unidentified:

@@ -24,6 +24,8 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 """The predicate types of each kind."""
 KINDS = tuple(TYPES)
 SEVERITIES = ("critical", "high", "medium", "low", "none", "unknown")
+MAX_PACKAGES = 20_000
+"""Of an SBOM: it is read while somebody waits for a decision, and that ends within a second or two."""
 _SHOWN = 200
 _EARLY = timedelta(minutes=5)  # by which clocks may differ
 
@@ -84,7 +86,7 @@ def _provenance(statement: Verified) -> dict[str, Any]:
 
 
 def _sbom(statement: Verified) -> dict[str, Any]:
-    catalog = sbom.of_predicate(statement.predicate_type, statement.predicate, "SBOM")
+    catalog = sbom.of_predicate(statement.predicate_type, statement.predicate, "SBOM", most=MAX_PACKAGES)
     return {"format": catalog.document.format if catalog.document is not None else "",
             "packages": [{"name": package.name, "version": package.version, "type": package.type, "purl": package.purl,
                           "licenses": [*package.licenses]} for package in catalog.packages]}
@@ -127,14 +129,20 @@ def _of_trivy(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_intoto(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Its scores have methods of the scanner's own: a word is a severity, a number one of CVSS."""
+    """Its scores have methods of the scanner's own: a word is a severity, a number or a vector one of CVSS.
+
+    The worst counts.
+    """
+    from custody.formats.cvssvector import base_score  # few have vectors, and its tables take time to load
+
     worst = "unknown"
     for score in _maps(entry.get("severity"), "severity"):
         stated = str(score.get("score") or "")
         rated = _severity(stated)
-        if re.fullmatch(r"\d{1,2}(\.\d+)?", stated):
+        number = float(stated) if re.fullmatch(r"\d{1,2}(\.\d+)?", stated) else base_score(stated)
+        if number is not None:
             rated = next(word for floor, word in ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"),
-                                                  (0.0, "none")) if float(stated) >= floor)
+                                                  (0.0, "none")) if number >= floor)
         if rated != "unknown" and (worst == "unknown" or SEVERITIES.index(rated) < SEVERITIES.index(worst)):
             worst = rated
     purl = next((str(note["purl"]) for note in _maps(entry.get("annotations"), "annotations") if note.get("purl")), "")

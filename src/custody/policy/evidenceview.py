@@ -21,7 +21,7 @@ import msgspec
 
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, State, Verified, unreached
-from custody.evidence.newest import newest
+from custody.evidence.newest import newest, unread
 from custody.kit.clock import format_rfc3339
 from custody.policy.evidencecontents import KINDS, TYPES, content_of, types_of
 from custody.policy.evidencesigners import Accepted, Who
@@ -119,6 +119,32 @@ def unverified(known: Mapping[str, Any], kinds: Collection[str]) -> Iterator[str
             yield f"{kind} of {known['image']}: {state}: {known['reasons'][kind]}"
 
 
+def unasked(views: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Iterator[str]:
+    """Of these kinds, those that no view of an image is about, each in words: its `who` leaves them out."""
+    for kind in KINDS:
+        if kind in kinds and not any(kind in known["states"] for known in views):
+            yield f"{kind} of {views[0]['image']}: not asked for by who"
+
+
+def merged(known: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two views of one digest, in two repositories, as one: a kind counts where it does in both, and all is said of it.
+
+    `image` is that of the first.
+    """
+    both: dict[str, Any] = {"image": known["image"], "digest": known["digest"], "states": {}, "reasons": {}}
+    if stale := [view["stale_since"] for view in (known, other) if "stale_since" in view]:
+        both["stale_since"] = min(stale)
+    for kind in KINDS:
+        worse = next((view for view in (known, other) if kind not in view), None)
+        if worse is None:
+            both["states"][kind] = "stale" if "stale_since" in both else "verified"
+            both[kind] = [*known[kind], *(statement for statement in other[kind] if statement not in known[kind])]
+        else:
+            both["states"][kind] = worse["states"][kind]
+            both["reasons"][kind] = worse["reasons"][kind]
+    return both
+
+
 # ── what is known ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 def view(named: Image, gathered: EvidenceSet, now: datetime, who: Who | None = None) -> dict[str, Any]:
@@ -151,7 +177,9 @@ def _of_kind(named: Image, gathered: EvidenceSet, now: datetime, kind: str,
                     "signature" if kind == "signatures" else "attestation")]
     counted = [statement for statement in speaking
                if signers is None or any(signer.takes(statement.signer) for signer in signers)]
-    if kind != "signatures" and len(counted) > 1:
+    if kind != "signatures" and counted:
+        if (unknown := unread(gathered.rejected, types)) is not None:
+            return State.UNVERIFIABLE, f"{unknown.source}: {unknown.reason}", []
         counted = newest(counted).speaking
     if counted:
         try:

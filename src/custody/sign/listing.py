@@ -5,10 +5,11 @@ Whoever may push can put anything beside an image, so three things are kept apar
 1. The list could not be had whole: a page of referrers, or a tag, answered 5xx, 403, or not at all. Then nobody knows
    what else there is (a newer scan that denies, say), and the image is unverifiable: `list_documents` raises. The same
    goes for a listed document that could not be fetched for a reason that may pass (5xx, a reset, a deadline), and for
-   more documents or bytes than the limits allow: leaving out which one counts is not ours to choose.
+   more documents or bytes than the limits allow: leaving out which one counts is not ours to choose. One that is
+   larger by its own descriptor than custody reads is unverifiable: a larger scan may well be the newest.
 2. A document is broken by itself, and stays so however often it is asked for: it is absent (404), is not its digest,
-   is no manifest, is larger by its own descriptor than custody reads. Nobody could ever verify it, so it takes nothing
-   away from the document beside it: that one is rejected, with its reason.
+   is no manifest. Nobody could ever verify it, so it takes nothing away from the document beside it: that one is
+   rejected, with its reason.
 3. A document is of a kind that custody does not evaluate, or of a predicate type that nobody asked for. It is not
    fetched, costs nothing of the limits, and is named.
 """
@@ -190,8 +191,8 @@ class _Tally:
     def fits(self, source: str, size: int, limit: int, annotations: dict[str, str]) -> bool:
         if size <= limit:
             return True
-        self.reject(source, VerificationError(f"it has {size} bytes by its descriptor; custody reads at most {limit}"),
-                    _claim(annotations))
+        self._rejected.append(self._unread(
+            source, f"it has {size} bytes by its descriptor; custody reads at most {limit}", _claim(annotations)))
         return False
 
     def rejected(self) -> tuple[Rejected, ...]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import enum
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
-import cvss
-
+from custody.formats.cvssvector import base_score
 from custody.formats.osv import Advisory, Affected
 
 
@@ -80,17 +78,9 @@ def _word(text: str) -> Rating | None:
     return None if severity is None else Rating(severity, None, text)
 
 
-@lru_cache(maxsize=16384)
 def _vector(text: str) -> Rating | None:
-    reader = (cvss.CVSS4 if text.startswith("CVSS:4") else cvss.CVSS3 if text.startswith("CVSS:3") else
-              cvss.CVSS2 if text.lstrip("(").startswith("AV:") else None)
-    if reader is None:
-        return None
-    try:
-        score = float(reader(text.strip("()")).base_score)
-    except (cvss.exceptions.CVSSError, AttributeError, KeyError, ValueError):
-        return None
-    return Rating(bucket(score), score, text)
+    score = base_score(text)
+    return None if score is None else Rating(bucket(score), score, text)
 
 
 def _number(text: str) -> Rating | None:

@@ -50,6 +50,8 @@ class _Said:
 class _Client:
     http: Http
     turns: asyncio.Semaphore
+    asking: int = 0
+    """How many use it now: it is closed after the last of them."""
 
 
 Place = tuple[str, str, str]
@@ -64,7 +66,7 @@ class ProviderClient:
                  keep: float = KEEP, clock: Callable[[], float] = time.monotonic) -> None:
         self._secured, self._files, self._keep, self._clock = secured, files, keep, clock
         self._clients: OrderedDict[tuple[Place, tuple[int, ...]], _Client] = OrderedDict()
-        self._dropped: list[Http] = []
+        self._dropped: list[_Client] = []
         self._kept: OrderedDict[tuple[Place, str], _Said] = OrderedDict()
         self._bytes = 0
 
@@ -86,20 +88,30 @@ class ProviderClient:
 
     async def _ask(self, question: ExternalData) -> Answer:
         client = self._client(question)
-        async with client.turns:
-            said = self._said(question)  # perhaps by now: others asked for the same
-            if missing := [key for key in question.keys if key not in said]:
-                response = await self._posted(client.http, question, missing)
-                if response["systemError"].strip():
-                    return Answered({"response": response})
-                for item in response["items"]:
-                    size = len(json.dumps(item))
-                    said[item["key"]] = fresh = _Said(item, response["idempotent"], self._clock() + self._keep, size)
-                    if "error" not in item and self._keep > 0:
-                        self._note((_place(question), item["key"]), fresh)
-        while self._dropped:
-            await self._dropped.pop().close()
+        client.asking += 1
+        try:
+            async with client.turns:
+                said = self._said(question)  # perhaps by now: others asked for the same
+                if missing := [key for key in question.keys if key not in said]:
+                    response = await self._posted(client.http, question, missing)
+                    if response["systemError"].strip():
+                        return Answered({"response": response})
+                    for item in response["items"]:
+                        size = len(json.dumps(item))
+                        said[item["key"]] = fresh = _Said(item, response["idempotent"], self._clock() + self._keep,
+                                                          size)
+                        if "error" not in item and self._keep > 0:
+                            self._note((_place(question), item["key"]), fresh)
+        finally:
+            client.asking -= 1
+            await self._close_dropped()
         return _answer(said)
+
+    async def _close_dropped(self) -> None:
+        unused = [client for client in self._dropped if not client.asking]
+        self._dropped = [client for client in self._dropped if client.asking]
+        for client in unused:
+            await client.http.close()
 
     async def _posted(self, http: Http, question: ExternalData, keys: list[str]) -> dict[str, Any]:
         """Raises CustodyError."""
@@ -145,7 +157,7 @@ class ProviderClient:
             client = self._clients[at] = _Client(self._secured(_context(question.authorities, self._files)),
                                                  asyncio.Semaphore(_AT_ONCE))
             if len(self._clients) > _CLIENTS:
-                self._dropped.append(self._clients.popitem(last=False)[1].http)
+                self._dropped.append(self._clients.popitem(last=False)[1])
         self._clients.move_to_end(at)
         return client
 

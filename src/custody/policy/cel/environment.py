@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from custody.errors import MalformedError
 from custody.policy.evidencecontents import KINDS
 from custody.policy.fields import Fields
-from policylang.cel import BOOL, NULL, STRING
+from policylang.cel import BOOL, INT, NULL, STRING
 from policylang.cel.compile.program import Program
 from policylang.cel.cost.tally import CostModel
 from policylang.cel.kubernetes.environment import KubernetesEnv
 from policylang.cel.libraries import evidence
 from policylang.cel.syntax.issues import CompileError
-from policylang.cel.syntax.tree import Call, Ident, Literal, Node, Select, children
+from policylang.cel.syntax.tree import Call, Entry, Ident, ListNode, Literal, MapNode, Node, Select, children
 from policylang.cel.types import DYN, Type
 
 
@@ -42,16 +42,24 @@ class Expressions:
         self.reads: set[str] = set()
         self.texts: list[str] = []
         self._asks = False
+        self._anything = False
+        """Whether a kind of evidence may be named by what no expression has: parameters, an object's own fields."""
+        self._written: set[str] = set()
+        """Variables that are a map whose keys are written out."""
         self._words: set[str] = set()
         self._selected = frozenset[str]()
+        self._spells = False
         self._confined = _CONFINED if env.namespace else frozenset[str]()
 
     @property
     def kinds(self) -> Sequence[str]:
-        """Of evidence, that any of them may ask for: those that are named, or all where none is. () without evidence.
+        """Of evidence, that any of them may ask for: those that are named; all where none is, or where a name is no
+        literal. () without evidence.
         """
         if not self._asks:
             return ()
+        if self._anything:
+            return KINDS
         return [kind for kind in KINDS if kind in self._words] or KINDS
 
     def program(self, text: str, where: str, *types: Type) -> Program:
@@ -73,9 +81,20 @@ class Expressions:
         self._words |= _words(checked.root)
         asked = {evidence.NAME} & _called(checked.root)
         self._asks = self._asks or bool(asked)
+        self._anything = self._anything or any(
+            not self._spelt(node.operands[1]) if node.function == evidence.NAME and len(node.operands) > 1
+            else _computed(node) for node in _all(checked.root) if isinstance(node, Call))
+        self._spells = self._spelt(checked.root)
         self._selected = frozenset((*_selected(checked.root), *asked))
         self.texts.append(text)
         return program
+
+    def _spelt(self, node: Node) -> bool:
+        """Whether it is a map whose keys an expression has as literals."""
+        if isinstance(node, Select) and isinstance(node.operand, Ident) and node.operand.name == _VARIABLES:
+            return node.field in self._written
+        return isinstance(node, MapNode) and all(
+            isinstance(entry, Entry) and isinstance(entry.key, Literal) for entry in node.entries)
 
     def variable(self, name: str, text: str, where: str) -> None:
         """Declare `variables.NAME`. Raises MalformedError."""
@@ -85,6 +104,8 @@ class Expressions:
         self.env.declare(name, program.result or DYN)
         self.variables[name] = program
         self.selected[name] = self._selected
+        if self._spells:
+            self._written.add(name)
 
     def declare(self, fields: Fields, name: str = "variables") -> None:
         """All of a policy's `variables`. Raises MalformedError."""
@@ -126,6 +147,13 @@ def _all(root: Node) -> Iterator[Node]:
 
 def _called(root: Node) -> set[str]:
     return {node.function for node in _all(root) if isinstance(node, Call)}
+
+
+def _computed(call: Call) -> bool:
+    """Whether a map may be asked for a key that is no literal."""
+    if call.function in ("_[_]", "_[?_]"):
+        return not isinstance(call.args[1], Literal) and call.args[1].type != INT
+    return call.function == "@in" and not isinstance(call.args[0], Literal) and not isinstance(call.args[1], ListNode)
 
 
 def _words(root: Node) -> set[str]:

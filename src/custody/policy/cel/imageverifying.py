@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet, State, Verified, unreached
-from custody.evidence.newest import newest
+from custody.evidence.newest import speaking, unread
 from custody.formats import intoto
 from custody.policy.cel.imageattestors import Attestor
 from custody.policy.given import Given
@@ -131,9 +131,9 @@ class Verification:
             raise
         except CustodyError as error:
             raise AnswerError(error.message) from None
-        statements = list(evidence.signatures if kind is None else evidence.of(kind))
-        if kind is not None and len(statements) > 1:
-            statements = newest(statements).speaking  # an older scan says nothing of today
+        statements = list(evidence.signatures) if kind is None else speaking(evidence, kind)
+        if kind is not None and (unknown := unread(evidence.rejected, (kind,))) is not None:
+            reason = reason or f"{unknown.source}: {unknown.reason}"
         accepted = [statement for statement in statements if attestor.accepts(statement)]
         said = self._level(attestor, kind)
         if accepted:

@@ -86,7 +86,7 @@ class ConstraintRule(Rule):
         self.policy.background = bool(self.actions[AUDIT] or self.actions[COMMAND])
         self.policy.admission = bool(self.actions[WEBHOOK])
         self.reads_templates = any("template" in text for text in template.source.texts)
-        self._kinds = template.source.kinds
+        self._kinds = template.source.kinds_with((document.get("spec") or {}).get("parameters"))
         self.predicate_types = types_of(self._kinds)
         self._asks = template.source, json.dumps(
             document if template.source.whole else (document.get("spec") or {}).get("parameters"), sort_keys=True)

@@ -50,6 +50,9 @@ class NativeSource:
         self.kinds: Sequence[str] = self._checks.kinds
         self.whole = any(_CONSTRAINT.search(text) for text in self.texts)
 
+    def kinds_with(self, parameters: Any) -> Sequence[str]:  # noqa: ARG002 - what they may name is among its own
+        return self.kinds
+
     def violations(self, given: Given, constraint: Mapping[str, Any],
                    providers: Providers = NOBODY) -> Iterator[Violation]:  # noqa: ARG002 - CEL asks none
         """Raises UnansweredError, LookupFailedError."""

@@ -14,7 +14,7 @@ from typing import Any
 from custody.errors import CustodyError, MalformedError
 from custody.policy.evidencecontents import KINDS
 from custody.policy.evidencesigners import Who, accepted
-from custody.policy.evidenceview import evidence_view, unverified
+from custody.policy.evidenceview import evidence_view, merged, unasked, unverified
 from custody.policy.given import Given
 from policylang.errors import Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
@@ -84,19 +84,31 @@ class Consulted:
         return known
 
     def document(self) -> dict[str, Any]:
-        """`data.custody`: by digest, of the images that the object brings into a pod.
+        """`data.custody`: by digest, of the images that the object brings into a pod. Several of one digest are one.
 
         Raises UnansweredError, and MalformedError where one has a name that cannot be read.
         """
         for error in self._given.unreadable:
             raise error
-        by_digest = {known["digest"]: known for image in self._given.images if (known := self.of(image.written))}
-        by_digest.pop("", None)
+        by_digest: dict[str, dict[str, Any]] = {}
+        for named in {image.name: image for image in self._given.images}.values():
+            known = self.of(named.written)
+            if digest := known["digest"]:
+                by_digest[digest] = merged(by_digest[digest], known) if digest in by_digest else known
         return {"evidence": by_digest}
 
     def missing(self, kinds: Sequence[str]) -> str | None:
-        """What of these kinds does not count, of the first image of which something does not."""
-        return next((words for known in self.known for words in unverified(known, kinds)), None)
+        """What of these kinds does not count, of the first image of which something does not.
+
+        A kind counts where it does in every view of the image that asked for it, and one did.
+        """
+        for known in self.known:
+            for words in unverified(known, kinds):
+                return words
+        views: dict[str, list[Mapping[str, Any]]] = {}
+        for known in self.known:
+            views.setdefault(known["image"], []).append(known)
+        return next((words for of_image in views.values() for words in unasked(of_image, kinds)), None)
 
 
 def _texts(value: Any) -> Iterator[str]:

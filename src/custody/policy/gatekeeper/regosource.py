@@ -77,6 +77,10 @@ class RegoSource:
         self._namespace = any("namespaceObject" in _words(module) for module in self._policy.modules)
         self.texts: Sequence[str] = [text, *libraries]
 
+    def kinds_with(self, parameters: Any) -> Sequence[str]:
+        """Those and what parameters name: nothing is demanded that was not gathered."""
+        return self._asked.kinds(parameters)
+
     def violations(self, given: Given, constraint: Mapping[str, Any],
                    providers: Providers = NOBODY) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError.

@@ -11,7 +11,7 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.evidence.model import KeylessSigner, Verified
-from custody.evidence.newest import newest
+from custody.evidence.newest import speaking
 from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
@@ -215,10 +215,7 @@ class ImageAuthority:
             reached[repr(asked)] = False
             evidence = evidence_for(given, name, asked, self._types)
             reached[repr(asked)] = evidence.reached
-            statements = list(evidence.signatures if kind is None else evidence.of(kind))
-            if kind is not None and len(statements) > 1:
-                statements = newest(statements).speaking
-            for statement in statements:
+            for statement in evidence.signatures if kind is None else speaking(evidence, kind):
                 if (reason := self._objection(statement)) is None:
                     counted.append(statement)
                 else:

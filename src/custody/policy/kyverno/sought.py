@@ -11,7 +11,7 @@ import msgspec
 
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
-from custody.evidence.newest import newest
+from custody.evidence.newest import speaking
 from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.lookup import LookupFailedError
@@ -53,10 +53,7 @@ class Sought:
         absent = partial(_absent, evidence, self.kind)
         if self.kind is None:
             return list(evidence.signatures), absent
-        attestations = list(evidence.of(self.kind))
-        if not self._every and len(attestations) > 1:
-            attestations = newest(attestations).speaking
-        return attestations, absent
+        return speaking(evidence, self.kind, every=self._every), absent
 
     def evidence(self, authority: Authority | None) -> EvidenceSet:
         """Raises UnansweredError, LookupFailedError."""

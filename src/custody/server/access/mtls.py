@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from custody.server.access.rules import CERTIFICATE, Caller
@@ -32,7 +33,8 @@ def caller_of(scope: Scope) -> Caller | None:
         return None
     try:
         names = names_of(x509.load_pem_x509_certificate(chain[0].encode()))
-    except ValueError:  # OpenSSL read it, and cryptography does not: nobody is named by that
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType):  # OpenSSL read it, and cryptography does not: nobody is named by that
         return None
     return Caller(CERTIFICATE, names) if names else None
 
