@@ -14,7 +14,7 @@ import yaml
 
 from custody.cli.policy_equivalent import searching
 from custody.cli.run import run
-from custody.errors import UnsupportedError
+from custody.errors import MalformedError, UnsupportedError
 from custody.policy.equivalent.search import Found
 from custody.policy.kinds import builtin
 from custody.policy.model import Request
@@ -212,6 +212,13 @@ def test_what_is_given_must_be_objects(text: str, reason: str, tmp_path: Path, c
     (tmp_path / "r.yaml").write_text(text)
     assert run(["policy", "equivalent", *[str(tmp_path / "a.yaml")] * 2, "-r", str(tmp_path / "r.yaml")]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_a_policy_with_odd_metadata_is_refused() -> None:
+    odd = vap("true")
+    odd[0]["metadata"] = "abc"
+    with pytest.raises(MalformedError, match="ValidatingAdmissionPolicy: metadata: got a string, expected a mapping"):
+        found(odd, vap("true"))
 
 
 def test_policies_of_other_kinds_cannot_be_compared() -> None:

@@ -167,7 +167,8 @@ def _matching(namespaces: Sequence[str], asked: Sequence[str]) -> list[str]:
     if not any(sign in name for name in asked for sign in "*?["):
         return [*asked]
     patterns = [re.compile(translate(name.replace("[^", "[!"))) for name in asked]
-    return [namespace for namespace in namespaces if namespace in asked or any(pattern.match(namespace) for pattern in patterns)]
+    return [namespace for namespace in namespaces
+            if namespace in asked or any(pattern.match(namespace) for pattern in patterns)]
 
 
 def _print(results: Sequence[CheckResult], options: dict[str, Any], *, quiet: bool, skipped: bool = False) -> None:
