@@ -71,7 +71,8 @@ def test_what_is_worse_than_before_is_exit_1(heap: Path, tmp_path: Path, capsys:
     ("{}", "expected a list"), ('[{"engine": "cel", "reviewsPerSecond": 0}]', "reviewsPerSecond: got"),
     ('[{"engine": "cel", "reviewsPerSecond": true}]', "reviewsPerSecond: got"),
     ('[{"engine": "cel", "reviewsPerSecond": 5}]', "latencies.p50: got null, expected a duration above 0"),
-    ('[{"engine": "cel", "reviewsPerSecond": 5, "latencies": {"p50": "1ms", "p95": "0s"}}]', "latencies.p95: got '0s'")])
+    ('[{"engine": "cel", "reviewsPerSecond": 5, "latencies": {"p50": "1ms", "p95": "0s"}}]',
+     "latencies.p95: got '0s'")])
 def test_a_baseline_of_nothing_is_refused(heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                           baseline: str, reason: str) -> None:
     (tmp_path / "base.json").write_text(baseline)
