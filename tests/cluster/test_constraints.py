@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from custody.admission.definitions import BY_KIND, Definition, of_constraints
 from custody.policy.gatekeeper.constraintkind import definition
 from custody.policy.gatekeeper.syncdata import ANNOTATION
@@ -137,3 +139,14 @@ def test_the_definition_of_a_kind() -> None:
         "parameters"]
     assert parameters == {"x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {
         "type": "array", "items": {"x-kubernetes-preserve-unknown-fields": True}}}}
+
+
+@pytest.mark.parametrize("status", [
+    "x", ["x"], {"byPod": "x"}, {"byPod": ["x", {"id": "gatekeeper-0"}]}, {"byPod": {}}])
+def test_a_status_of_another_shape_is_written_over(status: Any) -> None:
+    document = {**there(constraint()), "status": status}
+    collection = collected((TEMPLATE, there(template())), (CONSTRAINT, document))
+    names(collection)
+    written = podstatus.wanted(collection.held["constraints.gatekeeper.sh", "K8sRequiredLabels", "", "must-have"])
+    assert written is not None
+    assert {entry["id"] for entry in written["byPod"]} - {"gatekeeper-0"} == {"custody"}

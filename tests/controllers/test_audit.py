@@ -104,6 +104,13 @@ def test_only_what_constraints_are_about_is_listed() -> None:
     assert len(every.listed) == len({*every.listed}) or every.listed.count("Event") == 2, "each kind in one version"
 
 
+def test_a_constraint_that_does_not_speak_here_fails_at_nothing() -> None:
+    selected = {**KINDS, "namespaceSelector": {"matchLabels": {"a": "b"}}}
+    elsewhere = constraint(match=selected, enforcementAction="scoped", scopedEnforcementActions=[
+        {"action": "deny", "enforcementPoints": [{"name": "gator.gatekeeper.sh"}]}])
+    assert audited(Population(PODS), template(), elsewhere)["must-have"]["totalViolations"] == 0
+
+
 def test_namespaces_are_left_out_by_config() -> None:
     pods = [*PODS, *(pod(f"q{number}", namespace="kube-system") for number in range(3))]
     left_out = config(match=[{"excludedNamespaces": ["kube-*"], "processes": ["audit"]}])
@@ -121,8 +128,10 @@ def test_what_cannot_be_evaluated_is_a_violation_with_its_reason() -> None:
 def test_a_kind_that_may_not_be_listed_is_passed_over_and_a_cluster_that_does_not_answer_changes_no_status() -> None:
     both = {"kinds": [{"apiGroups": [""], "kinds": ["Pod", "Secret"]}]}
     forbidden = ApiError("GET secrets", {"reason": "Forbidden"}, 403)
-    status = audited(Population(PODS, {"Secret": forbidden}), template(), constraint(match=both))
-    assert status["must-have"]["totalViolations"] == 6
+    status = audited(Population(PODS, {"Secret": forbidden}), template(), constraint(match=both, name="named"),
+                     constraint(name="every"), constraint(match=KINDS, name="pods"))
+    assert {name: said["totalViolations"] for name, said in status.items()} == {"every": 6, "pods": 6}, (
+        "how many there are of a kind that is named and cannot be read nobody knows")
     silent = Population(PODS, {"Secret": NetworkError("no answer")})
     with pytest.raises(NetworkError):
         audited(silent, template(), constraint(match=both))

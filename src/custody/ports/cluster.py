@@ -99,10 +99,10 @@ class ClusterObjects(Protocol):
                    most: int | None = None, first: int | None = None) -> Listing:
         """All pages, of one version. Raises NetworkError for more than `most` objects; `first` ends with so many."""
 
-    def pages(self, resource: Served, namespace: str = "", *, labels: str = "",
-              fields: str = "") -> AsyncIterator[Listing]:
-        """The pages of a list as they come, all of one version. Raises ApiError, `expired` where all is to be listed
-        again, and NetworkError."""
+    def pages(self, resource: Served, namespace: str = "", *, labels: str = "", fields: str = "",
+              mixed: bool = False) -> AsyncIterator[Listing]:
+        """The pages of a list as they come, all of one version; where they may be `mixed`, late ones of a later one.
+        Raises ApiError, `expired` where all is to be listed again, and NetworkError."""
 
     def watch(self, resource: Served, namespace: str = "", *, version: str, labels: str = "",
               fields: str = "", seconds: int = 45) -> AsyncIterator[Event]:

@@ -146,6 +146,16 @@ def test_review(field: str, expected: str) -> None:
         assert messages(judged(policies, asked(pod(), existing=True))) == ['""']
 
 
+def test_the_inventory_is_asked_for_however_its_name_is_written() -> None:
+    for written in ("data.inventory.cluster", 'data["inventory"].cluster', 'data["inv\\u0065ntory"].cluster'):
+        source = f'package x\nviolation[{{"msg": "two"}}] {{ {written}["v1"].Namespace.other }}'
+        decision = judged([template(source), constraint()], pod())
+        assert decision.verdict is Verdict.DENIED, written
+        assert "the inventory of the cluster" in decision.results[0].message
+        known = {Inventory(): Answered({"cluster": {"v1": {"Namespace": {"other": {}}}}})}
+        assert messages(judged([template(source), constraint()], pod(), known)) == ["two"]
+
+
 def test_the_inventory_is_asked_for_where_rego_names_it() -> None:
     source = """package x
 violation[{"msg": msg}] {

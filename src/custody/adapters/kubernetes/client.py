@@ -108,13 +108,23 @@ class ClusterClient:
         return Listing(items, version)
 
     async def pages(self, resource: Served, namespace: str = "", *, labels: str = "", fields: str = "",
-                    size: int = PAGE) -> AsyncIterator[Listing]:
+                    mixed: bool = False, size: int = PAGE) -> AsyncIterator[Listing]:
         path = path_of(resource, namespace)
         typed = {"apiVersion": api_version(resource), "kind": resource.kind}  # a list does not repeat them
-        more = ""
+        more, late = "", ""
         while True:
             asked = {"limit": size, "continue": more, "labelSelector": labels, "fieldSelector": fields}
-            page = await self._object("GET", path, asked, limit=MAX_PAGE)
+            try:
+                page = await self._object("GET", path, asked, limit=MAX_PAGE)
+            except ApiError as error:
+                # Who took too long is given another place to go on from (Kubernetes API concepts, "410 Gone").
+                metadata, before = error.status.get("metadata"), late
+                late = str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
+                if not (mixed and more and error.expired and late) or before:
+                    raise
+                more = late
+                continue
+            late = ""
             metadata, listed = page.get("metadata"), page.get("items")
             if not isinstance(metadata, dict) or not isinstance(listed, list | None):
                 raise MalformedError(f"GET {self.url}{path}", got=str(page.get("kind")), expected="a list of objects")

@@ -135,7 +135,9 @@ class ConstraintRule(Rule):
                 {"details": json.dumps(violation.details, sort_keys=True)} if violation.details else {})})
 
     def failed(self, given: Given, message: str) -> RuleResult:
-        return self._result(given, Violation(message, error=True), self.actions[point_of(given)])
+        actions = self.actions[point_of(given)]
+        result = self._result(given, Violation(message, error=True), actions)
+        return result if actions else msgspec.structs.replace(result, outcome=Outcome.SKIP)  # it speaks at other points
 
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - code may build a path
         words = [word for word in field.split("/") if word not in ("", "[]")]

@@ -72,11 +72,10 @@ class RegoSource:
             self._asked.note(module)
         self.kinds = self._asked.kinds()
         """Of evidence, that it may ask for by name."""
-        texts = [text, *libraries]
-        self.inventory = any(_INVENTORY in part for part in texts)
+        self.inventory = any(name == _INVENTORY for module in self._policy.modules for name in _data(module))
         """Whether it may read what lies in the cluster."""
-        self._namespace = any("namespaceObject" in part for part in texts)
-        self.texts: Sequence[str] = texts
+        self._namespace = any("namespaceObject" in _words(module) for module in self._policy.modules)
+        self.texts: Sequence[str] = [text, *libraries]
 
     def violations(self, given: Given, constraint: Mapping[str, Any],
                    providers: Providers = NOBODY) -> Iterator[Violation]:
@@ -204,6 +203,12 @@ def _data(module: Module) -> Iterator[str]:
                     yield first.value if isinstance(first, Scalar) and isinstance(first.value, str) else ""
                 elif _is_data(node) and id(node) not in heads:
                     yield ""
+
+
+def _words(module: Module) -> set[str]:
+    """The texts that a module has, as they are once escapes are read: names of fields are among them."""
+    return {node.value for rule in module.rules for clause in rule.chain() for node in walk_rule(clause)
+            if isinstance(node, Scalar) and isinstance(node.value, str)}
 
 
 def _is_data(term: Term) -> bool:

@@ -57,9 +57,12 @@ def wanted(held: Held, *, made: str = "", unsynced: Iterable[str] = ()) -> Objec
         if held.definition.group in (CONSTRAINTS, "expansion.gatekeeper.sh"):  # their errors have no place
             errors = [{name: text for name, text in error.items() if name != "location"} for error in errors]
         entry["errors"] = errors
-    status: Mapping[str, Any] = held.document.get("status") or {}
-    there = status.get("byPod") or []
-    foreign = [known for known in there if known.get("id") != ID]
+    # Anybody may have written it, in any shape.
+    written = held.document.get("status")
+    status: Mapping[str, Any] = written if isinstance(written, dict) else {}
+    there = status.get("byPod")
+    foreign = [known for known in there if isinstance(known, dict) and known.get("id") != ID] if isinstance(
+        there, list) else []
     told: Object = {"byPod": [*foreign, entry]}
     if kind == "ConstraintTemplate":
         told["created"] = held.judged is not None and not made

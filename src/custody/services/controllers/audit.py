@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -42,6 +42,8 @@ _MESSAGE = 256
 _DECIDED = 30.0  # seconds
 _SHARE = 1.0
 """Seconds that pass for each second of judging: half of one processor, at most, goes into audits."""
+_REST = 0.5
+"""The longest of such pauses: who waited for an answer has judged nothing meanwhile."""
 Name = tuple[str, str]
 """(kind, name) of a constraint."""
 
@@ -123,29 +125,33 @@ class Audit:
         policies = snapshot.policies
         tallies = {(policy.kind, policy.name): Tally(self._limit) for policy in policies.policies}
         if tallies:
-            for resource in audited(policies, await self._kinds()):
-                await self._resource(resource, snapshot, tallies)
+            unread = [resource for resource in audited(policies, await self._kinds())
+                      if not await self._resource(resource, snapshot, tallies)]
             for rule in policies.rules:
-                if isinstance(rule, ConstraintRule):
+                if isinstance(rule, ConstraintRule) and not _is_about(rule, unread):
                     await self._tell(rule, tallies[rule.policy.kind, rule.policy.name], began)
         self._audited = policies.digest
         self.audits += 1
 
-    async def _resource(self, resource: ApiResource, snapshot: Snapshot, tallies: dict[Name, Tally]) -> None:
+    async def _resource(self, resource: ApiResource, snapshot: Snapshot, tallies: dict[Name, Tally]) -> bool:
+        """Whether its objects could be listed."""
         scoped = {(rule.policy.kind, rule.policy.name): rule.document["spec"].get("enforcementAction") == "scoped"
                   for rule in snapshot.policies.rules if isinstance(rule, ConstraintRule)}
         try:
-            async for page in self._cluster.pages(resource):
+            async for page in self._cluster.pages(resource, mixed=True):
                 for document in page.items:
                     begun = time.monotonic()
                     for result in await self.results(document, snapshot):
                         name = result.kind, result.policy
                         tallies[name].add(result, document, scoped=scoped[name])
-                    await asyncio.sleep((time.monotonic() - begun) * self._share)
+                    await asyncio.sleep(min((time.monotonic() - begun) * self._share, _REST))
         except ApiError as error:
             if error.answered not in (403, 404, 405):
                 raise
-            _LOG.warning("%s is not audited: %s", resource.kind, error.message)
+            _LOG.warning("%s is not audited, and statuses of constraints that name it stay as they were: %s",
+                         resource.kind, error.message)
+            return False
+        return True
 
     async def results(self, document: Object, snapshot: Snapshot) -> list[RuleResult]:
         """What constraints have against an object."""
@@ -182,6 +188,15 @@ def audited(policies: PolicySet, kinds: Kinds) -> Iterator[ApiResource]:
         if any(selector.selects(kind, "") for selector in selectors):
             seen.add((resource.group, resource.kind))
             yield resource
+
+
+def _is_about(rule: ConstraintRule, unread: Sequence[ApiResource]) -> bool:
+    """Whether a constraint names a kind that could not be read: then nobody knows how many violations there are.
+
+    One for every kind is told of those that could be.
+    """
+    return any(selector.kind != "*" and selector.selects(Kind(resource.kind, resource.version, resource.group), "")
+               for selector in rule.scope.selectors for resource in unread)
 
 
 def _is_constraint(policy: Policy) -> bool:
