@@ -157,7 +157,7 @@ def before(baseline: Any, engine: str, where: str) -> Before:
         raise UsageError(f"--compare {where}: it has nothing of the {engine} engine",
                          hint=f"--engine {engine} --save FILE makes such a baseline")
     rate = entry.get("reviewsPerSecond")
-    if type(rate) not in (int, float) or not 0 < rate < inf:
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate < inf:
         raise MalformedError(f"{where}: reviewsPerSecond", got=Shape(rate), expected="a number above 0")
     return Before({name: _duration(entry.get("latencies"), name, where) for _, name in _COMPARED}, float(rate))
 
