@@ -66,6 +66,22 @@ def test_what_is_worse_than_before_is_exit_1(heap: Path, tmp_path: Path, capsys:
                 "--min-threshold", "1h"]) == 0
 
 
+@pytest.mark.parametrize(("baseline", "reason"), [
+    ("[]", "base.json: it has nothing of the cel engine"), ('[{"engine": "rego"}]', "it has nothing of the cel engine"),
+    ("{}", "expected a list"), ('[{"engine": "cel", "reviewsPerSecond": 0}]', "reviewsPerSecond: got"),
+    ('[{"engine": "cel", "reviewsPerSecond": true}]', "reviewsPerSecond: got"),
+    ('[{"engine": "cel", "reviewsPerSecond": 5}]', "latencies.p50: got null, expected a duration above 0"),
+    ('[{"engine": "cel", "reviewsPerSecond": 5, "latencies": {"p50": "1ms", "p95": "0s"}}]',
+     "latencies.p95: got '0s'")])
+def test_a_baseline_of_nothing_is_refused(heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                          baseline: str, reason: str) -> None:
+    (tmp_path / "base.json").write_text(baseline)
+    assert run(["policy", "bench", "-f", str(heap), "-n", "1", "--compare", str(tmp_path / "base.json")]) == 2
+    captured = capsys.readouterr()
+    assert reason in captured.err
+    assert captured.out == ""  # before anything is measured
+
+
 def test_percentiles_lie_between_the_nearest() -> None:
     assert benchmarks._percentile([10, 20, 30, 40], 50) == 25
     assert benchmarks._percentile([7], 99) == 7

@@ -111,6 +111,61 @@ def test_what_no_rule_judged_is_said(folder: Path, capsys: pytest.CaptureFixture
     assert "warning: no rule judged" in err
 
 
+@pytest.mark.parametrize(("rules", "query", "value"), [
+    ("deny if { input.bad }", "data.main.deny", "a boolean"), ('deny := "no" if input.bad', "data.main.deny", "a string"),
+    ('warn_x := {"msg": "no"} if input.bad', "data.main.warn_x", "a map"), ("default deny := false", "data.main.deny", "a boolean")])
+def test_a_rule_that_is_no_set_is_said(folder: Path, capsys: pytest.CaptureFixture[str], rules: str, query: str, value: str) -> None:
+    (folder / "policy" / "main.rego").write_text(f"package main\n{rules}\n")
+    (folder / "a.json").write_text('{"bad": true}')
+    code, out, err = said(capsys, "test", "-p", "policy", "a.json")
+    assert (code, "1 passed" in out) == (0, True)  # as conftest
+    assert f"warning: a.json: {query} is {value}, neither a set nor a list, and counts for nothing\n" in err
+
+
+def test_a_set_of_nothing_is_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "main.rego").write_text("package main\ndeny contains 1 if false\nwarn := []\n")
+    (folder / "a.json").write_text("{}")
+    assert said(capsys, "test", "-p", "policy", "a.json")[2] == ""
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("a: 1\n--- \nkind: Deployment\n", 2), ("a: 1\r\nc: 2\n---\nkind: Deployment\n", 3), ("a: 1\n--- # next\nkind: Deployment\n", 2),
+    ("a: 1\n---\nc: 1\n...\nkind: Deployment\n", 4), ("# c\n---\t\na: 1\n--- {kind: Deployment}\n", 4), ("---  \n---\t\nkind: Deployment\n", 2)])
+def test_documents_that_are_not_read_are_said(folder: Path, capsys: pytest.CaptureFixture[str], text: str, line: int) -> None:
+    (folder / "a.yaml").write_bytes(text.encode())
+    code, _, err = said(capsys, "test", "-p", "policy", "a.yaml")
+    assert code == 0  # as conftest
+    assert f"warning: a.yaml: what stands behind line {line} is not read, as in conftest" in err
+
+
+@pytest.mark.parametrize("text", [
+    "--- \na: 1\n", "# c\n--- # d\na: 1\n...\n# e\n", "a: 1\n---\nb: 1\n", "a: 1\n--- \n\n", "a: |\n  ---\n  ...\n", "%YAML 1.2\n---\na: 1\n...\n"])
+def test_documents_that_are_read_are_not(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (folder / "a.yaml").write_text(text)
+    assert "is not read" not in said(capsys, "test", "-p", "policy", "a.yaml")[2]
+
+
+def test_packages_whose_names_stand_in_brackets(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "main.rego").write_text('package foo["bar-baz"]["in"].x\ndeny contains "no" if true\ntest_x if true\n')
+    (folder / "a.json").write_text("{}")
+    for chosen in (("--all-namespaces",), ("-n", 'foo["bar-baz"]["in"].x'), ("-n", "foo*")):
+        [result] = results(capsys, *chosen, "a.json")
+        assert result["namespace"] == 'foo["bar-baz"]["in"].x'
+        assert result["failures"] == [{"msg": "no", "metadata": {"query": 'data.foo["bar-baz"]["in"].x.deny'}}]
+    assert "1 passed" in said(capsys, "verify", "-p", "policy", "-n", 'foo["bar-baz"]["in"].x')[1]
+
+
+@pytest.mark.parametrize("rules", ["deny contains \"no\" if true", "warn contains \"no\" if true", "deny contains 1 if false",
+                                   "deny contains \"no\" if true\nexception contains [\"\"] if true"])
+def test_a_file_s_name_cannot_begin_a_command_of_azure(folder: Path, capsys: pytest.CaptureFixture[str], rules: str) -> None:
+    (folder / "policy" / "main.rego").write_text(f"package main\n{rules}\n")
+    name = "a\n##vso[task.setvariable variable=x]y\r.json"
+    (folder / name).write_text("{}")
+    out = said(capsys, "test", "-p", "policy", "-o", "azuredevops", name)[1]
+    assert "a%0A##vso[task.setvariable variable=x]y%0D.json" in out
+    assert not [line for line in out.splitlines() if line.startswith("##vso[task.setvariable")]
+
+
 @pytest.mark.parametrize(("name", "reason"), [
     ("a.tf", "parser hcl2: such files are not read by custody"), ("a.cue", "parser cue"), ("a.jsonnet", "parser jsonnet"), ("nginx.conf", "parser nginx"),
     ("Jenkinsfile", "parser groovy"), ("CODEOWNERS", "parser codeowners"), ("a.txt", "got txt, expected one of")])

@@ -130,6 +130,39 @@ def test_one_heap_of_documents(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "no constraints among the documents" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["List", "PodList"])
+def test_lists_are_taken_apart(folder: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    items = [pod("one"), pod("two")]
+    if kind == "PodList":
+        items = [{"metadata": item["metadata"], "spec": item["spec"]} for item in items]
+    (folder / "bad.yaml").unlink()
+    write(folder, listed={"apiVersion": "v1", "kind": kind, "items": items})
+    assert run(["policy", "apply", "--filename", str(folder)]) == 1
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["v1/Pod default/one", "v1/Pod default/two"]
+
+
+def test_that_nothing_was_judged_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [part for name in ("template", "constraint") for part in ("--filename", str(folder / f"{name}.yaml"))]
+    assert run(["policy", "apply", *files]) == 0
+    assert capsys.readouterr().err == "warning: no objects to judge among the documents\n"
+    assert run(["policy", "apply", *files, "--filename", str(folder / "good.yaml")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("metadata", "reason"), [
+    ("abc", "metadata: got a string, expected a mapping"), ([1], "metadata: got a list, expected a mapping"),
+    ({"name": 3}, "metadata.name: got a number, expected text"), ({"name": "a", "namespace": [1]}, "metadata.namespace: got a list, expected text"),
+    ({"name": "a", "labels": [1]}, "metadata.labels: got a list, expected a mapping")])
+@pytest.mark.parametrize("command", [["apply", "--filename"], ["expand", "-n"], ["bench", "-n", "1", "-f"], ["sync", "test", "-f", "-n"]])
+def test_metadata_that_is_none_is_refused_with_its_place(folder: Path, capsys: pytest.CaptureFixture[str], metadata: Any, reason: str,
+                                                         command: list[str]) -> None:
+    write(folder, odd=[pod("good"), {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}])
+    assert run(["policy", *command, str(folder)]) == 2
+    captured = capsys.readouterr()
+    assert f"{folder}/odd.yaml[1]: {reason}" in captured.err
+    assert captured.out == ""
+
+
 def test_only_what_denies(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, constraint=constraint(enforcementAction="warn", match=PODS))
     assert run(["policy", "apply", "--filename", str(folder), "--output", "json"]) == 0

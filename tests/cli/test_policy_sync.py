@@ -90,3 +90,19 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(["policy", "sync", "test", "-n", str(unserved)]) == 1
     assert run(["policy", "sync", "test", "-i", "x", "-n", str(kept)]) == 2
     assert "--image" in capsys.readouterr().err
+
+
+def test_annotations_that_cannot_be_read_are_not_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = requiring("K1", "[]")
+    odd["metadata"]["annotations"] = [1]
+    assert run(["policy", "sync", "test", "-f", "-n", str(written(tmp_path, odd))]) == 2
+    assert "documents.yaml: metadata.annotations: got a list, expected a mapping" in capsys.readouterr().err
+
+
+def test_two_templates_of_one_name_are_both_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = requiring("K1", f"[{requirement(KINDS[0])}]"), requiring("K1", "[]")
+    assert run(["policy", "sync", "test", "-f", "-n", str(written(tmp_path, first, second))]) == 1
+    assert "k1:\n- /v1:Pod\n" in capsys.readouterr().err
+    first = requiring("K1", "{")
+    assert run(["policy", "sync", "test", "-f", "-n", str(written(tmp_path, first, second))]) == 1
+    assert "encountered errors parsing the following templates: \nk1:\n" in capsys.readouterr().err

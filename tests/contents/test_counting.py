@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
+from custody.formats import intoto
 from custody.formats.vex import read as of_file
+from custody.kit.pae import pae
 from custody.ports.findings import Word
 from custody.services.attestedvex import Heard
 from custody.services.counting import Said, Words
 from custody.services.rematch import Refreshed, refresh
+from custody.services.verify import Terms
+from custody.sign.keys import PrivateKey, generate_key
+from custody.sign.verify import Trust
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Spoken
 from tests.cli.commands import custody
@@ -21,6 +26,7 @@ from tests.contents import images
 from tests.contents.test_affected import catalog
 from tests.contents.test_rematch import World
 from tests.contents.test_scan import record
+from tests.sign.authority import b64
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 LEFT = "pkg:npm/left@1.0.0"
@@ -240,6 +246,82 @@ def test_what_is_attested_is_of_that_image_and_stays_while_nobody_can_be_asked(c
     assert look(Heard()) == [("appeared", "vex", "X-1 left@1.0.0", 1)]
     assert look(unknown) == []
     assert counted.aside() == {}
+
+
+def sign(path: Path, key: PrivateKey, *digests: str) -> None:
+    """What a plain document says, signed about these images."""
+    document = json.loads(path.read_text())
+    payload = json.dumps({"_type": intoto.STATEMENT, "predicateType": "https://openvex.dev/ns/v0.2.0",
+                          "predicate": document, "subject": [
+                              {"name": "", "digest": {"sha256": digest.removeprefix("sha256:")}} for digest in digests]
+                          }).encode()
+    path.write_text(json.dumps({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"publicKey": {"hint": key.public.hint}},
+        "dsseEnvelope": {"payload": b64(payload), "payloadType": intoto.PAYLOAD_TYPE,
+                         "signatures": [{"sig": b64(key.sign(pae(intoto.PAYLOAD_TYPE, payload)))}]}}))
+
+
+def trusting(key: PrivateKey) -> Terms:
+    return Terms(Trust(keys=(key.public,), require_log=False))
+
+
+def test_a_signed_document_counts_as_long_as_its_key_is_trusted(counted: Counted) -> None:
+    """The file stays the same, and ceases to count when another key is trusted; why is said."""
+    first, second = generate_key(), generate_key()
+    counted.look()
+    vex(counted.vex / "a.json")
+    sign(counted.vex / "a.json", first, catalog("a").digest, catalog("b").digest)
+
+    def look(terms: Terms | None, now: datetime = NOW) -> list[tuple[str, str, str, int]]:
+        refresh(counted.store, counted.advisories, now, words=Words(counted.said, now, terms))
+        return counted.told()
+
+    assert look(trusting(first)) == [("disappeared", "vex", "X-1 left@1.0.0", 2)]
+    assert Words(counted.said, NOW, trusting(first)).unread == []
+    assert look(trusting(first)) == []
+    assert look(trusting(second)) == [("appeared", "vex", "X-1 left@1.0.0", 2)]
+    (reason,) = Words(counted.said, NOW, trusting(second)).unread
+    assert reason == f"{counted.vex}/a.json: not verified: signature: the signature is not this key's over these bytes"
+    assert look(trusting(first)) == [("disappeared", "vex", "X-1 left@1.0.0", 2)]
+    assert look(None) == [("appeared", "vex", "X-1 left@1.0.0", 2)]
+    (reason,) = Words(counted.said, NOW).unread
+    assert "nobody was chosen whose word counts" in reason
+
+
+def test_a_signed_document_is_of_the_images_that_it_names(counted: Counted) -> None:
+    key = generate_key()
+    counted.look()
+    vex(counted.vex / "a.json", timestamp="2026-12-03T00:00:00Z")
+    sign(counted.vex / "a.json", key, catalog("b").digest)
+    for days, told in ((0, []), (5, [("disappeared", "vex", "X-1 left@1.0.0", 1)])):
+        now = NOW + timedelta(days=days)  # its own time is in between
+        refresh(counted.store, counted.advisories, now, words=Words(counted.said, now, trusting(key)))
+        assert counted.told() == told
+    assert counted.aside() == {catalog("b").digest: [(LEFT, "X-1")]}
+
+
+def test_a_signed_document_that_is_no_vex(counted: Counted) -> None:
+    key = generate_key()
+    vex(counted.vex / "a.json")
+    sign(counted.vex / "a.json", key, catalog("a").digest)
+    text = json.loads((counted.vex / "a.json").read_text())
+    payload = intoto.statement(catalog("a").digest, "https://example.com/notes", {}).to_bytes()
+    text["dsseEnvelope"] |= {"payload": b64(payload), "signatures": [
+        {"sig": b64(key.sign(pae(intoto.PAYLOAD_TYPE, payload)))}]}
+    (counted.vex / "a.json").write_text(json.dumps(text))
+    assert Words(counted.said, NOW, trusting(key)).unread == [
+        f"{counted.vex}/a.json: it is signed, and no VEX document"]
+
+
+def test_a_folder_that_cannot_be_listed(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    vex(counted.vex / "a.json")
+
+    def refuse(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert Words(counted.said, NOW).unread == [f"{counted.vex}: Permission denied"]
 
 
 def test_command(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_what_is_written_is_valid_and_read_back_as_it_was_said(statements: list[
         stated, outdated = settled(statements)
         document = written(stated)
     except CustodyError as error:
-        event(next(word for word in ("one time", "6.1.6", "6.1.33") if word in str(error)))
+        event(next(word for word in ("one time", "which of them is newer", "6.1.6", "6.1.33") if word in str(error)))
         return
     assert wrong(document) == []
     back = vex.of_json(json.loads(json.dumps(document)), "v.json")
@@ -155,10 +155,22 @@ def test_what_the_profile_has_no_place_for_is_refused(said: Statement, words: st
 
 
 def test_of_one_product_the_newer_word_stays() -> None:
-    older, newer = statement(), statement("affected")
+    older, newer = statement(time="2026-01-01T00:00:00Z"), statement("affected", time="2026-01-01T00:00:01Z")
     stated, outdated = settled([older, newer])
     assert ([said.status for said in stated], outdated) == (["affected"], 1)
-    assert [said.status for said in settled([newer, older])[0]] == ["not_affected"]
+    # Two that were said at one time, and are no longer what counts.
+    undecided = statement("fixed", time="2026-01-01T00:00:00Z")
+    assert [said.status for said in settled([older, undecided, newer])[0]] == ["affected"]
+    assert [said.status for said in settled([statement(), newer])[0]] == ["affected"]
+    assert settled([statement(), statement(impact="it is not there")])[1] == 1  # no contradiction
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ("", ""), ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"), ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00")])
+def test_of_two_that_contradict_each_other_at_one_time_none_stays(first: str, second: str) -> None:
+    for statuses in (("not_affected", "affected"), ("affected", "not_affected")):
+        with pytest.raises(UnsupportedError, match=r"in pkg:npm/a@1, and which of them is newer, their times do not"):
+            settled([statement(statuses[0], time=first), statement(statuses[1], time=second)])
 
 
 @pytest.mark.parametrize(("first", "second", "apart"), [

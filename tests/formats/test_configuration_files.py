@@ -26,6 +26,19 @@ def test_dotenv_that_is_none_is_refused(text: str) -> None:
         dotenv.parse(text.encode(), ".env", {})
 
 
+@pytest.mark.parametrize("line", ["A=$A$A", "A=\"${A}x${A}\"", "B=$A$A$A\nA=$B"])
+def test_dotenv_that_multiplies_is_refused(line: str) -> None:
+    text = "A=" + "x" * 1000 + "\n" + (line + "\n") * 40
+    with pytest.raises(MalformedError, match="whose variables make too much of it', expected at most 16777216 characters"):
+        dotenv.parse(text.encode(), ".env", {})
+
+
+def test_dotenv_may_be_long_without() -> None:
+    """Of more than a value may be of others' words, each line its own."""
+    text = "".join(f"A{at}={'x' * 60_000}\n" for at in range(200))
+    assert len(dotenv.parse(text.encode(), ".env", {})) == 200
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("a=1\n[s]\nb = 2 ; c\nc: true\nd = \"x # y\"\n[t.u]\n- = p\n- = q\n", {"s": {"b": 2.0, "c": True, "d": "\"x"}, "t.u": {"#1": "p", "#2": "q"}}),
     ("[s]\na = `x\ny`\nb = x\\\n  z\n\"k=\" = 1_0\n[s]\na = 3", {"s": {"a": 3.0, "b": "xz", "k=": 10.0}})])
@@ -57,6 +70,19 @@ def test_references_that_multiply_are_refused() -> None:
     begun = time.monotonic()
     with pytest.raises(MalformedError, match="refers to too much"):
         properties.parse(text.encode(), "a.properties", {})
+    assert time.monotonic() - begun < 5
+
+
+def test_a_long_value_refers_to_nothing() -> None:
+    assert len(properties.parse(b"a=" + b"x" * 1_500_000, "a.properties", {})["a"]) == 1_500_000
+    with pytest.raises(MalformedError, match="a, which refers to too much"):
+        properties.parse(b"a=${b}\nb=" + b"x" * 1_500_000, "a.properties", {})
+
+
+def test_many_continued_lines_take_no_longer_each() -> None:
+    lines = b"[s]\na = " + b"x" * 40 + b"\\\n" + (b"y" * 40 + b"\\\n") * 200_000 + b"z"
+    begun = time.monotonic()
+    assert len(ini.parse(lines, "a.ini")["s"]["a"]) == 40 * 200_001 + 1
     assert time.monotonic() - begun < 5
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -66,6 +67,26 @@ def test_here_documents_are_no_instructions() -> None:
 def test_what_the_builder_refuses_is_refused(text: str, reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):
         commands(text)
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("ONBUILD " * 5000 + "RUN x", "line 2: got .ONBUILD in ONBUILD"),
+    ("RUN <<EOF " + "${a:-" * 5000 + "}" * 5000 + "\nEOF", "line 2: got .more than 100 substitutions one within the other"),
+    ("COPY a <<" + "${a:-" * 5000 + "}" * 5000, "substitutions one within the other"),
+    ("RUN <<EOF \"" + "${a/b/" * 5000 + "}" * 5000 + "\"\nEOF", "substitutions one within the other")])
+def test_what_is_too_deep_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(MalformedError, match=reason):
+        commands(f"FROM a\n{text}\n")
+
+
+def test_a_few_substitutions_one_within_the_other() -> None:
+    assert [name for name, _, _ in values("FROM a\nRUN <<EOF " + "${a:-" * 50 + "}" * 50 + "\nUSER a\nEOF\n")] == ["from", "run"]
+
+
+def test_many_comments_take_no_longer_each() -> None:
+    begun = time.monotonic()
+    assert len(values("# c\n" * 100_000 + "FROM a\n")) == 100_001
+    assert time.monotonic() - begun < 5
 
 
 def test_what_is_no_text_is_refused() -> None:

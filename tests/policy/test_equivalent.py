@@ -14,7 +14,7 @@ import yaml
 
 from custody.cli.policy_equivalent import searching
 from custody.cli.run import run
-from custody.errors import UnsupportedError
+from custody.errors import MalformedError, UnsupportedError
 from custody.policy.equivalent.search import Found
 from custody.policy.kinds import builtin
 from custody.policy.model import Request
@@ -172,6 +172,53 @@ def test_given_objects_are_tried_first() -> None:
     other = "object.metadata.?annotations.k.orValue('').matches('^a-[a-z]+-[a-z]+-value-[0-9]Q$') == false"
     assert found(vap("true"), vap(other), 50).difference is None
     assert found(vap("true"), vap(other), 50, given=[given]).difference is not None
+
+
+def _eight(expression: str) -> list[Json]:
+    return gatekeeper(f'violation[{{"msg": "no"}}] {{ {expression} }}', match={"kinds": [
+        {"apiGroups": ["", "apps", "batch"], "kinds": ["Pod", "Service", "ConfigMap", "Deployment", "DaemonSet", "Job", "CronJob", "StatefulSet"]}]})
+
+
+def test_kinds_that_are_given_are_tried_and_others_that_are_not_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a StatefulSet shows the difference, and it is the eighth of eight kinds."""
+    on = 'input.review.object.metadata.labels.a == "b"'
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all(_eight(on)))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump_all(_eight(f'{on}; input.review.kind.kind != "StatefulSet"')))
+    files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
+    assert run(["policy", "equivalent", *files, "--samples", "300"]) == 0
+    assert "; not tried: " in (said := capsys.readouterr().out)
+    assert "StatefulSet" in said.partition("; not tried: ")[2]
+    sample = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s", "labels": {"a": "b"}}}
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [sample]}))
+    assert run(["policy", "equivalent", *files, "-r", str(tmp_path / "list.yaml")]) == 1
+    assert yaml.safe_load(capsys.readouterr().out)["kind"] == "StatefulSet"
+
+
+def test_a_given_object_of_a_kind_that_no_list_of_kinds_has() -> None:
+    given = {"apiVersion": "example.com/v1", "kind": "Rare", "metadata": {"name": "r"}}
+    both = [gatekeeper(rego, match={"kinds": [{"apiGroups": ["*"], "kinds": ["*"]}]}) for rego in (
+        'violation[{"msg": "no"}] { input.review.kind.kind == "Rare" }', 'violation[{"msg": "no"}] { false }')]
+    assert found(*both, 60).difference is None
+    difference = found(*both, 60, given=[given]).difference
+    assert difference is not None
+    assert difference.request.kind.kind == "Rare"
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("[1]", "expected an object of Kubernetes"), ("{kind: Pod}", "no kind and apiVersion"),
+    ("{apiVersion: v1, kind: Pod, metadata: abc}", "metadata: got")])
+def test_what_is_given_must_be_objects(text: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all(vap("true")))
+    (tmp_path / "r.yaml").write_text(text)
+    assert run(["policy", "equivalent", *[str(tmp_path / "a.yaml")] * 2, "-r", str(tmp_path / "r.yaml")]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_policy_with_odd_metadata_is_refused() -> None:
+    odd = vap("true")
+    odd[0]["metadata"] = "abc"
+    with pytest.raises(MalformedError, match="ValidatingAdmissionPolicy: metadata: got a string, expected a mapping"):
+        found(odd, vap("true"))
 
 
 def test_policies_of_other_kinds_cannot_be_compared() -> None:

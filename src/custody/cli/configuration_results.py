@@ -216,14 +216,15 @@ def _line(message: str) -> str:
 def _azure(results: Sequence[CheckResult]) -> str:
     lines: list[str] = []
     for result in results:
-        lines += [f"##[section]Testing '{result.filename}' against {result.tests} policies in namespace "
+        file = _line(result.filename)
+        lines += [f"##[section]Testing '{file}' against {result.tests} policies in namespace "
                   f"'{result.namespace}'", "##[group]See conftest results"]
         for level, said in (("error", result.failures), ("warning", result.warnings), ("warning", result.exceptions)):
-            lines += [f"##vso[task.logissue type={level}] file={result.filename} --> {_line(statement.message)}"
+            lines += [f"##vso[task.logissue type={level}] file={file} --> {_line(statement.message)}"
                       for statement in said]
-        lines += [f"skipped file={result.filename} {_line(statement.message)}" for statement in result.skipped]
+        lines += [f"skipped file={file} {_line(statement.message)}" for statement in result.skipped]
         if result.successes:
-            lines.append(f"success file={result.filename} {result.successes}")
+            lines.append(f"success file={file} {result.successes}")
         lines.append("##[endgroup]")
     return "\n".join([*lines, totals(results)])
 

@@ -52,7 +52,8 @@ def command(filenames: tuple[str, ...], engine: str, iterations: int, warmup: in
             compare: str | None, threshold: float, least: str, memory: bool, concurrency: int, **refused: Any) -> int:
     """Review objects by constraints again and again, and say how long it takes: flags and JSON of `gator bench`.
 
-    stdout gets latencies (P50, P95, P99) and throughput by engine. Exit code 1 where --compare finds something worse.
+    stdout gets latencies (P50, P95, P99) and throughput by engine. Exit code 1 where --compare finds something worse,
+    2 where it has nothing to compare with.
     """
     for name, (flag, hint) in _REFUSED.items():
         if refused[name]:
@@ -64,9 +65,11 @@ def command(filenames: tuple[str, ...], engine: str, iterations: int, warmup: in
     if tolerated is None or tolerated < 0:
         raise UsageError(f"--min-threshold: got {least}, expected a duration such as 1ms")
     documents = policy_constraints.read(filenames)
+    engines = [*benchmarks.LANGUAGES] if engine == "all" else [engine]
     baseline = _baseline(compare) if compare else None
+    before = {chosen: benchmarks.before(baseline, chosen, compare) for chosen in engines} if compare else {}
     made: list[Benchmark] = []
-    for chosen in benchmarks.LANGUAGES if engine == "all" else [engine]:
+    for chosen in engines:
         with progress(f"reviewing by {chosen}") as tell:
             made.append(benchmarks.measure(documents, builtin(), system_clock(), chosen, iterations=iterations,
                                            warmup=warmup, memory=memory, tell=tell))
@@ -82,10 +85,10 @@ def command(filenames: tuple[str, ...], engine: str, iterations: int, warmup: in
     if save:
         _save(save, rows)
     worse = 0
-    for benchmark in made if compare else ():
-        metrics = benchmarks.compared(baseline, benchmark, str(compare), threshold=threshold, least=tolerated)
+    for benchmark in made if before else ():
+        metrics = benchmarks.compared(before[benchmark.engine], benchmark, threshold=threshold, least=tolerated)
         click.echo("\n".join(_comparison(benchmark, metrics)), err=output != "table")
-        worse += sum(not metric.passed for metric in metrics or ())
+        worse += sum(not metric.passed for metric in metrics)
     if worse:
         raise CustodyError(f"{worse} {'metric is' if worse == 1 else 'metrics are'} worse than in {compare}")
     return 0
@@ -155,10 +158,7 @@ def _beside(made: Sequence[Benchmark]) -> Iterator[str]:
     yield from _grid(rows)
 
 
-def _comparison(benchmark: Benchmark, metrics: Sequence[Metric] | None) -> Iterator[str]:
-    if metrics is None:
-        yield f"the baseline has nothing of the {benchmark.engine} engine"
-        return
+def _comparison(benchmark: Benchmark, metrics: Sequence[Metric]) -> Iterator[str]:
     yield f"\n=== Baseline Comparison: {benchmark.engine.upper()} Engine ===\n"
     yield from _grid([("Metric", "Baseline", "Current", "Delta", "Status"), *(
         (metric.name, _value(metric.name, metric.before), _value(metric.name, metric.now), f"{metric.delta:+.1f}%",

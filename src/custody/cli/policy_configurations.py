@@ -141,7 +141,7 @@ def _check(paths: Sequence[str], options: dict[str, Any]) -> list[CheckResult]:
 
     files = reading.files(paths, options["ignore"] or "")
     given = sys.stdin.buffer.read(reading.MAX_SIZE + 1) if reading.STDIN in files else b""
-    configurations = reading.read(files, options["parser"] or "", given, os.environ)
+    configurations = reading.read(files, options["parser"] or "", given, os.environ, _warn)
     if options["stdin_filename"] and reading.STDIN in configurations:
         configurations[options["stdin_filename"]] = configurations.pop(reading.STDIN)
     checker = _checker(options)
@@ -156,6 +156,10 @@ def _check(paths: Sequence[str], options: dict[str, Any]) -> list[CheckResult]:
     return results
 
 
+def _warn(reason: str) -> None:
+    print(visible(f"warning: {reason}"), file=sys.stderr)
+
+
 def _matching(namespaces: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Names as they are, unless one has a wildcard: then those that match any."""
     import re
@@ -163,7 +167,8 @@ def _matching(namespaces: Sequence[str], asked: Sequence[str]) -> list[str]:
     if not any(sign in name for name in asked for sign in "*?["):
         return [*asked]
     patterns = [re.compile(translate(name.replace("[^", "[!"))) for name in asked]
-    return [namespace for namespace in namespaces if any(pattern.match(namespace) for pattern in patterns)]
+    return [namespace for namespace in namespaces
+            if namespace in asked or any(pattern.match(namespace) for pattern in patterns)]
 
 
 def _print(results: Sequence[CheckResult], options: dict[str, Any], *, quiet: bool, skipped: bool = False) -> None:
@@ -171,8 +176,10 @@ def _print(results: Sequence[CheckResult], options: dict[str, Any], *, quiet: bo
 
     for result in results:
         if result.unread:
-            print(visible(f"warning: {result.filename}: {result.unread} results of {result.namespace} are neither "
-                          "texts nor objects, and count for nothing"), file=sys.stderr)
+            _warn(f"{result.filename}: {result.unread} results of {result.namespace} are neither texts nor objects, "
+                  "and count for nothing")
+        for query, value in result.complete.items():
+            _warn(f"{result.filename}: {query} is {value}, neither a set nor a list, and counts for nothing")
     if quiet:
         return
     text = shown(results, options["output"] or "stdout", suppress_exceptions=bool(options.get("suppress_exceptions")),

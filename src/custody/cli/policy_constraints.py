@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from custody.formats import yaml
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.kinds import builtin
+from custody.policy.load import unwrapped
 from custody.ports.lookup import Answer, Question
 from custody.services.simulation import documents
 from custody.services.simulation.trying import Located, Trial, Violation
@@ -41,6 +43,8 @@ def run(filenames: Sequence[str], output: str | None, *, deny_only: bool) -> int
             click.echo(visible(_line(violation)))
     if not trial.constraints:
         raise UsageError("no constraints among the documents", hint="a ConstraintTemplate alone judges nothing")
+    if not trial.objects:
+        print("warning: no objects to judge among the documents", file=sys.stderr)
     denied = sum(violation.denies for violation in violations)
     if denied:
         raise CustodyError(f"{denied} violations that deny")
@@ -61,25 +65,47 @@ def _asked(questions: Sequence[Question]) -> Mapping[Question, Answer]:
 
 
 def read(filenames: Sequence[str]) -> Located:
-    """The documents of files and folders, and of standard input where there are none. Raises UsageError,
-    MalformedError."""
+    """The documents of files and folders, and of standard input where there are none; Lists are taken apart.
+
+    Raises UsageError; MalformedError for what is no object of Kubernetes.
+    """
     located: list[tuple[str, Any]] = []
     if not filenames:
-        located += [("standard input", document)
-                    for document in documents.parsed(sys.stdin.buffer.read(), "standard input")]
+        located += _placed("standard input", documents.parsed(sys.stdin.buffer.read(), "standard input"))
     for name in filenames:
         if "://" in name:
             raise UnsupportedError(name, "nothing is fetched from the web")
         files = sorted(file for file in Path(name).rglob("*") if file.suffix in (".yaml", ".yml", ".json")
                        and file.is_file()) if Path(name).is_dir() else [Path(name)]
-        located += [(str(file), document) for file in files for document in documents.read(file)]
-    located = [(where, document) for where, document in located if document]
+        located += [entry for file in files for entry in _placed(str(file), documents.read(file))]
     for where, document in located:
-        if not isinstance(document, dict):
-            raise MalformedError(where, got=Shape(document), expected="an object of Kubernetes")
+        _check(document, where)
     if not located:
         raise UsageError("no input data identified", hint="--filename FILE, or documents on standard input")
     return located
+
+
+def _placed(where: str, read: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for at, document in enumerate(read):
+        if document:
+            for part in unwrapped([document], [where if len(read) == 1 else f"{where}[{at}]"]):
+                yield from part
+
+
+def _check(document: Any, where: str) -> None:
+    """Raises MalformedError for what a server could not read as the metadata of an object."""
+    if not isinstance(document, dict):
+        raise MalformedError(where, got=Shape(document), expected="an object of Kubernetes")
+    metadata = document.get("metadata")
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise MalformedError(f"{where}: metadata", got=Shape(metadata), expected="a mapping")
+    for fields, kind, expected in ((("name", "generateName", "namespace"), str, "text"),
+                                   (("labels", "annotations"), dict, "a mapping")):
+        for field in fields:
+            if not isinstance(metadata.get(field), (kind, NoneType)):
+                raise MalformedError(f"{where}: metadata.{field}", got=Shape(metadata[field]), expected=expected)
 
 
 def _line(violation: Violation) -> str:

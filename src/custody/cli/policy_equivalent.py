@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,22 @@ from custody import wiring
 from custody.cli import kinds
 from custody.cli.bars import progress
 from custody.cli.run import settings
-from custody.errors import UsageError
+from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
 from custody.formats.kubernetes.schema import Schemas
+from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.policy.equivalent.search import Difference, Search
 from custody.policy.equivalent.words import Words
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet, gathered, unwrapped
+from custody.policy.model import Kind
 from custody.services.simulation.standing import Standing
+from policylang.errors import Shape
 
 SAMPLES = 3000
+_NAMED = 10
+"""Kinds that the result names."""
 _OPERATIONS = ("CREATE", "UPDATE", "DELETE")
 
 
@@ -49,7 +55,7 @@ def command(first: Path, second: Path, resources: tuple[Path, ...], samples: int
     definitions = [*left_crds, *right_crds]
     known = wiring.kinds(settings(), crds, kubeconfig).with_crds(
         [crd for _, crd in definitions], [where for where, _ in definitions])
-    given = [document for document in gathered(resources)[0] if isinstance(document, dict)] if resources else []
+    given = _objects(resources)
     search = searching(left, right, known, given, operations or _OPERATIONS, seed,
                        [Schemas.of_crd(crd, where) for where, crd in definitions])
     with progress("asking both"):
@@ -62,7 +68,11 @@ def command(first: Path, second: Path, resources: tuple[Path, ...], samples: int
             raise UsageError(f"{name}: none of {made.asked} requests was judged by it, and nothing is known",
                              hint="--resource FILE with an object that it judges, or a higher --samples")
     click.echo(f"no difference found in {made.asked} requests: {first} was against {made.against[0]} of "
-               f"{made.judged[0]} that it judged, {second} against {made.against[1]} of {made.judged[1]}")
+               f"{made.judged[0]} that it judged, {second} against {made.against[1]} of {made.judged[1]}"
+               + _untried(search.left_out))
+    if made.failed:
+        print(visible(f"warning: {amount(made.failed, 'request')} could not be judged, such as {made.failure}"),
+              file=sys.stderr)
     if not any(made.against):
         print("warning: neither was against any of them: they say the same of what both pass", file=sys.stderr)
     return 0
@@ -76,6 +86,30 @@ def searching(left: list[Any], right: list[Any], known: Kinds, given: list[Any],
                         dict([*words.labels.items()][:40]), words.texts[:40])
     return Search(PolicySet(left, kinds=known), PolicySet(right, kinds=known), known, standing, operations=operations,
                   samples=given, seed=seed, schemas=schemas or ())
+
+
+def _untried(kinds: Sequence[Kind]) -> str:
+    """Which kinds were not asked about, for the line that says that there is no difference."""
+    if not kinds:
+        return ""
+    named = [kind.kind for kind in kinds[:_NAMED]]
+    more = f" and {len(kinds) - _NAMED} more" if len(kinds) > _NAMED else ""
+    return visible(f"; not tried: {', '.join(named)}{more} (--resource FILE with such an object)")
+
+
+def _objects(resources: Sequence[Path]) -> list[Any]:
+    """Objects to begin with, Lists taken apart. Raises UsageError, MalformedError."""
+    if not resources:
+        return []
+    given = [entry for part in unwrapped(*gathered(resources)) for entry in part]
+    for where, document in given:
+        if not isinstance(document, dict):
+            raise MalformedError(where, got=Shape(document), expected="an object of Kubernetes")
+        if not isinstance(document.get("kind"), str) or not isinstance(document.get("apiVersion"), str):
+            raise MalformedError(where, got="no kind and apiVersion", expected="an object of Kubernetes")
+        if not isinstance(document.get("metadata") or {}, dict):
+            raise MalformedError(f"{where}: metadata", got=Shape(document["metadata"]), expected="a mapping")
+    return [document for _, document in given]
 
 
 def _documents(path: Path) -> tuple[list[Any], list[tuple[str, Any]]]:

@@ -12,6 +12,7 @@ from custody.policy.fields import Fields
 from custody.policy.gatekeeper.config import Config, SyncSet, kept
 from custody.policy.gatekeeper.syncdata import requirements, said, unmet
 from custody.policy.model import Kind
+from custody.services.simulation.documents import name_of
 
 _FAILED = 1
 
@@ -36,7 +37,8 @@ def test(filenames: tuple[str, ...], omit: bool, image: tuple[str, ...], tempdir
     if image or tempdir:
         raise UnsupportedError("--image" if image else "--tempdir", "documents are not fetched from a registry",
                                hint="oras pull, then --filename DIR")
-    documents = [document for _, document in read(filenames)]
+    located = read(filenames)
+    documents = [document for _, document in located]
     manifests = [document for document in documents if document.get("kind") == "GVKManifest"]
     if len(manifests) != 1 and not omit:
         got = len(manifests) or "none"
@@ -46,26 +48,26 @@ def test(filenames: tuple[str, ...], omit: bool, image: tuple[str, ...], tempdir
     there = {*kept(_syncing(documents))}
     if not omit:
         there &= _served(manifests[0])
-    missing: dict[str, list[str]] = {}
-    broken: dict[str, str] = {}
-    for document in documents:
+    missing: list[tuple[str, list[str]]] = []
+    broken: list[tuple[str, str]] = []
+    for where, document in located:
         if document.get("kind") != "ConstraintTemplate":
             continue
-        name = str((document.get("metadata") or {}).get("name"))
+        name = name_of(document) or where
         try:
-            missing[name] = [said(requirement) for requirement in unmet(requirements(document), there)]
+            missing.append((name, [said(requirement) for requirement in unmet(requirements(document), there)]))
         except CustodyError as error:
-            broken[name] = error.message
+            broken.append((name, error.message))
     if broken:  # what the others lack is said once all can be read
         click.echo("encountered errors parsing the following templates: ", err=True)
-        for name, line in broken.items():
+        for name, line in broken:
             click.echo(f"{name}:\n{line}", err=True)
         return _FAILED
-    lacking = {name: lines for name, lines in missing.items() if lines}
+    lacking = [(name, lines) for name, lines in missing if lines]
     if not lacking:
         return 0
     click.echo("the following requirements were not met: ", err=True)
-    for name, lines in lacking.items():
+    for name, lines in lacking:
         click.echo("\n".join([f"{name}:", *(f"- {line}" for line in lines)]), err=True)
     return _FAILED
 

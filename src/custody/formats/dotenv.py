@@ -15,16 +15,24 @@ _VARIABLE = re.compile(r"(\\)?\$\{?([A-Z0-9_]+)?\}?")
 _ESCAPED = re.compile(r"\\([^$])")
 _LONGEST = 64 * 1024
 """Bytes of a line: the buffer of Go's scanner."""
+_MOST = 16 * 1024 * 1024
+"""Characters of all values together: a few lines that name each other twice would fill any memory."""
 
 
 def parse(data: bytes, where: str, environment: Mapping[str, str]) -> dict[str, str]:
     """`environment`: variables that outweigh those of the file. Raises MalformedError."""
     values: dict[str, str] = {}
+    left = _MOST
     for line in _lines(data, where):
         match = regex.compiled(_LINE).search(line)
         if match is None:
             raise MalformedError(where, got=line[:100], expected="NAME=value")
-        values[match[1]] = _value((match[2] or "").strip(SPACE), values, environment)
+        value = _value((match[2] or "").strip(SPACE), values, environment, left)
+        if value is None:
+            raise MalformedError(where, got=f"{match[1]}, whose variables make too much of it",
+                                 expected=f"at most {_MOST} characters of all values")
+        values[match[1]] = value
+        left -= len(value)
     return values
 
 
@@ -70,20 +78,24 @@ def _open_quote(line: str) -> str:
     return "" if end >= 0 and value[end] != "\\" else value[0]
 
 
-def _value(text: str, values: Mapping[str, str], environment: Mapping[str, str]) -> str:
+def _value(text: str, values: Mapping[str, str], environment: Mapping[str, str], most: int) -> str | None:
+    """None where it would be longer than `most` characters."""
     quote = text[0] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else ""
     if quote:
         text = text[1:-1]
     if quote == "'":
-        return text
+        return text if len(text) <= most else None
     if quote:
         text = _ESCAPED.sub(r"\1", text.replace("\\n", "\n").replace("\\r", "\r"))
 
-    def replaced(match: re.Match[str]) -> str:
-        if match[1]:
-            return match[0][1:]
+    parts: list[str] = []
+    at = 0
+    for match in _VARIABLE.finditer(text):
         name = match[2]
-        if not name:
-            return match[0]
-        return environment.get(name, values.get(name, ""))
-    return _VARIABLE.sub(replaced, text)
+        meant = match[0][1:] if match[1] else environment.get(name, values.get(name, "")) if name else match[0]
+        parts += (text[at:match.start()], meant)
+        at = match.end()
+        most -= len(parts[-2]) + len(meant)
+        if most < 0:
+            return None
+    return "".join([*parts, text[at:]]) if most >= len(text) - at else None

@@ -114,15 +114,13 @@ class _Reader:
         raise self._wrong(value, f"a {quote} that ends the value")
 
     def _continued(self, value: str) -> str:
+        parts = [value]
         while self._at < len(self._lines):
             line = self._next().strip(SPACE)
-            if not line:
+            parts.append(line.removesuffix("\\"))
+            if not line.endswith("\\"):
                 break
-            value += line
-            if not value.endswith("\\"):
-                break
-            value = value[:-1]
-        return value
+        return "".join(parts)
 
     def _wrong(self, line: str, expected: str) -> MalformedError:
         return MalformedError(f"{self._where}: line {self._at}", got=line.strip(SPACE)[:100], expected=expected)

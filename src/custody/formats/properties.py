@@ -12,7 +12,7 @@ _ESCAPED = {"f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _UNICODE = re.compile(r"[0-9a-fA-F]{4}")
 _DEEPEST = 64
 _MOST = 1_000_000
-"""Characters that are looked at for references."""
+"""Characters of values that others refer to, each as often as one does."""
 
 
 def parse(data: bytes, where: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -102,7 +102,8 @@ class _Reader:
 
 def _check(value: str, names: tuple[str, ...], values: Mapping[str, str], environment: Mapping[str, str], where: str,
            left: int) -> int:
-    left -= len(value)
+    if len(names) > 1:
+        left -= len(value)
     if len(names) > _DEEPEST or left < 0:
         raise MalformedError(where, got=f"{names[0]}, which refers to too much", expected="fewer references")
     start = value.find("${")

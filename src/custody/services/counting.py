@@ -59,14 +59,16 @@ class Words:
         self.unread: list[str] = list(heard.failures)
         self._spoken: list[Spoken] = []
         self._rules: list[Rules] = []
-        self._signed: list[Path] = []
+        self._signed: dict[str, list[Spoken]] = {}
         state = hashlib.sha256(repr((said.ignore_unfixed, sorted(said.severities or ()))).encode())
         for path in self._documents():
             state.update(self._read(path))
         for path in said.ignorefiles:
             state.update(self._read(path, rules=True))
         self._plain = Waivers(self._spoken, self._rules)
-        state.update(repr(self._plain.standing(now)).encode())
+        signed = sorted(self._signed.items())
+        standing = Waivers([entry for _, entries in signed for entry in entries]).standing(now)
+        state.update(repr((self._plain.standing(now), signed, standing)).encode("utf-8", "backslashreplace"))
         if said.attested:
             spoken = sorted(heard.spoken.items())
             standing = Waivers([entry for _, entries in spoken for entry in entries]).standing(now)
@@ -112,42 +114,40 @@ class Words:
                     severities=self._said.severities)
 
     def _waivers(self, image: str) -> Waivers:
-        attested = self._heard.spoken.get(image, ())
-        if not (self._signed or attested):
-            return self._plain
-        spoken = [*self._spoken, *attested]
-        for path in self._signed:
-            try:
-                spoken += statements.read_file(path, image, self._terms, self._now)[0]
-            except CustodyError as error:
-                self.unread.append(error.message)
-        return Waivers(spoken, self._rules)
+        attested, signed = self._heard.spoken.get(image, ()), self._signed.get(image, ())
+        return Waivers([*self._spoken, *attested, *signed], self._rules) if attested or signed else self._plain
 
     def _documents(self) -> Iterator[Path]:
         for path in self._said.vex:
-            if not path.is_dir():
-                yield path
+            try:
+                inside = sorted(entry for entry in path.iterdir() if entry.suffix == ".json" and entry.is_file()
+                                ) if path.is_dir() else [path]
+            except OSError as error:
+                self.unread.append(f"{path}: {error.strerror}")
                 continue
-            inside = sorted(entry for entry in path.iterdir() if entry.suffix == ".json" and entry.is_file())
             if len(inside) > _MOST:
                 self.unread.append(f"{path}: {len(inside)} documents, of which {_MOST} are read")
             yield from inside[:_MOST]
 
     def _read(self, path: Path, *, rules: bool = False) -> bytes:
-        """What stands for its content."""
+        """What stands for its content; of what is signed, that is what was heard."""
         try:
             if rules:
                 (read,) = statements.read_rules([path])
                 Waivers((), [read])  # its patterns may be none
                 self._rules.append(read)
                 return repr(read).encode()
-            if statements.is_signed(path):
-                statements.read_file(path, "", self._terms, self._now)
-                self._signed.append(path)
-                return hashlib.sha256(path.read_bytes()).digest()
-            spoken, _ = statements.read_file(path, "", self._terms, self._now)
+            signed = statements.read_signed(path, self._terms, self._now)
+            spoken = statements.read_file(path, "", None, self._now)[0] if signed is None else []
         except (CustodyError, OSError) as error:
             self.unread.append(error.message if isinstance(error, CustodyError) else f"{path}: {error.strerror}")
+            return str(path).encode()
+        if signed is not None:
+            for subject in signed.subjects if signed.spoken else ():
+                self._signed.setdefault(subject, []).extend(signed.spoken)
+            self.unread += [f"{use.source}: {use.reason}" for use in signed.refused]
+            if not (signed.spoken or signed.refused):
+                self.unread.append(f"{path}: it is signed, and no VEX document")
             return str(path).encode()
         self._spoken += spoken
         return repr(spoken).encode("utf-8", "backslashreplace")

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.evidence.model import Evidence, EvidenceSet, Verified
-from custody.formats import bundle, dsse, ignorefile, vex
+from custody.formats import bundle, dsse, ignorefile, intoto, vex
 from custody.formats.vex.openvex import PREDICATE_TYPES
 from custody.kit import strictjson
 from custody.services.verify import Terms, judge
+from custody.sign.decoders import decode
 from custody.vulns.vex.waivers import Rules, Spoken, Use, refusal
 
 OWN_WORD = "the user"
@@ -24,6 +25,17 @@ _LARGEST_RULES = 4 << 20
 _TYPES = (*PREDICATE_TYPES, "https://cyclonedx.org/vex", "https://docs.oasis-open.org/csaf/csaf/v2.0",
           "https://cyclonedx.org/bom")
 """Predicates that are VEX documents, or may have VEX in them."""
+
+
+class Signed(NamedTuple):
+    """What became of a signed document."""
+
+    subjects: tuple[str, ...]
+    """Digests of the images that it is about."""
+    spoken: tuple[Spoken, ...]
+    """Nothing where it does not count; what it says of each of them otherwise."""
+    refused: tuple[Use, ...]
+    """Why it does not."""
 
 
 def read_file(path: Path, subject: str, terms: Terms | None, now: datetime) -> tuple[list[Spoken], list[Use]]:
@@ -38,15 +50,43 @@ def read_file(path: Path, subject: str, terms: Terms | None, now: datetime) -> t
     if media_type is None:
         return [Spoken(document=vex.of_json(document, where), source=where, by=OWN_WORD)], []
     if terms is None:
-        raise UsageError(f"--vex {path}: it is signed, and nobody was chosen whose word counts",
-                         hint="--vex-key FILE, or --vex-identity ID --vex-issuer URL; or its plain document")
+        raise _nobody(path)
     return of_evidence([judge(Evidence(subject=subject, media_type=media_type, data=data, source=where), terms, now)])
 
 
-def is_signed(path: Path) -> bool:
-    """Whether a document is signed about an image. Raises UsageError, MalformedError."""
-    return _signed(strictjson.loads(_bytes(path, vex.MAX_SIZE), str(path), max_size=vex.MAX_SIZE, max_depth=64)
-                   ) is not None
+def read_signed(path: Path, terms: Terms | None, now: datetime) -> Signed | None:
+    """A document that is signed about images, whichever they are, on these terms; None for a plain one.
+
+    Raises as `read_file` does.
+    """
+    data = _bytes(path, vex.MAX_SIZE)
+    where = str(path)
+    media_type = _signed(strictjson.loads(data, where, max_size=vex.MAX_SIZE, max_depth=64))
+    if media_type is None:
+        return None
+    if terms is None:
+        raise _nobody(path)
+    subjects = _subjects(Evidence(subject="", media_type=media_type, data=data, source=where))
+    # The signature is over the whole statement: what holds of it for one of its subjects holds for all.
+    spoken, refused = of_evidence([judge(Evidence(subject=next(iter(subjects), ""), media_type=media_type, data=data,
+                                                  source=where), terms, now)])
+    return Signed(subjects, tuple(spoken), tuple(refused))
+
+
+def _subjects(evidence: Evidence) -> tuple[str, ...]:
+    """The digests that a signed statement names; none where it cannot be read, which whoever judges it says."""
+    try:
+        payload = decode(evidence).payload
+        statement = intoto.parse_statement(payload) if payload is not None else None
+    except CustodyError:
+        return ()
+    return tuple(dict.fromkeys(f"{algorithm}:{value}" for subject in (statement.subjects if statement else ())
+                               for algorithm, value in subject.digest.items()))
+
+
+def _nobody(path: Path) -> UsageError:
+    return UsageError(f"--vex {path}: it is signed, and nobody was chosen whose word counts",
+                      hint="--vex-key FILE, or --vex-identity ID --vex-issuer URL; or its plain document")
 
 
 def attested(judged: EvidenceSet) -> tuple[list[Spoken], list[Use]]:

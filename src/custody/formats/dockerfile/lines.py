@@ -16,6 +16,8 @@ LONGEST = 64 * 1024
 _SPACES = re.compile(r"[\t\v\f\r ]+")
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
 _DIRECTIVES = ("syntax", "escape", "check")
+_DEEPEST = 50
+"""Instructions one within the other; the builder refuses a second ONBUILD later."""
 _HEREDOCS = ("add", "copy", "run")
 
 
@@ -68,7 +70,10 @@ class _Reader:
         while (raw := self._next()) is not None:
             if _is_comment(raw):
                 comment = raw[1:].strip(SPACE)
-                comments = [*comments, comment] if comment else []
+                if comment:
+                    comments.append(comment)
+                else:
+                    comments = []
             line, directive = self._processed(raw.rstrip("\r\n").lstrip(SPACE))
             if directive:
                 comments.pop()
@@ -123,7 +128,9 @@ class _Reader:
             return line, True
         return bare[:-1], False
 
-    def _instruction(self, line: str, at: int) -> Instruction:
+    def _instruction(self, line: str, at: int, depth: int = 0) -> Instruction:
+        if depth > _DEEPEST:
+            raise self._wrong(at, "ONBUILD in ONBUILD", "an instruction behind it")
         name, *rest = _SPACES.split(line.strip(SPACE), maxsplit=1)
         flags, written = None, ""
         if rest:
@@ -134,7 +141,7 @@ class _Reader:
             raise self._wrong(at, str(wrong), "an instruction of a Dockerfile") from None
         instruction = Instruction(name, flags, values, json=is_json, line=at)
         if name.lower() == "onbuild" and (inner := written.strip(SPACE)):
-            instruction.inner = self._instruction(inner, at)
+            instruction.inner = self._instruction(inner, at, depth + 1)
         return instruction
 
     def _skip_heredocs(self, instruction: Instruction, line: str) -> None:
@@ -142,7 +149,11 @@ class _Reader:
         if inner.name.lower() not in _HEREDOCS or inner.json or "<<" not in line:
             return
         start = self._at
-        for heredoc in heredocs(line):
+        try:
+            opened = heredocs(line)
+        except ValueError as wrong:
+            raise self._wrong(start, str(wrong), "words of a shell") from None
+        for heredoc in opened:
             while (raw := self._next()) is not None:
                 ending = raw.rstrip("\r\n")
                 if (ending.lstrip("\t") if heredoc.tabs else ending) == heredoc.name:

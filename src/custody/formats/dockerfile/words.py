@@ -10,6 +10,8 @@ from policylang.go.spaces import SPACE
 _HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)\Z")
 _SPECIAL = "@*#?-$!0"
 _ESCAPE = "\\"
+_DEEPEST = 100
+"""Substitutions one within the other."""
 
 
 class Heredoc(NamedTuple):
@@ -20,7 +22,7 @@ class Heredoc(NamedTuple):
 
 
 def heredocs(line: str) -> list[Heredoc]:
-    """Of a line, in their order. A line whose quotes or braces do not close has none."""
+    """Of a line, in their order. A line whose quotes or braces do not close has none. Raises ValueError."""
     try:
         words = _Lexer(line, quotes=True, escapes=True).words()
     except _UnclosedError:
@@ -50,6 +52,7 @@ class _Lexer:
     def __init__(self, text: str, *, quotes: bool, escapes: bool) -> None:
         self._text, self._at = text, 0
         self._quotes, self._escapes = quotes, escapes
+        self._depth = 0
         self._word: list[str] = []
         """One for all levels: what stands in braces drops what stood before them, as in BuildKit."""
 
@@ -184,10 +187,14 @@ class _Lexer:
 
     def _part(self, stop: str, *, escapes: bool) -> str:
         before, self._escapes = self._escapes, escapes
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"more than {_DEEPEST} substitutions one within the other")
         try:
             return self._until(stop)[0]
         finally:
             self._escapes = before
+            self._depth -= 1
 
     def _name(self) -> str:
         start = self._at

@@ -62,12 +62,16 @@ class Difference(NamedTuple):
 
 
 class Found(NamedTuple):
-    """`judged`, `against`: requests on which each of the two spoke, and was against it."""
+    """`judged`, `against`: requests on which each of the two spoke, and was against it. `failed`: those that could not
+    be judged, for an object that no server takes; `failure` is why, of the first.
+    """
 
     difference: Difference | None
     asked: int
     judged: tuple[int, int]
     against: tuple[int, int]
+    failed: int
+    failure: str
 
 
 class Search:
@@ -76,7 +80,9 @@ class Search:
     def __init__(self, left: PolicySet, right: PolicySet, kinds: Kinds, ask: Ask, *,
                  operations: Sequence[str] = ("CREATE", "UPDATE", "DELETE"), samples: Sequence[Object] = (),
                  schemas: Sequence[Schemas] = (), seed: int = 0) -> None:
-        """`ask`: what policies look up. `samples`: objects to begin with. `schemas`: of kinds beside Kubernetes'."""
+        """`ask`: what policies look up. `samples`: objects to begin with, of any kind. `schemas`: of kinds beside
+        Kubernetes'.
+        """
         self.sides = left, right
         for name, side in zip(("first", "second"), self.sides, strict=True):
             _only_judging(side, name)
@@ -87,11 +93,12 @@ class Search:
         self._schemas = [*schemas, builtin()]
         self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
             "-", "a").isalnum() and text.islower()][:200]
-        self._samples = samples
-        self.targets = self._targets()
+        self._samples = [Request.create(sample, "default") for sample in samples]
+        self.targets, self.left_out = self._targets()
         self._pool: dict[tuple[Any, ...], Request] = {}
         self._asked = 0
         self._judged, self._against = [0, 0], [0, 0]
+        self._failures: list[str] = []
 
     def run(self, count: int, *, smallest: bool = True) -> Found:
         """`count` requests, or until one is a difference; `smallest`: made as small as it can be."""
@@ -99,12 +106,15 @@ class Search:
                            if (difference := self._difference(request)) is not None), None)
         if difference is not None and smallest:
             difference = self._smaller(difference)
-        return Found(difference, self._asked, (self._judged[0], self._judged[1]), (self._against[0], self._against[1]))
+        return Found(difference, self._asked, (self._judged[0], self._judged[1]), (self._against[0], self._against[1]),
+                     len(self._failures), self._failures[0] if self._failures else "")
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _targets(self) -> list[tuple[Kind, Resource]]:
-        """Kinds that both speak of first, Pods before others; then those of one alone, for they may differ there."""
+    def _targets(self) -> tuple[list[tuple[Kind, Resource]], list[Kind]]:
+        """(kinds of which objects are made up, those of which none are): those that are given, then those that both
+        speak of, Pods before others, then those of one alone, for they may differ there.
+        """
         asked = [self._of_side(side) for side in self.sides]
         if not asked[0] or not asked[1]:
             raise UnsupportedError("policies", "one of them speaks of no kind that is known", hint="--crd FILE")
@@ -116,7 +126,10 @@ class Search:
         every = sorted({*common, *named}, key=lambda target: (
             target not in common, target not in named, target[0].kind not in _USUAL, target[0].kind, target[0].group,
             target[0].version))
-        return every[:_KINDS]
+        given = {request.kind for request in self._samples}
+        chosen = [target for target in every if target[0] in given]
+        chosen += [target for target in every if target[0] not in given][:max(_KINDS - len(chosen), 0)]
+        return chosen, [target[0] for target in every if target not in chosen]
 
     def _of_side(self, side: PolicySet) -> dict[tuple[Kind, Resource], None]:
         targets: dict[tuple[Kind, Resource], None] = {}
@@ -137,16 +150,15 @@ class Search:
     def requests(self, count: int) -> Iterator[Request]:
         """Given objects first, then new ones and steps from those on which something was said."""
         makers = {}
-        for kind, resource in self.targets:
+        made_up = [kind for kind, _ in self.targets]
+        for kind, resource in [*self.targets, *self._others_given()]:
             version = f"{kind.group}/{kind.version}" if kind.group else kind.version
             schemas = next((part for part in self._schemas if part.kind(version, kind.kind) is not None),
                            self._schemas[-1])
             makers[kind] = Objects(version, kind.kind, schemas, self.words, self._random, self._paths), resource
-        for sample in self._samples:
-            request = Request.create(sample, "default")
-            if request.kind in makers:
-                resource = makers[request.kind][1]
-                yield from self._about(request.kind, resource, sample, makers[request.kind][0], request.namespace)
+        for request in self._samples:
+            objects, resource = makers[request.kind]
+            yield from self._about(request.kind, resource, request.object or {}, objects, request.namespace)
         made = 0
         while self._asked < count and made < 4 * count:
             made += 1
@@ -157,9 +169,17 @@ class Search:
                 namespace = known.namespace if self._random.random() < 0.8 else self._namespace()
                 yield from self._about(known.kind, resource, objects.step(document), objects, namespace)
             else:
-                kind = self._random.choice([*makers])
+                kind = self._random.choice(made_up)
                 objects, resource = makers[kind]
                 yield from self._about(kind, resource, objects.new(), objects, self._namespace())
+
+    def _others_given(self) -> dict[tuple[Kind, Resource], None]:
+        """Kinds that are given and that neither of the two is known to speak of."""
+        known = {kind for kind, _ in self.targets}
+        return {(kind, Resource(next((served.plural for served in self._kinds.resources if (
+            served.kind, served.version, served.group) == (kind.kind, kind.version, kind.group)),
+            guessed_plural(kind.kind)), kind.version, kind.group)): None
+            for kind in (request.kind for request in self._samples) if kind not in known}
 
     def _namespace(self) -> str:
         return "default" if self._random.random() < 0.4 else self._random.choice(self._namespaces or ["default"])
@@ -203,8 +223,9 @@ class Search:
         self._asked += 1
         try:
             verdicts = self.verdicts(request)
-        except CustodyError:
-            return None  # a request that nobody can judge
+        except CustodyError as error:
+            self._failures.append(f"{request.operation} of {request.kind.kind} {request.name}: {error.message}")
+            return None
         for at, verdict in enumerate(verdicts):
             self._judged[at] += not verdict.silent
             self._against[at] += verdict.against

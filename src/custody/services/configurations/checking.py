@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,12 +18,14 @@ from policylang.go.printing import json_number
 from policylang.rego import Policy, SourceError, to_json
 from policylang.rego.declare import Builtin, BuiltinError, Context, World
 from policylang.rego.run.testing import Runner, tests
+from policylang.rego.syntax.lexer import FUTURE, KEYWORDS
 from policylang.rego.syntax.tree import Rule, Scalar, Var
 from policylang.rego.values import numbers
 
 _FAILS = re.compile(r"(deny|violation)(_[a-zA-Z0-9]+)*\Z")
 _WARNS = re.compile(r"warn(_[a-zA-Z0-9]+)*\Z")
 _PREFIX = re.compile(r"(?:violation|deny|warn)(?:_|\Z)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 COMBINED = "Combined"
 
 
@@ -49,6 +52,8 @@ class CheckResult:
     printed: list[str] = field(default_factory=list)
     unread: int = 0
     """Members of rules that are neither a text nor an object: conftest passes over them."""
+    complete: dict[str, Shape] = field(default_factory=dict)
+    """By the rule, what stands in place of a set or a list: it counts as passed there, whatever it is."""
 
     @property
     def tests(self) -> int:
@@ -89,7 +94,8 @@ class Checker:
 
     @property
     def namespaces(self) -> list[str]:
-        return [*dict.fromkeys(".".join(module.package) for module in self.policy.modules)]
+        """Names of packages as they are written behind `data.`: `k8s["my-rules"].pods`."""
+        return [*dict.fromkeys(map(_namespace, (module.package for module in self.policy.modules)))]
 
     def check(self, configurations: Mapping[str, Any], namespace: str) -> list[CheckResult]:
         """A result for each configuration. Raises LanguageError, MalformedError."""
@@ -121,6 +127,8 @@ class Checker:
             results: list[Result] = []
             for solution in self._solutions(rule.rule, data, given, result):
                 value = to_json(solution.expressions[0])
+                if not isinstance(value, list):
+                    result.complete.setdefault(rule.query, Shape(value))
                 if not isinstance(value, list) or not value:
                     results.append(Result(""))
                     continue
@@ -142,7 +150,7 @@ class Checker:
     def _rules(self, namespace: str) -> tuple[list[_Asked], int]:
         """(the rules by their names, how many clauses they have together)."""
         if namespace not in self._asked:
-            names = [name for module in self.policy.modules if ".".join(module.package) == namespace
+            names = [name for module in self.policy.modules if _namespace(module.package) == namespace
                      for rule in module.rules if (name := _name(rule, module.version))
                      and (_FAILS.match(name) or _WARNS.match(name))]
             asked: dict[str, _Asked] = {}
@@ -168,7 +176,7 @@ class Checker:
         in an error.
         """
         chosen = [test for test in tests(self.policy)
-                  if namespaces is None or ".".join(test.package) in namespaces]
+                  if namespaces is None or _namespace(test.package) in namespaces]
         runner = Runner(self.policy, chosen, dict(self._data), world=self._world)
         results: list[CheckResult] = []
         for test in chosen:
@@ -185,6 +193,12 @@ class Checker:
             else:
                 result.failures.append(Result(test.shown))
         return results
+
+
+def _namespace(package: Sequence[str]) -> str:
+    first, *rest = package
+    return first + "".join(f".{part}" if _NAME.match(part) and part not in KEYWORDS | FUTURE else
+                           f"[{json.dumps(part, ensure_ascii=False)}]" for part in rest)
 
 
 def _value(value: Any, shown: Callable[[float], str]) -> Any:

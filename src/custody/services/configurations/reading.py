@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from math import isfinite
 from pathlib import Path
@@ -18,6 +19,9 @@ STDIN = "-"
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of a file."""
 _WEIGHT = 40_000_000
+_SHOWN = 5
+_MARKER = re.compile(r"^(?:---|\.\.\.)(?=[ \t\r]|$)", re.MULTILINE)
+"""What begins or ends a document of YAML, wherever it stands (YAML 1.2, 9.1.4)."""
 REFUSED = {
     "codeowners": "", "cue": "cue export", "edn": "", "groovy": "", "hcl1": "", "hcl2": "hcl2json", "hocon": "",
     "jsonc": "", "jsonnet": "jsonnet", "nginx": "", "spdx": "custody sbom convert -o spdx-json", "textproto": "",
@@ -107,10 +111,11 @@ def _below(folder: str, entered: set[str]) -> Iterator[str]:
             yield os.path.realpath(path) if os.path.islink(path) else path
 
 
-def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: Mapping[str, str]) -> dict[str, Any]:
+def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: Mapping[str, str],
+         passed_over: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """By path, plain data, whose numbers are floats but for TOML's ints: of a file of several documents, a list.
 
-    `parser`: a name, or empty for each file's own.
+    `parser`: a name, or empty for each file's own. `passed_over` is told of each file of which not all is read.
     Raises UsageError, MalformedError, UnsupportedError.
     """
     configurations: dict[str, Any] = {}
@@ -120,6 +125,9 @@ def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: 
         if len(data) > MAX_SIZE:
             raise MalformedError(path, got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE}")
         configurations[path] = chosen.parse(data, path, environment)
+        if chosen.name == "yaml" and (lines := _unread(data.decode())):
+            passed_over(f"{path}: what stands behind line {', '.join(map(str, lines[:_SHOWN]))} is not read, as in "
+                        "conftest: documents are parted by lines of three dashes alone, which end as the others do")
     return configurations
 
 
@@ -193,6 +201,33 @@ def _documents(text: str) -> list[str]:
     if text.startswith("%"):  # a directive belongs to the document behind it
         return [separator.join(parts[:2]), *parts[2:]]
     return parts
+
+
+def _unread(text: str) -> list[int]:
+    """Lines, counted from 1, at which a document ends that is read, and behind which others stand."""
+    ends: list[int] = []
+    start = 1
+    for part in _documents(text):
+        if _MARKER.search(part) and (end := _end(part.split("\n"))):
+            ends.append(start + end - 1)
+        start += part.count("\n") + 2  # and the line between two
+    return ends
+
+
+def _end(lines: Sequence[str]) -> int:
+    """The line, counted from 1, that ends the first document where something stands behind it; 0 else."""
+    begun, end = False, 0
+    for number, line in enumerate(lines, 1):
+        marker = _MARKER.match(line)
+        if marker and begun and not end:
+            end = number
+        content = line[marker.end() if marker else 0:].strip()
+        if content.startswith("#") or (content.startswith("%") and not begun):
+            content = ""
+        if end and content:
+            return end
+        begun = begun or bool(content) or line.startswith("---")
+    return 0
 
 
 def floated(value: Any) -> Any:

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UsageError
@@ -49,6 +50,14 @@ class Benchmark(NamedTuple):
         return self.reviews / (self.total / 1e9) if self.total else 0.0
 
 
+class Before(NamedTuple):
+    """What a baseline says of one engine."""
+
+    latencies: Mapping[str, int]
+    """Nanoseconds, none of them 0, by what is compared."""
+    throughput: float
+
+
 class Metric(NamedTuple):
     name: str
     before: float
@@ -58,7 +67,7 @@ class Metric(NamedTuple):
     @property
     def delta(self) -> float:
         """Percent."""
-        return 0.0 if not self.before else (self.now - self.before) / self.before * 100
+        return (self.now - self.before) / self.before * 100
 
 
 def measure(documents: Located, kinds: Kinds, now: datetime, engine: str, *, iterations: int, warmup: int,
@@ -139,34 +148,36 @@ def row(benchmark: Benchmark) -> dict[str, Any]:
     return document
 
 
-def compared(baseline: Any, benchmark: Benchmark, where: str, *, threshold: float, least: int) -> list[Metric] | None:
-    """With the baseline's entry of the same engine; None without one.
-
-    Worse is what is more than `threshold` percent worse, and in latencies at least `least` nanoseconds. Raises
-    MalformedError.
-    """
+def before(baseline: Any, engine: str, where: str) -> Before:
+    """The entry of an engine. Raises MalformedError; UsageError where there is none, for nothing would be compared."""
     if not isinstance(baseline, list):
         raise MalformedError(where, got=Shape(baseline), expected="a list, as --save writes it")
-    entry = next((entry for entry in baseline if isinstance(entry, dict) and entry.get("engine") == benchmark.engine),
-                 None)
+    entry = next((entry for entry in baseline if isinstance(entry, dict) and entry.get("engine") == engine), None)
     if entry is None:
-        return None
-    before = {name: _duration(entry.get("latencies"), name, where) for name in ("p50", "p95", "p99", "mean")}
+        raise UsageError(f"--compare {where}: it has nothing of the {engine} engine",
+                         hint=f"--engine {engine} --save FILE makes such a baseline")
+    rate = entry.get("reviewsPerSecond")
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate < inf:
+        raise MalformedError(f"{where}: reviewsPerSecond", got=Shape(rate), expected="a number above 0")
+    return Before({name: _duration(entry.get("latencies"), name, where) for _, name in _COMPARED}, float(rate))
+
+
+def compared(before: Before, benchmark: Benchmark, *, threshold: float, least: int) -> list[Metric]:
+    """Worse is what is more than `threshold` percent worse, and in latencies at least `least` nanoseconds."""
     metrics: list[Metric] = []
     for title, name in _COMPARED:
-        metric = Metric(title, before[name], benchmark.latencies[name], True)
+        metric = Metric(title, before.latencies[name], benchmark.latencies[name], True)
         metrics.append(metric._replace(passed=metric.delta <= threshold or metric.now - metric.before < least))
-    rate = entry.get("reviewsPerSecond")
-    if not isinstance(rate, (int, float)):
-        raise MalformedError(f"{where}: reviewsPerSecond", got=Shape(rate), expected="a number")
-    metric = Metric("Throughput", float(rate), benchmark.throughput, True)
-    spared = bool(least and before["mean"] and rate - metric.now < rate * least / before["mean"])
+    rate = before.throughput
+    metric = Metric("Throughput", rate, benchmark.throughput, True)
+    spared = bool(least and rate - metric.now < rate * least / before.latencies["mean"])
     return [*metrics, metric._replace(passed=-metric.delta <= threshold or spared)]
 
 
 def _duration(latencies: Any, name: str, where: str) -> int:
     text = latencies.get(name) if isinstance(latencies, dict) else None
     length = durations.parse(text) if isinstance(text, str) else None
-    if length is None:
-        raise MalformedError(f"{where}: latencies.{name}", got=Shape(text), expected="a duration such as 1.5ms")
+    if length is None or length <= 0:
+        raise MalformedError(f"{where}: latencies.{name}", got=text if length is not None else Shape(text),
+                             expected="a duration above 0 such as 1.5ms")
     return length

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from custody.errors import MalformedError
 from custody.policy.kinds import Kinds, guessed_plural
 from custody.policy.model import Kind
 from custody.ports.lookup import (
@@ -21,12 +22,16 @@ from custody.ports.lookup import (
     Question,
 )
 from custody.services.simulation.inventory import inventory_of
+from policylang.errors import Shape
 
 _CONSTRAINTS = "constraints.gatekeeper.sh"
 
 
 class Standing:
-    """Answers of documents. Other namespaces have `labels`, with values that belong to them or not."""
+    """Answers of documents. Other namespaces have `labels`, with values that belong to them or not.
+
+    Raises MalformedError for metadata that is no mapping.
+    """
 
     def __init__(self, documents: Iterable[dict[str, Any]], kinds: Kinds, labels: Mapping[str, Sequence[str]] = {},
                  values: Sequence[str] = ()) -> None:
@@ -39,6 +44,8 @@ class Standing:
 
     def _put(self, document: dict[str, Any]) -> None:
         version, metadata = str(document.get("apiVersion") or ""), document.get("metadata") or {}
+        if not isinstance(metadata, dict):
+            raise MalformedError(f"{document.get('kind')}: metadata", got=Shape(metadata), expected="a mapping")
         group, _, bare = version.rpartition("/")
         kind = Kind(str(document.get("kind") or ""), bare, group)
         served = next((resource for resource in self._kinds.resources if resource.group == group

@@ -1,7 +1,8 @@
 """Statements of many times made such as one time can say: for formats whose documents have one (CSAF).
 
-Of two on one vulnerability and one product the newer stays. Two that differ, and whose products are not the same but
-may be met by one package, are refused: which of them counts, their times said, and those would be gone.
+Of two on one vulnerability and one product the newer stays; where their status differs and their times do not say which
+one is newer, they are refused. So are two that differ, and whose products are not the same but may be met by one
+package: which of them counts, their times said, and those would be gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 from custody.errors import UnsupportedError
 from custody.formats.purl import PackageUrl
 from custody.formats.vex.statement import Product, Statement
+from custody.kit.clock import parse_rfc3339
 from custody.vulns.vex.product import parsed, same_version
 
 _MAX_PAIRS = 1_000_000
@@ -22,9 +24,11 @@ _MAX_PAIRS = 1_000_000
 def settled(statements: Sequence[Statement]) -> tuple[list[Statement], int]:
     """Statements in their order, from old to new, each of one product; and how many words a newer one took back.
 
-    Raises UnsupportedError where two that stay may be about one package and do not say the same.
+    Raises UnsupportedError where two that stay may be about one package and do not say the same, and where nobody says
+    which of two is the newer one.
     """
     newest: dict[tuple[frozenset[str], Product], Statement] = {}
+    spoken: dict[tuple[frozenset[str], Product], list[Statement]] = {}
     count = 0
     for statement in statements:
         for product in _single(statement):
@@ -32,9 +36,27 @@ def settled(statements: Sequence[Statement]) -> tuple[list[Statement], int]:
             key = frozenset((statement.vulnerability, *statement.aliases)), product
             newest.pop(key, None)
             newest[key] = msgspec.structs.replace(statement, products=(product,))
+            spoken.setdefault(key, []).append(statement)
+    for key, last in newest.items():
+        _undecided(last, spoken[key])
     kept = list(newest.values())
     _disagreements(kept)
     return kept, count - len(kept)
+
+
+def _undecided(last: Statement, spoken: Sequence[Statement]) -> None:
+    """Raises UnsupportedError where one of those on its product says another thing and is not known to be older. One
+    without a time is older than those with one, as in a scan.
+    """
+    moment = parse_rfc3339(last.time) if last.time else None
+    for statement in spoken:
+        if statement.status != last.status and (
+                moment is None or (statement.time and parse_rfc3339(statement.time) >= moment)):
+            times = [entry.time or "no time" for entry in (statement, last)]
+            raise UnsupportedError(
+                last.vulnerability, f"is {statement.status} ({times[0]}) and {last.status} ({times[1]}) in "
+                f"{_shown(last)}, and which of them is newer, their times do not say",
+                hint="give them times, or leave out the one that does not count")
 
 
 def _single(statement: Statement) -> Iterator[Product]:
