@@ -588,3 +588,24 @@ def test_an_sbom_of_many_packages_is_read() -> None:
     for predicate in ({**CYCLONEDX, "components": components}, {"Data": msgspec.json.encode({**CYCLONEDX, "components": components}).decode()}):
         [bill] = view(image(IMAGE), without("sbom", sbom=statement("sbom", predicate=predicate)), NOW)["sbom"]
         assert (bill["format"], len(bill["packages"])) == ("CycloneDX 1.6", 2_000)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_evidence_of_a_tag_that_stays_one_is_warned_of(language: str) -> None:
+    tagged, policies = "ghcr.io/myorg/shop:1", LANGUAGES[language]("findings")
+    decision = judged(policies, known(*ALL.values()), tagged)
+    assert decision.verdict is Verdict.ALLOWED
+    assert [warning for warning in decision.warnings if f"the evidence of {tagged} is about {DIGEST}" in warning]
+    assert judged(policies, known(*ALL.values())).warnings == ()
+    assert not [warning for warning in judged(policies, known(BAD["findings"]), tagged).warnings if "is about" in warning]
+    unasked = [template(), constraint({"labels": []})]
+    assert judged(unasked, known(*ALL.values()), tagged).warnings == ()
+
+
+def test_a_tag_that_a_policy_pins_is_not_warned_of() -> None:
+    pinning = kyverno("MutatingPolicy", mutations=[{"patchType": "JSONPatch", "jsonPatch": {"expression": (
+        "[JSONPatch{op: 'replace', path: '/spec/containers/0/image', value: 'ghcr.io/myorg/shop@' + evidence(object.spec.containers[0].image).digest}]")}}])
+    tagged = "ghcr.io/myorg/shop:1"
+    decision = decide(asked(pod(tagged)), {tagged: known(*ALL.values()), IMAGE: known(*ALL.values())},
+                      PolicySet.load([*pinning, *validating(over(CEL["findings"]))]), Context(now=NOW))
+    assert (decision.verdict, decision.warnings) == (Verdict.ALLOWED, ())

@@ -105,8 +105,8 @@ def _packages(document: dict[str, Any], most: int) -> int:
             count += len(entries)
             waiting += [entry["components"] for entry in entries if isinstance(entry, dict) and "components" in entry]
     graph = document.get("@graph")
-    return count + sum(isinstance(element, dict) and element.get("type") == "software_Package"
-                       for element in (graph if isinstance(graph, list) else ()))
+    return count + sum(1 for element in (graph if isinstance(graph, list) else ())
+                       if isinstance(element, dict) and element.get("type") == "software_Package")
 
 
 def recognised(data: bytes) -> bool:

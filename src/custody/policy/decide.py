@@ -17,6 +17,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
+from custody.policy.evidenceview import shown
 from custody.policy.excepting import excepted
 from custody.policy.given import Given
 from custody.policy.images import image
@@ -56,6 +57,8 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
                      if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
     warnings += tuple(_stale(evidence, answers))
+    if not denied:
+        warnings += tuple(fold.unpinned())
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
@@ -178,6 +181,14 @@ class _Fold:
             named.written for named in judged if not named.digest and named.name in old and named.name not in pinned}
         if left:
             self.results = [self._unpinned(result, left) for result in self.results]
+
+    def unpinned(self) -> Sequence[str]:
+        """What is said of images that stay named by a tag, where a policy was shown evidence of what it means now."""
+        digests = shown(self.given)
+        return [f"the evidence of {name} is about {digests[name]}, and a node that pulls its tag may get another "
+                "image: name it by its digest, or let a policy pin it"
+                for name in dict.fromkeys(named.name for named in self._with_pins().images if not named.digest)
+                if name in digests] if digests else []
 
     def _unpinned(self, result: RuleResult, left: Set[str]) -> RuleResult:
         if result.outcome is not Outcome.PASS or (result.kind, result.policy) not in self._verified or (

@@ -96,6 +96,12 @@ def relied_on(given: Given, since: int) -> tuple[str, ...]:
                                for statement in known.get(kind, ())))
 
 
+def shown(given: Given) -> Mapping[str, str]:
+    """By the name of each image of which a request was shown evidence that counts, the digest that it is about."""
+    return {known["image"]: known["digest"] for known in given.memo.get(evidence_view, ())
+            if any(kind in known for kind in KINDS)}
+
+
 def viewed(given: Given) -> int:
     """How many views were shown by now."""
     return len(given.memo.get(evidence_view, ()))

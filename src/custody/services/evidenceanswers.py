@@ -69,7 +69,8 @@ class EvidenceAnswers:
                 item = _item(key, known, lambda named, about: view(named, about, now, self._who))
                 size = len(msgspec.json.encode(item))
                 if size > left:
-                    item = _unread(key, f"its evidence has {size} bytes, and {left} are left of {_ROOM} for one request")
+                    item = _unread(key, f"its evidence has {size} bytes, and {left} are left of {_ROOM} for one "
+                                        "request")
                 else:
                     left -= size
             items.append(item)

@@ -13,7 +13,7 @@ from policylang.cel.cost.tally import CostModel
 from policylang.cel.kubernetes.environment import KubernetesEnv
 from policylang.cel.libraries import evidence
 from policylang.cel.syntax.issues import CompileError
-from policylang.cel.syntax.tree import Call, Entry, Ident, ListNode, Literal, MapNode, Node, Select, children
+from policylang.cel.syntax.tree import Call, Ident, ListNode, Literal, MapNode, Node, Select, children
 from policylang.cel.types import DYN, Type
 
 
@@ -93,8 +93,7 @@ class Expressions:
         """Whether it is a map whose keys an expression has as literals."""
         if isinstance(node, Select) and isinstance(node.operand, Ident) and node.operand.name == _VARIABLES:
             return node.field in self._written
-        return isinstance(node, MapNode) and all(
-            isinstance(entry, Entry) and isinstance(entry.key, Literal) for entry in node.entries)
+        return isinstance(node, MapNode) and all(isinstance(entry.key, Literal) for entry in node.entries)
 
     def variable(self, name: str, text: str, where: str) -> None:
         """Declare `variables.NAME`. Raises MalformedError."""

@@ -34,6 +34,10 @@ class Source(Protocol):
     kinds: Sequence[str]
     """Of evidence, that it may ask for; () for none."""
 
+    def kinds_with(self, parameters: Any) -> Sequence[str]:
+        """`kinds`, and those that a constraint's parameters name."""
+        ...
+
     def violations(self, given: Given, constraint: Mapping[str, Any], providers: Providers) -> Iterator[Violation]:
         """Raises UnansweredError, LookupFailedError."""
         ...
