@@ -244,7 +244,7 @@ def test_no_color_and_a_terminal(tmp_path: Path) -> None:
             seen += chunk
     os.waitpid(pid, 0)
     os.close(screen)
-    assert b"packages" in seen
+    assert b": 1 package\r\n" in seen
     assert b"\x1b" not in seen
 
 

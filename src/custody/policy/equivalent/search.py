@@ -35,6 +35,7 @@ _STEPS = 400
 """Attempts to make a counter-example smaller."""
 _NAMED = 20
 """Kinds, above which a policy speaks of all of them rather than of these."""
+_OF_NAMESPACES = ("namespaces", "excludedNamespaces", "namespace")
 _USUAL = ("Pod", "Deployment", "CronJob", "Job", "Namespace", "Service")
 Ask = Callable[[Question], Answer]
 Object = dict[str, Any]
@@ -93,6 +94,7 @@ class Search:
         self._schemas = [*schemas, builtin()]
         self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
             "-", "a").isalnum() and text.islower()][:200]
+        self._homes = [*dict.fromkeys(_homes([*left.documents, *right.documents]))][:50]
         self._samples = [Request.create(sample, "default") for sample in samples]
         self.targets, self.left_out = self._targets()
         self._pool: dict[tuple[Any, ...], Request] = {}
@@ -182,13 +184,16 @@ class Search:
             for kind in (request.kind for request in self._samples) if kind not in known}
 
     def _namespace(self) -> str:
-        return "default" if self._random.random() < 0.4 else self._random.choice(self._namespaces or ["default"])
+        draw = self._random.random()
+        if draw < 0.3 and self._homes:
+            return self._random.choice(self._homes)
+        return "default" if draw < 0.6 else self._random.choice(self._namespaces or ["default"])
 
     def _about(self, kind: Kind, resource: Resource, document: Object, objects: Objects,
                namespace: str) -> Iterator[Request]:
         metadata = document["metadata"] = dict(document.get("metadata") or {})
         if self._random.random() < 0.15 and self._namespaces:
-            metadata["name"] = self._random.choice(self._namespaces)
+            metadata["name"] = self._namespace() if kind.kind == "Namespace" else self._random.choice(self._namespaces)
         metadata.setdefault("name", "sample")
         if self._kinds.namespaced(kind) is False:
             metadata.pop("namespace", None)
@@ -311,6 +316,23 @@ def _paths(documents: Sequence[Any]) -> Object:
                 vocabulary._cel(text.replace("variables.anyObject", "object").replace(
                     "input.review.object", "object").replace("input.review.oldObject", "object").replace("[_]", "[0]"))
     return {name: below for name, below in vocabulary.tree.items() if name not in ("apiVersion", "kind")}
+
+
+def _homes(value: Any) -> Iterator[str]:
+    """Namespaces that policies name where they say which they are about: of a pattern, one that it matches."""
+    if isinstance(value, list):
+        for member in value:
+            yield from _homes(member)
+    if not isinstance(value, dict):
+        return
+    for name, member in value.items():
+        if name in _OF_NAMESPACES:
+            for pattern in member if isinstance(member, list) else [member]:
+                home = pattern.replace("*", "a").replace("?", "a") if isinstance(pattern, str) else ""
+                if 0 < len(home) <= 63 and home.replace("-", "a").isalnum() and home.islower():
+                    yield home
+        else:
+            yield from _homes(member)
 
 
 def _texts(value: Any) -> Iterator[str]:
