@@ -11,7 +11,8 @@ import pytest
 from custody.policy.kinds import builtin
 from custody.policy.resources import ApiResource
 from custody.ports.cluster import Event, Listing
-from custody.services.cluster.policies import Collection, Feed
+from custody.services.cluster.feed import Feed
+from custody.services.cluster.policies import Collection
 from tests.cluster.conftest import until
 from tests.cluster.test_constraints import there
 from tests.policy.gatekeeper.world import constraint, template

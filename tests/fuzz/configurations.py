@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -21,22 +20,14 @@ from typing import Any
 from custody.errors import CustodyError
 from custody.services.configurations import reading
 from policylang.errors import LanguageError
+from tests.fuzz.chance import Chance
 
 PROGRAM = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache/custody/peers")) / "conftest"
 _BATCH = 24
 _FLAGGED = ("RUN", "COPY", "ADD", "HEALTHCHECK")
 
 
-class Generator:
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-
-    def pick(self, *choices: Any) -> Any:
-        return self.random.choice(choices)
-
-    def chance(self, part: float) -> bool:
-        return self.random.random() < part
-
+class Generator(Chance):
     def some(self, make: Callable[[], str], most: int, by: str = "") -> str:
         return by.join(make() for _ in range(self.random.randint(0, most)))
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 
 from policylang import rego
 from policylang.errors import LanguageError
+from tests.fuzz.chance import Chance
 
 _NAMES = ("p", "q", "r")
 _KEYS = ('"p"', '"q"', '"r"', "1", "true", '"a b"')
@@ -39,19 +39,13 @@ class Program(NamedTuple):
         return "\n&&\n".join(self.modules) + f"\ndata {json.dumps(self.data)}"
 
 
-class Generator:
+class Generator(Chance):
     """`level`: packages of the upper level (`s`) name those of the lower one, so that few programs are recursive."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
+        super().__init__(seed)
         self.made = 0
         self.heads: list[str] = []  # references to rules of the lower level
-
-    def pick(self, *choices: Any) -> Any:
-        return self.random.choice(choices)
-
-    def chance(self, part: float) -> bool:
-        return self.random.random() < part
 
     def program(self) -> Program:
         lower = self.random.sample(_PACKAGES, self.pick(1, 1, 2, 3))

@@ -8,7 +8,6 @@ A Deployment of each pod is expanded, and the mutators shape what comes of it. P
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from custody.policy.gatekeeper.expansion import Expansion
 from custody.policy.gatekeeper.mutation import Mutation
 from custody.policy.lookup import Answers
 from custody.policy.model import Request
+from tests.fuzz.chance import Chance
 
 PROGRAM = Path.home() / ".cache/custody/peers/gator"
 Json = dict[str, Any]
@@ -33,16 +33,7 @@ _IMAGES = ("nginx", "nginx:1.25", "gcr.io/a/b:1", "localhost/x", "localhost:5000
            "docker.io/library/nginx@sha256:" + "f" * 64)
 
 
-class Generator:
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-
-    def pick(self, *choices: Any) -> Any:
-        return self.random.choice(choices)
-
-    def chance(self, part: float) -> bool:
-        return self.random.random() < part
-
+class Generator(Chance):
     def pod(self) -> Json:
         spec: Json = {}
         for name in ("containers", "initContainers"):

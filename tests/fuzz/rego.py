@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from policylang import rego
 from policylang.errors import LanguageError
+from tests.fuzz.chance import Chance
 from tests.languages.rego_builtins.opa import Opa, serving
 
 DATA = {"limits": {"a": 3, "b": 5}, "roles": [{"name": "r1", "users": ["ann", "bob"]}, {"name": "r2", "users": []}],
@@ -35,20 +36,14 @@ class Difference(NamedTuple):
     opa: Any
 
 
-class Generator:
+class Generator(Chance):
     """Modules of the package `p`, of a few rules that may use those before them."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
+        super().__init__(seed)
         self.rules: list[tuple[str, str]] = []  # (name, kind) that may be named already
         self.locals: list[tuple[str, str]] = []
         self.made = 0
-
-    def pick(self, *choices: Any) -> Any:
-        return self.random.choice(choices)
-
-    def chance(self, part: float) -> bool:
-        return self.random.random() < part
 
     def fresh(self) -> str:
         self.made += 1

@@ -7,6 +7,7 @@ from typing import Any
 from xml.parsers import expat
 
 from custody.errors import MalformedError
+from custody.formats import xmltree
 
 _DEEPEST = 128
 _MOST = 100_000
@@ -44,9 +45,6 @@ def parse(data: bytes, where: str) -> Any:
         element = stack.pop()
         stack[-1].children.setdefault(element.name, []).append(element.value)
 
-    def refused(*_: object) -> int:
-        raise MalformedError(where, got="a document type or an entity", expected="XML without declarations")
-
     parser.buffer_text = True
     parser.ordered_attributes = False
     parser.StartElementHandler = start
@@ -54,14 +52,7 @@ def parse(data: bytes, where: str) -> Any:
     parser.CharacterDataHandler = parts.append
     parser.CommentHandler = parser.ProcessingInstructionHandler = flush
     parser.StartCdataSectionHandler = parser.EndCdataSectionHandler = flush
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refused
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise MalformedError(where, got=f"{expat.ErrorString(error.code)} at line {error.lineno}",
-                             expected="one XML document") from None
-    except (LookupError, ValueError, UnicodeError) as error:  # an encoding that nobody knows
-        raise MalformedError(where, got=str(error)[:100], expected="one XML document") from None
+    xmltree.read(parser, data, where)
     return stack[0].value
 
 

@@ -63,20 +63,24 @@ def parse(data: bytes, where: str) -> Element:
     def characters(text: str) -> None:
         texts[-1].append(text)
 
-    def refused(*_declaration: object) -> int:
-        raise MalformedError(where, got="a document type or an entity", expected="XML without declarations")
-
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = characters
-    parser.StartDoctypeDeclHandler = refused
-    parser.EntityDeclHandler = refused
+    read(parser, data, where)
+    return roots[0]
+
+
+def read(parser: expat.XMLParserType, data: bytes, where: str) -> None:
+    """Raises MalformedError; for a document type or an entity, before anything in it is looked at."""
+    def refused(*_declaration: object) -> int:
+        raise MalformedError(where, got="a document type or an entity", expected="XML without declarations")
+
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refused
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise MalformedError(where, got=f"{expat.ErrorString(error.code)} at line {error.lineno}",
                              expected="one XML document") from None
     except (LookupError, ValueError, UnicodeError) as error:  # an encoding that nobody knows
-        raise MalformedError(where, got=str(error), expected="one XML document") from None
-    return roots[0]
+        raise MalformedError(where, got=str(error)[:100], expected="one XML document") from None

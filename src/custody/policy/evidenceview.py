@@ -49,8 +49,8 @@ def evidence_view(given: Given, written: str, who: Who | None = None) -> dict[st
     named = image(written)
     gathered = given.evidence_of(named)
     if gathered is None:
-        for other in given.images:  # so that all are asked for in one round
-            given.evidence_of(other)
+        for beside in given.images:  # so that all are asked for in one round
+            given.evidence_of(beside)
         question = ImageEvidence(named.name, Authority(), ())
         given.answers.missed += 1
         given.answers.last = question
@@ -199,8 +199,8 @@ def _of_kind(named: Image, gathered: EvidenceSet, now: datetime, kind: str,
             if entry.state is state:
                 return state, f"{entry.source}: {entry.reason}", []
     if speaking:
-        others = ", ".join(dict.fromkeys(str(statement.signer) for statement in speaking[:5]))
-        return State.FAILED, f"it is by {others}, who does not count", []
+        speakers = ", ".join(dict.fromkeys(str(statement.signer) for statement in speaking[:5]))
+        return State.FAILED, f"it is by {speakers}, who does not count", []
     return State.MISSING, next((entry.reason for entry in rejected), "there is none"), []
 
 

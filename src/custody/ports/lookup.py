@@ -6,6 +6,7 @@ may take the second for the third. All of them are plain data, so that a decisio
 
 from __future__ import annotations
 
+import abc
 from typing import Any, Protocol
 
 import msgspec
@@ -236,7 +237,7 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     value: Any
 
 
-class Partial:
+class Partial(abc.ABC):
     """A value of an answer that is too large to be kept whole: what was read of it is what a decision was made from.
 
     It bounds by itself what one request may read.
@@ -244,9 +245,9 @@ class Partial:
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def read(self) -> Any:
         """Plain data, with which the same decision is made again."""
-        raise NotImplementedError
 
 
 def plain(value: Any) -> Any:

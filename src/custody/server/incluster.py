@@ -35,13 +35,14 @@ from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
 from custody.services.check import gathering
 from custody.services.cluster.certificates import Certificate, GivenCertificate, OwnCertificates
+from custody.services.cluster.feed import Feed
 from custody.services.cluster.guard import Guard
 from custody.services.cluster.inventory import ClusterInventory
 from custody.services.cluster.lease import Leadership
 from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.permissions import Permissions
-from custody.services.cluster.policies import GATEKEEPERS_HOME, Collection, Feed
+from custody.services.cluster.policies import GATEKEEPERS_HOME, Collection
 from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Place, Webhooks
 from custody.services.controllers.audit import INTERVAL, LIMIT

@@ -56,8 +56,8 @@ class Objects:
             elif draw < 0.4 and isinstance(holder, list):
                 holder.append(copy.deepcopy(holder[key]))
             elif draw < 0.5 and isinstance(holder, dict) and key in _CONTAINERS:
-                other = self._random.choice(_CONTAINERS)
-                holder[key], holder[other] = holder.get(other) or [], holder[key]
+                place = self._random.choice(_CONTAINERS)
+                holder[key], holder[place] = holder.get(place) or [], holder[key]
             elif draw < 0.7 and isinstance(holder, dict):
                 self._added(made)
             else:
@@ -177,19 +177,19 @@ class Objects:
 
     def _added(self, document: Object) -> None:
         """With fields of another object."""
-        other = self.new()
+        source = self.new()
         at: Any = document
-        while isinstance(at, dict) and isinstance(other, dict):
-            keys = [key for key in other if key not in ("apiVersion", "kind", "name", "namespace")]
+        while isinstance(at, dict) and isinstance(source, dict):
+            keys = [key for key in source if key not in ("apiVersion", "kind", "name", "namespace")]
             if not keys:
                 return
             key = self._random.choice(keys)
             if key not in at or self._random.random() < 0.2:
-                at[key] = other[key]
+                at[key] = source[key]
                 return
-            at, other = at[key], other[key]
-            if isinstance(at, list) and isinstance(other, list) and at and other:
-                at, other = self._random.choice(at), self._random.choice(other)
+            at, source = at[key], source[key]
+            if isinstance(at, list) and isinstance(source, list) and at and source:
+                at, source = self._random.choice(at), self._random.choice(source)
 
     # ── what the API server takes ───────────────────────────────────────────────────────────────────────────────
 

@@ -5,25 +5,21 @@ What is compared is what who asks sees: whether the request is denied, and wheth
 
 from __future__ import annotations
 
-import copy
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-
-import msgspec
 
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats.kubernetes.schema import Schemas, builtin
 from custody.policy.decide import decide
 from custody.policy.equivalent.objects import Objects
-from custody.policy.equivalent.words import Words
+from custody.policy.equivalent.reduction import reduced
+from custody.policy.equivalent.words import Words, paths
 from custody.policy.kinds import Kinds, guessed_plural
 from custody.policy.load import PolicySet
-from custody.policy.migrate.samples import Vocabulary
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
 from custody.policy.phases import Phase
-from custody.policy.podfields import TEMPLATES
 from custody.ports.lookup import Answer, Question
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,7 +31,6 @@ _STEPS = 400
 """Attempts to make a counter-example smaller."""
 _NAMED = 20
 """Kinds, above which a policy speaks of all of them rather than of these."""
-_OF_NAMESPACES = ("namespaces", "excludedNamespaces", "namespace")
 _USUAL = ("Pod", "Deployment", "CronJob", "Job", "Namespace", "Service")
 Ask = Callable[[Question], Answer]
 Object = dict[str, Any]
@@ -90,11 +85,10 @@ class Search:
         self._kinds, self._ask, self._operations = kinds, ask, operations
         self._random = random.Random(seed)  # noqa: S311 - the same objects each time
         self.words = Words([*left.documents, *right.documents])
-        self._paths = _paths([*left.documents, *right.documents])
+        self._paths = paths([*left.documents, *right.documents])
         self._schemas = [*schemas, builtin()]
         self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
             "-", "a").isalnum() and text.islower()][:200]
-        self._homes = [*dict.fromkeys(_homes([*left.documents, *right.documents]))][:50]
         self._samples = [Request.create(sample, "default") for sample in samples]
         self.targets, self.left_out = self._targets()
         self._pool: dict[tuple[Any, ...], Request] = {}
@@ -185,8 +179,8 @@ class Search:
 
     def _namespace(self) -> str:
         draw = self._random.random()
-        if draw < 0.3 and self._homes:
-            return self._random.choice(self._homes)
+        if draw < 0.3 and self.words.homes:
+            return self._random.choice(self.words.homes)
         return "default" if draw < 0.6 else self._random.choice(self._namespaces or ["default"])
 
     def _about(self, kind: Kind, resource: Resource, document: Object, objects: Objects,
@@ -266,12 +260,12 @@ class Search:
 
     def _smaller(self, difference: Difference) -> Difference:
         """Less of it, as long as the two differ in the same way."""
-        wanted = tuple(verdict.seen for verdict in difference.verdicts)
+        kept = tuple(verdict.seen for verdict in difference.verdicts)
         left = _STEPS
         again = True
         while again and left > 0:
             again = False
-            for smaller in _reduced(difference.request):
+            for smaller in reduced(difference.request):
                 left -= 1
                 if left <= 0:
                     break
@@ -279,17 +273,17 @@ class Search:
                     verdicts = self.verdicts(smaller)
                 except CustodyError:
                     continue
-                if tuple(verdict.seen for verdict in verdicts) == wanted:
+                if tuple(verdict.seen for verdict in verdicts) == kept:
                     difference, again = Difference(smaller, verdicts), True
                     break
         return difference
 
 
 def _only_judging(side: PolicySet, name: str) -> None:
-    for phase, what in ((Phase.MUTATE, "it changes objects"), (Phase.VERIFY, "it asks for evidence of images"),
+    for phase, beyond in ((Phase.MUTATE, "it changes objects"), (Phase.VERIFY, "it asks for evidence of images"),
                         (Phase.GENERATE, "it makes objects")):
         for rule in side.of(phase):
-            raise UnsupportedError(f"the {name}, policy {rule.policy.name}", f"{what}, and only what policies say of "
+            raise UnsupportedError(f"the {name}, policy {rule.policy.name}", f"{beyond}, and only what policies say of "
                                    "requests is compared")
     if not side.of(Phase.VALIDATE):
         raise UnsupportedError(f"the {name}", "it has no rule that judges requests",
@@ -301,94 +295,3 @@ def _seen(decision: Decision) -> Verdict:
     spoke = bool(results) or any(result.outcome is Outcome.PASS for result in decision.results)
     return Verdict(not decision.allowed, bool(results), not spoke, next(
         (f"{result.policy}: {result.message}" for result in results if result.message), ""))
-
-
-def _paths(documents: Sequence[Any]) -> Object:
-    """Fields that texts in CEL and Rego, and rules of Kyverno, name of objects."""
-    vocabulary = Vocabulary()
-    for document in documents:
-        spec = document.get("spec") if isinstance(document, dict) else None
-        for rule in (spec.get("rules") or []) if isinstance(spec, dict) else []:
-            if isinstance(rule, Mapping):
-                vocabulary.policy(rule)
-        for text in _texts(document):
-            if "object" in text.lower():
-                vocabulary._cel(text.replace("variables.anyObject", "object").replace(
-                    "input.review.object", "object").replace("input.review.oldObject", "object").replace("[_]", "[0]"))
-    return {name: below for name, below in vocabulary.tree.items() if name not in ("apiVersion", "kind")}
-
-
-def _homes(value: Any) -> Iterator[str]:
-    """Namespaces that policies name where they say which they are about: of a pattern, one that it matches."""
-    if isinstance(value, list):
-        for member in value:
-            yield from _homes(member)
-    if not isinstance(value, dict):
-        return
-    for name, member in value.items():
-        if name in _OF_NAMESPACES:
-            for pattern in member if isinstance(member, list) else [member]:
-                home = pattern.replace("*", "a").replace("?", "a") if isinstance(pattern, str) else ""
-                if 0 < len(home) <= 63 and home.replace("-", "a").isalnum() and home.islower():
-                    yield home
-        else:
-            yield from _homes(member)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        value = [*value.values()]
-    if isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-    elif isinstance(value, str):
-        yield value
-
-
-def _reduced(request: Request) -> Iterator[Request]:
-    """Each with one thing less."""
-    if request.operation == "UPDATE" and not request.subresource:
-        yield msgspec.structs.replace(request, operation="CREATE", old_object=None)
-    if request.user.username != "admin":
-        yield msgspec.structs.replace(request, user=User(username="admin"))
-    if request.namespace not in ("", "default") and request.kind.kind != "Namespace":
-        yield msgspec.structs.replace(request, namespace="default", **{
-            name: {**document, "metadata": {**document["metadata"], "namespace": "default"}}
-            for name in ("object", "old_object") if isinstance(document := getattr(request, name), dict)})
-    for name in ("object", "old_object"):
-        document = getattr(request, name)
-        for smaller in _less(document) if isinstance(document, dict) else ():
-            if _could_be(smaller):
-                yield msgspec.structs.replace(request, **{name: smaller})
-
-
-def _could_be(document: Object) -> bool:
-    """Whether it has the pod with a container that its kind must have."""
-    pointer = TEMPLATES.get(document["kind"])
-    at: Any = document
-    for part in pointer.split("/")[1:] if pointer else ():
-        at = at.get(part) if isinstance(at, dict) else None
-    return pointer is None or (isinstance(at, dict) and bool(at.get("containers")))
-
-
-def _less(document: Object) -> Iterator[Object]:
-    """Large parts first."""
-    waiting: list[tuple[Any, ...]] = [()]
-    for path in waiting:
-        at: Any = document
-        for part in path:
-            at = at[part]
-        keys: Sequence[Any] = [*at] if isinstance(at, dict) else range(len(at))
-        for key in keys:
-            if (not path and key in ("apiVersion", "kind")) or (path == ("metadata",) and key in ("name", "namespace")):
-                continue
-            if isinstance(at[key], (dict, list)):
-                waiting.append((*path, key))
-            if path or key != "metadata":
-                made = copy.deepcopy(document)
-                holder: Any = made
-                for part in path:
-                    holder = holder[part]
-                del holder[key]
-                if not (isinstance(at[key], str) and key in ("name", "image") and path[:1] != ("metadata",)):
-                    yield made

@@ -56,7 +56,7 @@ def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
     `ask`: what policies look up, where they speak of such words. `progress` is told of each pair.
     """
     twice, refused = _pairs(policies)
-    found: list[Together] = []
+    conspicuous: list[Together] = []
     left_out: list[tuple[Policy, Policy]] = []
     left = 0
     share = _WORK // 2 if twice and refused else _WORK
@@ -68,10 +68,10 @@ def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
                 continue
             requests, pair = look(policies, first, second, kinds, ask)
             left -= (1 + requests) * (_MADE + len(first.rules) + len(second.rules))
-            found += [pair] if pair is not None else []
+            conspicuous += [pair] if pair is not None else []
             if progress is not None:
                 progress(1)
-    return Compared(found, len(twice) + len(refused) - len(left_out), left_out)
+    return Compared(conspicuous, len(twice) + len(refused) - len(left_out), left_out)
 
 
 def _pairs(policies: PolicySet) -> tuple[list[tuple[Policy, Policy]], list[tuple[Policy, Policy]]]:
@@ -98,7 +98,7 @@ def _likeness(left: set[str], right: set[str]) -> float:
 
 
 def _alone(policies: PolicySet, policy: Policy) -> PolicySet:
-    return policies.only(lambda other: other is policy)
+    return policies.only(lambda standing: standing is policy)
 
 
 def _same(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
@@ -110,12 +110,12 @@ def _same(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
                         operations=("CREATE", "UPDATE"))
     except CustodyError:
         return 0, None  # of other kinds, or they do more than judge
-    found = search.run(_REQUESTS, smallest=False)
-    if found.difference is None and min(found.against) >= _LEAST and max(found.against) < found.asked:
-        return found.asked, Together(
+    outcome = search.run(_REQUESTS, smallest=False)
+    if outcome.difference is None and min(outcome.against) >= _LEAST and max(outcome.against) < outcome.asked:
+        return outcome.asked, Together(
             first, second, "judged-twice", f"{second.kind} {second.name} of another engine says the same: "
-            f"of {found.asked} requests no difference was found, {found.against[0]} of them against")
-    return found.asked, None
+            f"of {outcome.asked} requests no difference was found, {outcome.against[0]} of them against")
+    return outcome.asked, None
 
 
 def _refused(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,

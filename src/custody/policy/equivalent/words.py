@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from custody.policy.migrate.samples import Vocabulary
 from custody.policy.migrate.vocabulary import example_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -14,6 +15,7 @@ _NUMBER = re.compile(r"(?<![A-Za-z0-9_.])-?[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_])")
 _QUANTITY = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)(m|[kMGTPE]i?|h|s|)\Z")
 _LABEL = re.compile(r"(?:[a-z0-9.-]{1,100}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LONGEST, _MOST, _LABELS = 200, 600, 100
+_OF_NAMESPACES, _HOMES = ("namespaces", "excludedNamespaces", "namespace"), 50
 _ASIDE = ("message", "messageExpression", "description", "title")
 _USUAL = ("x", "", "default", "kube-system")
 
@@ -27,6 +29,7 @@ class Words:
         self._numbers: dict[int, None] = {}
         self.labels: dict[str, list[str]] = {}
         """Keys of labels and annotations, and values that are written beside them."""
+        self._homes: dict[str, None] = {}
         for document in documents:
             self._read(document, "")
         for text in _USUAL:
@@ -37,6 +40,11 @@ class Words:
     @property
     def texts(self) -> list[str]:
         return [*self._texts]
+
+    @property
+    def homes(self) -> list[str]:
+        """Namespaces, where policies say which they are about: of a pattern, one that it matches."""
+        return [*self._homes]
 
     @property
     def numbers(self) -> list[int]:
@@ -54,7 +62,9 @@ class Words:
                 if text == "key" and isinstance(inner, str) and _LABEL.fullmatch(inner):
                     values = value.get("values")
                     self.labels.setdefault(inner, []).extend(
-                        [one for one in values if isinstance(one, str)] if isinstance(values, list) else [])
+                        [label for label in values if isinstance(label, str)] if isinstance(values, list) else [])
+                if text in _OF_NAMESPACES:
+                    self._home(inner)
                 if text not in _ASIDE:
                     self._read(inner, text)
         elif isinstance(value, list):
@@ -71,6 +81,13 @@ class Words:
             if len(value) <= _LONGEST:
                 self._text(value)
             self._expressions(value)
+
+    def _home(self, value: Any) -> None:
+        for pattern in value if isinstance(value, list) else [value]:
+            home = pattern.replace("*", "a").replace("?", "a") if isinstance(pattern, str) else ""
+            if len(self._homes) < _HOMES and 0 < len(home) <= 63 and (
+                    home.replace("-", "a").isalnum() and home.islower()):
+                self._homes.setdefault(home)
 
     def _expressions(self, text: str) -> None:
         for match in _QUOTED.finditer(text):
@@ -107,3 +124,28 @@ class Words:
 
 def _filled(text: str) -> str:
     return text.replace("*", "z").replace("?", "q")
+
+
+def paths(documents: Iterable[Any]) -> dict[str, Any]:
+    """Fields that texts in CEL and Rego, and rules of Kyverno, name of objects."""
+    vocabulary = Vocabulary()
+    for document in documents:
+        spec = document.get("spec") if isinstance(document, dict) else None
+        for rule in (spec.get("rules") or []) if isinstance(spec, dict) else []:
+            if isinstance(rule, Mapping):
+                vocabulary.policy(rule)
+        for text in _texts(document):
+            if "object" in text.lower():
+                vocabulary.cel(text.replace("variables.anyObject", "object").replace(
+                    "input.review.object", "object").replace("input.review.oldObject", "object").replace("[_]", "[0]"))
+    return {name: below for name, below in vocabulary.tree.items() if name not in ("apiVersion", "kind")}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value

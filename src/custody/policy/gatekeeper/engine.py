@@ -131,13 +131,13 @@ class Gatekeeper:
 
 def _configured(units: Sequence[Unit]) -> tuple[tuple[int, ...], Config | None]:
     """(the Config's position, the Config); nothing where it leaves nothing out."""
-    found: Unit | None = None
+    config_unit: Unit | None = None
     for unit in units:
         if isinstance(unit.compiled, Config):
-            if found is not None:
+            if config_unit is not None:
                 with standing(unit.where):
                     raise MalformedError("metadata.name", got=f"{unit.compiled.name} twice", expected="one Config")
-            found = unit
-    if found is None or not found.compiled.exclusions:
+            config_unit = unit
+    if config_unit is None or not config_unit.compiled.exclusions:
         return (), None
-    return (found.at,), found.compiled
+    return (config_unit.at,), config_unit.compiled

@@ -56,14 +56,14 @@ def readings(expressions: Expressions, bound: Iterable[str]) -> dict[str, Readin
     for name, program in expressions.variables.items():
         names = expressions.selected[name]
         inner = [selected.removeprefix("variables.") for selected in names if selected.startswith("variables.")]
-        if "variables" in names or not all(other in made for other in inner):
+        if "variables" in names or not all(variable in made for variable in inner):
             continue
-        read = [made[other] for other in sorted(inner)]
+        read = [made[variable] for variable in sorted(inner)]
         parameters = _PARAMETERS in names or any(reading.parameters for reading in read)
-        request = any(other.partition(".")[0] in _REQUEST for other in names) or any(
+        request = any(selected.partition(".")[0] in _REQUEST for selected in names) or any(
             reading.request for reading in read)
-        key = sha256("\0".join([name, program.source.text, *(f"{other}={made[other].key}" for other in sorted(inner))])
-                     .encode())
+        key = sha256("\0".join([name, program.source.text, *(
+            f"{variable}={made[variable].key}" for variable in sorted(inner))]).encode())
         closed = dict.fromkeys([name, *(closed for reading in read for closed in reading.names)])
         made[name] = Reading(key, tuple(closed), parameters, request)
     return {name: made[name] for name in expressions.variables if name in made}
@@ -135,9 +135,9 @@ class Budgeted(Variables):
             kind, key, names = place
             kept = self._kept[kind]
             if (known := kept.get(key)) is not None:
-                for other in names:
-                    if other in known.costs and other not in costs:
-                        costs[other] = cost = known.costs[other]
+                for variable in names:
+                    if variable in known.costs and variable not in costs:
+                        costs[variable] = cost = known.costs[variable]
                         budget.left -= cost
                 self._enough()
                 return known.value

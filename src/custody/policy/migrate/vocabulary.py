@@ -81,7 +81,7 @@ class Vocabulary:
                 for expression in [value[start + 2:end - 2] for start, end in spans(value)] or [value]:
                     self._jmespath(expression)
             elif name in ("expression", "expressions", "valueExpression"):
-                self._cel(value)
+                self.cel(value)
             else:
                 self._value(value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -322,7 +322,8 @@ class Vocabulary:
                 listed[0] = merged
         return merged
 
-    def _cel(self, text: str) -> None:
+    def cel(self, text: str) -> None:
+        """What an expression of CEL speaks of."""
         for found in _WORD.findall(text):
             word = next((part for part in found if part), "").replace("\\\\", "\\")
             self._value(int(word) if found[3] else word)

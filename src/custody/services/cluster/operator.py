@@ -29,9 +29,10 @@ from custody.services.cluster import podstatus, status
 from custody.services.cluster.certificates import Certificate
 from custody.services.cluster.constraintkinds import TEMPLATE, ConstraintKinds
 from custody.services.cluster.emitting import Emission
+from custody.services.cluster.feed import Feed
 from custody.services.cluster.lease import LEASES, Leadership
 from custody.services.cluster.permissions import Permissions, named
-from custody.services.cluster.policies import Feed, Held
+from custody.services.cluster.policies import Held
 from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Webhooks, wanted
 from custody.services.mirror import key_of

@@ -7,31 +7,31 @@ change when it is applied, so it comes only where nobody answered then.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Collection_
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from custody.admission.definitions import CONSTRAINTS, DEFINITIONS, Definition, of_constraints
+from custody.admission.definitions import CONSTRAINTS, Definition
 from custody.errors import CustodyError
 from custody.policy.counting import Counting
 from custody.policy.engines import Compiled
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
-from custody.ports.cluster import ClusterObjects, Object
+from custody.ports.cluster import Object
 from custody.services.cluster.entries import fault as entry_fault
-from custody.services.controllers.following import Following
 from custody.services.controllers.named import Reference
-from custody.services.mirror import Mirror, established, key_of, version_of
+from custody.services.mirror import key_of, version_of
 
 _LOG = logging.getLogger(__name__)
 
 GATEKEEPERS_HOME = "gatekeeper-system"
 _NAMED = 5
 """Constraints that a refused template is told of by name."""
-_TEMPLATE = ("templates.gatekeeper.sh", "ConstraintTemplate")
+TEMPLATE = ("templates.gatekeeper.sh", "ConstraintTemplate")
+ENTRY = ("kyverno.io", "GlobalContextEntry")
+"""No policy: what policies ask for."""
 Place = tuple[str, str, str, str]
 """Group, kind, namespace and name of an object."""
 
@@ -135,7 +135,7 @@ class Collection:
     def _compile(self, known: Mapping[Place, Held], kinds: Kinds) -> PolicySet:
         for held in sorted(known.values(), key=lambda held: held.definition.group == CONSTRAINTS):  # templates first
             fault = self._check(held, kinds, known)
-            if (held.definition.group, held.definition.kind) == _TEMPLATE:
+            if (held.definition.group, held.definition.kind) == TEMPLATE:
                 broken = self._broken(held.fresh, kinds, known) if held.fresh is not None and not fault else []
                 for constraint in _made_by(held.document, known):
                     constraint.outdated = ""
@@ -181,7 +181,7 @@ class Collection:
     def _broken(self, template: Compiled, kinds: Kinds, known: Mapping[Place, Held]) -> list[tuple[Held, str]]:
         """Constraints in force that fit the template in force, and not this one: neither as they are, nor as they were
         before. With what does not fit."""
-        before = known.get((*_TEMPLATE, "", key_of(template.document)[1]))
+        before = known.get((*TEMPLATE, "", key_of(template.document)[1]))
         if before is None or before.compiled is None or before.compiled is template:
             return []
         broken = []
@@ -224,13 +224,13 @@ class Collection:
                template: Compiled | None) -> tuple[str, Compiled | None]:
         """The same. `compiled` is what it was compiled to before, `template` a constraint's."""
         try:
-            if document.get("kind") == _ENTRY[1]:
+            if document.get("kind") == ENTRY[1]:
                 return entry_fault(document), None
             compiled = compiled or Compiled(essence(document), "")
             parts = [compiled]
             if _group(document) == CONSTRAINTS:
                 if template is None:
-                    return f"{_TEMPLATE[1]} {str(document.get('kind')).lower()} is not in force", compiled
+                    return f"{TEMPLATE[1]} {str(document.get('kind')).lower()} is not in force", compiled
                 parts.append(template)
             policies = PolicySet.linking(parts, [""] * len(parts), kinds)
             if not self._generates:
@@ -243,113 +243,6 @@ class Collection:
         return "", compiled
 
 
-class Feed:
-    """A collection that follows the cluster. `changed` is set whenever it, or what is served, is not as before."""
-
-    def __init__(self, cluster: ClusterObjects, collection: Collection, *, watched: bool = True) -> None:
-        """`watched`: the cluster's policies are followed; else only which kinds it serves."""
-        self.collection = collection
-        self.changed = asyncio.Event()
-        self.served_changed = False
-        """Whether definitions came or went since the kinds were asked for; whoever asks again sets it False."""
-        self.mirrors = [Mirror(cluster, definition.api_versions, definition.kind, plural=definition.plural,
-                               changed=self._told(definition))
-                        for definition in DEFINITIONS if watched and (definition.group, definition.kind) != _ENTRY]
-        self.definitions = Mirror(cluster, ["apiextensions.k8s.io/v1"], "CustomResourceDefinition",
-                                  changed=self._defined)
-        self._cluster = cluster
-        self._constraints: Following[str] = Following()
-        """By the kinds that templates make."""
-        self._templates_changed = asyncio.Event()
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for mirror in (*self.mirrors, self.definitions):
-                    group.create_task(mirror.run())
-                while True:
-                    await self._templates_changed.wait()
-                    await self._follow_constraints()
-        finally:
-            await self._constraints.close()
-
-    async def synced(self) -> None:
-        """Wait until all that the cluster has is known."""
-        for mirror in (*self.mirrors, self.definitions):
-            await mirror.synced.wait()
-        await self._follow_constraints()
-        for mirror in self._constraints.values():
-            await mirror.synced.wait()
-        self.collection.whole = True
-
-    async def _follow_constraints(self) -> None:
-        """Those of each kind that a template makes, from when it comes until it goes."""
-        self._templates_changed.clear()
-        kinds = {kind for held in [*self.collection.held.values()]
-                 if (held.definition.group, held.definition.kind) == _TEMPLATE and (kind := kind_of(held.document))}
-        for kind in kinds - {*self._constraints}:
-            definition = of_constraints(kind)
-            self._constraints.follow(kind, Mirror(self._cluster, definition.api_versions, kind,
-                                                  plural=definition.plural, changed=self._told(definition)))
-        for kind in {*self._constraints} - kinds:
-            if kind not in self._constraints:  # another task was faster
-                continue
-            if (*_TEMPLATE, "", kind.lower()) in self.collection.held:  # it makes another kind now, or none
-                continue  # and may be in force as it was before
-            for document in (await self._constraints.drop(kind)).objects.values():
-                self.collection.drop(of_constraints(kind), document)
-            self.changed.set()
-
-    @property
-    def templates(self) -> Mirror | None:
-        """That of ConstraintTemplates; None where the cluster's policies are not followed."""
-        return next((mirror for mirror in self.mirrors if mirror.kind == _TEMPLATE[1]), None)
-
-    @property
-    def kyvernos(self) -> bool:
-        """Whether the cluster has Kyverno's own definitions, and not custody's."""
-        definition = self.definitions.objects.get(("", "clusterpolicies.kyverno.io"))
-        return definition is not None and (definition["metadata"].get("labels") or {}).get(
-            "app.kubernetes.io/part-of") != "custody"
-
-    @property
-    def failures(self) -> list[str]:
-        """Of watches: what is judged by may be older than it should."""
-        return [f"{mirror.kind}: {mirror.failure}"
-                for mirror in (*self.mirrors, self.definitions, *self._constraints.values())
-                if mirror.failure is not None]
-
-    def _told(self, definition: Definition) -> Callable[[Object | None, Object | None], None]:
-        def told(before: Object | None, after: Object | None) -> None:
-            if after is None:
-                if before is not None:
-                    self.collection.drop(definition, before)
-            elif before is not None and _same(before, after):
-                self.collection.renew(definition, after)  # only its status, or what else is not compiled
-                return
-            else:
-                self.collection.put(definition, after)
-            self.changed.set()
-            if (definition.group, definition.kind) == _TEMPLATE:
-                self._templates_changed.set()
-
-        return told
-
-    def _defined(self, before: Object | None, after: Object | None) -> None:
-        if before is not None and after is not None and (
-                established(before), before["spec"]) == (established(after), after["spec"]):
-            return
-        self.served_changed = True
-        for mirror in (*self.mirrors, *self._constraints.values()):
-            mirror.look_again()
-        self.changed.set()
-
-
-_ENTRY = ("kyverno.io", "GlobalContextEntry")
-"""No policy: what policies ask for."""
-
-
 def essence(document: Object) -> Object:
     """What a policy says: without what the cluster keeps of it, so that the same policies have the same digest."""
     metadata = document.get("metadata") or {}
@@ -358,16 +251,6 @@ def essence(document: Object) -> Object:
     kept = {name: metadata[name] for name in ("name", "namespace", "labels") if metadata.get(name)}
     return {**{name: value for name, value in document.items() if name != "status"},
             "metadata": {**kept, **({"annotations": annotations} if annotations else {})}}
-
-
-def kind_of(template: Object) -> str:
-    """The kind of the constraints of a template; "" for one that can never be in force."""
-    spec = template.get("spec")
-    try:
-        kind = spec["crd"]["spec"]["names"]["kind"] if isinstance(spec, dict) else None
-    except (KeyError, TypeError):
-        return ""
-    return kind if isinstance(kind, str) and key_of(template)[1] == kind.lower() else ""
 
 
 def _uid(held: Held) -> object:
@@ -386,7 +269,7 @@ def _template(document: Object, known: Mapping[Place, Held]) -> Compiled | None:
     """That of a constraint, as it is in force."""
     if _group(document) != CONSTRAINTS:
         return None
-    held = known.get((*_TEMPLATE, "", str(document.get("kind")).lower()))
+    held = known.get((*TEMPLATE, "", str(document.get("kind")).lower()))
     return held.compiled if held is not None else None
 
 
@@ -394,10 +277,10 @@ def _aside(constraint: Object, known: Mapping[Place, Held]) -> str:
     """What is to be known beside a constraint's fault: that it is not the template as the cluster has it."""
     if _group(constraint) != CONSTRAINTS:
         return ""
-    held = known.get((*_TEMPLATE, "", str(constraint.get("kind")).lower()))
+    held = known.get((*TEMPLATE, "", str(constraint.get("kind")).lower()))
     if held is None or held.judged is None or held.ready:
         return ""
-    return f"; {_TEMPLATE[1]} {key_of(held.document)[1]} is in force as it was before, for what its status says"
+    return f"; {TEMPLATE[1]} {key_of(held.document)[1]} is in force as it was before, for what its status says"
 
 
 def _made_by(template: Object, known: Mapping[Place, Held]) -> list[Held]:
@@ -423,14 +306,3 @@ def _words(place: Place) -> str:
 def _without(error: CustodyError, place: str) -> str:
     """What is wrong, without where the document stands: that is the object itself."""
     return error.message.removeprefix(f"{place}: ") + (f" ({error.hint})" if error.hint else "")
-
-
-def _same(before: Object, after: Object) -> bool:
-    """Whether what is compiled is the same: the generation counts changes of the spec, and these are no spec."""
-    return _compiled(before) == _compiled(after)
-
-
-def _compiled(document: Object) -> tuple[object, ...]:
-    metadata = document.get("metadata") or {}
-    return (document.get("apiVersion"), metadata.get("uid"), metadata.get("generation"), metadata.get("annotations"),
-            metadata.get("labels"), bool(metadata.get("deletionTimestamp")))

@@ -9,6 +9,7 @@ they are made. Order and text are those of OPA (v1/ast: Compare, String).
 
 from __future__ import annotations
 
+import abc
 import json.encoder
 import re
 import threading
@@ -60,7 +61,7 @@ class Undefined:
 UNDEFINED = Undefined()
 
 
-class Lazy:
+class Lazy(abc.ABC):
     """An object of base data that is read as it is asked for, never whole where a part will do.
 
     A reference goes through it by `get` and `names`; wherever it becomes a value of its own, `whole` is asked. Both may
@@ -69,23 +70,25 @@ class Lazy:
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def get(self, name: str) -> Value:
-        """What is there, which may be lazy too, or UNDEFINED."""
-        raise NotImplementedError
+        """The member of that name, which may be lazy too, or UNDEFINED."""
 
+    @abc.abstractmethod
     def names(self) -> list[str]:
         """All keys."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def whole(self) -> dict[Key, Value]:
         """Plain, with all that is in it."""
-        raise NotImplementedError
+
+
+_SOLID = frozenset((str, dict, list, int, float, bool, type(None)))
 
 
 def solid(value: Value) -> Value:
     """A value of base data that is no lazy one."""
-    kind = type(value)
-    return value if kind is str or kind is dict or not isinstance(value, Lazy) else value.whole()
+    return value if type(value) in _SOLID or not isinstance(value, Lazy) else value.whole()
 
 
 class Boxed:
