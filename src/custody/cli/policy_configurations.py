@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from custody.cli import conftest_settings
 from custody.cli.rego_files import load, read
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.kit.visible import visible
@@ -37,6 +39,8 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
                          "JSON and YAML."),
             click.option("-n", "--namespace", "namespaces", multiple=True, metavar="NAME", help="With --policy: the "
                          "packages whose rules are asked, * and ? for several; main by default."),
+            click.option("-c", "--config-file", metavar="FILE", help="With --policy: settings of conftest's; "
+                         f"{conftest_settings.FILE} by default, and CONFTEST_… of the environment."),
             click.option("--rego-version", type=click.Choice(["v0", "v1"], case_sensitive=False), default=None,
                          help="With --policy: the syntax of the rules; v1 by default."),
             click.option("--strict", is_flag=True, help="With --policy: no unused variables and imports."),
@@ -57,6 +61,7 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
 def run_tests(paths: Sequence[str], options: dict[str, Any]) -> int:
     """`conftest test`. 1 for failures, under --fail-on-warn 2, and 1 for warnings; errors are 1, too."""
     with _as_conftest():
+        options = _settled(options)
         _refuse(options)
         results = _check(paths, options)
         failed, warned = (any(getattr(result, name) for result in results) for name in ("failures", "warnings"))
@@ -72,6 +77,7 @@ def run_tests(paths: Sequence[str], options: dict[str, Any]) -> int:
 def run_verify(options: dict[str, Any]) -> int:
     """`conftest verify`: rules that begin with `test_`."""
     with _as_conftest():
+        options = _settled(options)
         _refuse(options)
         checker = _checker(options, tested=True)
         asked = _several(options["namespaces"])
@@ -100,12 +106,16 @@ class _as_conftest:  # noqa: N801 - read as a clause
             raise CustodyError(reason(error)) from None
 
 
+def _settled(options: dict[str, Any]) -> dict[str, Any]:
+    context = click.get_current_context()
+    given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return conftest_settings.settled(options, given, options["config_file"], os.environ, OUTPUTS)
+
+
 def _refuse(options: dict[str, Any]) -> None:
     for name, (flag, hint) in _REFUSED.items():
         if options.get(name):
             raise UnsupportedError(flag, "not obeyed by custody", hint=hint)
-    if os.path.exists("conftest.toml"):
-        print("warning: conftest.toml is not read: give its settings as options", file=sys.stderr)
 
 
 def _several(texts: Sequence[str]) -> list[str]:

@@ -34,7 +34,8 @@ _KYVERNO = {"name": "--file-name", "selected": "--test-case-selector", "fail_onl
             "remove_color": "--remove-color", "warnings_as_errors": "--warnings-as-errors",
             "git_branch": "--git-branch"}
 _CONFTEST = {"data": "--data", "namespaces": "--namespace", "rego_version": "--rego-version", "strict": "--strict",
-             "capabilities": "--capabilities", "strict_builtins": "--show-builtin-errors", "no_color": "--no-color",
+             "capabilities": "--capabilities", "config_file": "--config-file",
+             "strict_builtins": "--show-builtin-errors", "no_color": "--no-color",
              "hide_message": "--junit-hide-message", "hide_passed": "--github-hide-passed", "trace": "--trace",
              "proto_file_dirs": "--proto-file-dirs", "all_namespaces": "--all-namespaces", "combine": "--combine",
              "parser": "--parser", "fail_on_warn": "--fail-on-warn", "no_fail": "--no-fail", "ignore": "--ignore",

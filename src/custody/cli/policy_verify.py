@@ -15,7 +15,8 @@ from custody.services.simulation import suites
 from custody.services.simulation.suites import Result
 
 _CONFTEST = {"data": "--data", "namespaces": "--namespace", "rego_version": "--rego-version", "strict": "--strict",
-             "capabilities": "--capabilities", "strict_builtins": "--show-builtin-errors", "no_color": "--no-color",
+             "capabilities": "--capabilities", "config_file": "--config-file",
+             "strict_builtins": "--show-builtin-errors", "no_color": "--no-color",
              "hide_message": "--junit-hide-message", "hide_passed": "--github-hide-passed", "output": "--output",
              "proto_file_dirs": "--proto-file-dirs", "report": "--report", "var_values": "--var-values"}
 
