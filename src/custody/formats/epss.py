@@ -20,8 +20,8 @@ _MAX_ENTRIES = 2_500_000
 _COMMENT = re.compile(r"#\s*model_version:([^,\s]{1,64}),\s*score_date:([0-9T:+Z.-]{10,40})\s*\Z")
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)\Z")
 _NUMBER = rb"(?:0(?:\.[0-9]{1,20})?|1(?:\.0{1,20})?|[0-9](?:\.[0-9]{1,20})?e-[0-9]{1,2})"
-_USUAL = re.compile(rb"(?:CVE-[0-9]{4}-[0-9]{4,19}," + _NUMBER + b"," + _NUMBER + rb"(?:\r?\n|\Z))*+")
-"""Lines as FIRST writes them, none of them broken."""
+_UNUSUAL = re.compile(rb"^(?!CVE-[0-9]{4}-[0-9]{4,19}," + _NUMBER + b"," + _NUMBER + rb"\r?$|\Z)", re.MULTILINE)
+"""A line that is not as FIRST writes them."""
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}\Z")
 
 
@@ -75,10 +75,10 @@ class _Lines(Collection[Epss]):
 
     def __init__(self, data: bytes, where: str) -> None:
         self._data, self._where = data, where
-        usual = _USUAL.match(data, data.index(b"\n", data.index(b"\n") + 1) + 1)
-        self._usual = usual is not None and usual.end() == len(data)
+        begin = data.index(b"\n", data.index(b"\n") + 1) + 1
+        self._usual = _UNUSUAL.search(data, begin) is None
         # Whoever goes through all of them says which one is broken.
-        self._count = data.count(b"CVE-", usual.start()) if usual and self._usual else sum(1 for _ in self)
+        self._count = data.count(b"CVE-", begin) if self._usual else sum(1 for _ in self)
 
     def __len__(self) -> int:
         return self._count

@@ -11,10 +11,10 @@ import re
 from custody.errors import MalformedError
 
 _LINK = re.compile(r"""[\s,]*+<(?P<target>[^<>]*)>
-    (?P<parameters>(?:\s*;\s*(?:[^\s=;,"<>]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*+"|[^\s=;,"<>]*+))?)?)*+)\s*(?:,|\Z)""",
+    (?P<parameters>(?:\s*+;\s*+(?:[^\s=;,"<>]++(?:\s*+=\s*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^\s=;,"<>]*+))?)?)*)\s*+(?:,|\Z)""",
                    re.VERBOSE)
 _PARAMETER = re.compile(r""";\s*(?P<name>[^\s=;,"<>]+)
-    (?:\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<plain>[^\s=;,"<>]*+)))?""", re.VERBOSE)
+    (?:\s*=\s*(?:"(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*)"|(?P<plain>[^\s=;,"<>]*+)))?""", re.VERBOSE)
 _LONGEST = 16 * 1024
 
 

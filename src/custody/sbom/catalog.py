@@ -6,8 +6,8 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,8 @@ from custody.sbom.proof.sums import Sums
 from custody.sbom.suppliers import supplier
 
 _WORKERS = min(4, os.cpu_count() or 1)
+_LOOK = 0.2
+"""Seconds after which a person who had enough is seen at the latest."""
 _EXAMPLES = 3
 _ONE_FILE = frozenset(("archive", "program", "data"))
 _OF_SOURCES = ("directory", "file")
@@ -96,6 +98,12 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                 futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place],
                                               watchers[place] if watchers else None)
                            for place in order}
+                waiting: Collection[Future[LayerFacts]] = futures.values()
+                while waiting:  # a signal that comes just before a wait without an end is not seen until that ends
+                    done, waiting = wait(waiting, _LOOK, FIRST_EXCEPTION)
+                    for place in places:
+                        if futures[place] in done:
+                            futures[place].result()
                 return [futures[place].result() for place in places]
             except BaseException:
                 accounts.stopped.set()

@@ -13,7 +13,7 @@ from policylang.go import durations, numbers
 from policylang.go.spaces import SPACE
 
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*\Z")
-_QUOTED = re.compile(r'"((?:[^"]|"")*+)"(?=,|\Z)')
+_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*)"(?=,|\Z)')
 _TEXT, _TEXTS, _TRUTH = "text", "texts", "truth"
 _FLAGS = {
     "add": {"chown": _TEXT, "chmod": _TEXT, "link": _TRUTH, "keep-git-dir": _TRUTH, "checksum": _TEXT, "unpack": _TRUTH,

@@ -9,11 +9,11 @@ from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.documents import integrity, json_object, table, word, words
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
-_COMMENT = re.compile(rb'(?:[^"/]++|' + _TEXT + rb"|/(?!/))++|(//[^\n]*+)", re.DOTALL)
-_COMMA = re.compile(rb'(?:[^",]++|' + _TEXT + rb"|,(?!\s*+[}\]]))++|(,)", re.DOTALL)
-"""What is kept, texts whole, in which they are no comments and no commas; or what is not. Each byte is looked at once:
-a text that is not closed goes to the end."""
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)'
+_COMMENT = re.compile(_TEXT + rb"|(//[^\n]*+)", re.DOTALL)
+_COMMA = re.compile(_TEXT + rb"|(,)(?=\s*+[}\]])", re.DOTALL)
+"""A text, in which are no comments and no commas, or what is taken away. Each byte is looked at once: a text that is
+not closed goes to the end."""
 _IDENTITY = re.compile(r"(@?[^@]+)@(.*)\Z", re.DOTALL)
 _DEEPEST = 200
 _GROUPS = ("dependencies", "optionalDependencies", "peerDependencies")
@@ -22,7 +22,7 @@ _GROUPS = ("dependencies", "optionalDependencies", "peerDependencies")
 def read(path: str, content: bytes) -> Iterator[Fact]:
     """JSON with commas behind the last values: they are taken away."""
     for sign in (_COMMENT, _COMMA):
-        content = b"".join(match[0] for match in sign.finditer(content) if match[1] is None)
+        content = sign.sub(lambda match: match[0] if match[1] is None else b"", content)
     document = json_object(path, content)
     packages = table(document.get("packages"))
     if "lockfileVersion" not in document:
