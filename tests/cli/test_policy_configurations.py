@@ -14,6 +14,7 @@ import pytest
 
 from custody.cli.run import run
 from tests.conftest import peer
+from tests.kit.test_visible import SERVICES
 
 RULES = """package main
 
@@ -157,13 +158,20 @@ def test_packages_whose_names_stand_in_brackets(folder: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("rules", ["deny contains \"no\" if true", "warn contains \"no\" if true", "deny contains 1 if false",
                                    "deny contains \"no\" if true\nexception contains [\"\"] if true"])
-def test_a_file_s_name_cannot_begin_a_command_of_azure(folder: Path, capsys: pytest.CaptureFixture[str], rules: str) -> None:
+def test_a_file_s_name_cannot_begin_a_command_of_azure(folder: Path, capsys: pytest.CaptureFixture[str], rules: str,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "policy" / "main.rego").write_text(f"package main\n{rules}\n")
     name = "a\n##vso[task.setvariable variable=x]y\r.json"
     (folder / name).write_text("{}")
-    out = said(capsys, "test", "-p", "policy", "-o", "azuredevops", name)[1]
-    assert "a%0A##vso[task.setvariable variable=x]y%0D.json" in out
-    assert not [line for line in out.splitlines() if line.startswith("##vso[task.setvariable")]
+    for service in SERVICES:
+        monkeypatch.delenv(service, raising=False)
+    for set_by_ci, shown in (({}, "a%0A##vso[task.setvariable variable=x]y%0D.json"),
+                             ({"TF_BUILD": "True"}, "a%0A#\\#vso[task.setvariable variable=x]y%0D.json")):
+        for variable, value in set_by_ci.items():
+            monkeypatch.setenv(variable, value)
+        out = said(capsys, "test", "-p", "policy", "-o", "azuredevops", name)[1]
+        assert shown in out
+        assert not [line for line in out.splitlines() if line.startswith("##vso[task.setvariable")]
 
 
 @pytest.mark.parametrize(("name", "reason"), [

@@ -6,8 +6,8 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,12 +98,10 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
                 futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place],
                                               watchers[place] if watchers else None)
                            for place in order}
-                waiting: Collection[Future[LayerFacts]] = futures.values()
-                while waiting:  # a signal that comes just before a wait without an end is not seen until that ends
-                    done, waiting = wait(waiting, _LOOK, FIRST_EXCEPTION)
-                    for place in places:
-                        if futures[place] in done:
-                            futures[place].result()
+                for place in places:  # in their order: of several broken layers the lowest is named
+                    while not futures[place].done():  # a signal just before an endless wait is not seen
+                        wait((futures[place],), _LOOK)
+                    futures[place].result()
                 return [futures[place].result() for place in places]
             except BaseException:
                 accounts.stopped.set()
