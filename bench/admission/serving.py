@@ -59,18 +59,20 @@ class Row(NamedTuple):
                 f"{self.p99:.1f} | {self.pss:.0f} |")
 
 
-def _load(url: str, ca: Path, pid: int, seconds: float, *extra: str) -> dict[str, Any]:
+def _load(url: str, ca: Path, pid: int, seconds: float, share: float, *extra: str) -> dict[str, Any]:
     command = [sys.executable, str(TOOLS / "admission-load"), "webhook", "--url", url, "--ca", str(ca),
-               "--pid", str(pid), "--seconds", str(seconds), "--warmup", "2", "--bad", "0.125", *extra]
+               "--pid", str(pid), "--seconds", str(seconds), "--warmup", "2", "--bad", str(share), *extra]
     run: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     if run["errors"] or run.get("other", 0):
         print(f"  not all were answered: {run}", file=sys.stderr)
     return run
 
 
-def row(url: str, ca: Path, pid: int, seconds: float, connections: int = 16) -> Row:
-    closed = _load(url, ca, pid, seconds, "-c", str(connections))
-    half = _load(url, ca, pid, seconds, "--rate", str(round(closed["per_s"] / 2)), "--connections", str(connections))
+def row(url: str, ca: Path, pid: int, seconds: float, connections: int = 16, share: float = 0.125) -> Row:
+    """`share`: of pods that break rules."""
+    closed = _load(url, ca, pid, seconds, share, "-c", str(connections))
+    half = _load(url, ca, pid, seconds, share, "--rate", str(round(closed["per_s"] / 2)),
+                 "--connections", str(connections))
     return Row(closed["per_s"], closed["cpu_us"], half["p50"], half["p99"], half["cpu_us"],
                max(map(pss_of, [pid, *_children(pid)])), closed["per_s"] * closed["cpu_us"] / 1e6,
                closed["per_s"] * closed["gen_us"] / 1e6)

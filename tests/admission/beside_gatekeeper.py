@@ -244,7 +244,8 @@ class Gatekeeper:
         self.kubectl("create", "namespace", "shop")
         self._run("start", *files)
         self.pid = int((folder / "gatekeeper.pid").read_text())
-        self._context = ssl.create_default_context(cafile=str(folder / "gatekeeper-ca.crt"))
+        self.authority = folder / "gatekeeper-ca.crt"
+        self._context = ssl.create_default_context(cafile=str(self.authority))
 
     def _run(self, verb: str, *files: Path) -> None:
         done = subprocess.run([TOOLS / "gatekeeper-webhook", verb, self._folder, *files], env=self._env, check=False,

@@ -27,6 +27,7 @@ from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Asks, Change, Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
 from custody.policy.phases import JUDGING, Course, Phase, Stage
 from custody.policy.podfields import ABOUT_PODS, pod_templates
+from custody.policy.recall import Recall
 from custody.policy.rule import Rule, Spoken
 from custody.ports.lookup import Answer, Answered, ImageEvidence, Question, plain
 from policylang.errors import LanguageError
@@ -144,9 +145,10 @@ class _Fold:
 
     def _ask(self, phase: Phase) -> None:
         judging, changes = phase in JUDGING, self.given.changes
+        recall = self._policies.recall if phase is Phase.VALIDATE else None
         index = self._policies.index(phase)
         for rule, settled in self._in_order(index) if index.rules else ():
-            said = _asked(rule, self.given, settled=settled)
+            said = _asked(rule, self.given, settled=settled, recall=recall)
             if isinstance(said, str):
                 if said:
                     self.silent.append(Silent(rule.policy.name, rule.name, said))
@@ -256,10 +258,10 @@ class _Fold:
         return self._pinned
 
 
-def _asked(rule: Rule, given: Given, *, settled: bool = False) -> Spoken | str:
+def _asked(rule: Rule, given: Given, *, settled: bool = False, recall: Recall | None = None) -> Spoken | str:
     """What a rule says of a request, or why it says nothing; empty where that is not worth a word.
 
-    `settled`: it is not silent.
+    `settled`: it is not silent. `recall`: what it said of a request like this one may be said again.
     """
     answers = given.answers
     missed = answers.missed
@@ -269,7 +271,8 @@ def _asked(rule: Rule, given: Given, *, settled: bool = False) -> Spoken | str:
             if reason is not None:
                 return reason
         excused = None if rule.excepts_itself else excepted(rule, given)
-        said = rule.evaluate(given) if excused is None else excused
+        said = excused if excused is not None else rule.evaluate(given) if recall is None else recall.evaluate(
+            rule, given)
         if answers.missed > missed:  # whatever a language made of it
             raise UnansweredError(answers.last)
         return _bounded(said) if said.results else "it has nothing to judge in this request"

@@ -27,6 +27,7 @@ from custody.policy.kinds import Kinds, builtin
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Context, Request
 from custody.policy.phases import Course, Phase
+from custody.policy.recall import Recall
 from custody.policy.resources import is_crd
 from custody.policy.rule import Needs, Policy, Rule
 from custody.ports.lookup import Question
@@ -87,6 +88,7 @@ class PolicySet:
         self._needing = {phase: Index(rules) for phase, rules in needing.items() if rules}
         self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
         self._texts = texts
+        self.recall = Recall()
         self.digest = sha256(f"[{','.join(texts)}]".encode())
 
     @classmethod

@@ -57,6 +57,8 @@ class Answers:
     def __init__(self, given: Mapping[Question, Answer]) -> None:
         self._given = given
         self.asked: dict[Question, None] = {}
+        self.consulted = 0
+        """How often anything was asked."""
         self.missed = 0
         """How often a question had no answer, also one that was asked before; `last` is the last of them."""
         self.last: Question
@@ -65,6 +67,7 @@ class Answers:
 
     def value(self, question: Question) -> Any:
         """The answer; None where there is no such thing. Raises UnansweredError, LookupFailedError."""
+        self.consulted += 1
         answer = self._given.get(question)
         if isinstance(answer, Answered):
             return answer.value
@@ -81,4 +84,5 @@ class Answers:
 
     def disabled(self, question: Question) -> bool:
         """Whether nobody is to be asked this: what would load it is left out, as if it had not been written."""
+        self.consulted += 1
         return isinstance(self._given.get(question), Disabled)

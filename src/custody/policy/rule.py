@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from custody.policy.scope import Scope
 from custody.ports.lookup import Question
 
 if TYPE_CHECKING:
+    from custody.policy.areas import Areas
     from custody.policy.exceptions import PolicyException
     from custody.policy.reads import Reads
 
@@ -90,6 +91,8 @@ class Rule(Protocol):
     silent_by_kind: bool = False
     """Whether a `silence` of its own looks, beside its scope, at nothing but a request's kind, operation and way."""
 
+    recalled: Set[Outcome] = frozenset((Outcome.PASS, Outcome.FAIL, Outcome.SKIP))
+    """Outcomes whose words too are decided by its `areas`."""
     exceptions: Sequence[PolicyException] = ()
     """Those that name it."""
     partly: frozenset[str] = frozenset()
@@ -143,6 +146,10 @@ class Rule(Protocol):
     def unexcepted(self, given: Given, message: str) -> RuleResult:
         """The result where it cannot be told whether an exception holds."""
         return self.failed(given, f"failed to load context: {message}")
+
+    def areas(self) -> Areas | None:
+        """What decides which outcome `evaluate` gives, where it asks nobody anything; None where that is not known."""
+        return None
 
     def note_reads(self, reads: Reads) -> bool:  # noqa: ARG002 - engines' do
         """Mark all that decides which outcome it has; whether that is known. Silence is a part of it."""

@@ -13,6 +13,7 @@ from policylang.cel.cost.tally import CostModel
 from policylang.cel.kubernetes.environment import KubernetesEnv
 from policylang.cel.libraries import evidence
 from policylang.cel.syntax.issues import CompileError
+from policylang.cel.syntax.paths import paths
 from policylang.cel.syntax.tree import Call, Ident, ListNode, Literal, MapNode, Node, Select, children
 from policylang.cel.types import DYN, Type
 
@@ -40,6 +41,10 @@ class Expressions:
         """By variable, the names that its expression uses, and `evidence` where it asks for that; of others
         `variables.NAME`, or `variables` where it says more of them than a name."""
         self.reads: set[str] = set()
+        self.paths: set[tuple[str, ...]] = set()
+        """Each use of a name with the fields behind it, of all expressions."""
+        self.repeats = True
+        """Whether all of them give the same for the same variables: none asks another, or for the time or chance."""
         self.texts: list[str] = []
         self._asks = False
         self._anything = False
@@ -78,8 +83,11 @@ class Expressions:
         except CompileError as error:
             raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.brief}") from None
         self.reads |= set(_names(checked.root))
+        self.paths |= set(paths(checked.root))
         self._words |= _words(checked.root)
-        asked = {evidence.NAME} & _called(checked.root)
+        called = _called(checked.root)
+        self.repeats = self.repeats and not (called & _VARYING or used & _ELSEWHERE)
+        asked = {evidence.NAME} & called
         self._asks = self._asks or bool(asked)
         self._anything = self._anything or any(
             not self._spelt(node.operands[1]) if node.function == evidence.NAME and len(node.operands) > 1
@@ -133,6 +141,8 @@ class Expressions:
 
 
 _VARIABLES = "variables"
+_VARYING = frozenset(("random", "time.now"))
+_ELSEWHERE = frozenset(("generator", "globalContext", "http", "image", "resource"))
 
 
 def _all(root: Node) -> Iterator[Node]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from custody.policy.areas import Areas, read_areas
 from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Condition, Expressions
@@ -41,6 +42,8 @@ _NAMESPACE = "namespaceObject"
 INDEX = "cel.validationIndex"
 _EVALUATION, _CONTEXT = "evaluation", "failed to load context: "
 _NONE: dict[str, Any] = {}
+_OWN = frozenset(("object", "oldObject", "request", "variables", "exceptions"))
+"""Variables that are of the request, or made of such."""
 _TEMPLATE = re.compile(r"\btemplate\.\??spec\b|\btemplate\s*$")
 """What reads a pod template's spec, or names a template to read it by."""
 
@@ -69,6 +72,7 @@ class Checks:
             self._audit[key] = expressions.text_or_null(text, entry.path("valueExpression"))
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
+        self.areas = read_areas(expressions.paths) if expressions.repeats and expressions.reads <= _OWN else None
         self._variables = expressions.variables
         self.kinds = expressions.kinds
 
@@ -150,6 +154,9 @@ class ValidatingRule(Rule):
         self.reads_templates = bool(config) or any(map(_TEMPLATE.search, checks.texts))
         self.needs_request = next((words for text in checks.texts for words in ("request.userInfo",) if words in text),
                                   "")
+
+    def areas(self) -> Areas | None:
+        return self.checks.areas
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)

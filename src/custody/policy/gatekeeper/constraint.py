@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import MalformedError
+from custody.policy.areas import Areas
 from custody.policy.evidencecontents import types_of
 from custody.policy.evidenceview import needs_of, relied_on, viewed
 from custody.policy.fields import Fields
@@ -91,6 +92,9 @@ class ConstraintRule(Rule):
         self._asks = template.source, json.dumps(
             document if template.source.whole else (document.get("spec") or {}).get("parameters"), sort_keys=True)
         """What makes two constraints ask the same of one request."""
+
+    def areas(self) -> Areas | None:
+        return self.template.source.areas
 
     @property
     def wants(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from custody.errors import MalformedError
+from custody.policy.areas import read_areas
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.provider import NOBODY, Providers
 from custody.policy.gatekeeper.regosource import Violation
@@ -48,6 +49,7 @@ class NativeSource:
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
         self.kinds: Sequence[str] = self._checks.kinds
+        self.areas = None if self.kinds else read_areas(self._checks.paths, _OBJECT)
         self.whole = any(_CONSTRAINT.search(text) for text in self.texts)
 
     def kinds_with(self, parameters: Any) -> Sequence[str]:  # noqa: ARG002 - what they may name is among its own

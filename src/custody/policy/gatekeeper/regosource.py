@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
+from custody.policy.areas import Areas, areas_of
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.provider import NOBODY, Providers, UnknownProviderError
 from custody.policy.gatekeeper.regoevidence import FUNCTIONS, ROOT, Asked, Consulted
@@ -24,6 +25,7 @@ from policylang import rego
 from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
+from policylang.rego.syntax.paths import input_paths
 from policylang.rego.syntax.tree import Expr, Module, Ref, Scalar, Term, Var, walk_rule
 from policylang.rego.values import Lazy, to_json
 
@@ -76,6 +78,7 @@ class RegoSource:
         """Whether it may read what lies in the cluster."""
         self._namespace = any("namespaceObject" in _words(module) for module in self._policy.modules)
         self.texts: Sequence[str] = [text, *libraries]
+        self.areas = None if self.kinds or self.inventory or self._namespace else _areas(self._policy.modules)
 
     def kinds_with(self, parameters: Any) -> Sequence[str]:
         """Those and what parameters name: nothing is demanded that was not gathered."""
@@ -217,6 +220,13 @@ def _words(module: Module) -> set[str]:
 
 def _is_data(term: Term) -> bool:
     return isinstance(term, Var) and term.name == "data"
+
+
+def _areas(modules: Sequence[Module]) -> Areas | None:
+    paths = input_paths(modules, {_EXTERNAL})
+    if paths is None or any(len(path) < 2 and path != ("parameters",) for path in paths):
+        return None
+    return areas_of(path[1:] for path in paths if path[0] == "review")
 
 
 # ── external data ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from custody.errors import MalformedError, UnsupportedError
+from custody.policy.areas import Areas
 from custody.policy.fields import Fields
 from custody.policy.gatekeeper.matchschema import MATCH
 from custody.policy.gatekeeper.nativesource import NativeSource
@@ -33,6 +34,8 @@ class Source(Protocol):
     texts: Sequence[str]
     kinds: Sequence[str]
     """Of evidence, that it may ask for; () for none."""
+    areas: Areas | None
+    """Of requests, that it reads, where it asks nobody anything."""
 
     def kinds_with(self, parameters: Any) -> Sequence[str]:
         """`kinds`, and those that a constraint's parameters name."""

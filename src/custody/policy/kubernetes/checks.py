@@ -84,6 +84,7 @@ class Checks:
             self._audit[key] = expressions.text_or_null(text, entry.path("valueExpression"))
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
+        self.paths = frozenset(expressions.paths)
         self.kinds = expressions.kinds
         """Of evidence, that expressions may ask for."""
         self._variables = expressions.variables

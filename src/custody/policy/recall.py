@@ -1,0 +1,151 @@
+"""What rules said of requests that differ from this one only in what they do not read.
+
+Pods of one workload have other names, hashes and times, and get the same answer. Whether a rule is asked, and what it
+is excepted from, is found out each time; what it says then is remembered by the areas that it reads.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from custody.policy.areas import Areas
+from custody.policy.given import Given
+from custody.policy.model import Outcome, Request
+from custody.policy.rule import Rule, Spoken
+
+_MOST = 8192
+"""Requests by their areas, of some 1.5 KB each where twenty rules have nothing against them."""
+_RESULTS, _CHARACTERS = 16, 4096
+"""Of what a rule says that is worth remembering."""
+_ENCODER = msgspec.msgpack.Encoder()  # it tells apart what is no number from null, which JSON would not
+_FIELDS = ("message", "told", "remedy")
+
+_Said = dict[Rule, Spoken]
+
+
+class Recall:
+    """Of one set of policies, whose rules stay as they are."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Said] = {}
+        self._passed: _Said = {}
+        """What rules say that have nothing against an object, held once for all of them."""
+
+    def evaluate(self, rule: Rule, given: Given) -> Spoken:
+        """What the rule says of a request that it is asked about, as `rule.evaluate`."""
+        areas = rule.areas()
+        if areas is None or given.exceptions:
+            return rule.evaluate(given)
+        likeness: _Likeness | None = given.memo.get(Recall)
+        if likeness is None:
+            likeness = given.memo[Recall] = _Likeness(given)
+        try:
+            known = likeness.known[areas]
+        except KeyError:
+            known = likeness.known[areas] = self._of(likeness, areas)
+        if known is None:
+            return rule.evaluate(given)
+        said = known.get(rule)
+        if said is not None:
+            return _placed(said, given.resource)
+        consulted = given.answers.consulted
+        said = rule.evaluate(given)
+        if given.answers.consulted == consulted and _settles(rule, said):
+            known[rule] = self._held(rule, said)
+        return said
+
+    def _of(self, likeness: _Likeness, areas: Areas) -> _Said | None:
+        digest = likeness.digest(areas)
+        if digest is None:
+            return None
+        known = self._known.get(digest)
+        if known is None:
+            if len(self._known) >= _MOST:
+                self._known.pop(next(iter(self._known)), None)
+            known = self._known[digest] = {}
+        return known
+
+    def _held(self, rule: Rule, said: Spoken) -> Spoken:
+        if any(result.outcome is not Outcome.PASS for result in said.results):
+            return said
+        passed = self._passed.setdefault(rule, said)
+        return passed if _placed(passed, said.results[0].resource) == said else said
+
+
+class _Likeness:
+    """What of a request decides what rules say of it."""
+
+    def __init__(self, given: Given) -> None:
+        self.known: dict[Areas, _Said | None] = {}
+        self._request = request = given.request
+        self._parts: dict[tuple[str, ...], bytes] = {}
+        self._same: bytes | None = None
+        context = given.context
+        # A request with a review of its own, or variables that are said, is tried out: nothing is like it.
+        if type(request) is Request and context.simulated is None and context.summaries is None:
+            self._same = _ENCODER.encode((
+                request.operation, request.kind, request.namespace, request.dry_run, request.subresource,
+                request.resource, request.parent, request.bare, request.existing, context.point,
+                request.object is None, request.old_object is None))
+
+    def digest(self, areas: Areas) -> bytes | None:
+        """None where that cannot be told."""
+        if self._same is None:
+            return None
+        request = self._request
+        parts = [self._same]
+        try:
+            if areas.name:
+                parts.append(_ENCODER.encode(request.name))
+            if areas.user:
+                parts.append(_ENCODER.encode(request.user))
+            parts += [_ENCODER.encode(sorted(areas.paths)), *map(self._part, sorted(areas.paths))]
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+            return None  # a text that is no Unicode, a number of more than 64 bits
+        return _digest(*parts)
+
+    def _part(self, path: tuple[str, ...]) -> bytes:
+        part = self._parts.get(path)
+        if part is None:
+            part = self._parts[path] = _digest(*(
+                _at(document, path) for document in (self._request.object, self._request.old_object)))
+        return part
+
+
+def _at(document: dict[str, Any] | None, path: tuple[str, ...]) -> bytes:
+    """What stands there; another text for each way in which nothing does."""
+    value: Any = document
+    for at, field in enumerate(path):
+        if type(value) is not dict:
+            return b"%d:" % at + _ENCODER.encode(value)
+        if field not in value:
+            return b"%d" % at
+        value = value[field]
+    return b"=" + _ENCODER.encode(value)
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = blake2b(digest_size=20)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def _settles(rule: Rule, said: Spoken) -> bool:
+    """Whether it is an answer, and short enough to be kept. What could not be evaluated is tried again."""
+    results = said.results
+    return 0 < len(results) <= _RESULTS and not said.patch and not said.changes and all(
+        result.outcome in rule.recalled and not result.evidence and result.image is None
+        for result in results) and sum(
+        len(getattr(result, field) or "") for result in results for field in _FIELDS) + sum(
+        len(text) for result in results for text in result.properties.values()) <= _CHARACTERS
+
+
+def _placed(said: Spoken, resource: str) -> Spoken:
+    if said.results[0].resource == resource:
+        return said
+    return Spoken([msgspec.structs.replace(result, resource=resource) for result in said.results])
