@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
@@ -267,6 +269,43 @@ def test_what_is_long_is_not_kept_and_what_is_old_is_let_go(monkeypatch: pytest.
     for number in range(10):
         counted.ask(named("a", words=str(number)))
     assert len(counted.policies.recall._known) <= 3
+
+
+def test_ever_other_violations_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(rego('violation[{"msg": msg}] { msg := input.review.object.spec.words }'), monkeypatch)
+    monkeypatch.setattr(recall, "_HEAVIEST", 10_000)
+    for number in range(50):
+        counted.ask(named("a", words=f"{number:1000}"))
+        memory = counted.policies.recall
+        assert memory._weight == sum(said.weight for said in memory._known.values()) <= 10_000
+    assert counted.evaluated == 50
+    counted.ask(named("b", words=f"{49:1000}"))
+    assert counted.evaluated == 50
+
+
+def test_threads_remember_together() -> None:
+    documents = rego('violation[{"msg": msg}] { msg := input.review.object.spec.words }')
+    policies = PolicySet.load(documents)
+
+    def judged(number: int) -> bool:
+        words = str(number % 37)
+        [result] = decide(Request.create(named(f"p{number}", words=words)), {}, policies, Context(now=NOW)).results
+        return (result.message, result.resource) == (words, f"Pod/shop/p{number}")
+
+    before, recall._MOST = recall._MOST, 5
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(judged, range(2000)))
+    finally:
+        recall._MOST = before
+    assert policies.recall._weight == sum(said.weight for said in policies.recall._known.values())
+
+
+def test_another_process_remembers_for_itself() -> None:
+    policies = PolicySet.load(rego(SPEC))
+    decide(Request.create(named("a")), {}, policies, Context(now=NOW))
+    assert policies.recall._known
+    assert not pickle.loads(pickle.dumps(policies.recall))._known
 
 
 def test_exceptions_are_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

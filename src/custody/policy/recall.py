@@ -6,6 +6,7 @@ is excepted from, is found out each time; what it says then is remembered by the
 
 from __future__ import annotations
 
+import threading
 from hashlib import blake2b
 from typing import Any
 
@@ -20,18 +21,32 @@ _MOST = 8192
 """Requests by their areas, of some 1.5 KB each where twenty rules have nothing against them."""
 _RESULTS, _CHARACTERS = 16, 4096
 """Of what a rule says that is worth remembering."""
+_HEAVIEST = 16 * 1024 * 1024
+"""Characters of all that is remembered: who asks about ever other bad pods fills no memory."""
+_OVERHEAD = 500
+"""Characters that a result counts as beside its own."""
 _ENCODER = msgspec.msgpack.Encoder()  # it tells apart what is no number from null, which JSON would not
 _FIELDS = ("message", "told", "remedy")
 
-_Said = dict[Rule, Spoken]
+
+class _Said(dict[Rule, Spoken]):
+    """What rules of the same areas said of one request."""
+
+    __slots__ = ("gone", "weight")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.gone = 0, False
 
 
 class Recall:
-    """Of one set of policies, whose rules stay as they are."""
+    """Of one set of policies, whose rules stay as they are. Several threads may decide at once."""
 
     def __init__(self) -> None:
+        self._changing = threading.Lock()
         self._known: dict[bytes, _Said] = {}
-        self._passed: _Said = {}
+        self._weight = 0
+        self._passed: dict[Rule, Spoken] = {}
         """What rules say that have nothing against an object, held once for all of them."""
 
     def evaluate(self, rule: Rule, given: Given) -> Spoken:
@@ -54,7 +69,7 @@ class Recall:
         consulted = given.answers.consulted
         said = rule.evaluate(given)
         if given.answers.consulted == consulted and _settles(rule, said):
-            known[rule] = self._held(rule, said)
+            self._hold(known, rule, said)
         return said
 
     def _of(self, likeness: _Likeness, areas: Areas) -> _Said | None:
@@ -63,16 +78,36 @@ class Recall:
             return None
         known = self._known.get(digest)
         if known is None:
-            if len(self._known) >= _MOST:
-                self._known.pop(next(iter(self._known)), None)
-            known = self._known[digest] = {}
+            with self._changing:
+                if len(self._known) >= _MOST:
+                    self._let_go()
+                known = self._known.setdefault(digest, _Said())
         return known
 
-    def _held(self, rule: Rule, said: Spoken) -> Spoken:
-        if any(result.outcome is not Outcome.PASS for result in said.results):
-            return said
-        passed = self._passed.setdefault(rule, said)
-        return passed if _placed(passed, said.results[0].resource) == said else said
+    def _let_go(self) -> None:
+        """Of what was remembered first."""
+        oldest = self._known.pop(next(iter(self._known)))
+        oldest.gone = True
+        self._weight -= oldest.weight
+
+    def _hold(self, known: _Said, rule: Rule, said: Spoken) -> None:
+        if all(result.outcome is Outcome.PASS for result in said.results):
+            passed = self._passed.setdefault(rule, said)
+            if _placed(passed, said.results[0].resource) == said:
+                known[rule] = passed
+                return
+        weight = _weight(said) + _OVERHEAD * len(said.results)
+        with self._changing:
+            if known.gone or rule in known:
+                return
+            known[rule] = said
+            known.weight += weight
+            self._weight += weight
+            while self._weight > _HEAVIEST:
+                self._let_go()
+
+    def __reduce__(self) -> tuple[type[Recall], tuple[()]]:
+        return Recall, ()  # another process remembers for itself
 
 
 class _Likeness:
@@ -140,9 +175,13 @@ def _settles(rule: Rule, said: Spoken) -> bool:
     results = said.results
     return 0 < len(results) <= _RESULTS and not said.patch and not said.changes and all(
         result.outcome in rule.recalled and not result.evidence and result.image is None
-        for result in results) and sum(
-        len(getattr(result, field) or "") for result in results for field in _FIELDS) + sum(
-        len(text) for result in results for text in result.properties.values()) <= _CHARACTERS
+        for result in results) and _weight(said) <= _CHARACTERS
+
+
+def _weight(said: Spoken) -> int:
+    """Characters of what is said."""
+    return sum(len(getattr(result, field) or "") for result in said.results for field in _FIELDS) + sum(
+        len(text) for result in said.results for text in result.properties.values())
 
 
 def _placed(said: Spoken, resource: str) -> Spoken:
