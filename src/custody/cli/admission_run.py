@@ -6,6 +6,8 @@ import click
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, check_url, to_yaml
 from custody.admission.definitions import GATEKEEPER, KYVERNO, documents
+from custody.admission.exemption import Exemption
+from custody.cli import exempting
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
 from custody.errors import UsageError
@@ -36,6 +38,7 @@ def crds(categories: tuple[str, ...]) -> None:
 @click.option("--port", type=click.IntRange(0, 65535),
               help="/healthz, /readyz and /metrics without TLS; 0 chooses one.")
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
+@exempting.options
 @click.option("--tls-secret", default="", metavar="NAME",
               help="A Secret of --namespace with tls.crt, tls.key and ca.crt that somebody else keeps, such as "
                    "cert-manager; default: an authority of its own.")
@@ -55,6 +58,7 @@ def crds(categories: tuple[str, ...]) -> None:
 @log_options
 def run(kubeconfig: str | None, url: str | None, service: str | None, namespace: str, name: str,
         policies: tuple[str, ...], host: str, webhook_port: int, port: int | None, exclude: tuple[str, ...],
+        exempt_namespaces: tuple[str, ...], exempt_prefixes: tuple[str, ...], exempt_suffixes: tuple[str, ...],
         tls_secret: str, inject_ca_from: str, reports: str, audit_interval: float, violations_limit: int,
         withdraw: bool, workers: int,
         log_format: str | None, log_level: str | None) -> None:
@@ -72,6 +76,7 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
     configured = logged(settings(), log_format, log_level)
     if kubeconfig is not None:
         configured = configured.replace(kubeconfig=kubeconfig)
+    exempt = Exemption.of(exempt_namespaces, exempt_prefixes, exempt_suffixes, configured.exempt_namespaces)
     place = url if url is not None else Service.parse(service or f"{namespace}/custody", "--service", port=True)
     from custody.cli.incluster import serve
     from custody.cli.workers import supervised
@@ -84,4 +89,4 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
         return
     serve(configured, Options(place, namespace, host, webhook_port, port, name, exclude, policies, tls_secret,
                               inject_ca_from, {"policyreports": WGPOLICY, "openreports": OPENREPORTS}.get(reports, ""),
-                              audit_interval, violations_limit, withdraw))
+                              audit_interval, violations_limit, exempt, withdraw))
