@@ -216,11 +216,11 @@ class Operator:
         for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells
             try:
                 if podstatus.is_gatekeepers(held):
-                    made = self._constraint_kinds.faults.get(key_of(held.document)[1], "")
+                    made = self._constraint_kinds.faults.get(key_of(held.document)[1])
                     of_template = held.definition is TEMPLATE
                     unsynced = podstatus.unsynced(held, self._kept()) if of_template else self._unserved(held)
                     await podstatus.write(self._cluster, held, replica, unsynced=unsynced,
-                                          made=made if of_template and replica.leads else "")
+                                          made=made if of_template and replica.leads else None)
                     continue
                 if not replica.leads:
                     continue

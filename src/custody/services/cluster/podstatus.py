@@ -27,8 +27,10 @@ LEADING = ["audit", "generate", "mutation-webhook", "status", "webhook"]
 """What a replica does, in Gatekeeper's words; more where it leads."""
 CONFLICT = "ErrConflictingSchema"
 """The type of a mutator's error that contradicts another one."""
-INGEST, CREATE, SYNC = "ingest_error", "create_error", "sync_error"
-"""Codes of a template's errors: its code is none, its kind could not be made, what it asks for is not kept."""
+INGEST, CREATE, UPDATE, SYNC = "ingest_error", "create_error", "update_error", "sync_error"
+"""Codes of a template's errors: its Rego or CEL is none; no kind can be made of it; the kind cannot be changed to it;
+what it asks for is not kept. The last is custody's own."""
+_CODE = re.compile(r"spec\.targets\[0\](?:\.(?:rego|libs|code)|: got 'no code')")
 _LONGEST = 1024
 _ATTEMPTS = 5
 
@@ -63,7 +65,15 @@ def is_gatekeepers(held: Held) -> bool:
     return held.definition.category == GATEKEEPER
 
 
-def wanted(held: Held, replica: Replica, *, made: str = "", unsynced: Iterable[str] = ()) -> Object | None:
+class Unmade(NamedTuple):
+    """Why the API server did not take the kind of a template."""
+
+    code: str
+    """CREATE or UPDATE."""
+    words: str
+
+
+def wanted(held: Held, replica: Replica, *, made: Unmade | None = None, unsynced: Iterable[str] = ()) -> Object | None:
     """The status that an object of Gatekeeper's kinds should have; None where it has it, and for kinds without one.
 
     `made`: why the kind of a template could not be made. `unsynced`: what a template reads and nobody keeps, or what a
@@ -80,13 +90,13 @@ def wanted(held: Held, replica: Replica, *, made: str = "", unsynced: Iterable[s
               and not replica.gone(known)] if isinstance(there, list) else []
     told: Object = {"byPod": sorted([*beside, entry], key=lambda known: str(known.get("id")))}
     if held.definition.kind == "ConstraintTemplate" and replica.leads:
-        told["created"] = held.judged is not None and not made
+        told["created"] = held.judged is not None and made is None
     if all(status.get(name) == value for name, value in told.items()):
         return None
     return told
 
 
-def _entry(held: Held, replica: Replica, made: str, unsynced: Iterable[str]) -> Object:
+def _entry(held: Held, replica: Replica, made: Unmade | None, unsynced: Iterable[str]) -> Object:
     kind, group = held.definition.kind, held.definition.group
     metadata = held.document.get("metadata") or {}
     uid, in_force = metadata.get("uid"), held.judged is not None
@@ -95,7 +105,8 @@ def _entry(held: Held, replica: Replica, made: str, unsynced: Iterable[str]) -> 
     errors = [_error(INGEST, said) for said in (held.fault, held.outdated) if said]
     if kind == "ConstraintTemplate":
         entry["templateUID"] = uid
-        errors += [_error(CREATE, made)] if made else []
+        errors = [_error(_code(held), held.fault)] if held.fault else []
+        errors += [_error(made.code, made.words)] if made is not None else []
         errors += [_error(SYNC, said) for said in unsynced]
     elif group == CONSTRAINTS:
         entry |= {"constraintUID": uid, "enforced": in_force}
@@ -118,7 +129,7 @@ def _entry(held: Held, replica: Replica, made: str, unsynced: Iterable[str]) -> 
     return entry
 
 
-async def write(cluster: ClusterObjects, held: Held, replica: Replica, *, made: str = "",
+async def write(cluster: ClusterObjects, held: Held, replica: Replica, *, made: Unmade | None = None,
                 unsynced: Iterable[str] = ()) -> None:
     """Say how it is, where that is not said; what other replicas write meanwhile is kept. That the object is gone is no
     error. Raises CustodyError."""
@@ -146,8 +157,8 @@ async def write(cluster: ClusterObjects, held: Held, replica: Replica, *, made: 
                 newest["metadata"].get("generation") != held.document["metadata"].get("generation")):
             return  # what is to be said of it is not known yet: the watch will tell
         version, fresh = version_of(newest), Held(held.definition, {**held.document, "status": newest.get("status")})
-        fresh.judged, fresh.fault, fresh.outdated, fresh.conflict = (
-            held.judged, held.fault, held.outdated, held.conflict)
+        fresh.judged, fresh.fault, fresh.outdated, fresh.conflict, fresh.unfit = (
+            held.judged, held.fault, held.outdated, held.conflict, held.unfit)
         said = wanted(fresh, replica, made=made, unsynced=unsynced)
         if said is None:
             return
@@ -160,6 +171,13 @@ def unsynced(held: Held, kept: Collection[Kind]) -> list[str]:
     except MalformedError as error:
         return [error.message]
     return [f"no Config or SyncSet names {said(requirement)}" for requirement in missing]
+
+
+def _code(held: Held) -> str:
+    """As Gatekeeper's controller says it of a template that is wrong."""
+    if held.unfit:
+        return UPDATE
+    return INGEST if _CODE.match(held.fault) else CREATE
 
 
 def _error(code: str, fault: str) -> Object:

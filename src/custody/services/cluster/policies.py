@@ -51,6 +51,8 @@ class Held:
     """Why `document` is not in force."""
     outdated: str = ""
     """Of a constraint in force: why it is judged by its template as that was before."""
+    unfit: bool = False
+    """Of a template: whether the fault is that constraints in force do not fit it."""
     conflict: str = ""
     """Of a mutator in force: why it is not applied all the same."""
     checked: tuple[Kinds, Compiled | None, str] | None = None
@@ -146,6 +148,7 @@ class Collection:
                     constraint.outdated = ""
                 for constraint, why in broken:
                     constraint.outdated = f"it is judged by its template as that was before: by what it is now, {why}"
+                held.unfit = not fault and bool(broken)
                 fault = fault or _breaking(broken)
             self._choose(held, fault + _aside(held.document, known) if fault else "")
         while True:
