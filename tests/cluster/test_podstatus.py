@@ -10,7 +10,7 @@ import pytest
 
 from custody.admission.definitions import BY_KIND
 from custody.policy.kinds import builtin
-from custody.ports.cluster import ApiError
+from custody.ports.cluster import ApiError, Listing
 from custody.services.cluster import podstatus
 from custody.services.cluster.policies import Collection, Held
 from tests.cluster.test_constraints import CONSTRAINT, TEMPLATE, collected, names, there
@@ -92,8 +92,9 @@ class Contended:
     async def resource(self, *_: Any) -> Any:
         return self
 
-    async def get(self, *_: Any) -> Any:
-        return None if self._gone else copy.deepcopy(self.document)
+    async def list(self, *_: Any, fields: str) -> Listing:
+        assert fields == f"metadata.name={self.document['metadata']['name']}"
+        return Listing([] if self._gone else [copy.deepcopy(self.document)], "1")
 
     async def patch(self, _: Any, __: str, ___: str, patch: Any, *, subresource: str) -> None:
         assert subresource == "status"

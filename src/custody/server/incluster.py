@@ -21,6 +21,7 @@ from custody.admission.exemption import NONE, Exemption
 from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.formats.policyreport import WGPOLICY
+from custody.policy.gatekeeper.connection import CHANNEL, CONNECTION
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -48,6 +49,7 @@ from custody.services.cluster.policies import GATEKEEPERS_HOME, Collection
 from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Place, Webhooks
 from custody.services.controllers.audit import INTERVAL, LIMIT
+from custody.services.controllers.exporting import Exporting, Terms
 from custody.services.controllers.running import Controllers, own_users
 from custody.services.controllers.running import Options as Beside
 from custody.services.evidencelookup import EvidenceLookup
@@ -61,7 +63,15 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper, exceptions, prefetch, remembered, summarizing, summary_terms
+from custody.wiring.admission import (
+    decision_keeper,
+    exceptions,
+    prefetch,
+    remembered,
+    summarizing,
+    summary_terms,
+    violations,
+)
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -95,6 +105,10 @@ class Options:
     """Seconds between two audits of constraints; 0 for none."""
     violations_limit: int = LIMIT
     """That the status of a constraint names."""
+    export: bool = False
+    """Whether what audits find is exported to the Connection."""
+    audit_connection: str = CONNECTION
+    audit_channel: str = CHANNEL
     exempt: Exemption = NONE
     """Namespaces that Gatekeeper's policies may leave alone."""
     withdraw: bool = False
@@ -171,7 +185,9 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
                        own=own_users(options.namespace), instance=options.identity, reports=options.reports,
                        audit_interval=options.audit_interval, violations_limit=options.violations_limit),
-                uid_of=collection.uid_of)
+                uid_of=collection.uid_of, exporting=Exporting(client, violations, Terms(
+                    enabled=options.export, connection=options.audit_connection, channel=options.audit_channel,
+                    homes=(GATEKEEPERS_HOME, options.namespace)), lambda: operator.replica))
             early = prefetch(admission, gather, platform.clock, watched)
             gauges.of_prefetch(metrics, early)
             admission.observer = both(both(observer(metrics, keeper), controllers.observe), early)

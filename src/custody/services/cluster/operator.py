@@ -93,6 +93,8 @@ class Operator:
         """Policies of which the API server does not take the configurations that Kyverno would write."""
         self._lenient: Kinds | None = None
         self._changed = 0.0
+        self.replica = podstatus.Replica(podstatus.id_of(self._identity, webhooks.place.namespace, webhooks.place.name))
+        """Whose entries of statuses this one writes, as it was when it wrote last."""
         self._permissions = Permissions(cluster)
         self._rights = Rights(self._permissions)
 
@@ -210,7 +212,7 @@ class Operator:
 
     async def _tell(self, policies: PolicySet) -> None:
         """Each policy whose status is not what it should be. One that cannot be written does not stop the others."""
-        replica = await self._replica()
+        replica = self.replica = await self._replica()
         in_force = {(policy.kind, policy.name): policy for policy in policies.policies}
         failed: CustodyError | None = None
         for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells

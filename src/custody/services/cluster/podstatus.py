@@ -81,19 +81,26 @@ def wanted(held: Held, replica: Replica, *, made: Unmade | None = None, unsynced
     """
     if not held.definition.status:
         return None
-    entry = _entry(held, replica, made, unsynced)
-    # Anybody may have written it, in any shape.
-    written = held.document.get("status")
+    return _told(held.document.get("status"), replica, _entry(held, replica, made, unsynced),
+                 _created(held, replica, made))
+
+
+def _created(held: Held, replica: Replica, made: Unmade | None) -> Object:
+    """What only who leads says of a template."""
+    if held.definition.kind != "ConstraintTemplate" or not replica.leads:
+        return {}
+    return {"created": held.judged is not None and made is None}
+
+
+def _told(written: object, replica: Replica, entry: Object, beside: Mapping[str, Any]) -> Object | None:
+    """A status with this entry and what is beside it; None where it has both. Anybody may have written what is there,
+    in any shape."""
     status: Mapping[str, Any] = written if isinstance(written, dict) else {}
     there = status.get("byPod")
-    beside = [known for known in there if isinstance(known, dict) and known.get("id") != replica.id
-              and not replica.gone(known)] if isinstance(there, list) else []
-    told: Object = {"byPod": sorted([*beside, entry], key=lambda known: str(known.get("id")))}
-    if held.definition.kind == "ConstraintTemplate" and replica.leads:
-        told["created"] = held.judged is not None and made is None
-    if all(status.get(name) == value for name, value in told.items()):
-        return None
-    return told
+    kept = [known for known in there if isinstance(known, dict) and known.get("id") != replica.id
+            and not replica.gone(known)] if isinstance(there, list) else []
+    told: Object = {"byPod": sorted([*kept, entry], key=lambda known: str(known.get("id"))), **beside}
+    return None if all(status.get(name) == value for name, value in told.items()) else told
 
 
 def _entry(held: Held, replica: Replica, made: Unmade | None, unsynced: Iterable[str]) -> Object:
@@ -131,17 +138,24 @@ def _entry(held: Held, replica: Replica, made: Unmade | None, unsynced: Iterable
 
 async def write(cluster: ClusterObjects, held: Held, replica: Replica, *, made: Unmade | None = None,
                 unsynced: Iterable[str] = ()) -> None:
-    """Say how it is, where that is not said; what other replicas write meanwhile is kept. That the object is gone is no
-    error. Raises CustodyError."""
-    unsynced = [*unsynced]
-    said = wanted(held, replica, made=made, unsynced=unsynced)
+    """Say how it is, where that is not said. Raises CustodyError."""
+    if not held.definition.status:
+        return
+    await put(cluster, held.document, replica, _entry(held, replica, made, unsynced), _created(held, replica, made))
+
+
+async def put(cluster: ClusterObjects, document: Object, replica: Replica, entry: Object,
+              beside: Mapping[str, Any] = {}) -> None:
+    """Make an object's status have this entry, and what is beside it; what other replicas write meanwhile is kept. That
+    the object is gone is no error. Raises CustodyError."""
+    said = _told(document.get("status"), replica, entry, beside)
     if said is None:
         return
-    served = await cluster.resource(str(held.document["apiVersion"]), held.definition.kind)
+    served = await cluster.resource(str(document["apiVersion"]), str(document["kind"]))
     if served is None:
         return
-    namespace, name = key_of(held.document)
-    version, uid = version_of(held.document), (held.document.get("metadata") or {}).get("uid")
+    namespace, name = key_of(document)
+    version, uid = version_of(document), (document.get("metadata") or {}).get("uid")
     for attempt in range(_ATTEMPTS):
         try:
             await cluster.patch(served, name, namespace, {"metadata": {"resourceVersion": version}, "status": said},
@@ -152,14 +166,12 @@ async def write(cluster: ClusterObjects, held: Held, replica: Replica, *, made: 
                 return
             if error.reason != "Conflict" or attempt + 1 == _ATTEMPTS:
                 raise
-        newest = await cluster.get(served, name, namespace)
+        # By a list, which who watches may always have.
+        newest = next(iter((await cluster.list(served, namespace, fields=f"metadata.name={name}")).items), None)
         if newest is None or newest["metadata"].get("uid") != uid or (
-                newest["metadata"].get("generation") != held.document["metadata"].get("generation")):
+                newest["metadata"].get("generation") != document["metadata"].get("generation")):
             return  # what is to be said of it is not known yet: the watch will tell
-        version, fresh = version_of(newest), Held(held.definition, {**held.document, "status": newest.get("status")})
-        fresh.judged, fresh.fault, fresh.outdated, fresh.conflict, fresh.unfit = (
-            held.judged, held.fault, held.outdated, held.conflict, held.unfit)
-        said = wanted(fresh, replica, made=made, unsynced=unsynced)
+        version, said = version_of(newest), _told(newest.get("status"), replica, entry, beside)
         if said is None:
             return
 

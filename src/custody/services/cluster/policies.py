@@ -17,6 +17,7 @@ from custody.admission.definitions import CONSTRAINTS, Definition
 from custody.errors import CustodyError
 from custody.policy.counting import Counting
 from custody.policy.engines import Compiled
+from custody.policy.gatekeeper import connection
 from custody.policy.gatekeeper.mutation import MutationRule
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
@@ -33,7 +34,8 @@ _NAMED = 5
 TEMPLATE = ("templates.gatekeeper.sh", "ConstraintTemplate")
 EXPANSION = "expansion.gatekeeper.sh"
 ENTRY = ("kyverno.io", "GlobalContextEntry")
-"""No policy: what policies ask for."""
+CONNECTION = (connection.GROUP, connection.KIND)
+"""No policies: what policies ask for, and where what audits find is exported to."""
 Place = tuple[str, str, str, str]
 """Group, kind, namespace and name of an object."""
 
@@ -250,6 +252,8 @@ class Collection:
         try:
             if document.get("kind") == ENTRY[1]:
                 return entry_fault(document), None
+            if (_group(document), document.get("kind")) == CONNECTION:
+                return connection.fault(document), None
             compiled = compiled or Compiled(essence(document), "")
             parts = [compiled]
             if _group(document) == CONSTRAINTS:
