@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from custody.admission.definitions import BY_KIND
+from custody.policy.gatekeeper.constraintkind import definition
 from custody.policy.kinds import builtin
 from custody.services.cluster import podstatus
 from custody.services.cluster.policies import Collection
@@ -178,6 +179,13 @@ def main() -> int:
             entries = [error for entry in status.get("byPod", []) for error in entry.get("errors", [])]
             theirs = status.get("created", False), [error["code"] for error in entries]
             created, codes, messages = ours(copy.deepcopy(stored))
+            if created:  # it is the API server that says whether it takes the kind
+                kind = definition(stored)
+                kind["metadata"] = {"name": kind["metadata"]["name"]}
+                verb = "replace" if here.document("crd", kind["metadata"]["name"]) else "create"
+                done = here.kubectl(verb, "--dry-run=server", "-f", "-", given=kind)
+                if done.returncode:
+                    created, codes, messages = False, [f"{verb.replace('replace', 'update')}_error"], [done.stderr]
             if (created, codes) != theirs:
                 different += 1
                 print(f"--- {name}\nGatekeeper {theirs} {[error['message'][:300] for error in entries]}\n"
