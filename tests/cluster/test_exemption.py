@@ -45,15 +45,15 @@ def verbose(replica: Replica) -> str:
 
 def test_who_is_named_and_labelled_is_left_alone_by_gatekeepers_policies_and_no_others(
         cluster: Cluster, replica: Replica) -> None:
-    assert MESSAGE in pod(cluster, "bare", "monitoring").stderr, "named, and not labelled"
+    assert MESSAGE in pod(cluster, "bare", "monitoring", which="good").stderr, "named, and not labelled"
     assert verbose(replica) == "[+]exemptions ok: exempt from Gatekeeper's policies: no namespace"
     cluster.do("label", "namespace", "monitoring", f"{LABEL}=yes")
-    cluster.until(lambda: pod(cluster, "bare", "monitoring").returncode == 0, "it is left alone")
+    cluster.until(lambda: pod(cluster, "bare", "monitoring", which="good").returncode == 0, "it is left alone")
     assert "blocked" in pod(cluster, "bad", "monitoring", which="bad").stderr, "Kyverno's policies judge on"
     cluster.until(lambda: verbose(replica).endswith(": monitoring"), "it is said", 10)
     assert any("namespace monitoring is exempt from Gatekeeper's policies" in line for line in replica.lines)
     cluster.do("label", "namespace", "monitoring", f"{LABEL}-")
-    cluster.until(lambda: MESSAGE in pod(cluster, "other", "monitoring").stderr, "it is judged again")
+    cluster.until(lambda: MESSAGE in pod(cluster, "other", "monitoring", which="good").stderr, "it is judged again")
     cluster.until(lambda: verbose(replica).endswith(": no namespace"), "it is said", 10)
 
 
@@ -65,8 +65,8 @@ def test_who_is_not_named_may_not_carry_the_label_and_is_judged_where_it_does(
             f"the {LABEL} label") in refused.stderr
     cluster.do("apply", "-f", "-", given=namespace("shop", label=False))
     assert "Only exempt namespace" in cluster("label", "namespace", "shop", f"{LABEL}=").stderr
-    assert MESSAGE in pod(cluster, "bare", "shop").stderr
-    assert MESSAGE in pod(cluster, "bare", EARLY).stderr, "it was labelled before anybody looked"
+    assert MESSAGE in pod(cluster, "bare", "shop", which="good").stderr
+    assert MESSAGE in pod(cluster, "bare", EARLY, which="good").stderr, "it was labelled before anybody looked"
     assert any(f"namespace {EARLY} carries the label {LABEL} and may not" in line for line in replica.lines)
     assert EARLY not in verbose(replica)
 
@@ -75,7 +75,7 @@ def test_who_is_not_named_may_not_carry_the_label_and_is_judged_where_it_does(
 @pytest.mark.parametrize("name", ["kube-extra", "mesh-system"])
 def test_who_is_named_by_how_it_begins_or_ends(cluster: Cluster, name: str) -> None:
     cluster.do("apply", "-f", "-", given=namespace(name, label=True))
-    cluster.until(lambda: pod(cluster, "bare", name).returncode == 0, "it is left alone")
+    cluster.until(lambda: pod(cluster, "bare", name, which="good").returncode == 0, "it is left alone")
 
 
 def test_the_setting_counts_where_policies_are_files(cluster: Cluster, tmp_path: Path) -> None:

@@ -84,14 +84,16 @@ def exported(controller: Gatekeeper, documents: list[Json], count: int) -> Count
         theirs, ours = Path(name) / "theirs", Path(name) / "ours"
         controller.kubectl("apply", "-f", "-", given=[_connection(theirs)])
         said["objects"] = populated(controller, count)
-        time.sleep(1)
-        since = time.strftime("%Y-%m-%dT%H_%M_%SZ", time.gmtime())
-        while not (whole := [path for path in theirs.glob("audit-channel/*.log") if path.stem > since]):
-            time.sleep(1)
+        told: list[list[str]] = []
+        while len(told) < 2 or len(told[-1]) != len(told[-2]) or len(told[-1]) < 3:  # until it sees all
+            whole = sorted(theirs.glob("audit-channel/*.log"))
+            lengths = [path.read_text().splitlines() for path in whole[-2:]]
+            told = lengths if len(lengths) > 1 else told
+            time.sleep(2)
         print("layout", sorted(path.relative_to(theirs).as_posix() for path in theirs.rglob("*")))
         asyncio.run(_audit(controller, documents, ours))
         [mine] = ours.glob("audit-channel/*.log")
-        lines = [[_timeless(line) for line in path.read_text().splitlines()] for path in (min(whole), mine)]
+        lines = [[_timeless(line) for line in said_] for said_ in (told[-1], mine.read_text().splitlines())]
         said["lines of Gatekeeper"], said["lines of custody"] = map(len, lines)
         for side, (some, other) in (("Gatekeeper", lines), ("custody", lines[::-1])):
             left = Counter(some) - Counter(other)

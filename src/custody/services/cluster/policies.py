@@ -156,7 +156,7 @@ class Collection:
         while True:
             parts = [*self._fixed]
             places: dict[str, Held] = {}
-            for place, held in sorted(known.items(), key=lambda item: _turn(*item, before[item[0]][0])):
+            for place, held in sorted(known.items(), key=lambda item: _turn(item[0], item[1], before[item[0]][0])):
                 if held.compiled is not None:
                     where = _words(place)
                     places[where] = held
