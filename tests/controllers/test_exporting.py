@@ -121,6 +121,19 @@ def test_an_audit_is_a_file_of_gatekeepers_messages(tmp_path: Path) -> None:
     assert (entry["active"], entry["connectionUID"], entry.get("errors")) == (True, "uid-audit-connection", None)
 
 
+def test_details_that_rego_does_not_give_are_empty_and_cel_has_none(tmp_path: Path) -> None:
+    async def work(made: Exporting) -> None:
+        native = template({"validations": [{"expression": "false", "message": "no"}]}, kind="KNative")
+        await auditing(Population([pod("web")]), template('package x\nviolation[{"msg": "no"}] { true }\n'), native,
+                       constraint(match=KINDS), constraint(kind="KNative", match=KINDS), exporting=made).once()
+
+    exporting(Holding(connection(tmp_path)), work)
+    [file] = (tmp_path / "audit-channel").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()[1:-1]]
+    said = {line["kind"]: line.get("details") for line in lines}
+    assert said == {"K8sRequiredLabels": {}, "KNative": None}
+
+
 def test_as_many_audits_are_kept_as_it_says_and_nothing_else_is_touched(tmp_path: Path) -> None:
     async def work(made: Exporting) -> None:
         for number in range(4):

@@ -177,6 +177,7 @@ def misfit(controller: Gatekeeper) -> None:
 
 def main(names: int = 2000, objects: int = 400) -> None:
     templates, samples = constraints()
+    Path("/tmp/audit").mkdir(exist_ok=True)  # where the controller keeps what it lists
     os.environ["GATEKEEPER_FLAGS"] = " ".join([
         "--operation=audit", "--audit-interval=10", "--enable-violation-export",
         *(f"--exempt-namespace={name}" for name in _NAMES),

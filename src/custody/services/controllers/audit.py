@@ -23,6 +23,7 @@ from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.policy.gatekeeper.constraint import ConstraintRule
+from custody.policy.gatekeeper.regosource import RegoSource
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.model import Kind, Outcome, Request, RuleResult
@@ -167,7 +168,7 @@ class Audit:
 
     async def _resource(self, resource: ApiResource, snapshot: Snapshot, tallies: dict[Name, Tally]) -> bool:
         """Whether its objects could be listed."""
-        constraints = {(rule.policy.kind, rule.policy.name): rule.document for rule in snapshot.policies.rules
+        constraints = {(rule.policy.kind, rule.policy.name): rule for rule in snapshot.policies.rules
                        if isinstance(rule, ConstraintRule)}
         try:
             async for page in self._cluster.pages(resource, mixed=True):
@@ -177,10 +178,11 @@ class Audit:
                         name = result.kind, result.policy
                         constraint = constraints[name]
                         told = told_of(result, document,
-                                       scoped=constraint["spec"].get("enforcementAction") == "scoped")
+                                       scoped=constraint.document["spec"].get("enforcementAction") == "scoped")
                         tallies[name].add(told)
                         if self._exporting is not None:
-                            self._exporting.add(constraint, result, told, document)
+                            self._exporting.add(constraint.document, result, told, document,
+                                                rego=isinstance(constraint.template.source, RegoSource))
                     await asyncio.sleep(min((time.monotonic() - begun) * self._share, _REST))
                 if self._exporting is not None:
                     await self._exporting.flush()

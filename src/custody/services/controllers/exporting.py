@@ -111,10 +111,11 @@ class Exporting:
             self._lines.append(_line({"id": audit, "message": "audit is started"}))
 
     def add(self, constraint: Mapping[str, Any], result: RuleResult, named: Mapping[str, Any],
-            document: Object) -> None:
-        """A violation of a constraint; `named` is what its status would say of it."""
+            document: Object, *, rego: bool) -> None:
+        """A violation of a constraint; `named` is what its status would say of it, `rego` the language of its
+        template."""
         if self._audit:
-            self._lines.append(_line(message(self._audit, constraint, result, named, document)))
+            self._lines.append(_line(message(self._audit, constraint, result, named, document, rego=rego)))
 
     async def flush(self, *, least: int = _FLUSHED) -> None:
         """Write what was added, where it is so much."""
@@ -247,15 +248,17 @@ class Exporting:
 
 
 def message(audit: str, constraint: Mapping[str, Any], result: RuleResult, named: Mapping[str, Any],
-            document: Object) -> dict[str, Any]:
-    """Gatekeeper's ExportMsg of a violation: its fields, in their order, without those that are empty."""
+            document: Object, *, rego: bool) -> dict[str, Any]:
+    """Gatekeeper's ExportMsg of a violation: its fields, in their order, without those that are empty. Details that
+    Rego does not give are an empty object, and CEL has none."""
     group, _, version = str(constraint.get("apiVersion")).rpartition("/")
     about, metadata = constraint.get("metadata") or {}, document.get("metadata") or {}
-    details = result.properties.get("details")
+    written = result.properties.get("details")
+    details = json.loads(written) if written else {} if rego else None
     annotations = {key: value for key, value in sorted((about.get("annotations") or {}).items())
                    if key != _LAST_APPLIED}
     said = {
-        "id": audit, "details": json.loads(details) if details else None, "eventType": "violation_audited",
+        "id": audit, "details": details, "eventType": "violation_audited",
         "group": group, "version": version, "kind": constraint.get("kind"), "name": about.get("name"),
         "message": named["message"], "enforcementAction": named["enforcementAction"],
         "enforcementActions": named.get("enforcementActions"), "constraintAnnotations": annotations,
