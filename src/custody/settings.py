@@ -23,8 +23,7 @@ from custody.kit.near import near
 _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ",",
-               "policy_hosts": ",", "exception_keys": os.pathsep,
-               "notify": ","}
+               "exempt_namespaces": ",", "policy_hosts": ",", "exception_keys": os.pathsep, "notify": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key", "provider_certificate",
@@ -248,6 +247,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exception_keys: list[str] = []
     """Public keys in PEM, one of which must have signed a PolicyException (`custody policy sign`) that counts; without
     any, whoever may write into those namespaces decides."""
+    exempt_namespaces: list[str] = []
+    """As `--exempt-namespace`, beside it; a star begins or ends what names several: `monitoring`, `kube-*`."""
     webhooks_named_as: Literal["", "kyverno", "custody"] = ""
     """Whose webhook configurations those of `admission run` are like, in names and all: `kyverno`
     (`validate.kyverno.svc-fail`), or `custody`. Default: Kyverno's where the cluster has Kyverno's definitions."""
@@ -329,7 +330,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     only, an image without a layer that lies elsewhere."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
-
     hosts: list[str] = []
     """Names by which services are called beside the address they listen on and those in `urls`; ports do not count. On
     loopback no others are answered (421), elsewhere only where this names some. `CUSTODY_HOSTS=registry.example`."""

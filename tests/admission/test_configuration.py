@@ -225,6 +225,40 @@ def test_each_request_tells_whether_the_api_server_knows_what_is_loaded() -> Non
     assert current(pods) == {"validate": True}
 
 
+def ruled(resource: str, operations: list[str] | None = None, *, native: bool = False,
+          **rule: Any) -> list[dict[str, Any]]:
+    """A policy in CEL, whose rules name resources: Kyverno's, or the API server's own with its binding."""
+    constraints = {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": [resource],
+                                      "operations": operations or ["CREATE"], **rule}]}
+    spec = {"matchConstraints": constraints, "validations": [{"expression": "false"}]}
+    if not native:
+        return [{"apiVersion": "policies.kyverno.io/v1", "kind": "ValidatingPolicy", "metadata": {"name": "ruled"},
+                 "spec": {**spec, "validationActions": ["Deny"]}}]
+    own = "admissionregistration.k8s.io/v1"
+    return [{"apiVersion": own, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "ruled"}, "spec": spec},
+            {"apiVersion": own, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "ruled"},
+             "spec": {"policyName": "ruled", "validationActions": ["Deny"]}}]
+
+
+@pytest.mark.parametrize("divided", [False, True], ids=["one webhook", "several"])
+@pytest.mark.parametrize("native", [False, True], ids=["ValidatingPolicy", "ValidatingAdmissionPolicy"])
+@pytest.mark.parametrize(("changed_rule", "current"), [
+    ({"resource": "pods"}, True), ({"resource": "services"}, False), ({"resource": "pods/exec"}, False),
+    ({"resource": "pods", "operations": ["CREATE", "DELETE"]}, False), ({"resource": "pods", "scope": "*"}, True),
+    ({"resource": "pods", "apiGroups": ["*"]}, False), ({"resource": "pods", "apiVersions": ["*"]}, False),
+    ({"resource": "pods", "scope": "Namespaced"}, False)])
+def test_policies_that_name_resources_tell_that_they_name_others_now(
+        changed_rule: dict[str, Any], current: bool, native: bool, divided: bool) -> None:
+    """The configuration was made for other resources: it is not current, and is not to pass for it."""
+    beside = [policy("ignored", ["Pod"], failurePolicy="Ignore")] if divided else []
+    webhook = admission(*ruled("pods", native=native), *beside)
+    endpoints = [endpoint_of(hook) for document in configurations("https://x", b"CA", webhook.policies)
+                 for hook in document["webhooks"]]
+    assert [webhook.parts.asked_by(endpoint)[1] for endpoint in endpoints] == [True] * (1 + divided)
+    webhook.policies = PolicySet([*ruled(native=native, **changed_rule), *beside])
+    assert [webhook.parts.asked_by(endpoint)[1] for endpoint in endpoints] == [current] * (1 + divided)
+
+
 def test_divided_policies_tell_that_one_of_them_names_another_kind() -> None:
     """The same names, failurePolicies and timeouts, and the API server must be told to ask about more all the same."""
     ignored = policy("ignored", ["Pod"], failurePolicy="Ignore")

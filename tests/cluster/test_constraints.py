@@ -24,6 +24,7 @@ from tests.policy.gatekeeper.world import LABELS, NOW, SCHEMA, constraint, templ
 
 TEMPLATE = BY_KIND["templates.gatekeeper.sh", "ConstraintTemplate"]
 CONSTRAINT = of_constraints("K8sRequiredLabels")
+LEADER = podstatus.Replica(podstatus.id_of("custody-0_1a2b3c4d", "custody", "custody"), leads=True)
 
 
 def there(document: dict[str, Any], version: int = 1) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def test_a_template_that_does_not_compile_leaves_the_one_before_in_force_and_say
     collection.put(CONSTRAINT, there(constraint()))
     assert names(collection) == []
     held = collection.held["templates.gatekeeper.sh", "ConstraintTemplate", "", "k8srequiredlabels"]
-    status = podstatus.wanted(held)
+    status = podstatus.wanted(held, LEADER)
     assert status is not None
     assert status["created"] is False
     [entry] = status["byPod"]
@@ -79,7 +80,7 @@ def test_a_template_that_does_not_compile_leaves_the_one_before_in_force_and_say
     assert entry["errors"][0]["code"] == "ingest_error"
     assert entry["errors"][0]["location"] == "spec.targets[0].rego"
     constrained = collection.held["constraints.gatekeeper.sh", "K8sRequiredLabels", "", "must-have"]
-    status = podstatus.wanted(constrained)
+    status = podstatus.wanted(constrained, LEADER)
     assert status is not None
     assert (status["byPod"][0]["enforced"], status["byPod"][0]["constraintUID"]) == (False, "uid-must-have")
     assert "is not in force" in status["byPod"][0]["errors"][0]["message"]
@@ -93,7 +94,7 @@ def test_a_template_that_does_not_compile_leaves_the_one_before_in_force_and_say
 def told(collection: Collection, kind: str, name: str) -> dict[str, Any]:
     """What custody says of an object in its status."""
     held = next(held for (_, known, _, at), held in collection.held.items() if (known, at) == (kind, name))
-    status = podstatus.wanted(held)
+    status = podstatus.wanted(held, LEADER)
     assert status is not None
     [entry] = status["byPod"]
     return {**status, **entry}
@@ -250,12 +251,12 @@ def test_statuses_of_others_are_left_alone_and_nothing_is_written_twice() -> Non
     collection = collected((TEMPLATE, there(template())), (CONSTRAINT, document))
     names(collection)
     held = collection.held["constraints.gatekeeper.sh", "K8sRequiredLabels", "", "must-have"]
-    status = podstatus.wanted(held)
-    assert status == {"byPod": [{"id": "gatekeeper-0", "enforced": True}, {
-        "id": "custody", "operations": podstatus.OPERATIONS, "observedGeneration": 1, "constraintUID": "uid-must-have",
-        "enforced": True}]}
+    status = podstatus.wanted(held, LEADER)
+    assert status == {"byPod": [{
+        "id": LEADER.id, "operations": podstatus.LEADING, "observedGeneration": 1, "constraintUID": "uid-must-have",
+        "enforced": True}, {"id": "gatekeeper-0", "enforced": True}]}
     document["status"] |= status
-    assert podstatus.wanted(held) is None
+    assert podstatus.wanted(held, LEADER) is None
 
 
 def test_what_a_template_reads_and_nobody_keeps_is_said() -> None:
@@ -266,7 +267,7 @@ def test_what_a_template_reads_and_nobody_keeps_is_said() -> None:
     held = collection.held["templates.gatekeeper.sh", "ConstraintTemplate", "", "k8srequiredlabels"]
     assert podstatus.unsynced(held, []) == ["no Config or SyncSet names /v1:Pod"]
     assert podstatus.unsynced(held, [Kind("Pod")]) == []
-    status = podstatus.wanted(held, unsynced=podstatus.unsynced(held, []))
+    status = podstatus.wanted(held, LEADER, unsynced=podstatus.unsynced(held, []))
     assert status is not None
     assert status["created"] is True
     assert status["byPod"][0]["errors"] == [{"code": "sync_error", "message": "no Config or SyncSet names /v1:Pod"}]
@@ -302,9 +303,10 @@ def test_a_status_of_another_shape_is_written_over(status: Any) -> None:
     document = {**there(constraint()), "status": status}
     collection = collected((TEMPLATE, there(template())), (CONSTRAINT, document))
     names(collection)
-    written = podstatus.wanted(collection.held["constraints.gatekeeper.sh", "K8sRequiredLabels", "", "must-have"])
+    written = podstatus.wanted(
+        collection.held["constraints.gatekeeper.sh", "K8sRequiredLabels", "", "must-have"], LEADER)
     assert written is not None
-    assert {entry["id"] for entry in written["byPod"]} - {"gatekeeper-0"} == {"custody"}
+    assert {entry["id"] for entry in written["byPod"]} - {"gatekeeper-0"} == {LEADER.id}
 
 
 def test_a_config_that_names_what_is_not_served_says_so() -> None:
@@ -314,10 +316,10 @@ def test_a_config_that_names_what_is_not_served_says_so() -> None:
     names(collection)
     [held] = collection.held.values()
     assert held.ready
-    status = podstatus.wanted(held, unsynced=["Route of x.io/v1 is not served by the cluster"])
+    status = podstatus.wanted(held, LEADER, unsynced=["Route of x.io/v1 is not served by the cluster"])
     assert status is not None
-    assert status["byPod"][0]["errors"] == [{"code": "sync_error", "message": "Route of x.io/v1 is not served by the "
+    assert status["byPod"][0]["errors"] == [{"type": "sync_error", "message": "Route of x.io/v1 is not served by the "
                                                                               "cluster"}]
-    status = podstatus.wanted(held)
+    status = podstatus.wanted(held, LEADER)
     assert status is not None
     assert "errors" not in status["byPod"][0]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from custody.services.cluster import podstatus
 from tests.cluster.replica import Cluster, Replica
 from tests.cluster.test_run import cluster as definitions
 from tests.policy.gatekeeper.test_inventory import config, syncset
@@ -17,6 +18,8 @@ from tests.ports.test_providers import SOURCE, standing, told
 
 pytestmark = pytest.mark.peer
 cluster = definitions
+MARK = podstatus.id_of("", "custody", "custody")
+"""How the ids of custody's entries end."""
 MESSAGE = 'you must provide labels: {"team"}'
 PODS = {"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}]}
 UNIQUE = """package k8suniquelabel
@@ -64,9 +67,9 @@ def entry(cluster: Cluster, *of: str) -> dict[str, Any]:
     """What custody says in a status of the newest generation."""
     def said() -> Any:
         document = cluster.get(*of)
+        generation = ((document or {}).get("metadata") or {}).get("generation")
         return next((known for known in ((document or {}).get("status") or {}).get("byPod", [])
-                     if known["id"] == "custody" and known["observedGeneration"] == document["metadata"]["generation"]),
-                    None)
+                     if known["id"].endswith(MARK) and known["observedGeneration"] == generation), None)
     return dict(cluster.until(said, f"{of} has a status"))
 
 

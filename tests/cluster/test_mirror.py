@@ -299,3 +299,68 @@ def test_a_list_that_expires_before_its_last_page_is_not_begun_again_at_once(pau
 def test_a_watch_that_ends_at_once_and_tells_nothing_is_a_break(pauses: list[float]) -> None:
     told_by(Cluster(*[([], "1"), []] * 3, ([], "1")))
     assert pauses == [0.2, 0.4, 0.8]
+
+
+class Silent(Cluster):
+    """It gives no answer while it is `down`; `asked` counts lists. With `breaks` each watch ends at once."""
+
+    def __init__(self, *, breaks: bool = False) -> None:
+        super().__init__()
+        self.down, self.asked = not breaks, 0
+        self._breaks = breaks
+
+    async def list(self, *_: Any, **__: Any) -> Listing:
+        self.asked += 1
+        if self.down:
+            raise NetworkError("https://cluster: no answer")
+        return Listing([], "1")
+
+    async def watch(self, *_: Any, version: str, **__: Any) -> AsyncIterator[Event]:
+        if not self._breaks:
+            await asyncio.Event().wait()
+        raise NetworkError("the watch broke")
+        yield Event("BOOKMARK", {}, version)
+
+
+def test_the_first_that_hears_of_a_cluster_again_tells_the_others() -> None:
+    """None waits for its long pause then; before, each of them did."""
+    cluster = Silent()
+    many = [Mirror(cluster, ["v1"], "ConfigMap") for _ in range(20)]  # type: ignore[arg-type]
+    for mirror in many[1:]:
+        mirror._pause = 15.0
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        running = [asyncio.create_task(mirror.run()) for mirror in many]
+        await until(lambda: all(mirror.failure for mirror in many))
+        cluster.down, begun = False, loop.time()
+        async with asyncio.timeout(10):
+            await until(lambda: all(mirror.synced.is_set() and mirror.failure is None for mirror in many))
+        for task in running:
+            task.cancel()
+        return loop.time() - begun
+
+    assert asyncio.run(main()) < 3
+    assert cluster.asked <= 2 * len(many) + 2
+
+
+def test_mirrors_whose_watches_break_do_not_wake_each_other_without_end() -> None:
+    cluster = Silent(breaks=True)
+    many = [Mirror(cluster, ["v1"], "ConfigMap") for _ in range(10)]  # type: ignore[arg-type]
+
+    async def main() -> None:
+        running = [asyncio.create_task(mirror.run()) for mirror in many]
+        await asyncio.sleep(6)
+        for task in running:
+            task.cancel()
+
+    asyncio.run(main())
+    assert cluster.asked < 10 * len(many), "each pause is twice the one before, and somebody woke them once at most"
+
+
+def test_who_is_forbidden_for_long_is_not_told() -> None:
+    cluster = Silent()
+    mirror = Mirror(cluster, ["v1"], "ConfigMap")  # type: ignore[arg-type]
+    mirror._forbidden, mirror.failing_since = True, 100.0
+    assert mirror._hears(130.0), "an API server that starts knows its roles only later"
+    assert not mirror._hears(161.0)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.admission.test_cluster import Balancer
 from tests.cluster.replica import Cluster, Replica, policy
 from tests.cluster.test_run import cluster as definitions
 from tests.cluster.test_run import ready
+from tests.policy.gatekeeper.world import constraint, template
 
 pytestmark = pytest.mark.peer
 cluster = definitions
@@ -92,3 +94,45 @@ def test_another_replica_leads_when_the_first_dies_and_the_last_takes_the_webhoo
     assert cluster.get("validatingwebhookconfiguration", "custody") is None
     leases = cluster.get("-n", "custody", "leases", "-l", "app.kubernetes.io/component=replica")
     assert [lease["spec"]["holderIdentity"] for lease in leases["items"]] == [leader], "of the one that was killed"
+
+
+def entries(cluster: Cluster, *of: str) -> dict[str, Any]:
+    """The entries of `status.byPod` by their ids."""
+    status = (cluster.get(*of) or {}).get("status") or {}
+    return {entry["id"]: entry for entry in status.get("byPod", [])}
+
+
+def test_each_replica_says_how_it_is_with_it_and_none_writes_over_another(cluster: Cluster, tmp_path: Path) -> None:
+    way = Way()
+    kind, names = "k8srequiredlabels", [f"c{number}" for number in range(12)]
+    objects = [("constrainttemplate", kind), *((kind, name) for name in names)]
+    try:
+        for name in ("one", "two"):
+            way.replicas.append(Replica(tmp_path / name, cluster, "--withdraw", "--audit-interval", "0",
+                                        called=way.port).started())
+        cluster.do("apply", "-f", "-", given=template())
+        pods = {"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}]}
+        cluster.until(lambda: cluster("apply", "-f", "-", given=constraint(match=pods, name="c0")).returncode == 0,
+                      "its kind is served")
+        cluster.do("apply", "-f", "-", given=[constraint(match=pods, name=name) for name in names])
+        cluster.until(lambda: all(len(entries(cluster, *of)) == 2 for of in objects), "both say it of each", 60)
+        for of in objects[1:]:
+            assert all(entry["enforced"] for entry in entries(cluster, *of).values()), of
+        first = entries(cluster, *objects[1])
+        assert sorted("audit" in entry["operations"] for entry in first.values()) == [False, True]
+        time.sleep(3)
+        versions = [cluster.get(*of)["metadata"]["resourceVersion"] for of in objects]
+        time.sleep(35)  # a step comes without a change, too
+        assert [cluster.get(*of)["metadata"]["resourceVersion"] for of in objects] == versions, "nobody writes any more"
+        leads = next(replica for replica in way.replicas if any("holds lease custody/custody" in line and (
+            "does not" not in line) for line in [*replica.lines]))
+        other = next(replica for replica in way.replicas if replica is not leads)
+        other.kill()
+        cluster.until(lambda: all(len(entries(cluster, *of)) == 1 for of in objects), "who is gone is taken out", 70)
+        [left] = entries(cluster, *objects[1]).values()
+        assert "audit" in left["operations"]
+    finally:
+        for replica in way.replicas:
+            replica.kill()
+        way.close()
+        cluster.do("delete", "constrainttemplate", "--all", "--wait=false")

@@ -16,6 +16,7 @@ from custody.policy.load import PolicySet
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError, Listing
 from custody.services.controllers.audit import Audit
+from custody.services.controllers.exporting import Exporting
 from tests.policy.gatekeeper.test_inventory import config
 from tests.policy.gatekeeper.world import constraint, pod, template
 
@@ -54,15 +55,19 @@ async def _nothing(*_: Any) -> Json:
 
 def audited(population: Population, *documents: Json, limit: int = 20,
             unknown: Sequence[tuple[str, str]] = ()) -> dict[str, Json]:
+    asyncio.run(auditing(population, *documents, limit=limit, unknown=unknown).once())
+    return population.statuses
+
+
+def auditing(population: Population, *documents: Json, limit: int = 20, unknown: Sequence[tuple[str, str]] = (),
+             exporting: Exporting | None = None) -> Audit:
     snapshot = Snapshot(PolicySet.load(documents), None)
 
     async def kinds() -> Any:
         return Kinds(builtin().resources, source="https://k", unknown=unknown)
 
-    audit = Audit(population, Judging(_nothing, lambda: NOW), lambda: snapshot, kinds,  # type: ignore[arg-type]
-                  lambda: NOW, limit=limit, share=0)
-    asyncio.run(audit.once())
-    return population.statuses
+    return Audit(population, Judging(_nothing, lambda: NOW), lambda: snapshot, kinds,  # type: ignore[arg-type]
+                 lambda: NOW, limit=limit, share=0, exporting=exporting)
 
 
 PODS = [pod(f"p{number}", labels={"team": "a"} if number % 3 == 0 else {}) for number in range(10)]

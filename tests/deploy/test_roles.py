@@ -219,6 +219,9 @@ def gatekeepers(cluster: Cluster) -> None:
                 "templateSource": "spec.template", "generatedGVK": {"kind": "Pod", "group": "", "version": "v1"}}},
         {"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "Provider", "metadata": {"name": "of-its-kind"},
          "spec": {"url": "https://127.0.0.1:1/v1", "timeout": 1, "caBundle": authority(cluster)}},
+        {"apiVersion": "connection.gatekeeper.sh/v1alpha1", "kind": "Connection", "metadata": {
+            "name": "audit-connection", "namespace": "custody"}, "spec": {
+                "driver": "disk", "config": {"path": "/tmp/violations", "maxAuditResults": 1}}},
         {**config(sync={"syncOnly": []}), "metadata": {"name": "config", "namespace": "custody"}}, template()]
     cluster.do("apply", "-f", "-", given=[*documents, syncset(("", "v1", "ConfigMap"))])
     names = [(f"{document['kind']}.{document['apiVersion'].partition('/')[0]}".lower(), document["metadata"]["name"])

@@ -120,6 +120,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _gatekeepers("externaldata", "Provider", "providers", ("v1beta1", "v1alpha1"), "v1beta1"),
     _gatekeepers("config", "Config", "configs", ("v1alpha1",), "v1alpha1", namespaced=True),
     _gatekeepers("syncset", "SyncSet", "syncsets", ("v1alpha1",), "v1alpha1", status=False),
+    _gatekeepers("connection", "Connection", "connections", ("v1alpha1",), "v1alpha1", namespaced=True),
 )
 """In the order in which a cluster's policies are loaded."""
 SCHEDULED = frozenset(definition.kind for definition in DEFINITIONS

@@ -5,6 +5,8 @@
     /validate/fail/10/9f86d081884c   those with failurePolicy Fail and 10 seconds
     /validate/all/10/9f86d081884c    those with 10 seconds, whatever their failurePolicy
     /mutate/ignore/any/9f86d081884c  those whose failurePolicy is Ignore, with any timeout
+    /validate/gatekeeper/all/any/9f86d081884c   Gatekeeper's, which leave exempt namespaces alone (`exemption`)
+    /validate/beside/all/any/9f86d081884c       those of all other engines
 
 Policies that ask for another failurePolicy or timeout are asked by another webhook of the same configuration. The last
 part says what the configuration was made for: with all/any a digest of what the rules name, so of what the API server
@@ -24,16 +26,19 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+from custody.admission.exemption import knows
 from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
 from custody.policy.phases import Course, Phase
 from custody.policy.resources import OPERATIONS
 from custody.policy.rule import Policy, Rule
-from custody.policy.scope import WRITTEN, Block, Filter
+from custody.policy.scope import WRITTEN, Block, Filter, ResourceRule
 
 DEFAULT_SECONDS = 10
 """Of a policy without webhookTimeoutSeconds, as the API server's own default."""
-_PATH = re.compile(r"/(validate|mutate)(?:/(fail|ignore|all)/([1-9]|[12]\d|30|any)/([0-9a-f]{12}))?\Z", re.ASCII)
+GATEKEEPERS, BESIDE = "gatekeeper", "beside"
+_PATH = re.compile(r"/(validate|mutate)(?:(?:/(gatekeeper|beside))?/(fail|ignore|all)/([1-9]|[12]\d|30|any)/"
+                   r"([0-9a-f]{12}))?\Z", re.ASCII)
 _POLICIES = r"(?:/[a-z0-9][-a-z0-9.]{0,252})"
 _KYVERNO = re.compile(rf"/((?:validate|mutate)/(?:fail|ignore)(?:/finegrained{_POLICIES}{{1,2}})?"
                       rf"|(?:n?ivpol/(?:validate|mutate)|n?(?:vpol|gpol|mpol|mpol-existing)){_POLICIES}+)\Z", re.ASCII)
@@ -44,11 +49,19 @@ def seconds_of(policy: Policy) -> int:
     return policy.timeout or DEFAULT_SECONDS
 
 
-def division(policies: Iterable[Policy]) -> str:
-    """Twelve hexadecimal digits of the policies' names, failurePolicies and timeouts, and of what each names."""
-    parts = sorted([policy.name, policy.failure_policy, seconds_of(policy), registration([policy])]
-                   for policy in policies)
+def division(policies: Iterable[Policy], *, apart: bool = False) -> str:
+    """Twelve hexadecimal digits of the policies' names, failurePolicies and timeouts, and of what each names.
+
+    `apart`: and of which are Gatekeeper's, where those are asked by webhooks of their own.
+    """
+    parts = sorted([policy.name, policy.failure_policy, seconds_of(policy), registration([policy]),
+                    *([part_of(policy)] if apart else [])] for policy in policies)
     return sha256(canonical(parts)).removeprefix("sha256:")[:12]
+
+
+def part_of(policy: Policy) -> str:
+    """Which webhook a policy is asked by, where exempt namespaces are left alone by some of them."""
+    return GATEKEEPERS if knows(policy) else BESIDE
 
 
 def registration(policies: Iterable[Policy]) -> str:
@@ -78,7 +91,14 @@ def _selected(block: Block | None) -> list[object]:
 
 
 def _named(part: Filter) -> list[str]:
-    return sorted(named.text for named in part.kinds) or sorted("/".join(selector) for selector in part.selectors)
+    return (sorted(named.text for named in part.kinds) or sorted("/".join(selector) for selector in part.selectors)
+            or sorted(canonical(_spelled(rule)).decode() for rule in part.resources))
+
+
+def _spelled(rule: ResourceRule) -> list[object]:
+    """A rule about resources, less the names of objects: no webhook's rule has any."""
+    return [sorted(rule.groups), sorted(rule.versions), sorted("/".join(name) for name in rule.resources),
+            sorted(rule.operations), rule.scope]
 
 
 class Endpoint(NamedTuple):
@@ -94,6 +114,9 @@ class Endpoint(NamedTuple):
     layout: str = ""
     """A path of Kyverno's, without the leading slash; empty for custody's own."""
 
+    part: str = ""
+    """GATEKEEPERS or BESIDE; empty for policies of all engines."""
+
     @classmethod
     def parse(cls, path: str) -> Self | None:
         """None for what is no path of the webhook."""
@@ -105,17 +128,18 @@ class Endpoint(NamedTuple):
             first, _, rest = family[1].partition("/")
             return cls(first in ("mutate", "mpol", "nmpol") or (first.endswith("ivpol") and rest.startswith("mutate/")),
                        layout=family[1])
-        word, failure, seconds, divided = match.groups()
+        word, part, failure, seconds, divided = match.groups()
         return cls(word == "mutate", None if failure in (None, "all") else failure.capitalize(),
-                   int(seconds) if seconds and seconds != "any" else None, divided or "")
+                   int(seconds) if seconds and seconds != "any" else None, divided or "", part=part or "")
 
     @property
     def asks_all(self) -> bool:
-        return self.failure_policy is None and self.seconds is None
+        return self.failure_policy is None and self.seconds is None and not self.part
 
     def made_for(self, policies: Iterable[Policy]) -> bool:
         """Whether it was made for these policies; True where it does not say."""
-        return not self.division or self.division == (registration if self.asks_all else division)(policies)
+        return not self.division or self.division == (
+            registration(policies) if self.asks_all else division(policies, apart=bool(self.part)))
 
     @property
     def course(self) -> Course:
@@ -139,8 +163,9 @@ class Endpoint(NamedTuple):
 
     @property
     def _words(self) -> str:
-        return f"{(self.failure_policy or 'all').lower()}-{self.seconds or 'any'}"
+        return "-".join([*([self.part] if self.part else []), (self.failure_policy or "all").lower(),
+                         str(self.seconds or "any")])
 
     def selects(self, policy: Policy) -> bool:
         return (self.failure_policy in (None, policy.failure_policy)
-                and self.seconds in (None, seconds_of(policy)))
+                and self.seconds in (None, seconds_of(policy)) and self.part in ("", part_of(policy)))

@@ -8,7 +8,8 @@ import click
 
 from custody.admission.certs import certificates
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations, to_yaml
-from custody.cli import kinds
+from custody.admission.exemption import Exemption
+from custody.cli import exempting, kinds
 from custody.cli.admission_guard import guard
 from custody.cli.admission_run import crds, run
 from custody.cli.run import settings
@@ -36,15 +37,20 @@ command.add_command(run)
               help="What the API server does when the webhook does not answer; default: what each policy asks for.")
 @click.option("--timeout", type=click.IntRange(1, 30), help="Seconds; default: what each policy asks for, or 10.")
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
+@exempting.options
 @kinds.options
 def _config(url: str | None, service: str | None, ca_bundle: Path, policies: tuple[str, ...],
-            failure_policy: str | None, timeout: int | None, exclude: tuple[str, ...], crds: tuple[str, ...],
-            kubeconfig: Path | None) -> None:
+            failure_policy: str | None, timeout: int | None, exclude: tuple[str, ...],
+            exempt_namespaces: tuple[str, ...], exempt_prefixes: tuple[str, ...], exempt_suffixes: tuple[str, ...],
+            crds: tuple[str, ...], kubeconfig: Path | None) -> None:
     """Print the webhook configurations, for `kubectl apply -f -`: again whenever policies change."""
     if (url is None) == (service is None):
         raise UsageError("admission config: give one of --url and --service")
     place = url if service is None else Service.parse(service, "--service", port=True)
     bundle = certificates(ca_bundle.read_bytes(), str(ca_bundle))
-    chosen = kinds.load(settings(), policies, crds, kubeconfig)
+    configured = settings()
+    exempt = Exemption.of(exempt_namespaces, exempt_prefixes, exempt_suffixes, configured.exempt_namespaces)
+    chosen = kinds.load(configured, policies, crds, kubeconfig)
     click.echo(to_yaml(configurations(place or "", bundle, chosen if chosen.policies else None,
-                                      failure_policy=failure_policy, timeout=timeout, exclude=exclude)), nl=False)
+                                      failure_policy=failure_policy, timeout=timeout, exclude=exclude,
+                                      exempt=exempt)), nl=False)

@@ -6,10 +6,13 @@ import click
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, check_url, to_yaml
 from custody.admission.definitions import GATEKEEPER, KYVERNO, documents
+from custody.admission.exemption import Exemption
+from custody.cli import exempting
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
 from custody.errors import UsageError
 from custody.formats.policyreport import OPENREPORTS, WGPOLICY
+from custody.policy.gatekeeper.connection import CHANNEL, CHANNEL_NAME, CONNECTION
 
 
 @click.command("crds")
@@ -36,6 +39,7 @@ def crds(categories: tuple[str, ...]) -> None:
 @click.option("--port", type=click.IntRange(0, 65535),
               help="/healthz, /readyz and /metrics without TLS; 0 chooses one.")
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
+@exempting.options
 @click.option("--tls-secret", default="", metavar="NAME",
               help="A Secret of --namespace with tls.crt, tls.key and ca.crt that somebody else keeps, such as "
                    "cert-manager; default: an authority of its own.")
@@ -48,6 +52,11 @@ def crds(categories: tuple[str, ...]) -> None:
               help="Between two audits of what lies in the cluster by Gatekeeper's constraints; 0: none.")
 @click.option("--constraint-violations-limit", "violations_limit", type=click.IntRange(0, 500), default=20,
               show_default=True, help="Violations that the status of a constraint names.")
+@click.option("--enable-violation-export", "export", is_flag=True, help="Export what audits find to the Connection "
+              "(connection.gatekeeper.sh) of --audit-connection; driver disk.")
+@click.option("--audit-connection", default=CONNECTION, show_default=True, metavar="NAME", help="The Connection.")
+@click.option("--audit-channel", default=CHANNEL, show_default=True, metavar="NAME",
+              help="The folder below the Connection's path.")
 @click.option("--withdraw", is_flag=True, help="The last replica that stops takes the webhooks with it: nothing is "
               "judged then. Without it, requests fail or pass as failurePolicy says.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
@@ -55,8 +64,9 @@ def crds(categories: tuple[str, ...]) -> None:
 @log_options
 def run(kubeconfig: str | None, url: str | None, service: str | None, namespace: str, name: str,
         policies: tuple[str, ...], host: str, webhook_port: int, port: int | None, exclude: tuple[str, ...],
+        exempt_namespaces: tuple[str, ...], exempt_prefixes: tuple[str, ...], exempt_suffixes: tuple[str, ...],
         tls_secret: str, inject_ca_from: str, reports: str, audit_interval: float, violations_limit: int,
-        withdraw: bool, workers: int,
+        export: bool, audit_connection: str, audit_channel: str, withdraw: bool, workers: int,
         log_format: str | None, log_level: str | None) -> None:
     """Judge what a cluster is asked for by the policies that it holds.
 
@@ -69,9 +79,14 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
         check_url(url, "--url")
     if inject_ca_from and not tls_secret:
         raise UsageError("--inject-ca-from: needs --tls-secret, the Secret of that Certificate")
+    if not CHANNEL_NAME.fullmatch(audit_channel):
+        raise UsageError(f"--audit-channel: got {audit_channel!r}, expected the name of one folder")
+    if export and not audit_interval:
+        raise UsageError("--enable-violation-export: needs audits, and --audit-interval is 0")
     configured = logged(settings(), log_format, log_level)
     if kubeconfig is not None:
         configured = configured.replace(kubeconfig=kubeconfig)
+    exempt = Exemption.of(exempt_namespaces, exempt_prefixes, exempt_suffixes, configured.exempt_namespaces)
     place = url if url is not None else Service.parse(service or f"{namespace}/custody", "--service", port=True)
     from custody.cli.incluster import serve
     from custody.cli.workers import supervised
@@ -84,4 +99,5 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
         return
     serve(configured, Options(place, namespace, host, webhook_port, port, name, exclude, policies, tls_secret,
                               inject_ca_from, {"policyreports": WGPOLICY, "openreports": OPENREPORTS}.get(reports, ""),
-                              audit_interval, violations_limit, withdraw))
+                              audit_interval, violations_limit, export, audit_connection, audit_channel, exempt,
+                              withdraw))

@@ -8,7 +8,8 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from custody.admission.endpoint import Endpoint
-from custody.admission.review import MAX_SIZE, OversizedError, oversized
+from custody.admission.exemption import NONE, PATH
+from custody.admission.review import MAX_SIZE, OversizedError, answer, oversized, read
 from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, Hearing
 from custody.errors import MalformedError
 from custody.server.asgi import (
@@ -28,6 +29,7 @@ from custody.server.health import Health, State
 from custody.server.reload import Reloader
 from policylang.go.durations import parse as duration
 
+_LABELS = f"/{PATH}"
 _LONGEST = 30.0
 _NEVER = 16 * MAX_SIZE
 """Bytes that no API server sends."""
@@ -47,6 +49,8 @@ class AdmissionApp:
         """None until policies are compiled: not ready."""
         self.guard: PolicyReview | None = None
         """What answers about policies themselves, at /policies."""
+        self.exemption = NONE
+        """Which namespaces may carry the label that Gatekeeper's policies leave alone."""
         self.managed = False
         """Whether the webhook configurations are kept by this process or a replica, and nobody need apply them."""
         self.reloader: Reloader | None = None
@@ -60,6 +64,8 @@ class AdmissionApp:
             await self.health(scope, receive, send)
         elif path == "/policies" and method == "POST" and self.guard is not None:
             await self._policy(self.guard, scope, receive, send)
+        elif path == _LABELS and method == "POST":
+            await self._policy(self._namespace, scope, receive, send)
         elif endpoint is None:
             await respond_json(send, 404, {"error": "no such path"})
         elif method != "POST":
@@ -101,30 +107,36 @@ class AdmissionApp:
         except MalformedError as error:
             await respond_json(send, error.http_status, {"error": error.message})
 
+    async def _namespace(self, body: bytes, *, seconds: float) -> bytes:  # noqa: ARG002 - nobody is waited for
+        """The answer to an AdmissionReview about a Namespace, as Gatekeeper's webhook for the label gives it."""
+        review = read(body)
+        refusal = self.exemption.refusal(review.request)
+        return answer(review, allowed=not refusal, message=refusal)
+
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
                       send: Send) -> None:
         begun = time.monotonic()
         try:
             body = await _body(receive)
             seconds = _timeout(scope) - (time.monotonic() - begun)
-            answer = await admission.review(body, endpoint=endpoint, seconds=max(seconds, 0.1))
+            said = await admission.review(body, endpoint=endpoint, seconds=max(seconds, 0.1))
         except DisconnectedError:
             return
         except OversizedError as error:
-            answer = admission.refuse(error.review, endpoint, error.message)
+            said = admission.refuse(error.review, endpoint, error.message)
         except MalformedError as error:
             await respond_json(send, error.http_status, {"error": error.message})
             return
-        await respond(send, 200, answer)
+        await respond(send, 200, said)
 
 
 async def _concluded(admission: Admission, hearing: Hearing, _: Scope, __: Receive, send: Send) -> None:
     try:
-        answer = await admission.conclude(hearing)
+        said = await admission.conclude(hearing)
     except MalformedError as error:
         await respond_json(send, error.http_status, {"error": error.message})
         return
-    await respond(send, 200, answer)
+    await respond(send, 200, said)
 
 
 async def _body(receive: Receive) -> bytes:

@@ -8,6 +8,7 @@ from custody.admission.webhook import Admission
 from custody.server.accepting import REFUSED
 from custody.server.checks import free_bytes
 from custody.server.metrics import Metrics
+from custody.services.cluster.exempted import Exempted
 from custody.services.decisions import DecisionKeeper
 from custody.services.prefetch import Prefetch
 from custody.services.remembered import Remembered
@@ -47,6 +48,12 @@ def of_admission(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_admission_configuration_stale",
                  "Whether the API server asks by a webhook configuration that was made for other policies.",
                  ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
+
+
+def of_exemptions(metrics: Metrics, exempted: Exempted) -> None:
+    """Of namespaces in which Gatekeeper's policies judge nothing."""
+    metrics.read("custody_exempt_namespaces", "Namespaces that are exempt from Gatekeeper's policies.", (),
+                 lambda: [((), len(exempted.names))])
 
 
 def of_evidence(metrics: Metrics, remembered: Remembered) -> None:

@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 
 from custody.admission.answered import both
 from custody.admission.configuration import OWN_NAMESPACES, Service
+from custody.admission.exemption import NONE, Exemption
 from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.formats.policyreport import WGPOLICY
+from custody.policy.gatekeeper.connection import CHANNEL, CONNECTION
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -35,6 +37,7 @@ from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
 from custody.services.check import gathering
 from custody.services.cluster.certificates import Certificate, GivenCertificate, OwnCertificates
+from custody.services.cluster.exempted import Exempted
 from custody.services.cluster.feed import Feed
 from custody.services.cluster.guard import Guard
 from custody.services.cluster.inventory import ClusterInventory
@@ -46,6 +49,7 @@ from custody.services.cluster.policies import GATEKEEPERS_HOME, Collection
 from custody.services.cluster.rights import Rights
 from custody.services.cluster.webhooks import Place, Webhooks
 from custody.services.controllers.audit import INTERVAL, LIMIT
+from custody.services.controllers.exporting import Exporting, Terms
 from custody.services.controllers.running import Controllers, own_users
 from custody.services.controllers.running import Options as Beside
 from custody.services.evidencelookup import EvidenceLookup
@@ -59,7 +63,15 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper, exceptions, prefetch, remembered, summarizing, summary_terms
+from custody.wiring.admission import (
+    decision_keeper,
+    exceptions,
+    prefetch,
+    remembered,
+    summarizing,
+    summary_terms,
+    violations,
+)
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -93,6 +105,12 @@ class Options:
     """Seconds between two audits of constraints; 0 for none."""
     violations_limit: int = LIMIT
     """That the status of a constraint names."""
+    export: bool = False
+    """Whether what audits find is exported to the Connection."""
+    audit_connection: str = CONNECTION
+    audit_channel: str = CHANNEL
+    exempt: Exemption = NONE
+    """Namespaces that Gatekeeper's policies may leave alone."""
     withdraw: bool = False
     """Whether the last replica that stops takes the webhooks with it."""
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{secrets.token_hex(4)}")
@@ -139,6 +157,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 url = listeners.open(plain, options.port, None, "main", "--port")
             app = AdmissionApp()
             app.managed = True
+            app.exemption = options.exempt
             app.health = health
             webhook = listeners.open(Paths({"/metrics": metrics, "/": cast(App, app)}), options.webhook_port,
                                      files.tls, "webhook", "--webhook-port", role="admission")
@@ -166,7 +185,9 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
                        own=own_users(options.namespace), instance=options.identity, reports=options.reports,
                        audit_interval=options.audit_interval, violations_limit=options.violations_limit),
-                uid_of=collection.uid_of)
+                uid_of=collection.uid_of, exporting=Exporting(client, violations, Terms(
+                    enabled=options.export, connection=options.audit_connection, channel=options.audit_channel,
+                    homes=(GATEKEEPERS_HOME, options.namespace)), lambda: operator.replica))
             early = prefetch(admission, gather, platform.clock, watched)
             gauges.of_prefetch(metrics, early)
             admission.observer = both(both(observer(metrics, keeper), controllers.observe), early)
@@ -187,7 +208,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 collection.fix([(where, document) for where, document in documents if not counting.fault(document)])
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from,
-                          settings.webhooks_named_as)
+                          settings.webhooks_named_as, options.exempt)
+            exempted = Exempted(client, options.exempt, (*options.exclude, options.namespace))
             operator = Operator(
                 cluster=client, discovery=client, feed=feed, certificates=certificates, judge=judge,
                 serve=lambda certificate: files.renew(certificate, listeners), webhooks=Webhooks(client, place),
@@ -200,12 +222,16 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                           frozenset((*options.exclude, options.namespace)), Rights(Permissions(client)))
             health.add("admission", app.check)
             health.add("cluster", lambda: _state(operator, feed, watched.inventory))
+            if options.exempt:
+                health.add("exemptions", lambda: State(note=exempted.note))
+                gauges.of_exemptions(metrics, exempted)
             gauges.of_admission(metrics, admission)
             gauges.of_controllers(metrics, controllers.counts)
             app.guard = guard.review
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
-                watches = [asyncio.create_task(watched.run()), asyncio.create_task(early.run()),
+                watches = [asyncio.create_task(watched.run()), asyncio.create_task(exempted.run()),
+                           asyncio.create_task(early.run()),
                            *([asyncio.create_task(summaries.run())] if summaries is not None else []),
                            *([asyncio.create_task(before.watch())] if before is not None else []),
                            *(asyncio.create_task(watch.run()) for watch in listeners.watches),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from custody.admission.answered import both
+from custody.admission.exemption import Exemption
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
@@ -23,7 +25,7 @@ from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send
 from custody.server.checks import checks, htpasswd
-from custody.server.health import Health
+from custody.server.health import Health, State
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
 from custody.server.metrics import Metrics
@@ -125,6 +127,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                 app = Named(app, settings.webhook_client_names)
             webhook = listeners.open(app, webhook_port, tls, "webhook", "--webhook-port", role="admission")
             admission.health = health
+            exempt = admission.exemption = Exemption.of((), (), (), settings.exempt_namespaces)
+            if exempt:
+                logging.getLogger(__name__).info("%s", exempt.note)
+                health.add("exemptions", lambda: State(note=exempt.note))
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings),
                                                                          exceptions=exceptions(settings))
             keeper = decision_keeper(settings, system_clock)

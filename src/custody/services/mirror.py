@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary, WeakSet
 
 from custody.errors import CustodyError, NetworkError
 from custody.policy.kinds import builtin
@@ -22,6 +23,10 @@ from custody.ports.cluster import ApiError, ClusterObjects, Listing, Object, Ser
 _LOG = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 0.2, 15.0
 """Seconds before what failed is tried again, doubled each time."""
+_SPREAD, _SOON = 0.5, 1.0
+"""Seconds over which those look again that were told that the API server answers again, and their next pause."""
+_RECENT = 60.0
+"""Seconds for which what was refused may have been for want of what an API server that starts knows only later."""
 _FORBIDDEN = 30.0
 """The same, for what this account may not list: somebody has to give it the right first."""
 ABSENT = 5.0
@@ -70,6 +75,8 @@ class Mirror:
         self._stubs = stubs
         self._woken = asyncio.Event()
         self._pause = _SHORTEST
+        self._silence = _SILENCES.setdefault(cluster, _Silence())
+        self._forbidden = False
 
     def look_again(self) -> None:
         """The cluster may serve other kinds than before: look now, instead of in some seconds."""
@@ -87,7 +94,7 @@ class Mirror:
                         raise NetworkError(f"{self.versions[0]} {self.kind} is not served, and has not gone")
                     self.served = None
                     self._replace(Listing([], ""))
-                    self.failure = None
+                    self._well()
                     await self._wait(ABSENT)
                     continue
                 self.served = served
@@ -103,9 +110,24 @@ class Mirror:
             self.failing_since = asyncio.get_running_loop().time()
             _LOG.log(logging.DEBUG if usual else logging.WARNING, "watching %s: %s", self.kind, error.message)
         self.failure = error.message
-        forbidden = isinstance(error, ApiError) and error.answered == 403
-        await self._wait((_FORBIDDEN if forbidden else self._pause) * random.uniform(0.8, 1.2))  # noqa: S311 - spread
-        self._pause = min(self._pause * 2, _LONGEST)
+        self._forbidden = isinstance(error, ApiError) and error.answered == 403
+        pause, self._pause = _FORBIDDEN if self._forbidden else self._pause, min(self._pause * 2, _LONGEST)
+        self._silence.waiting.add(self)
+        await self._wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+        self._silence.waiting.discard(self)
+
+    def _well(self) -> None:
+        """It is as the cluster tells; where it was not, the others that wait look again."""
+        failed, self.failure = self.failure is not None, None
+        if failed:
+            self._silence.broken(asyncio.get_running_loop())
+
+    def _hears(self, now: float) -> bool:
+        """Whether it is of use that it looks again, as another heard of the cluster."""
+        if self._forbidden and now > self.failing_since + _RECENT:
+            return False
+        self._pause = min(self._pause, _SOON)
+        return True
 
     async def _defined(self) -> bool:
         """Whether a kind that discovery does not tell of is one all the same: an API server that starts tells of it
@@ -136,7 +158,7 @@ class Mirror:
                                                most=self._most)
             self._replace(listing)
             version = listing.version
-        self.failure = None
+        self._well()
         while True:
             version = await self._watched(served, version)
 
@@ -219,6 +241,27 @@ class Mirror:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+
+class _Silence:
+    """Mirrors of one cluster that wait before they try again. The first that hears of it tells the others: so each may
+    wait long while it does not answer, and none waits long once it does."""
+
+    def __init__(self) -> None:
+        self.waiting: WeakSet[Mirror] = WeakSet()
+        self._told = -_LONGEST
+
+    def broken(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Not again and again: where lists come and watches break, mirrors would wake each other without end."""
+        now = loop.time()
+        if now < self._told + _LONGEST:
+            return
+        for mirror in [mirror for mirror in self.waiting if mirror._hears(now)]:
+            self._told = now
+            loop.call_later(random.uniform(0, _SPREAD), mirror.look_again)  # noqa: S311 - spread
+
+
+_SILENCES: WeakKeyDictionary[ClusterObjects, _Silence] = WeakKeyDictionary()
 
 
 def _serves(definition: Object, versions: Sequence[str]) -> bool:

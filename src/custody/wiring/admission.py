@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from custody.policy.load import PolicySet
     from custody.policy.model import SummaryTerms
     from custody.ports.lookup import Lookup
+    from custody.ports.violations import Violations
     from custody.registry.client import RegistryClient
     from custody.services.decisions import DecisionKeeper
     from custody.services.evidenceanswers import EvidenceAnswers
@@ -158,3 +159,10 @@ def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> Serving
     serving = ServingCertificate(folder, hosts)
     serving.ensure(clock())
     return serving
+
+
+def violations(path: str, channel: str, keep: int) -> Violations:
+    """Where a Connection of the disk driver exports to: a `ports.violations.Opened`."""
+    from custody.adapters.filesystem.violations import ViolationFiles
+
+    return ViolationFiles(path, channel, keep)

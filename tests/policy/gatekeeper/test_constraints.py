@@ -23,6 +23,27 @@ NATIVE = {"validations": [{"expression": "variables.anyObject.metadata.?labels.t
                            "messageExpression": "'team is missing in ' + variables.anyObject.metadata.name"}]}
 
 
+@pytest.mark.parametrize(("rule", "shape"), [
+    ("violation { true }", "true or false"), ('violation { input.review.name == "x" }', "true or false"),
+    ("default violation = false", "true or false"), ('violation = "s" { true }', "one value"),
+    ("violation = 3", "one value"), ('violation = {"msg": "no"} { true }', "an object"),
+    ('violation = [{"msg": "no"}] { true }', "a list"),
+    ('violation = {{"msg": "no"}} { false } else = "s" { true }', "one value")])
+def test_a_violation_that_is_no_set_is_refused(rule: str, shape: str) -> None:
+    """Nobody could find one in it, so that all would be allowed; Gatekeeper's check of types refuses it, too."""
+    with pytest.raises(CustodyError, match=rf"spec\.targets\[0\]\.rego: got 'violation as {shape}'"):
+        PolicySet.load([template(f"package x\n{rule}\n"), constraint()])
+
+
+@pytest.mark.parametrize("value", ["true", '"s"', "3", "null"])
+def test_a_violation_that_turns_out_to_be_no_set_is_an_error(value: str) -> None:
+    decision = judged([template(f"package x\nviolation = x {{ x := {value} }}\n"), constraint()], pod())
+    assert decision.verdict is Verdict.DENIED
+    assert "its violation has no msg" in messages(decision)[0]
+    none = judged([template("package x\nviolation = x { false; x := true }\n"), constraint()], pod())
+    assert none.verdict is Verdict.ALLOWED
+
+
 def test_a_violation_denies_and_names_its_constraint() -> None:
     decision = judged([template(), constraint()], pod())
     [result] = decision.results

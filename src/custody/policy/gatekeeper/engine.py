@@ -12,7 +12,7 @@ from custody.policy.fields import Fields
 from custody.policy.gatekeeper import config, constraint, expansion, mutators, provider, template
 from custody.policy.gatekeeper.config import Config, SyncSet
 from custody.policy.gatekeeper.constraint import Constraint, ConstraintRule
-from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule
+from custody.policy.gatekeeper.expansion import Expansion, ExpansionTemplate, ImpliedRule, check_ends
 from custody.policy.gatekeeper.mutation import POLICY, Mutation, MutationRule
 from custody.policy.gatekeeper.mutators import Mutator, compile_mutator
 from custody.policy.gatekeeper.provider import Provider, Providers
@@ -70,8 +70,11 @@ class Gatekeeper:
         expanding = [unit for unit in units if isinstance(unit.compiled, ExpansionTemplate)]
         expanded = None
         if expanding:
-            with standing(expanding[0].where):
-                expanded = Expansion([unit.compiled for unit in expanding], mutation)
+            expansions = [unit.compiled for unit in expanding]
+            for at, unit in enumerate(expanding):  # the first that closes a cycle is the one that is wrong
+                with standing(unit.where):
+                    check_ends(unit.compiled, expansions[:at])
+            expanded = Expansion(expansions, mutation)
         for policy in self._constraints(units, providers):
             constraint_rule = policy.rules[0]
             assert isinstance(constraint_rule, ConstraintRule)

@@ -83,6 +83,21 @@ class ExpansionTemplate:
         return implied
 
 
+def check_ends(template: ExpansionTemplate, before: Sequence[ExpansionTemplate]) -> None:
+    """Raises MalformedError where a template closes a cycle with others: what it makes leads back to what it is for."""
+    waiting: list[tuple[Kind, tuple[str, ...]]] = [(template.generates, ())]
+    seen = set[Kind]()
+    while waiting:
+        kind, way = waiting.pop()
+        if template.applies(kind):
+            beside = f" with {', '.join(way)}" if way else ""
+            raise MalformedError("spec.generatedGVK", got=f"template {template.name} forms an expansion cycle{beside}",
+                                 expected="templates that end")
+        if kind not in seen:
+            seen.add(kind)
+            waiting += [(next_.generates, (*way, next_.name)) for next_ in before if next_.applies(kind)]
+
+
 class Expansion:
     """Templates together, with the mutators that shape what they make."""
 
@@ -90,21 +105,8 @@ class Expansion:
         """Raises MalformedError for templates that make each other without end."""
         self.templates = sorted(templates, key=lambda template: template.name)
         self._mutation = mutation
-        for template in self.templates:
-            if self._leads_back(template):
-                raise MalformedError("spec.generatedGVK", got=f"template {template.name} forms an expansion cycle",
-                                     expected="templates that end")
-
-    def _leads_back(self, template: ExpansionTemplate) -> bool:
-        waiting, seen = [template.generates], set[Kind]()
-        while waiting:
-            kind = waiting.pop()
-            if template.applies(kind):
-                return True
-            if kind not in seen:
-                seen.add(kind)
-                waiting += [other.generates for other in self.templates if other.applies(kind)]
-        return False
+        for at, template in enumerate(self.templates):
+            check_ends(template, self.templates[:at])
 
     def of(self, request: Request, answers: Answers) -> list[Implied]:
         """What will come of a request's object. Raises MalformedError, UnansweredError, LookupFailedError."""

@@ -26,7 +26,7 @@ from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
 from policylang.rego.syntax.paths import input_paths
-from policylang.rego.syntax.tree import Expr, Module, Ref, Scalar, Term, Var, walk_rule
+from policylang.rego.syntax.tree import Array, Expr, Module, Object, Ref, Rule, Scalar, Term, Var, walk_rule
 from policylang.rego.values import Lazy, to_json
 
 PACKAGE = "template"
@@ -37,6 +37,7 @@ LIMITS = Limits(steps=5_000_000, size=1 << 24)
 _PACKAGE = re.compile(r"package\s+(?:[\w.]+|\[\s*\"[^\"]*\"\s*\])+")
 _EXTERNAL = "external_data"
 _INVENTORY, _LIBRARY = "inventory", "lib"
+_EXPECTED = 'violation[{"msg": …}]'
 
 
 class Violation(NamedTuple):
@@ -68,7 +69,12 @@ class RegoSource:
         try:
             self._violation = self._policy.entry(f"data.{PACKAGE}.violation")
         except KeyError:
-            raise MalformedError(where, got="no rule violation", expected="violation[{\"msg\": …}]") from None
+            raise MalformedError(where, got="no rule violation", expected=_EXPECTED) from None
+        for rule in self._policy.modules[0].rules:
+            for clause in rule.chain():
+                head = clause.path[0]
+                if isinstance(head, Var) and head.name == "violation" and (shape := _no_set(clause)):
+                    raise MalformedError(where, got=f"violation as {shape}", expected=_EXPECTED)
         self._asked = Asked()
         for module in self._policy.modules:
             self._asked.note(module)
@@ -112,7 +118,7 @@ class RegoSource:
         finally:
             given.memo.setdefault(PRINTED, []).extend(context.printed)
         members: Sequence[Any] = value.ordered() if isinstance(value, rego.Set) else (
-            [*value] if isinstance(value, (dict, list)) else [])
+            [*value] if isinstance(value, (dict, list)) else [] if value is rego.UNDEFINED else [value])
         if not members and world.failed:
             yield Violation(f"{world.failed[0]}; without its answer nothing is known against the object", error=True)
         elif not members and (missing := world.evidence.missing(self._asked.demanded(parameters))):
@@ -124,6 +130,17 @@ class RegoSource:
             else:  # Gatekeeper passes over one without a msg, and refuses the whole review for one that is no text
                 yield Violation(f"its violation has no msg: got {Shape(member if message is None else message)}, "
                                 "expected a text", error=True)
+
+
+def _no_set(clause: Rule) -> str:
+    """What a rule has in place of a set, as far as can be seen: nobody could find a violation in it. Gatekeeper's own
+    check of types refuses it, too. "" for what is one, or may be."""
+    if clause.kind != "value" or len(clause.path) > 1:
+        return ""
+    value = clause.value
+    if isinstance(value, Scalar):
+        return "true or false" if isinstance(value.value, bool) else "one value"
+    return "a list" if isinstance(value, Array) else "an object" if isinstance(value, Object) else ""
 
 
 def review_of(request: Request) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats.kubernetes.apply import MergeError
 from custody.policy.cel.constraints import compile_constraints
@@ -18,6 +20,8 @@ from custody.policy.cel.evaluated import hold
 from custody.policy.cel.mutations import compile_mutations, difference
 from custody.policy.cel.variables import Variables, activation
 from custody.policy.engine import Finding, Unit
+from custody.policy.evidencecontents import types_of
+from custody.policy.evidenceview import explained, needs_of, relied_on, viewed
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -26,8 +30,9 @@ from custody.policy.kubernetes.params import compile_kind, compile_ref, params_o
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
-from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import Scope
+from custody.policy.worlds import WORLD, asking
 from policylang.cel.kubernetes.environment import admission
 from policylang.errors import LanguageError
 
@@ -53,7 +58,7 @@ class Definition:
             raise MalformedError("spec.reinvocationPolicy", got=reinvoked, expected="Never or IfNeeded")
         self.parameters = compile_kind(fields.inner("paramKind"))
         expressions = Expressions(admission(params=self.parameters is not None, authorized=True, patch=True,
-                                            composed={}))
+                                            composed={}, known=WORLD.evidence))
         expressions.declare(fields)
         self.variables = expressions.variables
         self.conditions = expressions.conditions(fields)
@@ -63,6 +68,8 @@ class Definition:
         self.scope, _ = compile_constraints(fields.inner("matchConstraints"), prefixes=False)
         fields.done()
         self.reads = frozenset(expressions.reads)
+        self.kinds = expressions.kinds
+        """Of evidence, that expressions may ask for."""
         self.authorized = any(name.startswith("authorizer") for name in self.reads)
 
 
@@ -92,6 +99,7 @@ class BoundRule(Rule):
         self.policy, self.scope = definition.policy, definition.scope
         self._definition, self.binding = definition, binding
         self.name = definition.policy.name
+        self.predicate_types = types_of(definition.kinds)
 
     def silence(self, request: Request, answers: Answers) -> str | None:
         if self.binding is None:
@@ -101,10 +109,24 @@ class BoundRule(Rule):
             return self.binding.scope.silence(request, answers)
         return reason
 
+    def needs(self, given: Given) -> Needs:
+        return needs_of(given, self._definition.kinds) if self._definition.kinds else Needs()
+
     def evaluate(self, given: Given) -> Spoken:
         document = given.request.object
         if document is None:
             return Spoken([self._result(given, Outcome.SKIP, "there is no object to mutate")])
+        if not self._definition.kinds:
+            return self._evaluated(given, document)
+        before = viewed(given)
+        with asking(given, self):
+            spoken = self._evaluated(given, document)
+        relied = relied_on(given, before)
+        return Spoken([msgspec.structs.replace(
+            result, evidence=relied, message=explained(given, result.message) if result.outcome is Outcome.ERROR
+            else result.message) for result in spoken.results], spoken.patch)
+
+    def _evaluated(self, given: Given, document: dict[str, Any]) -> Spoken:
         failed: list[str] = []
         try:
             mutated = self._mutated(given, document, failed)
@@ -206,3 +228,7 @@ class MutatingAdmission:
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         if all(isinstance(unit.compiled, Definition) for unit in units):
             yield "metadata.name", "binds-nothing", "warning", f"no {BINDING} names it: the API server ignores it", ""
+        definition = next((unit.compiled for unit in units if isinstance(unit.compiled, Definition)), None)
+        if definition is not None and definition.kinds:
+            yield ("spec.mutations", "only-in-custody", "warning", "evidence() is a function of custody's: an API "
+                   "server refuses the policy, so that only custody's webhook mutates by it", "")

@@ -8,6 +8,7 @@ from typing import Any
 from custody.admission.definitions import BY_KIND
 from custody.policy.gatekeeper.constraintkind import LABEL, definition
 from custody.ports.cluster import ApiError, ClusterObjects, Object, Served
+from custody.services.cluster.podstatus import CREATE, UPDATE, Unmade
 from custody.services.cluster.policies import Collection
 from custody.services.cluster.webhooks import covers
 from custody.services.mirror import DEFINITIONS, Mirror, key_of
@@ -20,7 +21,7 @@ class ConstraintKinds:
     """Written by the replica that leads. `faults`: by template, why its kind could not be made."""
 
     def __init__(self, cluster: ClusterObjects) -> None:
-        self.faults: dict[str, str] = {}
+        self.faults: dict[str, Unmade] = {}
         self._cluster = cluster
         self._written: dict[str, tuple[Object, Any]] = {}
         """What was written last, and the generation that the API server gave it: it may have put it otherwise."""
@@ -32,15 +33,17 @@ class ConstraintKinds:
         """
         templates = {key_of(held.document)[1]: held for held in [*collection.held.values()]
                      if held.definition is TEMPLATE}
-        faults: dict[str, str] = {}
+        faults: dict[str, Unmade] = {}
         for name, held in templates.items():
             if held.judged is not None:
+                document = definition(held.judged)
+                known = there.objects.get(("", document["metadata"]["name"]))
                 try:
-                    fault = await self._write(definition(held.judged), there)
+                    fault = await self._write(document, known)
                 except ApiError as error:
                     fault = error.words
                 if fault:
-                    faults[name] = fault[:1024]
+                    faults[name] = Unmade(CREATE if known is None else UPDATE, fault[:1024])
         self.faults = faults
         if not collection.whole or followed is None or followed.served is None or followed.failure is not None:
             return  # a template that is not listed, or not served for a moment, is not one that is gone
@@ -59,10 +62,9 @@ class ConstraintKinds:
                 return False
         return True
 
-    async def _write(self, document: Object, there: Mirror) -> str:
-        """Why it could not be; "" where it is there. Raises ApiError."""
+    async def _write(self, document: Object, known: Object | None) -> str:
+        """Why it could not be; "" where it is there. `known`: what the cluster has of that name. Raises ApiError."""
         name = document["metadata"]["name"]
-        known = there.objects.get(("", name))
         if known is not None:
             if (known["metadata"].get("labels") or {}).get(LABEL) != "yes":
                 return f"{name} is there, and of no template"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from custody.admission.definitions import DEFINITIONS, Definition, of_constraints
 from custody.ports.cluster import ClusterObjects, Object
-from custody.services.cluster.policies import ENTRY, TEMPLATE, Collection
+from custody.services.cluster.policies import CONNECTION, ENTRY, TEMPLATE, Collection
 from custody.services.controllers.following import Following
 from custody.services.mirror import Mirror, established, key_of
 
@@ -23,7 +23,8 @@ class Feed:
         """Whether definitions came or went since the kinds were asked for; whoever asks again sets it False."""
         self.mirrors = [Mirror(cluster, definition.api_versions, definition.kind, plural=definition.plural,
                                changed=self._told(definition))
-                        for definition in DEFINITIONS if watched and (definition.group, definition.kind) != ENTRY]
+                        for definition in DEFINITIONS
+                        if watched and (definition.group, definition.kind) not in (ENTRY, CONNECTION)]
         self.definitions = Mirror(cluster, ["apiextensions.k8s.io/v1"], "CustomResourceDefinition",
                                   changed=self._defined)
         self._cluster = cluster

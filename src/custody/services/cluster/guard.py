@@ -24,7 +24,7 @@ from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
-from custody.services.cluster.policies import Collection, Place
+from custody.services.cluster.policies import EXPANSION, Collection, Place
 from custody.services.cluster.refusals import refusal
 from custody.services.cluster.rights import Rights
 from custody.services.mirror import key_of
@@ -74,7 +74,9 @@ class Guard:
             fault = refusal(request.object, self._kinds())
             if not fault:
                 fault, compiled = await asyncio.to_thread(self._collection.tried, request.object, self._kinds())
-            if not fault and compiled is not None and request.operation == "UPDATE":
+            if not fault and compiled is not None and asked[0] == EXPANSION:
+                fault = await asyncio.to_thread(self._collection.closing, compiled, self._kinds())
+            elif not fault and compiled is not None and request.operation == "UPDATE":
                 fault = await asyncio.to_thread(self._collection.breaking, compiled, self._kinds())
             if not fault and not (request.object.get("metadata") or {}).get("deletionTimestamp"):
                 fault, aside = await self._unallowed(request.object, begun + seconds * _SHARE / 2)

@@ -44,7 +44,7 @@ class Leadership:
         """Who holds it, as was last seen."""
         self._cluster = cluster
         self.name = name
-        self._namespace, self._identity = namespace, identity
+        self._namespace, self.identity = namespace, identity
         self._labels, self._kept = dict(labels or {}), kept
         self._terms = terms or Terms()
         self._seen: Object = {}
@@ -91,7 +91,7 @@ class Leadership:
         if spec != self._seen:
             self._seen, self._since = spec, now
         self.holder = str(spec.get("holderIdentity") or "")
-        mine = self.holder == self._identity
+        mine = self.holder == self.identity
         duration = float(spec.get("leaseDurationSeconds") or self._terms.duration)
         if not mine and self.holder and now < self._since + duration:
             return False
@@ -111,7 +111,7 @@ class Leadership:
         metadata = {"labels": self._labels, **(lease.get("metadata") or {})}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {**metadata, "name": self.name, "namespace": self._namespace},
-                "spec": {"holderIdentity": self._identity, "leaseDurationSeconds": round(self._terms.duration),
+                "spec": {"holderIdentity": self.identity, "leaseDurationSeconds": round(self._terms.duration),
                          "acquireTime": spec.get("acquireTime", at) if acquired else at, "renewTime": at,
                          "leaseTransitions": transitions}}
 
@@ -121,7 +121,7 @@ class Leadership:
                 lease = await self._cluster.get(LEASES, self.name, self._namespace)
                 if not self._kept:
                     await self._cluster.delete(LEASES, self.name, self._namespace)
-                elif lease is not None and (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+                elif lease is not None and (lease.get("spec") or {}).get("holderIdentity") == self.identity:
                     spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                     await self._cluster.replace(LEASES, {**lease, "spec": spec})
         except (CustodyError, TimeoutError) as error:

@@ -3,7 +3,8 @@
     1. compile what the cluster has, by the kinds that it serves now; judge by it from then on, but for what the API
        server judges itself
     2. the certificate, renewed in time
-    3. who leads: make the kinds of constraints, tell the API server what to ask, and each policy how it is
+    3. who leads: make the kinds of constraints, tell the API server what to ask, and each policy how it is; of
+       Gatekeeper's kinds each replica says that for itself
 
 Steps are taken when something changed, and every half a minute. One that fails is said and taken again; what was done
 before stays in force.
@@ -77,13 +78,14 @@ class Operator:
         self.stepped = asyncio.Event()
         """Set after each step that came to its end."""
         self.leadership = leadership
+        self._identity = presence.identity
         self._cluster, self._discovery, self._feed = cluster, discovery, feed
         self._certificates, self._judge, self._serve = certificates, judge, serve
         self._kept, self._lost = kept, lost
         self._webhooks, self._presence, self._clock = webhooks, presence, clock
         self._emission = Emission(cluster)
         self._constraint_kinds = ConstraintKinds(cluster)
-        self._events = (feed.changed, leadership.changed, webhooks.changed, self._emission.changed)
+        self._events = (feed.changed, leadership.changed, presence.changed, webhooks.changed, self._emission.changed)
         self._certificate: Certificate | None = None
         self._compiled: tuple[str, Kinds] | None = None
         self._judged: PolicySet | None = None
@@ -91,6 +93,8 @@ class Operator:
         """Policies of which the API server does not take the configurations that Kyverno would write."""
         self._lenient: Kinds | None = None
         self._changed = 0.0
+        self.replica = podstatus.Replica(podstatus.id_of(self._identity, webhooks.place.namespace, webhooks.place.name))
+        """Whose entries of statuses this one writes, as it was when it wrote last."""
         self._permissions = Permissions(cluster)
         self._rights = Rights(self._permissions)
 
@@ -201,23 +205,26 @@ class Operator:
                 await self._webhooks.keep(plain)
             await self._emission.keep(self._feed.collection, kinds, leading=True, manager=manager)
             self.ready = True
-            await self._tell(policies)
         elif not self.ready:
             self.ready = self._webhooks.current(documents) or self._webhooks.current(plain)
+        if self._presence.leading:  # before, its entries would be taken for those of a replica that is gone
+            await self._tell(policies)
 
     async def _tell(self, policies: PolicySet) -> None:
         """Each policy whose status is not what it should be. One that cannot be written does not stop the others."""
+        replica = self.replica = await self._replica()
         in_force = {(policy.kind, policy.name): policy for policy in policies.policies}
         failed: CustodyError | None = None
         for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells
             try:
                 if podstatus.is_gatekeepers(held):
-                    made = self._constraint_kinds.faults.get(key_of(held.document)[1], "")
+                    made = self._constraint_kinds.faults.get(key_of(held.document)[1])
                     of_template = held.definition is TEMPLATE
                     unsynced = podstatus.unsynced(held, self._kept()) if of_template else self._unserved(held)
-                    said = podstatus.wanted(held, made=made if of_template else "", unsynced=unsynced)
-                    if said is not None:
-                        await status.write(self._cluster, held, said)
+                    await podstatus.write(self._cluster, held, replica, unsynced=unsynced,
+                                          made=made if of_template and replica.leads else None)
+                    continue
+                if not replica.leads:
                     continue
                 missing = await self._missing(held) if held.definition.cel and held.ready else ""
                 lacking = await self._lacking(held)
@@ -229,6 +236,22 @@ class Operator:
                 failed = error
         if failed is not None:
             raise failed
+
+    async def _replica(self) -> podstatus.Replica:
+        """Whose entry this replica writes; with all that live, where it leads. Raises CustodyError."""
+        place = self._webhooks.place
+        own = podstatus.id_of(self._identity, place.namespace, place.name)
+        if not self.leadership.leading:
+            return podstatus.Replica(own)
+        live = {podstatus.id_of(str(lease["spec"].get("holderIdentity") or ""), place.namespace, place.name)
+                for lease in await self._replicas(place.namespace)}
+        return podstatus.Replica(own, leads=True, live=frozenset({own, *live}))
+
+    async def _replicas(self, namespace: str) -> list[Object]:
+        """The Leases of all replicas that live. Raises CustodyError."""
+        listing = await self._cluster.list(LEASES, namespace, labels=PRESENCE_SELECTOR)
+        now = datetime.now(UTC)
+        return [lease for lease in listing.items if _alive(lease, now)]
 
     def _unserved(self, held: Held) -> list[str]:
         """What a Config names for the inventory and the cluster does not serve."""
@@ -246,10 +269,8 @@ class Operator:
 
     async def withdraw(self) -> bool:
         """Let the API server ask nothing any more, where no other replica lives. Whether it was so."""
-        listing = await self._cluster.list(LEASES, self._webhooks.place.namespace, labels=PRESENCE_SELECTOR)
-        now = datetime.now(UTC)
-        if any(_alive(lease, now) for lease in listing.items
-               if (lease.get("metadata") or {}).get("name") != self._presence.name):
+        if any((lease.get("metadata") or {}).get("name") != self._presence.name
+               for lease in await self._replicas(self._webhooks.place.namespace)):
             return False
         await self._webhooks.withdraw()
         return True

@@ -17,6 +17,8 @@ from custody.admission.definitions import CONSTRAINTS, Definition
 from custody.errors import CustodyError
 from custody.policy.counting import Counting
 from custody.policy.engines import Compiled
+from custody.policy.gatekeeper import connection
+from custody.policy.gatekeeper.mutation import MutationRule
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import Object
@@ -30,8 +32,10 @@ GATEKEEPERS_HOME = "gatekeeper-system"
 _NAMED = 5
 """Constraints that a refused template is told of by name."""
 TEMPLATE = ("templates.gatekeeper.sh", "ConstraintTemplate")
+EXPANSION = "expansion.gatekeeper.sh"
 ENTRY = ("kyverno.io", "GlobalContextEntry")
-"""No policy: what policies ask for."""
+CONNECTION = (connection.GROUP, connection.KIND)
+"""No policies: what policies ask for, and where what audits find is exported to."""
 Place = tuple[str, str, str, str]
 """Group, kind, namespace and name of an object."""
 
@@ -49,6 +53,10 @@ class Held:
     """Why `document` is not in force."""
     outdated: str = ""
     """Of a constraint in force: why it is judged by its template as that was before."""
+    unfit: bool = False
+    """Of a template: whether the fault is that constraints in force do not fit it."""
+    conflict: str = ""
+    """Of a mutator in force: why it is not applied all the same."""
     checked: tuple[Kinds, Compiled | None, str] | None = None
     """By which kinds, and beside which template, it was compiled, and what was wrong."""
     fresh: Compiled | None = None
@@ -133,6 +141,7 @@ class Collection:
                         after.judged, after.compiled = held.judged, held.compiled
 
     def _compile(self, known: Mapping[Place, Held], kinds: Kinds) -> PolicySet:
+        before = {place: (held.judged, held.compiled) for place, held in known.items()}
         for held in sorted(known.values(), key=lambda held: held.definition.group == CONSTRAINTS):  # templates first
             fault = self._check(held, kinds, known)
             if (held.definition.group, held.definition.kind) == TEMPLATE:
@@ -141,24 +150,30 @@ class Collection:
                     constraint.outdated = ""
                 for constraint, why in broken:
                     constraint.outdated = f"it is judged by its template as that was before: by what it is now, {why}"
+                held.unfit = not fault and bool(broken)
                 fault = fault or _breaking(broken)
             self._choose(held, fault + _aside(held.document, known) if fault else "")
         while True:
             parts = [*self._fixed]
             places: dict[str, Held] = {}
-            for place, held in known.items():
+            for place, held in sorted(known.items(), key=lambda item: _turn(item[0], item[1], before[item[0]][0])):
                 if held.compiled is not None:
                     where = _words(place)
                     places[where] = held
                     parts.append((where, held.compiled))
             try:
-                return PolicySet.linking([part for _, part in parts], [where for where, _ in parts], kinds)
+                policies = PolicySet.linking([part for _, part in parts], [where for where, _ in parts], kinds)
+                _tell_conflicts(known, policies)
+                return policies
             except CustodyError as error:  # it is well by itself, and not beside the others
                 blamed = places.get(error.place or "")
                 if blamed is None:
                     raise
                 words = _without(error, error.place or "")
                 if blamed.judged is blamed.document:
+                    was = before[_place(blamed.definition, blamed.document)]
+                    if was[0] is not blamed.document:
+                        blamed.judged, blamed.compiled = was
                     self._choose(blamed, words)
                 else:
                     blamed.judged, blamed.compiled, blamed.fault = None, None, blamed.fault or words
@@ -177,6 +192,17 @@ class Collection:
     def breaking(self, template: Compiled, kinds: Kinds) -> str:
         """Why a template cannot take the place of the one in force: the constraints that it would put out of force."""
         return _breaking(self._broken(template, kinds, {**self.held}))
+
+    def closing(self, expansion: Compiled, kinds: Kinds) -> str:
+        """Why an ExpansionTemplate cannot be beside those in force: it would close a cycle."""
+        group, own = _group(expansion.document), key_of(expansion.document)
+        beside = [held.compiled for (of, _, *at), held in [*self.held.items()]
+                  if of == group and tuple(at) != own and held.compiled is not None]
+        try:
+            PolicySet.linking([*beside, expansion], [""] * (len(beside) + 1), kinds)
+        except CustodyError as error:
+            return _without(error, "")
+        return ""
 
     def _broken(self, template: Compiled, kinds: Kinds, known: Mapping[Place, Held]) -> list[tuple[Held, str]]:
         """Constraints in force that fit the template in force, and not this one: neither as they are, nor as they were
@@ -226,6 +252,8 @@ class Collection:
         try:
             if document.get("kind") == ENTRY[1]:
                 return entry_fault(document), None
+            if (_group(document), document.get("kind")) == CONNECTION:
+                return connection.fault(document), None
             compiled = compiled or Compiled(essence(document), "")
             parts = [compiled]
             if _group(document) == CONSTRAINTS:
@@ -283,10 +311,32 @@ def _aside(constraint: Object, known: Mapping[Place, Held]) -> str:
     return f"; {TEMPLATE[1]} {key_of(held.document)[1]} is in force as it was before, for what its status says"
 
 
+def _turn(place: Place, held: Held, before: Object | None) -> tuple[bool, str, str]:
+    """Where it stands among the others. Of expansion templates the last that closes a cycle is out of force: so those
+    come first that were in force, then the eldest. All else stands as it came."""
+    if place[0] != EXPANSION:
+        return False, "", ""
+    metadata = held.document.get("metadata") or {}
+    return held.judged is None or held.judged is not before, str(metadata.get("creationTimestamp") or ""), place[3]
+
+
 def _made_by(template: Object, known: Mapping[Place, Held]) -> list[Held]:
     """The constraints of a template, whatever it says their kind is."""
     name = key_of(template)[1]
     return [held for (group, kind, *_), held in known.items() if group == CONSTRAINTS and kind.lower() == name]
+
+
+def _tell_conflicts(known: Mapping[Place, Held], policies: PolicySet) -> None:
+    """Each mutator that contradicts another one is told so: none of these is applied."""
+    contradicting = [rule.mutation.mutators[rank] for policy in policies.policies for rule in policy.rules
+                     if isinstance(rule, MutationRule) for rank in sorted(rule.mutation.conflicts)]
+    names = [f"{mutator.kind} {mutator.name}" for mutator in contradicting]
+    for (group, kind, _, name), held in known.items():
+        if group == "mutations.gatekeeper.sh":
+            held.conflict = "" if f"{kind} {name}" not in names else (
+                "it is not applied: what it implies of an object's shape contradicts another mutator; these contradict "
+                f"each other: {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED
+                                                              else ""))
 
 
 def _breaking(broken: Sequence[tuple[Held, str]]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations
 from custody.admission.definitions import CONSTRAINTS, DEFINITIONS, GATEKEEPER, KYVERNO
+from custody.admission.exemption import NONE, Exemption
 from custody.admission.rules import named
 from custody.policy.load import PolicySet
 from custody.policy.resources import ApiResource
@@ -60,12 +61,15 @@ class Place(NamedTuple):
     names: str = ""
     """`kyverno` or `custody`: whose configurations they are like; empty: Kyverno's where the cluster has its
     definitions."""
+    exempt: Exemption = NONE
+    """Namespaces that Gatekeeper's policies may leave alone."""
 
 
 def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool = False) -> list[Object]:
     """The configurations for these policies, and the one of the policies' own webhook. `kyvernos`: those of Kyverno."""
     exclude = list(dict.fromkeys((*place.exclude, place.namespace)))
-    documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=kyvernos),
+    documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=kyvernos,
+                                exempt=place.exempt),
                  *_of_policies(place, bundle, as_kyverno=kyvernos)]
     noise = _noise(policies)
     for document in documents:

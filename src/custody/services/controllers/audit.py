@@ -23,6 +23,7 @@ from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.policy.gatekeeper.constraint import ConstraintRule
+from custody.policy.gatekeeper.regosource import RegoSource
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.model import Kind, Outcome, Request, RuleResult
@@ -31,6 +32,7 @@ from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError, ClusterObjects, Object
+from custody.services.controllers.exporting import Exporting
 from policylang.go.wildcards import glob
 
 _LOG = logging.getLogger(__name__)
@@ -57,23 +59,28 @@ class Tally:
     total: int = 0
     named: list[Object] = field(default_factory=list)
 
-    def add(self, result: RuleResult, document: Object, *, scoped: bool) -> None:
+    def add(self, told: Object) -> None:
         self.total += 1
-        actions = result.properties["enforcementAction"].split(",")
         if len(self.named) < self.limit:
-            group, _, version = str(document.get("apiVersion")).rpartition("/")
-            metadata = document["metadata"]
-            told = {"group": group, "version": version, "kind": document.get("kind"), "name": metadata.get("name"),
-                    "message": _cut(result.message), "enforcementAction": "scoped" if scoped else actions[0]}
-            if metadata.get("namespace"):
-                told["namespace"] = metadata["namespace"]
-            if scoped:
-                told["enforcementActions"] = actions
             self.named.append(told)
 
     def status(self, at: datetime) -> Object:
-        return {"auditTimestamp": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "totalViolations": self.total,
+        return {"auditTimestamp": _time(at), "totalViolations": self.total,
                 "violations": self.named or None}
+
+
+def told_of(result: RuleResult, document: Object, *, scoped: bool) -> Object:
+    """A violation as a status names it."""
+    actions = result.properties["enforcementAction"].split(",")
+    group, _, version = str(document.get("apiVersion")).rpartition("/")
+    metadata = document["metadata"]
+    told = {"group": group, "version": version, "kind": document.get("kind"), "name": metadata.get("name"),
+            "message": _cut(result.message), "enforcementAction": "scoped" if scoped else actions[0]}
+    if metadata.get("namespace"):
+        told["namespace"] = metadata["namespace"]
+    if scoped:
+        told["enforcementActions"] = actions
+    return told
 
 
 class Audit:
@@ -81,9 +88,11 @@ class Audit:
 
     def __init__(self, cluster: ClusterObjects, judging: Judging, snapshot: Callable[[], Snapshot],
                  kinds: Callable[[], Awaitable[Kinds]], clock: Clock, *, interval: float = INTERVAL,
-                 limit: int = LIMIT, share: float = _SHARE) -> None:
+                 limit: int = LIMIT, share: float = _SHARE, exporting: Exporting | None = None) -> None:
+        """`exporting` hears of each violation."""
         self._cluster, self._judging, self._snapshot, self._kinds = cluster, judging, snapshot, kinds
         self._clock, self._interval, self._limit, self._share = clock, interval, limit, share
+        self._exporting = exporting
         self._woken = asyncio.Event()
         self._audited = ""
         """The digest of the constraints that the last whole audit was by."""
@@ -121,8 +130,24 @@ class Audit:
         return self._snapshot().only(_is_constraint)
 
     async def once(self) -> None:
-        """One audit of all. Raises CustodyError where the cluster gives no answer: statuses stay as they were."""
-        snapshot, began = self._constraints(), self._clock()
+        """One audit of all. Raises CustodyError where the cluster gives no answer: statuses stay as they were, and
+        nothing of it is exported."""
+        if self._exporting is None:
+            await self._once(self._clock())
+            return
+        began = self._clock()
+        await self._exporting.begin(_time(began))
+        try:
+            unread = await self._once(began)
+        except BaseException:
+            await self._exporting.drop()
+            raise
+        await self._exporting.end(unread)
+
+    async def _once(self, began: datetime) -> list[str]:
+        """The kinds that were passed over, by name."""
+        passed: list[str] = []
+        snapshot = self._constraints()
         policies = snapshot.policies
         tallies = {(policy.kind, policy.name): Tally(self._limit) for policy in policies.policies}
         if tallies:
@@ -132,24 +157,35 @@ class Audit:
                              "the API server behind it gives no answer", group, version)
             unread = [resource for resource in audited(policies, kinds)
                       if not await self._resource(resource, snapshot, tallies)]
+            passed = [*(resource.kind for resource in unread),
+                      *(f"{group}/{version}" for group, version in sorted(kinds.unknown))]
             for rule in policies.rules:
                 if isinstance(rule, ConstraintRule) and not _is_about(rule, unread, kinds.unknown):
                     await self._tell(rule, tallies[rule.policy.kind, rule.policy.name], began)
         self._audited = policies.digest
         self.audits += 1
+        return passed
 
     async def _resource(self, resource: ApiResource, snapshot: Snapshot, tallies: dict[Name, Tally]) -> bool:
         """Whether its objects could be listed."""
-        scoped = {(rule.policy.kind, rule.policy.name): rule.document["spec"].get("enforcementAction") == "scoped"
-                  for rule in snapshot.policies.rules if isinstance(rule, ConstraintRule)}
+        constraints = {(rule.policy.kind, rule.policy.name): rule for rule in snapshot.policies.rules
+                       if isinstance(rule, ConstraintRule)}
         try:
             async for page in self._cluster.pages(resource, mixed=True):
                 for document in page.items:
                     begun = time.monotonic()
                     for result in await self.results(document, snapshot):
                         name = result.kind, result.policy
-                        tallies[name].add(result, document, scoped=scoped[name])
+                        constraint = constraints[name]
+                        told = told_of(result, document,
+                                       scoped=constraint.document["spec"].get("enforcementAction") == "scoped")
+                        tallies[name].add(told)
+                        if self._exporting is not None:
+                            self._exporting.add(constraint.document, result, told, document,
+                                                rego=isinstance(constraint.template.source, RegoSource))
                     await asyncio.sleep(min((time.monotonic() - begun) * self._share, _REST))
+                if self._exporting is not None:
+                    await self._exporting.flush()
         except ApiError as error:
             if error.answered not in (403, 404, 405):
                 raise
@@ -179,6 +215,10 @@ class Audit:
             if not error.missing:  # one of a file, or that is gone by now
                 _LOG.warning("the status of %s %s could not be written: %s", rule.policy.kind, rule.policy.name,
                              error.message)
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def audited(policies: PolicySet, kinds: Kinds) -> Iterator[ApiResource]:

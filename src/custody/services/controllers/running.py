@@ -19,6 +19,7 @@ from custody.services.controllers.audit import INTERVAL, LIMIT, Audit
 from custody.services.controllers.cleanup import Cleanup
 from custody.services.controllers.downstream import Downstream
 from custody.services.controllers.events import ADMISSION, APPLIED, Event, Events, of_decision
+from custody.services.controllers.exporting import Exporting
 from custody.services.controllers.generating import Generating
 from custody.services.controllers.named import Reference
 from custody.services.controllers.reports import Reports
@@ -60,8 +61,8 @@ class Controllers:
 
     def __init__(self, cluster: ClusterObjects, judging: Judging, snapshot: Callable[[], Snapshot],
                  kinds: Callable[[], Awaitable[Kinds]], clock: Clock, options: Options, *,
-                 uid_of: Callable[[Reference], str] = lambda _: "") -> None:
-        """`uid_of` a policy, for its events."""
+                 uid_of: Callable[[Reference], str] = lambda _: "", exporting: Exporting | None = None) -> None:
+        """`uid_of` a policy, for its events. `exporting` hears of what audits find."""
         self._options, self._snapshot = options, snapshot
         self._settings = Mirror(cluster, ["v1"], "ConfigMap", namespace=options.namespace,
                                 fields=f"metadata.name={_CONFIG_MAP}")
@@ -75,7 +76,8 @@ class Controllers:
         self.cleanup = Cleanup(cluster, judging, snapshot, kinds, self.events, clock, excluded=options.excluded)
         self.ttl = Ttl(cluster, kinds, clock)
         self.audit = Audit(cluster, judging, snapshot, kinds, clock, interval=options.audit_interval,
-                           limit=options.violations_limit)
+                           limit=options.violations_limit, exporting=exporting)
+        self._exporting = exporting
         self.leading = False
 
     def observe(self, answered: Answered) -> None:
@@ -125,6 +127,8 @@ class Controllers:
             parts.append(self.scan.run)
         if self._options.audit_interval > 0:
             parts.append(self.audit.run)
+        if self._exporting is not None:
+            parts.append(self._exporting.run)
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
