@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
 from custody.errors import CustodyError
 from custody.policy.decide import decide
-from custody.policy.equivalent.search import Ask, Search
+from custody.policy.equivalent.asking import NOW, Ask, answered
+from custody.policy.equivalent.search import Search
 from custody.policy.equivalent.words import Words
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -20,7 +20,6 @@ from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.lookup import Answer, Question
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUESTS = 250
 _WORK = 24_000
 """Of all pairs: for each request the rules that it may be asked of, and what it takes to make it."""
@@ -149,13 +148,11 @@ def _changed(changing: PolicySet, request: Request, ask: Ask) -> Request | None:
     """The request as the policy changes it; None where it does not."""
     answers: dict[Question, Answer] = {}
     try:
-        decision = decide(request, {}, changing, Context(now=_NOW), digested=False)
-        while questions := [question for question in decision.asks.questions if question not in answers]:
-            answers |= {question: ask(question) for question in questions}
-            decision = decide(request, {}, changing, Context(now=_NOW), answers=answers, digested=False)
+        decision = answered(lambda known: decide(
+            request, {}, changing, Context(now=NOW), answers=known, digested=False), ask, answers)
         if not decision.patch:
             return None
-        return Given(request, Context(now=_NOW), {}, Answers(answers)).changed(decision.patch).request
+        return Given(request, Context(now=NOW), {}, Answers(answers)).changed(decision.patch).request
     except CustodyError:
         return None
 
