@@ -11,7 +11,8 @@ from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats.kubernetes.schema import Schemas
-from custody.policy.equivalent.search import Ask, Found, Search
+from custody.policy.equivalent.asking import Ask
+from custody.policy.equivalent.search import Found, Search
 from custody.policy.equivalent.words import Words
 from custody.policy.gatekeeper import emission
 from custody.policy.gatekeeper.constraint import ADMISSION_POLICY, WEBHOOK, ConstraintRule
