@@ -23,7 +23,7 @@ from custody.policy.model import Context, Decision, Kind, Outcome, Request, Reso
 from custody.policy.phases import Phase
 
 _POOL = 64
-_KINDS = 6
+KINDS = 12
 """Kinds that are tried where policies speak of more."""
 _STEPS = 400
 """Attempts to make a counter-example smaller."""
@@ -73,19 +73,24 @@ class Found(NamedTuple):
     failure: str
 
 
+class NothingInCommonError(UnsupportedError):
+    """Two sides speak of other kinds: whatever one of them says, the other says nothing of."""
+
+
 class Search:
-    """Raises UnsupportedError for policies that do more than judge, or speak of no kind in common."""
+    """Raises UnsupportedError for policies that do more than judge, and NothingInCommonError."""
 
     def __init__(self, left: PolicySet, right: PolicySet, kinds: Kinds, ask: Ask, *,
                  operations: Sequence[str] = ("CREATE", "UPDATE", "DELETE"), samples: Sequence[Object] = (),
-                 schemas: Sequence[Schemas] = (), seed: int = 0, strict: bool = False) -> None:
+                 schemas: Sequence[Schemas] = (), seed: int = 0, strict: bool = False,
+                 kinds_tried: int = KINDS) -> None:
         """`ask`: what policies look up. `samples`: objects to begin with, of any kind. `schemas`: of kinds beside
         Kubernetes'. `strict`: it is a difference, too, where one of them judged and the other did not.
         """
         self.sides = left, right
         for name, side in zip(("first", "second"), self.sides, strict=True):
             _only_judging(side, name)
-        self._kinds, self._ask, self._operations = kinds, ask, operations
+        self._kinds, self._ask, self._operations, self._tried = kinds, ask, operations, kinds_tried
         self._random = random.Random(seed)  # noqa: S311 - the same objects each time
         self.words = Words([*left.documents, *right.documents])
         self._paths = paths([*left.documents, *right.documents])
@@ -122,14 +127,14 @@ class Search:
         common = asked[0].keys() & asked[1].keys()
         if not common:
             left, right = (", ".join(sorted({kind.kind for kind, _ in targets})[:5]) for targets in asked)
-            raise UnsupportedError("policies", f"they speak of no kind in common: {left}; {right}")
+            raise NothingInCommonError("policies", f"they speak of no kind in common: {left}; {right}")
         named = [target for targets in asked if len(targets) <= _NAMED for target in targets]
         every = sorted({*common, *named}, key=lambda target: (
             target not in common, target not in named, target[0].kind not in _USUAL, target[0].kind, target[0].group,
             target[0].version))
         given = {request.kind for request in self._samples}
         chosen = [target for target in every if target[0] in given]
-        chosen += [target for target in every if target[0] not in given][:max(_KINDS - len(chosen), 0)]
+        chosen += [target for target in every if target[0] not in given][:max(self._tried - len(chosen), 0)]
         return chosen, [target[0] for target in every if target not in chosen]
 
     def _of_side(self, side: PolicySet) -> dict[tuple[Kind, Resource], None]:
