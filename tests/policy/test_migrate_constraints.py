@@ -153,6 +153,27 @@ def test_to_the_api_server_every_constraint_shares_one_policy() -> None:
         "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicyBinding"]
 
 
+@pytest.mark.parametrize(("path", "value", "words"), [
+    ("spec.crd", 5, "none of its constraints is among the files"), ("spec.crd.spec.names", [], "none of its constraints is among the files"),
+    ("spec.targets", {}, "files[0]: spec.targets: got"), ("spec.targets", [5], "files[0]: spec.targets"), ("metadata", 5, "files[0]: metadata: got"), ("spec.targetz", [], "spec.targetz")])
+def test_templates_that_are_none(path: str, value: Any, words: str) -> None:
+    broken = template()
+    *steps, last = path.split(".")
+    holder: Any = broken
+    for step in steps:
+        holder = holder[step]
+    holder[last] = value
+    made = migrated(broken, constraint())
+    assert all(rule.refused is not None and not rule.documents for rule in made)
+    assert words in " ".join(str(rule.refused) for rule in made)
+
+
+def test_a_second_template_of_one_kind_is_refused() -> None:
+    first, second = migrated(template(), template({"validations": [{"expression": "true"}]}))
+    assert "none of its constraints" in str(first.refused)
+    assert "files[1]: got 'a second template of Labelled', expected each once" in str(second.refused)
+
+
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [
         template(), constraint(), constraint(name="other")]}))

@@ -91,13 +91,14 @@ def _together(located_policies: Located, refused_at: set[str], known: Kinds) -> 
         amount = len(made.left_out)
         findings.append(Finding(first.name, "metadata.name", "not-compared", "note", (
             f"{amount} of {amount + made.compared + len(made.unknown)} pairs of policies of several engines were not "
-            f"compared, the first is this one with {second.kind} {second.name}: fewer files at a time have all of theirs compared")))
+            f"compared, the first is this one with {second.kind} {second.name}: fewer files at a time have all of "
+            "theirs compared")))
     if made.unknown:
         first, second, reason = made.unknown[0]
         amount = len(made.unknown)
         findings.append(Finding(first.name, "metadata.name", "not-compared", "note", (
-            f"nothing is known of {amount} of {amount + made.compared + len(made.left_out)} pairs of policies of several"
-            f" engines, the first is this one with {second.kind} {second.name}: {reason}")))
+            f"nothing is known of {amount} of {amount + made.compared + len(made.left_out)} pairs of policies of "
+            f"several engines, the first is this one with {second.kind} {second.name}: {reason}")))
     return findings
 
 

@@ -93,7 +93,7 @@ def _unlike(rule: Migrated, names: dict[tuple[str, ...], str]) -> Migrated:
     for place in sorted(places & names.keys()):
         return rule._replace(documents=[], refused=MalformedError(
             "metadata.name", got=place[2], expected=f"another name: {names[place]} becomes this {place[0]}"))
-    names |= dict.fromkeys(places, f"{rule.policy}/{rule.rule}")
+    names |= dict.fromkeys(places, _named(rule))
     return rule
 
 
@@ -127,7 +127,7 @@ def _header(where: str, files: tuple[Path, ...]) -> str:
 
 
 def _report(rule: Migrated) -> None:
-    name = f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
+    name = _named(rule)
     if rule.refused is not None:
         say(f"✗ {name}: {rule.refused.message}", rule.refused.hint)
         if rule.difference is not None:
@@ -136,6 +136,10 @@ def _report(rule: Migrated) -> None:
     names = ", ".join(str(document["metadata"]["name"]) for document in rule.documents)
     say(f"✓ {name}: {names}; both say the same of {amount(rule.asked, 'request')}, {rule.denied} of them "
          f"{rule.counted}", None)
+
+
+def _named(rule: Migrated) -> str:
+    return f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
 
 
 def say(line: str, hint: str | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from custody.errors import CustodyError, UnsupportedError
+from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats.kubernetes.schema import Schemas
 from custody.policy.equivalent.asking import Ask
 from custody.policy.equivalent.search import Found, Search
@@ -51,11 +51,16 @@ class Constraints:
     def migrated(self, target: str, count: int) -> Iterator[Migrated]:
         """Of each document what became of it; of a template, where nothing speaks by it."""
         written: set[str] = set()
+        before: list[Document] = []
         for where, document in self._documents:
             group, kind = document["apiVersion"].partition("/")[0], str(document.get("kind"))
-            name = f"{kind} {(document.get('metadata') or {}).get('name')}"
+            metadata = document.get("metadata")
+            name = f"{kind} {metadata.get('name') if isinstance(metadata, dict) else where}"
             if group == _TEMPLATES:
-                if not any(self._template(constraint) is document for _, constraint in self._documents):
+                if any(_makes(earlier) == _makes(document) is not None for earlier in before):
+                    yield behind(name, name, MalformedError(where, got=f"a second template of {_makes(document)}",
+                                                            expected="each once"))
+                elif not any(self._template(constraint) is document for _, constraint in self._documents):
                     yield behind(name, name, UnsupportedError(where, "none of its constraints is among the files, and "
                                                               "a policy has the parameters of one"))
             elif group != _CONSTRAINTS:
@@ -63,14 +68,14 @@ class Constraints:
                     kind, "a policy that changes objects is another kind")))
             else:
                 yield self._of(where, name, document, target, count, written)
+            before += [document] if group == _TEMPLATES else []
 
     def _template(self, constraint: Document) -> Document | None:
         """The template of a constraint."""
         if not str(constraint.get("apiVersion")).startswith(f"{_CONSTRAINTS}/"):
             return None
-        return next((document for _, document in self._documents if document.get("kind") == TEMPLATE and (
-            ((document.get("spec") or {}).get("crd") or {}).get("spec") or {}).get("names", {}).get("kind")
-            == constraint.get("kind")), None)
+        return next((document for _, document in self._documents if document.get("kind") == TEMPLATE
+                     and _makes(document) == constraint.get("kind")), None)
 
     def _where(self, document: Document) -> str:
         return next(where for where, standing in self._documents if standing is document)
@@ -122,6 +127,14 @@ class Constraints:
         if searched.difference is None and not 0 < searched.against[0] < searched.judged[0]:
             searched = search.run(_MORE * count)  # of those by which it is known, there are few
         return searched
+
+
+def _makes(template: Document) -> str | None:
+    """The kind of a template's constraints; None where it does not say, as one that is not compiled yet."""
+    at: Any = template
+    for step in ("spec", "crd", "spec", "names", "kind"):
+        at = at.get(step) if isinstance(at, dict) else None
+    return at if isinstance(at, str) else None
 
 
 def admission_policy(rule: ConstraintRule, template: Document) -> list[Document]:
