@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from custody.cli.run import run
+from custody.errors import MalformedError
+from custody.services.configurations import reading
 from tests.conftest import peer
 from tests.kit.test_visible import SERVICES
 
@@ -176,7 +178,7 @@ def test_a_file_s_name_cannot_begin_a_command_of_azure(folder: Path, capsys: pyt
 
 @pytest.mark.parametrize(("name", "reason"), [
     ("a.tf", "parser hcl2: such files are not read by custody"), ("a.cue", "parser cue"), ("a.jsonnet", "parser jsonnet"), ("nginx.conf", "parser nginx"),
-    ("Jenkinsfile", "parser groovy"), ("CODEOWNERS", "parser codeowners"), ("a.txt", "got txt, expected one of")])
+    ("Jenkinsfile", "parser groovy"), ("a.txt", "got txt, expected one of")])
 def test_formats_that_are_not_read_are_refused_by_name(folder: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str) -> None:
     (folder / name).write_text("x")
     code, out, err = said(capsys, "test", "-p", "policy", name)
@@ -222,6 +224,72 @@ def test_parse_config_reads_what_a_rule_gives_it(folder: Path, capsys: pytest.Ca
     (folder / "policy" / "main.rego").write_text('package main\ndeny contains x if { x := parse_config("yaml", "a: b").a }\n')
     (folder / "a.json").write_text("{}")
     assert results(capsys, "a.json")[0]["failures"][0]["msg"] == "b"
+
+
+def test_files_that_a_rule_reads_lie_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "main.rego").write_text("""package main
+deny contains x if { x := parse_config_file("../b.yaml").b }
+deny contains y.contents.b if { some y in parse_combined_config_files(["../b.yaml", "../c.jsonc"]); y.path == "c.jsonc" }
+""")
+    (folder / "a.json").write_text("{}")
+    (folder / "b.yaml").write_text("b: one\n")
+    (folder / "c.jsonc").write_text('// why\n{"b": /* not three */ "two"}\n')
+    assert [each["msg"] for each in results(capsys, "a.json")[0]["failures"]] == ["one", "two"]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("absent.yaml", None, "absent.yaml: No such file or directory"), ("b.json", "{", "b.json: got"), ("b.tf", "x", "parser hcl2: such files are not read")])
+def test_a_file_that_a_rule_cannot_read_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, words: str) -> None:
+    (folder / "policy" / "main.rego").write_text(f'package main\ndeny contains "b" if {{ parse_config_file("../{name}").b }}\n')
+    (folder / "a.json").write_text("{}")
+    if text is not None:
+        (folder / name).write_text(text)
+    code, _, errors = said(capsys, "test", "-p", "policy", "a.json")
+    assert code == 1
+    assert words in errors
+
+
+def test_modules_of_several_folders_that_read_files_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy" / "inner").mkdir()
+    for place in ("a.rego", "inner/b.rego"):
+        (folder / "policy" / place).write_text('package main\ndeny contains "b" if { parse_config_file("b.yaml").b }\n')
+    (folder / "a.json").write_text("{}")
+    code, _, errors = said(capsys, "test", "-p", "policy", "a.json")
+    assert code == 1
+    assert "its folder is another than that of policy/a.rego: parse_config_file" in errors
+
+
+@pytest.mark.parametrize(("text", "read"), [
+    ('// a\n{"a": "// no", "b": 1 /* two\nlines */, # c\n"c": "\\"#"}', {"a": "// no", "b": 1.0, "c": '"#'}), ("\ufeff[]", []), ("1 // it's \"so\"\r\n", 1.0)])
+def test_json_with_comments(tmp_path: Path, text: str, read: Any) -> None:
+    (tmp_path / "a.jsonc").write_text(text, newline="")
+    assert reading.read([str(tmp_path / "a.jsonc")], "", b"", {}) == {str(tmp_path / "a.jsonc"): read}
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("[1, /* 2]", "a.jsonc:1: got '/*', expected */ behind it"), ("[1,]", "expected JSON"), ("", "expected JSON"), ("/" * 5, "expected JSON"), ("{'a': 1}", "expected JSON"), ("[" * 20000, "expected JSON")])
+def test_what_is_no_json_with_comments(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.jsonc").write_text(text)
+    with pytest.raises(MalformedError) as refused:
+        reading.read([str(tmp_path / "a.jsonc")], "", b"", {})
+    assert words in refused.value.message
+
+
+def test_owners_of_code(tmp_path: Path) -> None:
+    (tmp_path / "CODEOWNERS").write_text("# all\n*  @a @org/team x@y.org # c #d\r\n\n/a\\ b\n")
+    assert [*reading.read([str(tmp_path / "CODEOWNERS")], "", b"", {}).values()] == [{"rules": [
+        {"pattern": "*", "owners": [{"type": "username", "value": "a"}, {"type": "team", "value": "org/team"}, {"type": "email", "value": "x@y.org"}],
+         "comment": "c #d", "lineNumber": 2.0}, {"pattern": "/a\\ b", "owners": [], "comment": "", "lineNumber": 4.0}]}]
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("a @b/c/d", "CODEOWNERS:1: got '@b/c/d', expected an owner"), ("\n[x] @a", "CODEOWNERS:2: got '[', expected a letter that patterns have"), ("a !b", "got '!', expected a letter that owners have"),
+    ("a*** @a", "got 'a***', expected at most two asterisks"), ("\u00e9", "expected a letter that patterns have"), ("a" * 70000, "expected at most 65536")])
+def test_what_are_no_owners_of_code(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "CODEOWNERS").write_text(text)
+    with pytest.raises(MalformedError) as refused:
+        reading.read([str(tmp_path / "CODEOWNERS")], "", b"", {})
+    assert words in refused.value.message
 
 
 @pytest.mark.parametrize("output", ["stdout", "tap", "table", "junit", "github", "azuredevops", "sarif"])

@@ -1,6 +1,7 @@
 """`python -m tests.fuzz.configurations FORMAT COUNT [SEED]`: generated files, read by custody and by `conftest parse`.
 
-FORMAT is dockerfile, yaml, json, toml, ini, dotenv, properties, ignore, xml, or rules: then modules and inputs, judged by
+FORMAT is dockerfile, yaml, json, toml, ini, dotenv, properties, ignore, xml, jsonc,
+codeowners, or rules: then modules and inputs, judged by
 `conftest test`. Prints each file that one of them refuses and the other does not, or that they read differently.
 """
 
@@ -147,6 +148,21 @@ class Generator(Chance):
 
     def ignore(self) -> str:
         return self.some(lambda: self.pick("*.pyc", "!a", "# c", "", " ", "a b", "a\\ ", "a\\\\b", "\\!x", "  lead", "a  ", "#", "!", "\\#x", "a\\ \\ ", "\ta", "# c  ", "!\\\\"), 6, self.pick("\n", "\n", "\r\n"))
+
+    def jsonc(self) -> str:
+        """With comments that have neither quotes, backslashes nor stars apart: the other one takes those for something else."""
+        text = self.json().removeprefix("\ufeff")
+        parts = text.replace("{", "{\0").replace(",", ",\0").replace(":", ":\0").split("\0")
+        made = [part + (self.pick("", "", "", "// c /* d\n", "/* e\n // f */", " # g\n", "\n", "\t", "/**/", "//\n", "/***/")
+                        if part.count('"') % 2 == 0 else "") for part in parts]
+        return str(self.pick("", "// a\n") + "".join(made) + self.pick("", "", "", "// z", "\n", "/* z */", "# z", ","))
+
+    def codeowners(self) -> str:
+        def line() -> str:
+            pattern = self.some(lambda: self.pick("*", "a", "/", "**", "?", ".js", "\\ ", "\\", "-", "_", "docs", "@", "(x)", "+", "é", "[a]", "!", "\\#", "***"), 4)
+            owners = self.some(lambda: self.pick("@a", "@org/team", "x@y.org", "@a-b_c", "@org/t_m", "bad", "x@y", "@", "@a/b/c", "é@x.org", "a%b+c@d-e.fr", "a@b.abcdefg"), 3, self.pick(" ", "  ", "\t"))
+            return str(self.pick("", "", " ", "\t") + pattern + self.pick(" ", "\t", "  ") + owners + self.pick("", "", " # c ", "#c # d", " #", "\r"))
+        return str(self.some(lambda: self.pick(line(), line(), line(), "", "# c", "  # d", "#"), 3, "\n") + self.pick("", "\n", "\n\n"))
 
     def xml(self) -> str:
         def element(depth: int) -> str:

@@ -1,5 +1,7 @@
 """What `policy lint` says of policies of several engines that are given together."""
 
+# ruff: noqa: E501 - tables of cases
+
 from __future__ import annotations
 
 import json
@@ -43,6 +45,24 @@ def test_what_one_writes_and_another_denies_is_named(tmp_path: Path, capsys: pyt
     said = linted(tmp_path, capsys, MUTATOR, *NO_PID)
     assert "ClusterPolicy planted denies whatever it changes" in said
     assert "[changed-then-denied]" in said
+
+
+def test_a_pair_of_which_nothing_is_known_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of them never judges: that the other is against nothing says nothing of it."""
+    never = vap("!object.spec.?hostPID.orValue(false)", conditions="[{name: never, expression: 'object.spec.?hostPID.orValue(1) == 7'}]")
+    said = linted(tmp_path, capsys, *kyverno("pattern: {spec: {=(hostPID): '*'}}"), *never)
+    assert "nothing is known of 1 of 1 pairs" in said
+    assert "requests one of them judged none [not-compared]" in said
+
+
+def test_a_mutator_that_changes_none_of_what_is_made_up_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    idle = {**MUTATOR, "spec": {**MUTATOR["spec"], "match": {"labelSelector": {"matchLabels": {"a": "b", "c": "d", "e": "f", "g": "h"}}, "name": "nobody-at-all"}}}
+    assert "the first changed none of" in linted(tmp_path, capsys, idle, *NO_PID)
+
+
+def test_a_mutator_of_other_kinds_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = {**MUTATOR, "spec": {**MUTATOR["spec"], "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Service"]}]}}
+    assert "not-compared" not in linted(tmp_path, capsys, other, *NO_PID)
 
 
 @pytest.mark.parametrize("other", ["same", "changing"])

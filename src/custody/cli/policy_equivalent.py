@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,16 @@ def command(first: Path, second: Path, resources: tuple[Path, ...], samples: int
 def searching(left: list[Any], right: list[Any], known: Kinds, given: list[Any], operations: tuple[str, ...],
               seed: int = 0, schemas: list[Schemas] | None = None) -> Search:
     """Raises MalformedError, UnsupportedError."""
-    words = Words([*left, *right])
-    standing = Standing([document for document in (*left, *right, *given) if isinstance(document, dict)], known,
-                        dict([*words.labels.items()][:40]), words.texts[:40])
+    standing = standing_of(known)(Words([*left, *right]), [*left, *right, *given])
     return Search(PolicySet(left, kinds=known), PolicySet(right, kinds=known), known, standing, operations=operations,
                   samples=given, seed=seed, schemas=schemas or ())
+
+
+def standing_of(known: Kinds) -> Callable[[Words, Sequence[Any]], Standing]:
+    """What policies look up that speak of some words, where some documents are all that stands in a cluster."""
+    return lambda words, documents: Standing(
+        [document for document in documents if isinstance(document, dict)], known,
+        dict([*words.labels.items()][:40]), words.texts[:40])
 
 
 def _untried(kinds: Sequence[Kind]) -> str:

@@ -90,8 +90,15 @@ def _together(located_policies: Located, refused_at: set[str], known: Kinds) -> 
         first, second = made.left_out[0]
         amount = len(made.left_out)
         findings.append(Finding(first.name, "metadata.name", "not-compared", "note", (
-            f"{amount} of {amount + made.compared} pairs of policies of several engines were not compared, the first "
-            f"is this one with {second.kind} {second.name}: fewer files at a time have all of theirs compared")))
+            f"{amount} of {amount + made.compared + len(made.unknown)} pairs of policies of several engines were not "
+            f"compared, the first is this one with {second.kind} {second.name}: fewer files at a time have all of "
+            "theirs compared")))
+    if made.unknown:
+        first, second, reason = made.unknown[0]
+        amount = len(made.unknown)
+        findings.append(Finding(first.name, "metadata.name", "not-compared", "note", (
+            f"nothing is known of {amount} of {amount + made.compared + len(made.left_out)} pairs of policies of "
+            f"several engines, the first is this one with {second.kind} {second.name}: {reason}")))
     return findings
 
 

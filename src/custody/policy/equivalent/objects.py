@@ -15,6 +15,7 @@ from custody.policy.podfields import TEMPLATES
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _DEEPEST = 14
 _IMAGES = ("nginx", "nginx:1.29", "ghcr.io/org/app:v1", f"ghcr.io/org/app@sha256:{'0' * 64}")
+_PLAIN = 0.4
 _PARTS = ("metadata", "labels", "annotations", "spec", "template", "jobTemplate", *_CONTAINERS)
 _ALONE = ("status", "managedFields", "ownerReferences", "finalizers", "creationTimestamp", "deletionTimestamp",
           "uid", "resourceVersion", "generation", "selfLink", "deletionGracePeriodSeconds", "name", "namespace",
@@ -31,6 +32,7 @@ class Objects:
         self._api_version, self._kind = api_version, kind
         self._schema = schemas.kind(api_version, kind)
         self._words, self._random, self._paths = words, chance, paths
+        self._images = [*_IMAGES, *words.images]
         self._useful: dict[int, bool] = {}
         self._named = 0
 
@@ -39,6 +41,10 @@ class Objects:
         if self._schema is None:
             made = self._loose(self._paths, gaps)
             made = made if isinstance(made, dict) else {}
+            if self._random.random() < 0.6:
+                metadata = made.get("metadata")
+                made["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "labels": {
+                    self._key("labels"): self._text("") for _ in range(self._random.choice((1, 1, 2)))}}
         else:
             made = self._map(self._schema, gaps, 0, "")
         return self._whole(made)
@@ -130,9 +136,8 @@ class Objects:
 
     def _text(self, name: str) -> str:
         if name == "image":
-            images = [text for text in self._words.texts if text and not re.search(r"[\s'\"(){}]", text)]
-            return self._random.choice([*_IMAGES, *images])
-        return self._random.choice(self._words.texts)
+            return self._random.choice(self._images)
+        return self._random.choice(self._words.values if self._random.random() < _PLAIN else self._words.texts)
 
     # ── of kinds that nobody knows ──────────────────────────────────────────────────────────────────────────────
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats.kubernetes.schema import Schemas, builtin
 from custody.policy.decide import decide
+from custody.policy.equivalent.asking import NOW, Ask, answered
 from custody.policy.equivalent.objects import Objects
 from custody.policy.equivalent.reduction import reduced
 from custody.policy.equivalent.words import Words, paths
@@ -20,19 +21,15 @@ from custody.policy.kinds import Kinds, guessed_plural
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
 from custody.policy.phases import Phase
-from custody.ports.lookup import Answer, Question
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_ROUNDS = 20
 _POOL = 64
-_KINDS = 6
+KINDS = 12
 """Kinds that are tried where policies speak of more."""
 _STEPS = 400
 """Attempts to make a counter-example smaller."""
 _NAMED = 20
 """Kinds, above which a policy speaks of all of them rather than of these."""
 _USUAL = ("Pod", "Deployment", "CronJob", "Job", "Namespace", "Service")
-Ask = Callable[[Question], Answer]
 Object = dict[str, Any]
 
 
@@ -45,7 +42,13 @@ class Verdict(NamedTuple):
 
     @property
     def seen(self) -> tuple[bool, bool]:
+        """What who asks sees."""
         return self.denied, self.against
+
+    @property
+    def whole(self) -> tuple[bool, bool, bool]:
+        """With whether anything was judged."""
+        return self.denied, self.against, self.silent
 
     def __str__(self) -> str:
         said = "denied" if self.denied else "allowed, and warned of or reported" if self.against else "allowed"
@@ -70,23 +73,30 @@ class Found(NamedTuple):
     failure: str
 
 
+class NothingInCommonError(UnsupportedError):
+    """Two sides speak of other kinds: whatever one of them says, the other says nothing of."""
+
+
 class Search:
-    """Raises UnsupportedError for policies that do more than judge, or speak of no kind in common."""
+    """Raises UnsupportedError for policies that do more than judge, and NothingInCommonError."""
 
     def __init__(self, left: PolicySet, right: PolicySet, kinds: Kinds, ask: Ask, *,
                  operations: Sequence[str] = ("CREATE", "UPDATE", "DELETE"), samples: Sequence[Object] = (),
-                 schemas: Sequence[Schemas] = (), seed: int = 0) -> None:
+                 schemas: Sequence[Schemas] = (), seed: int = 0, strict: bool = False,
+                 kinds_tried: int = KINDS) -> None:
         """`ask`: what policies look up. `samples`: objects to begin with, of any kind. `schemas`: of kinds beside
-        Kubernetes'.
+        Kubernetes'. `strict`: it is a difference, too, where one of them judged and the other did not.
         """
         self.sides = left, right
         for name, side in zip(("first", "second"), self.sides, strict=True):
             _only_judging(side, name)
-        self._kinds, self._ask, self._operations = kinds, ask, operations
+        self._kinds, self._ask, self._operations, self._tried = kinds, ask, operations, kinds_tried
         self._random = random.Random(seed)  # noqa: S311 - the same objects each time
         self.words = Words([*left.documents, *right.documents])
         self._paths = paths([*left.documents, *right.documents])
         self._schemas = [*schemas, builtin()]
+        self._said: Callable[[Verdict], tuple[bool, ...]] = (lambda verdict: verdict.whole) if strict else (
+            lambda verdict: verdict.seen)
         self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
             "-", "a").isalnum() and text.islower()][:200]
         self._samples = [Request.create(sample, "default") for sample in samples]
@@ -117,31 +127,33 @@ class Search:
         common = asked[0].keys() & asked[1].keys()
         if not common:
             left, right = (", ".join(sorted({kind.kind for kind, _ in targets})[:5]) for targets in asked)
-            raise UnsupportedError("policies", f"they speak of no kind in common: {left}; {right}")
+            raise NothingInCommonError("policies", f"they speak of no kind in common: {left}; {right}")
         named = [target for targets in asked if len(targets) <= _NAMED for target in targets]
         every = sorted({*common, *named}, key=lambda target: (
             target not in common, target not in named, target[0].kind not in _USUAL, target[0].kind, target[0].group,
             target[0].version))
         given = {request.kind for request in self._samples}
         chosen = [target for target in every if target[0] in given]
-        chosen += [target for target in every if target[0] not in given][:max(_KINDS - len(chosen), 0)]
+        chosen += [target for target in every if target[0] not in given][:max(self._tried - len(chosen), 0)]
         return chosen, [target[0] for target in every if target not in chosen]
 
     def _of_side(self, side: PolicySet) -> dict[tuple[Kind, Resource], None]:
-        targets: dict[tuple[Kind, Resource], None] = {}
         rules = side.of(Phase.VALIDATE)
-        for served in self._kinds.resources:
-            kind = Kind(served.kind, served.version, served.group)
-            if any(rule.scope.selects(kind) for rule in rules):
-                targets[kind, Resource(served.plural, served.version, served.group)] = None
-        for selector in (selector for rule in rules for selector in rule.scope.selectors):
-            if "*" not in selector.kind and not selector.subresource and not any(
-                    kind.kind == selector.kind for kind, _ in targets):
+        return {target: None for target in self._known_kinds if any(rule.scope.selects(target[0]) for rule in rules)}
+
+    @cached_property
+    def _known_kinds(self) -> list[tuple[Kind, Resource]]:
+        """Those that are served, and those that either of the two names beside."""
+        known = {Kind(served.kind, served.version, served.group): Resource(served.plural, served.version, served.group)
+                 for served in self._kinds.resources}
+        names = {kind.kind for kind in known}
+        for selector in (selector for side in self.sides for rule in side.of(Phase.VALIDATE)
+                         for selector in rule.scope.selectors):
+            if "*" not in selector.kind and not selector.subresource and selector.kind not in names:
                 group, version = ("example.com" if selector.group == "*" else selector.group,
                                   "v1" if selector.version == "*" else selector.version)
-                targets[Kind(selector.kind, version, group),
-                        Resource(guessed_plural(selector.kind), version, group)] = None
-        return targets
+                known[Kind(selector.kind, version, group)] = Resource(guessed_plural(selector.kind), version, group)
+        return [*known.items()]
 
     def requests(self, count: int) -> Iterator[Request]:
         """Given objects first, then new ones and steps from those on which something was said."""
@@ -235,7 +247,7 @@ class Search:
         else:
             self._pool.pop(self._random.choice([*self._pool]))
             self._pool[key] = request
-        return Difference(request, verdicts) if verdicts[0].seen != verdicts[1].seen else None
+        return Difference(request, verdicts) if self._said(verdicts[0]) != self._said(verdicts[1]) else None
 
     def verdicts(self, request: Request) -> tuple[Verdict, Verdict]:
         left, right = (self._verdict(request, side) for side in self.sides)
@@ -246,21 +258,14 @@ class Search:
         return self._verdict(request, self.sides[0])
 
     def _verdict(self, request: Request, side: PolicySet) -> Verdict:
-        answers: dict[Question, Answer] = {}
-        context = Context(now=_NOW)
-        decision = decide(request, {}, side, context, answers=answers, digested=False)
-        for _ in range(_ROUNDS):
-            if not decision.asks.questions:
-                break
-            answers |= {question: self._ask(question) for question in decision.asks.questions}
-            decision = decide(request, {}, side, context, answers=answers, digested=False)
-        return _seen(decision)
+        return _seen(answered(lambda answers: decide(
+            request, {}, side, Context(now=NOW), answers=answers, digested=False), self._ask))
 
     # ── the smallest counter-example ────────────────────────────────────────────────────────────────────────────
 
     def _smaller(self, difference: Difference) -> Difference:
         """Less of it, as long as the two differ in the same way."""
-        kept = tuple(verdict.seen for verdict in difference.verdicts)
+        kept = tuple(map(self._said, difference.verdicts))
         left = _STEPS
         again = True
         while again and left > 0:
@@ -273,7 +278,7 @@ class Search:
                     verdicts = self.verdicts(smaller)
                 except CustodyError:
                     continue
-                if tuple(verdict.seen for verdict in verdicts) == kept:
+                if tuple(map(self._said, verdicts)) == kept:
                     difference, again = Difference(smaller, verdicts), True
                     break
         return difference

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
 from custody.errors import CustodyError
 from custody.policy.decide import decide
-from custody.policy.equivalent.search import Ask, Search
+from custody.policy.equivalent.asking import NOW, Ask, answered
+from custody.policy.equivalent.search import NothingInCommonError, Search
 from custody.policy.equivalent.words import Words
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -20,8 +20,8 @@ from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.lookup import Answer, Question
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUESTS = 250
+_KINDS = 6
 _WORK = 24_000
 """Of all pairs: for each request the rules that it may be asked of, and what it takes to make it."""
 _MADE = 4
@@ -41,12 +41,24 @@ class Together(NamedTuple):
     message: str
 
 
+class Look(NamedTuple):
+    """At one pair. `requests`: what it took."""
+
+    requests: int
+    pair: Together | None = None
+    unknown: str = ""
+    """Why nothing is known of it."""
+
+
 class Compared(NamedTuple):
-    """Of all pairs: what was found, how many were looked at, and those that were not."""
+    """Of all pairs: what was found, how many were compared, and those that were not."""
 
     pairs: list[Together]
     compared: int
     left_out: list[tuple[Policy, Policy]]
+    """For want of time."""
+    unknown: list[tuple[Policy, Policy, str]]
+    """Looked at, and nothing is known of them: why."""
 
 
 def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
@@ -58,6 +70,7 @@ def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
     twice, refused = _pairs(policies)
     conspicuous: list[Together] = []
     left_out: list[tuple[Policy, Policy]] = []
+    unknown: list[tuple[Policy, Policy, str]] = []
     left = 0
     share = _WORK // 2 if twice and refused else _WORK
     for look, pairs in ((_same, twice), (_refused, refused)):
@@ -66,12 +79,13 @@ def together(policies: PolicySet, kinds: Kinds, ask: Callable[[Words], Ask],
             if left <= 0:
                 left_out.append((first, second))
                 continue
-            requests, pair = look(policies, first, second, kinds, ask)
-            left -= (1 + requests) * (_MADE + len(first.rules) + len(second.rules))
-            conspicuous += [pair] if pair is not None else []
+            seen = look(policies, first, second, kinds, ask)
+            left -= (1 + seen.requests) * (_MADE + len(first.rules) + len(second.rules))
+            conspicuous += [seen.pair] if seen.pair is not None else []
+            unknown += [(first, second, seen.unknown)] if seen.unknown else []
             if progress is not None:
                 progress(1)
-    return Compared(conspicuous, len(twice) + len(refused) - len(left_out), left_out)
+    return Compared(conspicuous, len(twice) + len(refused) - len(left_out) - len(unknown), left_out, unknown)
 
 
 def _pairs(policies: PolicySet) -> tuple[list[tuple[Policy, Policy]], list[tuple[Policy, Policy]]]:
@@ -102,32 +116,38 @@ def _alone(policies: PolicySet, policy: Policy) -> PolicySet:
 
 
 def _same(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
-          ask: Callable[[Words], Ask]) -> tuple[int, Together | None]:
-    """(how many requests it took, what was found)"""
+          ask: Callable[[Words], Ask]) -> Look:
+    """Whether they judge the same. Of other kinds, they do not."""
     left, right = _alone(policies, first), _alone(policies, second)
     try:
         search = Search(left, right, kinds, ask(Words([*left.documents, *right.documents])),
-                        operations=("CREATE", "UPDATE"))
-    except CustodyError:
-        return 0, None  # of other kinds, or they do more than judge
+                        operations=("CREATE", "UPDATE"), kinds_tried=_KINDS)
+    except NothingInCommonError:
+        return Look(0)
+    except CustodyError as error:
+        return Look(0, unknown=error.message)
     outcome = search.run(_REQUESTS, smallest=False)
+    if outcome.difference is None and not all(outcome.judged):
+        return Look(outcome.asked, unknown=f"of {outcome.asked} requests one of them judged none")
     if outcome.difference is None and min(outcome.against) >= _LEAST and max(outcome.against) < outcome.asked:
-        return outcome.asked, Together(
+        return Look(outcome.asked, Together(
             first, second, "judged-twice", f"{second.kind} {second.name} of another engine says the same: "
-            f"of {outcome.asked} requests no difference was found, {outcome.against[0]} of them against")
-    return outcome.asked, None
+            f"of {outcome.asked} requests no difference was found, {outcome.against[0]} of them against"))
+    return Look(outcome.asked)
 
 
 def _refused(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
-             ask: Callable[[Words], Ask]) -> tuple[int, Together | None]:
-    """(how many requests it took, what was found): what the first writes, the second never lets through, and some of it
-    would have come through as it was."""
+             ask: Callable[[Words], Ask]) -> Look:
+    """Whether what the first writes the second never lets through, and some of it would have come through as it was."""
     changing, judging = _alone(policies, first), _alone(policies, second)
     answers_of = ask(Words([*changing.documents, *judging.documents]))
     try:
-        search = Search(judging, judging, kinds, answers_of, operations=("CREATE",))
-    except CustodyError:
-        return 0, None
+        search = Search(judging, judging, kinds, answers_of, operations=("CREATE",), kinds_tried=_KINDS)
+    except CustodyError as error:
+        return Look(0, unknown=error.message)
+    if not any(rule.scope.selects(kind) for rule in first.rules if rule.phase is Phase.MUTATE
+               for kind, _ in search.targets):
+        return Look(0)  # of other kinds
     changed = saved = asked = 0
     for request in islice(search.requests(_REQUESTS // 4), _REQUESTS // 2):
         asked += 2  # it is judged before and after
@@ -136,26 +156,24 @@ def _refused(policies: PolicySet, first: Policy, second: Policy, kinds: Kinds,
             continue
         changed += 1
         if not search.verdict(mutated).denied:
-            return asked, None
+            return Look(asked)
         saved += not search.verdict(request).denied
     if changed >= _LEAST and saved:
-        return asked, Together(
+        return Look(asked, Together(
             first, second, "changed-then-denied", f"{second.kind} {second.name} denies whatever it changes: "
-            f"all of {changed} requests, {saved} of which it let through unchanged")
-    return asked, None
+            f"all of {changed} requests, {saved} of which it let through unchanged"))
+    return Look(asked, unknown="" if changed else f"the first changed none of {asked // 2} requests")
 
 
 def _changed(changing: PolicySet, request: Request, ask: Ask) -> Request | None:
     """The request as the policy changes it; None where it does not."""
     answers: dict[Question, Answer] = {}
     try:
-        decision = decide(request, {}, changing, Context(now=_NOW), digested=False)
-        while questions := [question for question in decision.asks.questions if question not in answers]:
-            answers |= {question: ask(question) for question in questions}
-            decision = decide(request, {}, changing, Context(now=_NOW), answers=answers, digested=False)
+        decision = answered(lambda known: decide(
+            request, {}, changing, Context(now=NOW), answers=known, digested=False), ask, answers)
         if not decision.patch:
             return None
-        return Given(request, Context(now=_NOW), {}, Answers(answers)).changed(decision.patch).request
+        return Given(request, Context(now=NOW), {}, Answers(answers)).changed(decision.patch).request
     except CustodyError:
         return None
 

@@ -13,6 +13,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`]*)`")
 _NUMBER = re.compile(r"(?<![A-Za-z0-9_.])-?[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_])")
 _QUANTITY = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)(m|[kMGTPE]i?|h|s|)\Z")
+_NO_IMAGE = re.compile(r"[\s'\"(){}]")
+_CODE = re.compile(r"[\s(){}=]")
 _LABEL = re.compile(r"(?:[a-z0-9.-]{1,100}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LONGEST, _MOST, _LABELS = 200, 600, 100
 _OF_NAMESPACES, _HOMES = ("namespaces", "excludedNamespaces", "namespace"), 50
@@ -26,6 +28,7 @@ class Words:
     def __init__(self, documents: Iterable[Any]) -> None:
         self.names: set[str] = set()
         self._texts: dict[str, None] = {}
+        self._whole: dict[str, None] = {}
         self._numbers: dict[int, None] = {}
         self.labels: dict[str, list[str]] = {}
         """Keys of labels and annotations, and values that are written beside them."""
@@ -36,19 +39,15 @@ class Words:
             self._texts.setdefault(text)
         for number in (0, 1, 1000):
             self._numbers.setdefault(number)
-
-    @property
-    def texts(self) -> list[str]:
-        return [*self._texts]
+        self.texts, self.numbers = [*self._texts], [*self._numbers]
+        self.values = [text for text in self._whole if text in self._texts] or self.texts
+        """Texts that are written as values, without those beside them: a policy that passes few is met by them."""
+        self.images = [text for text in self.texts if text and not _NO_IMAGE.search(text)]
 
     @property
     def homes(self) -> list[str]:
         """Namespaces, where policies say which they are about: of a pattern, one that it matches."""
         return [*self._homes]
-
-    @property
-    def numbers(self) -> list[int]:
-        return [*self._numbers]
 
     def _read(self, value: Any, name: str) -> None:
         if isinstance(value, dict):
@@ -65,6 +64,10 @@ class Words:
                         [label for label in values if isinstance(label, str)] if isinstance(values, list) else [])
                 if text in _OF_NAMESPACES:
                     self._home(inner)
+                if text == "parameters":  # of a constraint, which may name what its template asks for
+                    for leaf in _texts(inner):
+                        if len(self.labels) < _LABELS and _LABEL.fullmatch(leaf):
+                            self.labels.setdefault(leaf, [])
                 if text not in _ASIDE:
                     self._read(inner, text)
         elif isinstance(value, list):
@@ -80,6 +83,8 @@ class Words:
             self.names.update(_NAME.findall(value))
             if len(value) <= _LONGEST:
                 self._text(value)
+                if not _CODE.search(value):
+                    self._whole.setdefault(value)
             self._expressions(value)
 
     def _home(self, value: Any) -> None:
@@ -93,6 +98,7 @@ class Words:
         for match in _QUOTED.finditer(text):
             quoted = next(part for part in match.groups() if part is not None)
             self._text(quoted)
+            self._whole.setdefault(quoted)
             if quoted and len(self.labels) < _LABELS and _LABEL.fullmatch(quoted):
                 self.labels.setdefault(quoted, [])
         for number in _NUMBER.findall(text):

@@ -21,9 +21,9 @@ from custody.policy.kubernetes.validating import POLICY
 
 _API = "admissionregistration.k8s.io/v1"
 _MANAGED = {"app.kubernetes.io/managed-by": "custody"}
-_ACTIONS = {"deny": "Deny", "warn": "Warn", "dryrun": "Audit"}
+ACTIONS = {"deny": "Deny", "warn": "Warn", "dryrun": "Audit"}
 _DEFAULT_OPERATIONS = ("CREATE", "UPDATE")
-_RESOURCES = (
+RESOURCES = (
     "*", "pods/ephemeralcontainers", "pods/exec", "pods/log", "pods/eviction", "pods/portforward", "pods/proxy",
     "pods/attach", "pods/binding", "pods/resize", "deployments/scale", "replicasets/scale", "statefulsets/scale",
     "replicationcontrollers/scale", "services/proxy", "nodes/proxy", "services/status")
@@ -74,7 +74,10 @@ def wanted(template: Template) -> bool:
 
 def policy(template: Template, document: Mapping[str, Any]) -> Object:
     """The policy of a template. Raises UnsupportedError for one that has Rego alone."""
-    source = _native(document)
+    source = native(document)
+    if source is None:
+        raise UnsupportedError(f"ConstraintTemplate {document['metadata']['name']}",
+                               "the API server does not evaluate Rego", hint=f"code of engine {NATIVE} has a policy")
     operations = [*(template.operations or _DEFAULT_OPERATIONS)]
     conditions = [*copy.deepcopy(source.get("matchCondition") or []), *(
         {"name": f"gatekeeper_internal_match_{name}", "expression": expression}
@@ -82,7 +85,7 @@ def policy(template: Template, document: Mapping[str, Any]) -> Object:
     spec: Object = {
         "paramKind": {"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": template.kind},
         "matchConstraints": {"resourceRules": [{
-            "apiGroups": ["*"], "apiVersions": ["*"], "operations": operations, "resources": [*_RESOURCES],
+            "apiGroups": ["*"], "apiVersions": ["*"], "operations": operations, "resources": [*RESOURCES],
             "scope": "*"}]},
         "matchConditions": conditions,
         "variables": [*map(dict, _VARIABLES), *copy.deepcopy(source.get("variables") or [])],
@@ -98,18 +101,15 @@ def policy(template: Template, document: Mapping[str, Any]) -> Object:
             "metadata": {"name": f"gatekeeper-{template.name}", "labels": dict(_MANAGED)}, "spec": spec}
 
 
-def _native(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def native(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The source in CEL of a template that compiles; None for one that has Rego alone."""
     codes = document["spec"]["targets"][0].get("code") or []
-    native: Mapping[str, Any] | None = next((code["source"] for code in codes if code["engine"] == NATIVE), None)
-    if native is None:
-        raise UnsupportedError(f"ConstraintTemplate {document['metadata']['name']}",
-                               "the API server does not evaluate Rego", hint=f"code of engine {NATIVE} has a policy")
-    return native
+    return next((code["source"] for code in codes if code["engine"] == NATIVE), None)
 
 
 def binding(rule: ConstraintRule) -> Object | None:
     """Of a constraint; None for one that does not speak at vap.k8s.io. Raises UnsupportedError."""
-    actions = [_ACTIONS[action] for action in rule.actions[ADMISSION_POLICY]]
+    actions = [ACTIONS[action] for action in rule.actions[ADMISSION_POLICY]]
     if not actions:
         return None
     name = rule.document["metadata"]["name"]

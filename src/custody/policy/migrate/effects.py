@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats import jsonpatch
 from custody.policy.decide import decide
+from custody.policy.equivalent.asking import NOW, answered
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.migrate.clusters import Cluster
@@ -20,10 +20,7 @@ from custody.policy.migrate.equivalence import Difference
 from custody.policy.migrate.outcome import Migrated, shown
 from custody.policy.model import Change, Context, Decision, Outcome, Request
 from custody.policy.phases import Course
-from custody.ports.lookup import Answer, Question
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_ROUNDS = 12  # of questions that answers bring up
 _LABELS = ("generate.kyverno.io/", "app.kubernetes.io/managed-by")
 Effect = tuple[str, Any]
 """What becomes of a request in a word, and what it does."""
@@ -62,21 +59,11 @@ class Effects:
         return None
 
     def _effect(self, request: Request, policies: PolicySet) -> Effect:
-        answers: dict[Question, Answer] = {}
-        decision = self._decided(request, policies, answers)
-        for _ in range(_ROUNDS):
-            new = [question for question in decision.asks.questions if question not in answers]
-            if not new:
-                break
-            answers |= {question: self._cluster.answer(question) for question in new}
-            decision = self._decided(request, policies, answers)
+        decision = answered(lambda answers: decide(
+            request, {}, policies, Context(now=NOW), at=self._course, answers=answers), self._cluster.answer)
         if self._course is Course.MUTATING:
             return _mutated(decision, request)
         return _changed(decision)
-
-
-    def _decided(self, request: Request, policies: PolicySet, answers: dict[Question, Answer]) -> Decision:
-        return decide(request, {}, policies, Context(now=_NOW), at=self._course, answers=answers)
 
 
 def _failed(decision: Decision) -> str:
@@ -123,9 +110,10 @@ def _text(value: Any) -> str:
 def unequal(at: str, difference: Difference) -> CustodyError:
     """What is said of a counter-example."""
     if difference.said == difference.says:
-        return UnsupportedError(at, f"the policy and its translation do different things to {shown(difference)}")
+        return UnsupportedError(
+            at, f"the policy and its translation do different things to {shown(difference.request)}")
     return UnsupportedError(at, f"the policy does: {difference.said}, its translation: {difference.says}, for "
-                                f"{shown(difference)}")
+                                f"{shown(difference.request)}")
 
 
 def outcome(policy: str, name: str, path: str, documents: Sequence[dict[str, Any]], effects: Effects,

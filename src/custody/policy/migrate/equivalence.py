@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
 from custody.formats import reference
 from custody.policy.decide import decide
+from custody.policy.equivalent.asking import NOW, answered, message, stance
 from custody.policy.kinds import Kinds, Selector, builtin, guessed_plural
 from custody.policy.load import PolicySet
 from custody.policy.migrate.answers import Answers
@@ -24,13 +26,11 @@ from custody.policy.migrate.samples import Samples, Vocabulary
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
 from custody.policy.podfields import TEMPLATES
 from custody.policy.resources import Subresource
-from custody.ports.lookup import Answer, Answered, NamespaceLabels
+from custody.ports.lookup import Answer, Answered, NamespaceLabels, Question
 
 _NO_LABEL = re.compile(r"[^A-Za-z0-9._-]")
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _PODS = ("Deployment", "CronJob", "Job", "ReplicationController")
 _EXCUSED = "skipping the rule evaluation as pre-existing violations are allowed"
-_ROUNDS = 50  # of looking up what either asks for
 _NAMESPACES = ("default", "kube-system")
 
 
@@ -73,20 +73,13 @@ class Comparison:
 
     def difference(self, request: Request) -> Difference | None:
         answers: dict[Any, Answer] = {NamespaceLabels(request.namespace): Answered({})}
-        context = Context(now=_NOW + timedelta(hours=self.asked * 7 % 336))
+        context = Context(now=NOW + timedelta(hours=self.asked * 7 % 336))
         self._lookups.turn()
-        said, says = (decide(request, {}, policies, context, answers=answers) for policies in (self.before, self.after))
-        for _ in range(_ROUNDS):
-            # In their order: what is made up next depends on what was, and must be the same each time.
-            questions = dict.fromkeys((*said.asks.questions, *says.asks.questions))
-            if not questions:
-                break
-            answers |= {question: self._lookups.answer(question) for question in questions}
-            said, says = (decide(request, {}, policies, context, answers=answers)
-                          for policies in (self.before, self.after))
+        said, says = (answered(partial(self._decided, request, policies, context), self._lookups.answer, answers)
+                      for policies in (self.before, self.after))
         self.answers = answers
         self.asked += 1
-        left, right = _stance(said), _stance(says)
+        left, right = stance(said), stance(says)
         self.judged += left != "nothing"
         self.denied += left == "against"
         if left == right and said.allowed == says.allowed:
@@ -97,20 +90,15 @@ class Comparison:
         if said.allowed == says.allowed and right == "for" and any(
                 result.message == _EXCUSED for result in said.results):
             return None  # a violation that was there before: a pass now, which was a skip
-        return Difference(request, _words(left, said), _words(right, says), (_message(said), _message(says)))
+        return Difference(request, _words(left, said), _words(right, says), (message(said), message(says)))
+
+    @staticmethod
+    def _decided(request: Request, policies: PolicySet, context: Context, answers: dict[Question, Answer]) -> Decision:
+        return decide(request, {}, policies, context, answers=answers)
 
 
-def _stance(decision: Decision) -> str:
-    outcomes = {result.outcome for result in decision.results}
-    return "against" if outcomes & {Outcome.FAIL, Outcome.ERROR} else "for" if Outcome.PASS in outcomes else "nothing"
-
-
-def _words(stance: str, decision: Decision) -> str:
-    return stance if decision.allowed else f"{stance}, denied"
-
-
-def _message(decision: Decision) -> str:
-    return next((result.message for result in decision.results if result.message), "")
+def _words(said: str, decision: Decision) -> str:
+    return said if decision.allowed else f"{said}, denied"
 
 
 def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Sequence[str], kinds: Kinds, count: int,

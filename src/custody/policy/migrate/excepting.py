@@ -55,7 +55,7 @@ def exception(document: Document, done: Done, kinds: Kinds, count: int) -> Migra
     refused: CustodyError | None = None
     if difference is not None:
         refused = UnsupportedError("spec", f"the exception says {difference.said}, its translation {difference.says}, "
-                                   f"of {shown(difference)}")
+                                   f"of {shown(difference.request)}")
     elif not 0 < comparison.excepted < comparison.asked:
         refused = UnsupportedError("spec", f"of {comparison.asked} requests it excepts {comparison.excepted}, so "
                                    "nothing is known of its translation")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.kyverno import autogen
 from custody.policy.migrate.equivalence import Difference, Proof
+from custody.policy.model import Request
 
 
 class Migrated(NamedTuple):
@@ -65,7 +66,7 @@ def alone(document: dict[str, Any], at: int, made: Sequence[autogen.Generated]) 
 
 def _unequal(at: int, difference: Difference) -> CustodyError:
     return UnsupportedError(f"spec.rules[{at}]", f"the policy says {difference.said}, its translation "
-                            f"{difference.says}, of {shown(difference)}")
+                            f"{difference.says}, of {shown(difference.request)}")
 
 
 def _unproven(at: int, proof: Proof) -> CustodyError | None:
@@ -77,9 +78,8 @@ def _unproven(at: int, proof: Proof) -> CustodyError | None:
                             "so nothing is known of its translation", hint="give objects with --resource")
 
 
-def shown(difference: Difference) -> str:
-    """The request of a counter-example, in one line."""
-    request = difference.request
+def shown(request: Request) -> str:
+    """A counter-example, in one line."""
     document = request.object if request.object is not None else request.old_object
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return f"{request.operation} {request.kind.kind} {text}"

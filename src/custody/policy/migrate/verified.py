@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats import jsonpatch
 from custody.policy.decide import decide
+from custody.policy.equivalent.asking import NOW, message, stance
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.autogen import Generated
 from custody.policy.load import PolicySet
@@ -21,11 +21,10 @@ from custody.policy.migrate.matching import matched
 from custody.policy.migrate.outcome import Migrated, alone, behind, name_of, shown
 from custody.policy.migrate.shaping import shaped
 from custody.policy.migrate.signatures import DIGEST, Signatures
-from custody.policy.model import Context, Decision, Outcome, Request
+from custody.policy.model import Context, Request
 from custody.policy.scope import WRITTEN
 from custody.ports.lookup import Answer, ImageEvidence, PublicKeyAt, Question
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _ROUNDS = 8
 Document = dict[str, Any]
 
@@ -47,7 +46,7 @@ def rule(document: Document, at: int, made: Sequence[Generated], kinds: Kinds, g
     refused: CustodyError | None = None
     if difference is not None:
         refused = UnsupportedError(path, f"the policy says {difference.said}, its translation {difference.says}, of "
-                                   f"{shown(difference)}")
+                                   f"{shown(difference.request)}")
     elif not comparison.fine or not comparison.against:
         stance = "against" if comparison.fine else "for"
         refused = UnsupportedError(path, f"of {comparison.asked} requests there is none that it is {stance}, so "
@@ -87,7 +86,7 @@ class _Comparison:
     def _said(self, request: Request, policies: PolicySet) -> tuple[str, bool, Any, str]:
         answers: dict[Question, Answer] = {}
         evidence: dict[str, Any] = {}
-        decision = decide(request, evidence, policies, Context(now=_NOW), answers=answers)
+        decision = decide(request, evidence, policies, Context(now=NOW), answers=answers)
         for _ in range(_ROUNDS):
             new = [question for question in decision.asks.questions if question not in answers]
             images = [image for image in decision.asks.images if image not in evidence]
@@ -95,10 +94,9 @@ class _Comparison:
                 break
             answers |= {question: self._answer(question) for question in new}
             evidence |= dict.fromkeys(images, self._signatures.gathered())
-            decision = decide(request, evidence, policies, Context(now=_NOW), answers=answers)
+            decision = decide(request, evidence, policies, Context(now=NOW), answers=answers)
         patched = jsonpatch.apply(request.object, decision.patch) if decision.patch and decision.allowed else None
-        return _stance(decision), decision.allowed, patched, next(
-            (result.message for result in decision.results if result.message), "")
+        return stance(decision), decision.allowed, patched, message(decision)
 
     def _answer(self, question: Question) -> Answer:
         if isinstance(question, (ImageEvidence, PublicKeyAt)) or "/secrets/" in str(question):
@@ -118,11 +116,6 @@ class _Comparison:
                 for entry in entries:
                     _extracted(made, entry, names[turn % len(names)])
             yield msgspec.structs.replace(request, object=made)
-
-
-def _stance(decision: Decision) -> str:
-    outcomes = {result.outcome for result in decision.results}
-    return "against" if outcomes & {Outcome.FAIL, Outcome.ERROR} else "for" if Outcome.PASS in outcomes else "nothing"
 
 
 def _names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:

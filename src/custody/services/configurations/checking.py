@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from custody.errors import CustodyError, MalformedError, UsageError
-from custody.services.configurations import reading
+from custody.services.configurations.functions import combined, functions, value
 from policylang.budget import GENEROUS, Meter
 from policylang.errors import LanguageError, Shape
 from policylang.go.numbers import format_float
-from policylang.go.printing import json_number
 from policylang.rego import Policy, SourceError, to_json
-from policylang.rego.declare import Builtin, BuiltinError, Context, World
+from policylang.rego.declare import Context, World
 from policylang.rego.run.testing import Runner, tests
 from policylang.rego.syntax.lexer import FUTURE, KEYWORDS
 from policylang.rego.syntax.tree import Rule, Scalar, Var
-from policylang.rego.values import numbers
 
 _FAILS = re.compile(r"(deny|violation)(_[a-zA-Z0-9]+)*\Z")
 _WARNS = re.compile(r"warn(_[a-zA-Z0-9]+)*\Z")
@@ -82,7 +80,7 @@ class Checker:
         if not modules:
             raise UsageError("--policy: no *.rego file", hint="conftest's policies lie in a folder: --policy policy")
         self.policy = Policy(modules, version=version, strict=strict, capabilities=capabilities, tests=tested,
-                             functions=None if capabilities is not None else _functions(environment or {}))
+                             functions=None if capabilities is not None else functions(modules, environment or {}))
         self.policy.check_data(dict(data))
         for module in self.policy.modules:
             for rule in module.rules:
@@ -103,16 +101,14 @@ class Checker:
         for path, configuration in configurations.items():
             result = CheckResult(path, namespace)
             for part in configuration if isinstance(configuration, list) else [configuration]:
-                self._judge(_value(part, format_float), result)
+                self._judge(value(part, format_float), result)
             results.append(result)
         return results
 
     def check_combined(self, configurations: Mapping[str, Any], namespace: str) -> CheckResult:
         """All of them as one input: a list of `{"path": …, "contents": …}`, null where nothing is in them."""
         result = CheckResult(COMBINED, namespace)
-        self._judge([{"path": path, "contents": _value(part, json_number)} for path in sorted(configurations)
-                     for part in (configurations[path] if isinstance(configurations[path], list)
-                                  else [configurations[path]])] or None, result)
+        self._judge(combined(configurations), result)
         return result
 
     def _judge(self, given: Any, result: CheckResult) -> None:
@@ -201,15 +197,6 @@ def _namespace(package: Sequence[str]) -> str:
                            f"[{json.dumps(part, ensure_ascii=False)}]" for part in rest)
 
 
-def _value(value: Any, shown: Callable[[float], str]) -> Any:
-    """Of Rego. A float becomes the number that OPA makes of the text in which it is shown: a million is `1e+06`."""
-    if isinstance(value, dict):
-        return {name: _value(member, shown) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_value(member, shown) for member in value]
-    return numbers.read(shown(value)) if isinstance(value, float) else value
-
-
 def _result(member: str | dict[str, Any], query: str) -> Result:
     """Of what a rule says: a text, or an object with `msg`. Raises MalformedError for one without."""
     if isinstance(member, str):
@@ -240,15 +227,6 @@ def _refuse_if_without_contains(rule: Rule, version: int) -> None:
         source = rule.module.source
         raise UsageError(f"{source.name}:{source.place(rule.at)[0]}: {name} has 'if' without 'contains'",
                          hint=f"{name} contains msg if {{ … }}, or --rego-version v0")
-
-
-def _functions(environment: Mapping[str, str]) -> dict[str, Builtin]:
-    def parse_config(parser: Any, text: Any) -> Any:
-        try:
-            return _value(reading.parser_named(parser).parse(text.encode(), parser, environment), format_float)
-        except CustodyError as wrong:
-            raise BuiltinError(wrong.message) from None
-    return {"parse_config": Builtin("parse_config", parse_config, ("string", "string"), "object[string: any]")}
 
 
 def reason(wrong: LanguageError) -> str:

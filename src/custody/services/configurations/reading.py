@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.formats import dockerfile, dotenv, ignoreentries, ini, properties, xmldata
+from custody.formats import codeowners, dockerfile, dotenv, ignoreentries, ini, jsonc, properties, xmldata
 from custody.kit import stricttoml
 from policylang.go import jsontext, regex, yamltext
 
@@ -23,8 +23,8 @@ _SHOWN = 5
 _MARKER = re.compile(r"^(?:---|\.\.\.)(?=[ \t\r]|$)", re.MULTILINE)
 """What begins or ends a document of YAML, wherever it stands (YAML 1.2, 9.1.4)."""
 REFUSED = {
-    "codeowners": "", "cue": "cue export", "edn": "", "groovy": "", "hcl1": "", "hcl2": "hcl2json", "hocon": "",
-    "jsonc": "", "jsonnet": "jsonnet", "nginx": "", "spdx": "custody sbom convert -o spdx-json", "textproto": "",
+    "cue": "cue export", "edn": "", "groovy": "", "hcl1": "", "hcl2": "hcl2json", "hocon": "",
+    "jsonnet": "jsonnet", "nginx": "", "spdx": "custody sbom convert -o spdx-json", "textproto": "",
     "vcl": ""}
 """Parsers of conftest's that are not here, and what makes JSON of such a file."""
 _REFUSED_NAMES = {
@@ -148,6 +148,14 @@ def _json(data: bytes, where: str, _: Mapping[str, str]) -> Any:
         raise MalformedError(where, got=str(wrong)[:100], expected="JSON") from None
 
 
+def _jsonc(data: bytes, where: str, environment: Mapping[str, str]) -> Any:
+    try:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as wrong:
+        raise MalformedError(where, got=str(wrong)[:100], expected="JSON with comments") from None
+    return _json(jsonc.plain(text, where).encode(), where, environment)
+
+
 def _cyclonedx(data: bytes, where: str, environment: Mapping[str, str]) -> Any:
     if not data.lstrip()[:1] == b"{":
         raise UnsupportedError(where, "CycloneDX that is not JSON is not read here",
@@ -240,12 +248,14 @@ def floated(value: Any) -> Any:
 
 
 PARSERS = {parser.name: parser for parser in (
+    Parser("codeowners", lambda data, where, _: codeowners.parse(data, where)),
     Parser("cyclonedx", _cyclonedx),
     Parser("dockerfile", lambda data, where, _: dockerfile.commands(data, where)),
     Parser("dotenv", dotenv.parse),
     Parser("ignore", lambda data, where, _: ignoreentries.parse(data, where)),
     Parser("ini", lambda data, where, _: ini.parse(data, where)),
     Parser("json", _json),
+    Parser("jsonc", _jsonc),
     Parser("properties", properties.parse),
     Parser("toml", _toml),
     Parser("xml", lambda data, where, _: xmldata.parse(data, where)),
