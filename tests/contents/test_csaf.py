@@ -246,7 +246,8 @@ def test_a_scan(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     back = vex.of_json(document, "v.json")
     assert {(said.vulnerability, component[0], said.action) for said in back.statements for product in said.products
             for component in product.components} == {
-        ("CVE-2026-0001", "pkg:npm/a@1.0.0", "update to 2.0.0"), ("CVE-2026-0001", "pkg:npm/b@1.0.0", "update to 2.0.0"),
+        ("CVE-2026-0001", "pkg:npm/a@1.0.0", "update to 2.0.0"),
+        ("CVE-2026-0001", "pkg:npm/b@1.0.0", "update to 2.0.0"),
         ("GHSA-dddd-eeee-ffff", "pkg:npm/a@1.0.0", "no fixed version is known"),
         ("CVE-2026-0003", "pkg:npm/b@1.0.0", "no fixed version is known")}
 
