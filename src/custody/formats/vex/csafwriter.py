@@ -141,8 +141,8 @@ def write(statements: Iterable[Statement], *, publisher: Publisher, now: datetim
         "revision_history": [{"date": time, "number": "1", "summary": "Initial version."}]}
     title = report.title if report else (
         "What is known of " + (", ".join(list(by_name)[:3]) + (", …" if len(by_name) > 3 else "")))
-    head = {"category": "csaf_vex" if vulnerabilities else "csaf_base", "csaf_version": "2.0", "lang": "en",
-            "title": title, "tracking": tracking,
+    head: dict[str, Any] = {"category": "csaf_vex" if vulnerabilities else "csaf_base", "csaf_version": "2.0",
+                            "lang": "en", "title": title, "tracking": tracking,
             "publisher": {"category": publisher.category, "name": publisher.name, "namespace": publisher.namespace}}
     if report and report.notes:
         head["notes"] = [{"category": "general", "title": heading, "text": text} for heading, text in report.notes]
