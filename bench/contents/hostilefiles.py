@@ -37,6 +37,12 @@ class Row(NamedTuple):
     """Of the one file, as hard links, each in a folder of its own."""
     command: tuple[str, ...] = ("sbom", "dir:t", "-o", "purls")
     syft: tuple[str, ...] | None = ("dir:t", "-o", "syft-json")
+    beside: Callable[[], dict[str, bytes]] = dict
+    """Further files, by their paths."""
+    first: tuple[str, ...] = ()
+    """What is typed before, and not measured."""
+    whole: bool = False
+    """Whether custody reads all of it: where it refuses, nothing was measured, which is said and counts as broken."""
 
 
 def jar(members: dict[str, bytes], packed: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -135,21 +141,35 @@ def cyclonedx(count: int, edges: int) -> bytes:
 
 
 def spdx3(count: int) -> bytes:
+    made, by = {"creationInfo": "_:made"}, "https://a.example/"
+    names = [f"{by}p{number}" for number in range(count)]
+    edges = [{"type": "Relationship", "spdxId": f"{by}r{number}", **made, "from": name, "relationshipType": "dependsOn",
+              "to": [names[(number + place + 1) % count] for place in range(10)]} for number, name in enumerate(names)]
     return json.dumps({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": [
-        {"type": "software_Package", "spdxId": f"a:{number}", "name": f"n{number}", "software_packageUrl":
-            f"pkg:npm/n{number}@1"} for number in range(count)] + [
-        {"type": "Relationship", "spdxId": f"r:{number}", "from": f"a:{number}", "relationshipType": "dependsOn",
-         "to": [f"a:{number}"] * 10} for number in range(count)]}).encode()
+        {"type": "CreationInfo", "@id": "_:made", "specVersion": "3.0.1", "created": "2026-01-01T00:00:00Z",
+         "createdBy": [f"{by}who"]}, {"type": "Person", "spdxId": f"{by}who", **made, "name": "A"},
+        {"type": "SpdxDocument", "spdxId": f"{by}document", **made, "rootElement": [f"{by}sbom"]},
+        {"type": "software_Sbom", "spdxId": f"{by}sbom", **made, "rootElement": [names[0]]},
+        *({"type": "software_Package", "spdxId": name, **made, "name": f"n{number}", "software_packageVersion": "1",
+           "software_packageUrl": f"pkg:npm/n{number}@1"} for number, name in enumerate(names)), *edges]}).encode()
 
 
 def statements(count: int) -> bytes:
-    return json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "@id": "a", "author": "A", "version": 1,
-                       "timestamp": "2026-01-01T00:00:00Z", "statements": [{
-                           "vulnerability": {"name": f"CVE-2026-{number:05}"}, "status": "not_affected", "justif"
-                                                            "ication":
-                               "component_not_present",
-                           "products": [{"@id": f"pkg:npm/n{place}"} for place in range(20)]}
+    return json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://a.example/v", "author": "A",
+                       "version": 1, "timestamp": "2026-01-01T00:00:00Z", "statements": [{
+                           "vulnerability": {"name": f"CVE-2026-{number % 500:05}"}, "status": "not_affected",
+                           "justification": "component_not_present",
+                           "products": [{"@id": f"pkg:npm/n{place}@{2 + number}"} for place in range(20)]}
                            for number in range(count)]}).encode()
+
+
+def vulnerable(packages: int, records: int) -> dict[str, bytes]:
+    """An SBOM, and records of which each is of all of its packages."""
+    return {"t/s.json": cyclonedx(packages, 1), **{f"osv/{number}.json": json.dumps({
+        "id": f"CVE-2026-{number:05}", "modified": "2026-01-01T00:00:00Z", "affected": [
+            {"package": {"ecosystem": "npm", "name": f"n{place}"}, "ranges": [
+                {"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "9.0.0"}]}]}
+            for place in range(packages)]}).encode() for number in range(records)}}
 
 
 def osv_ranges(events: int) -> bytes:
@@ -240,7 +260,7 @@ ROWS: dict[str, Row] = {
     "embedded_sbom": Row("a.dist-info/sboms/a.json", lambda: cyclonedx(10_000, 3), 5, _ROOT),
     "sbom_cyclonedx": Row("s.json", lambda: cyclonedx(20_000, 20), 1, _CONVERT,
                           ("convert", "t/s.json", "-o", "spdx-json")),
-    "sbom_spdx3": Row("s.json", lambda: spdx3(30_000), 1, _CONVERT, None),
+    "sbom_spdx3": Row("s.json", lambda: spdx3(20_000), 1, _CONVERT, None, whole=True),
     "sbom_deep": Row("s.json", lambda: b'{"bomFormat":"CycloneDX","specVersion":"1.6","components":' + b'[{"comp'
                                                             b'onents":'
                      * 500_000, 1, _CONVERT, ("convert", "t/s.json", "-o", "spdx-json")),
@@ -270,8 +290,9 @@ ROWS: dict[str, Row] = {
     "epss_of_lines": Row("epss_scores-current.csv", lambda: b"#model_version:v2025.03.14,score_date:2026-01-01T0"
                                                             b"0:00:00+0000"
                          b"\ncve,epss,percentile\n" + b"CVE-2026-0001,0.1,0.1\n" * M, 1, _IMPORT, None),
-    "vex_of_statements": Row("v.json", lambda: statements(20_000), 1, (
-        "scan", "sbom:t/v.json", "--allow-empty-db", "--vex", "t/v.json"), None),
+    "vex_of_statements": Row("v.json", lambda: statements(2_500), 1, (
+        "scan", "sbom:t/s.json", "-o", "json", "--vex", "t/v.json"), None, lambda: vulnerable(20, 500),
+                             ("db", "import", "osv"), whole=True),
 }
 
 
@@ -311,12 +332,18 @@ def main() -> int:
                     os.link(place / "t/0" / row.path, file)
                 else:
                     file.write_bytes(row.content())
+            for path, content in row.beside().items():
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                (place / path).write_bytes(content)
+            if row.first and (failed := measure([*custody, *row.first], place, ALONE))[2]:
+                raise SystemExit(f"{name}: custody {' '.join(row.first)}: {failed[3]}")
             own, memory, code, said = measure([*custody, *(word.format(row.path) for word in row.command)], place,
                                               ALONE)
             theirs, much = 0.0, 0
             if syft and row.syft:
                 theirs, much, _, _ = measure([syft, "-q", *row.syft], place, PEER, 4 << 30)
-        if code in (1, -9, -11, -24) or "Traceback" in said or memory > MOST_MIB or own > max(SECONDS, theirs):
+        if code in (1, -9, -11, -24) or "Traceback" in said or memory > MOST_MIB or own > max(SECONDS, theirs) or (
+                row.whole and code):
             broken.append(name)
         print(f"{name:<31}{own:>10.1f}{memory:>5}{code:>5}{theirs:>8.1f}{much:>6}  {said[:70]}", flush=True)
     print("beyond its limits: " + ", ".join(broken) if broken else "all within their limits")

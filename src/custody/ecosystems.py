@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Order = Literal["alpm", "apk", "conda", "deb", "dotted", "generic", "gentoo", "luarocks", "maven", "nix",
-                "nuget", "packagist", "pep440", "perl", "pub", "rpm", "rubygems", "semver"]
+Order = Literal["alpm", "apk", "brew", "conda", "deb", "dotted", "generic", "gentoo", "luarocks", "maven", "nix",
+                "nuget", "packagist", "pep440", "perl", "pub", "rpm", "rubygems", "semver", "vcpkg"]
 """How versions are put in order: a key of `versions.ORDERS`."""
 Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
@@ -138,7 +138,8 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="alpm", order="alpm", system=True, vendor="arch", resolver="names"),
     Ecosystem(type="ebuild", order="gentoo", system=True, grouped=True, vendor="gentoo"),
     Ecosystem(type="opkg", order="deb", system=True, vendor="openwrt", resolver="names"),
-    Ecosystem(type="brew"), Ecosystem(type="nix", order="nix", resolver="names"), Ecosystem(type="snap"),
+    Ecosystem(type="brew", order="brew"), Ecosystem(type="nix", order="nix", resolver="names"),
+    Ecosystem(type="snap"),
     Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
     Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
               trivy="node-pkg"),
@@ -162,7 +163,8 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="conda", order="conda"),
     Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods"),
     Ecosystem(type="opam", order="deb"),
-    Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg"), Ecosystem(type="pear"), Ecosystem(type="pecl"),
+    Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg", order="vcpkg"),
+    Ecosystem(type="pear"), Ecosystem(type="pecl"),
     Ecosystem(type="cpan", order="perl", grouped=True))}
 """By the type of package URLs."""
 

@@ -1,5 +1,5 @@
 """CSAF 2.0 asked of a document as it lies there, without custody's own reader or writer: the mandatory tests of section
-6.1 that a VEX document without scores and branches can fail, by their numbers.
+6.1 that a document without branches can fail, by their numbers; those of 6.1.27 of a VEX document alone.
 """
 
 from __future__ import annotations
@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import cvss
 
 _GROUPS = ({"first_affected", "known_affected", "last_affected"}, {"known_not_affected"}, {"first_fixed", "fixed"},
            {"under_investigation"})
@@ -41,8 +43,9 @@ def _judged(document: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     yield "6.1.25", all(max(Counter(digest["algorithm"] for digest in of_file["file_hashes"]).values()) == 1
                         for product in tree.get("full_product_names", [])
                         for of_file in product.get("product_identification_helper", {}).get("hashes", []))
-    yield "6.1.27.4", "product_tree" in document
-    yield "6.1.27.11", bool(listed)
+    if document["document"]["category"] == "csaf_vex":
+        yield "6.1.27.4", "product_tree" in document
+        yield "6.1.27.11", bool(listed)
     for entry in listed:
         states = entry.get("product_status", {})
         in_groups = [{product for state in group for product in states.get(state, [])} for group in _GROUPS]
@@ -60,12 +63,27 @@ def _judged(document: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
         yield "6.1.32", all(flag.get("product_ids") or flag.get("group_ids") for flag in flags)
         justified = Counter(product for flag in flags if flag["label"] in _JUSTIFICATIONS
                             for product in flag.get("product_ids", []))
+        scored = Counter((product, key) for score in entry.get("scores", []) for key in score if key != "products"
+                         for product in score["products"])
+        yield "6.1.7", not scored or max(scored.values()) == 1
+        yield "6.1.9", all(map(_computed, entry.get("scores", [])))
         yield "6.1.33", not justified or max(justified.values()) == 1
+
+
+def _computed(score: Mapping[str, Any]) -> bool:
+    """Whether the base scores and severities are those of the vectors; 6.1.8 too, for what is no vector."""
+    three, two = score.get("cvss_v3"), score.get("cvss_v2")
+    if three:
+        read = cvss.CVSS3(three["vectorString"])
+        if (float(read.base_score), read.severities()[0].upper(), f"CVSS:{three['version']}/") != (
+                three["baseScore"], three["baseSeverity"], three["vectorString"][:9]):
+            return False
+    return not two or float(cvss.CVSS2(two["vectorString"]).base_score) == two["baseScore"]
 
 
 def _products(entry: Mapping[str, Any]) -> Iterator[str]:
     for products in entry.get("product_status", {}).values():
         yield from products
-    for key in ("flags", "threats", "remediations"):
+    for key in ("flags", "threats", "remediations", "scores"):
         for part in entry.get(key, []):
-            yield from part.get("product_ids", [])
+            yield from part.get("product_ids", part.get("products", []))

@@ -33,11 +33,16 @@ Atom = tuple[frozenset[str], str, str, str, str, frozenset[str], frozenset[str]]
 
 @cache
 def _schema() -> Any:
-    """The schema as published, but for CVSS, which no document of ours has, and whose schemas are elsewhere."""
+    """The schema as published, but for CVSS, of whose schemas (FIRST's) only what they require is here."""
     text = gzip.decompress((Path(__file__).parent / "data/csaf-2.0.json.gz").read_bytes()).decode()
     schema = json.loads(text)
-    for version in ("cvss_v2", "cvss_v3"):
-        schema["properties"]["vulnerabilities"]["items"]["properties"]["scores"]["items"]["properties"][version] = False
+    number, text = {"type": "number", "minimum": 0, "maximum": 10}, {"type": "string"}
+    second = {"version": {"const": "2.0"}, "vectorString": text, "baseScore": number}
+    third = {"version": {"enum": ["3.0", "3.1"]}, "vectorString": text, "baseScore": number,
+             "baseSeverity": {"enum": ["NONE", "LOW", "MEDIUM", "HIGH", "CRITICAL"]}}
+    for version, fields in (("cvss_v2", second), ("cvss_v3", third)):
+        schema["properties"]["vulnerabilities"]["items"]["properties"]["scores"]["items"]["properties"][version] = {
+            "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
     return jsonschema_rs.validator_for(schema, validate_formats=True)
 
 
@@ -199,12 +204,106 @@ def test_a_publisher_needs_an_address() -> None:
         csafwriter.write(_PAIR, publisher=csafwriter.Publisher(name="a", namespace="a"), now=NOW, tool_version="1")
 
 
+_V3, _V2 = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", "AV:N/AC:L/Au:N/C:P/I:P/A:P"
+_RECORDS = [
+    {"id": "GHSA-aaaa-bbbb-cccc", "modified": "2026-01-01T00:00:00Z", "aliases": ["CVE-2026-0001"], "summary": "Bad",
+     "severity": [{"type": "CVSS_V3", "score": _V3}], "affected": [
+         {"package": {"ecosystem": "npm", "name": name}, "ranges": [
+             {"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "2.0.0"}]}]} for name in ("a", "b")]},
+    {"id": "GHSA-dddd-eeee-ffff", "modified": "2026-01-01T00:00:00Z", "severity": [{"type": "CVSS_V2", "score": _V2}],
+     "affected": [{"package": {"ecosystem": "npm", "name": "a"}, "versions": ["1.0.0"]}]},
+    {"id": "CVE-2026-0003", "modified": "2026-01-01T00:00:00Z", "affected": [
+        {"package": {"ecosystem": "npm", "name": "b"}, "versions": ["1.0.0"]}], "severity": [
+        {"type": "CVSS_V4", "score": "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N"}]}]
+_WHO = ("-o", "csaf", "--author", "shop", "--publisher-namespace", "https://shop.example")
+
+
+def _scanned(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, names: str, *more: str) -> Any:
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "data"))
+    for record in _RECORDS:
+        (tmp_path / "r.json").write_text(json.dumps(record))
+        assert run("db", "import", str(tmp_path / "r.json")).code == 0
+    (tmp_path / "bom.json").write_text(json.dumps({
+        "bomFormat": "CycloneDX", "specVersion": "1.5", "components": [
+            {"type": "library", "name": name, "version": "1.0.0", "purl": f"pkg:npm/{name}@1.0.0"} for name in names]}))
+    done = run("scan", f"sbom:{tmp_path / 'bom.json'}", *_WHO, *more)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert wrong(document) == []
+    return document
+
+
+def test_a_scan(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finding is a product in what was scanned, with its score by the CVSS of it that CSAF 2.0 has a place for."""
+    document = _scanned(tmp_path, run, monkeypatch, "abc")
+    entries = {entry.get("cve") or entry["ids"][0]["text"]: entry for entry in document["vulnerabilities"]}
+    assert sorted(entries) == ["CVE-2026-0001", "CVE-2026-0003", "GHSA-dddd-eeee-ffff"]
+    first = entries["CVE-2026-0001"]
+    assert first["notes"] == [{"category": "summary", "text": "Bad"}]
+    assert [(score["cvss_v3"]["vectorString"], len(score["products"])) for score in first["scores"]] == [(_V3, 2)]
+    assert [score["cvss_v2"]["baseScore"] for score in entries["GHSA-dddd-eeee-ffff"]["scores"]] == [7.5]
+    assert "scores" not in entries["CVE-2026-0003"]
+    back = vex.of_json(document, "v.json")
+    assert {(said.vulnerability, component[0], said.action) for said in back.statements for product in said.products
+            for component in product.components} == {
+        ("CVE-2026-0001", "pkg:npm/a@1.0.0", "update to 2.0.0"),
+        ("CVE-2026-0001", "pkg:npm/b@1.0.0", "update to 2.0.0"),
+        ("GHSA-dddd-eeee-ffff", "pkg:npm/a@1.0.0", "no fixed version is known"),
+        ("CVE-2026-0003", "pkg:npm/b@1.0.0", "no fixed version is known")}
+
+
+def test_a_scan_says_what_was_left_out_and_what_vex_said(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+                                                         ) -> None:
+    (tmp_path / "said.json").write_text(json.dumps(written([statement("not_affected", Product(
+        names=("pkg:npm/a@1.0.0",)))])))
+    document = _scanned(tmp_path, run, monkeypatch, "a", "--vex", str(tmp_path / "said.json"), "--severity", "critical")
+    states = {entry.get("cve"): entry["product_status"] for entry in document["vulnerabilities"]}
+    assert [*states["CVE-2026-0001"]] == ["known_not_affected"]
+    left = next(entry for entry in document["vulnerabilities"] if "cve" not in entry)
+    assert ([*left["product_status"]], left["remediations"][0]["details"]) == (
+        ["known_affected"], "left out of the scan: severity high was not asked for")
+
+
+def test_a_scan_that_found_nothing_says_what_it_scanned(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+                                                        ) -> None:
+    document = _scanned(tmp_path, run, monkeypatch, "cd")
+    assert "vulnerabilities" not in document
+    assert document["document"]["category"] == "csaf_base"
+    assert [note["title"] for note in document["document"]["notes"]] == ["What was scanned", "What was not scanned"]
+    assert document["document"]["notes"][0]["text"].startswith("2 packages, matched with 3 advisories.")
+    assert document["document"]["notes"][1]["text"] == "Nothing that custody knows of."
+    assert "nothing was scanned" not in _scanned(tmp_path, run, monkeypatch, "")["document"]["notes"][0]["text"]
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("-o", "csaf"), "a CSAF document names its publisher"),
+    (("-o", "csaf", "--author", "shop"), "--publisher-namespace"),
+    (("--author", "shop"), "--author: this is for CSAF, and not -o table"),
+    (("-o", "openvex", "--publisher-category", "user"), "this is for CSAF, and not -o openvex"),
+    ((*_WHO, "--scanners", "secret"), "no vulnerabilities are looked for"),
+    ((*_WHO[:-1], "shop.example"), "the publisher's, https://")])
+def test_a_scan_without_a_publisher(tmp_path: Path, run: Run, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "bom.json").write_text('{"bomFormat": "CycloneDX", "specVersion": "1.5"}')
+    done = run("scan", f"sbom:{tmp_path / 'bom.json'}", "--allow-empty-db", *words)
+    assert (done.code in (2, 3), said in done.err) == (True, True), done.err
+
+
+def test_the_rules_recompute_scores(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = _scanned(tmp_path, run, monkeypatch, "ab")
+    scores = next(entry for entry in document["vulnerabilities"] if entry.get("cve") == "CVE-2026-0001")["scores"]
+    scores[0]["cvss_v3"]["baseScore"] = 9.7
+    assert broken(document) == {"6.1.9"}
+    scores[0]["cvss_v3"]["baseScore"] = 9.8
+    scores.append(scores[0])
+    assert broken(document) == {"6.1.7"}
+
+
 def test_the_command(tmp_path: Path, run: Run) -> None:
     create = ("vex", "create", "-p", "pkg:npm/a@1", "--vuln", "CVE-2026-0001", "-s", "fixed", "--format", "csaf")
     code, _, err = run(*create, "--author", "shop")
     assert (code, "--publisher-namespace" in err) == (2, True)
     code, _, err = run(*create[:-2], "--publisher-namespace", "https://shop.example")
-    assert (code, "and not openvex" in err) == (2, True)
+    assert (code, "and not --format openvex" in err) == (2, True)
     who = ("--author", "shop", "--publisher-namespace", "https://shop.example", "--publisher-category", "other")
     assert run(*create, *who, "-o", str(tmp_path / "a.json"))[0] == 0
     code, out, err = run("vex", "merge", str(tmp_path / "a.json"), "--format", "csaf", *who)

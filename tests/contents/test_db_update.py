@@ -439,6 +439,41 @@ def test_what_a_provider_names(home: Path, mirror: Mirror, run: Run) -> None:
     assert "white.json" in done.err
 
 
+def test_a_provider_that_lists_its_documents_without_their_times(home: Path, mirror: Mirror, run: Run) -> None:
+    """By index.txt, where there is no changes.csv: all of them at each update, since nobody says which changed."""
+    place, folder = "/a.example/p.json", "/a.example/csaf/"
+    (home / "custody.toml").write_text(f'[advisories]\nmirror = "{mirror.url}"\nfeeds = ["provider/a"]\n'
+                                       f'[advisories.addresses]\n"provider/a" = "https:/{place}"\n')
+    mirror.files |= {place: _provider({"directory_url": "https://a.example/csaf"}),
+                     f"{folder}index.txt": b"2023/cve-2023-20593.json\r\n\n2023/cve-2023-20593.json\n",
+                     f"{folder}2023/cve-2023-20593.json": feeds.csaf()}
+    done = run("db", "update")
+    assert done.code == 0, done.err
+    assert len(_store(home).named(["CVE-2023-20593"])) == 1
+    mirror.asked.clear()
+    assert "nothing new" in run("db", "update").err
+    asked = [path for path, _ in mirror.asked]
+    assert asked == [place, f"{folder}changes.csv", f"{folder}index.txt", f"{folder}2023/cve-2023-20593.json"]
+    del mirror.files[f"{folder}index.txt"]
+    done = run("db", "update")
+    assert "has neither changes.csv nor index.txt" in done.err
+
+
+@pytest.mark.parametrize(("lines", "said"), [
+    (b"", "got 'no line'"), (b"../a.json\n", "records of that folder"), (b"/a.json\n", "records of that folder"),
+    (b"https://b.example/a.json\n", "documents in that folder"), (b"a.json\na.exe\n", "documents in that folder"),
+    (b"".join(b"%d.json\n" % number for number in range(11)), "more than 10 records")])
+def test_an_index_that_lies(home: Path, mirror: Mirror, run: Run, lines: bytes, said: str,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.services.advisoryupdate._MOST_CHANGES", 10)
+    (home / "custody.toml").write_text(f'[advisories]\nmirror = "{mirror.url}"\nfeeds = ["csaf/a"]\n'
+                                       '[advisories.addresses]\n"csaf/a" = "https://a.example/csaf/"\n')
+    mirror.files["/a.example/csaf/index.txt"] = lines
+    done = run("db", "update")
+    assert (done.code, said in done.err) == (6, True), done.err
+    assert [path for path, _ in mirror.asked] == ["/a.example/csaf/changes.csv", "/a.example/csaf/index.txt"]
+
+
 @pytest.mark.parametrize(("lie", "said"), [
     (b"[]", "metadata_version"), (_provider(version="1"), "metadata_version"), (_provider(7), "distributions[0]"),
     (_provider({"directory_url": "ftp://a.example/"}), "distributions[0].directory_url"),

@@ -307,10 +307,11 @@ def test_what_is_refused_and_why(name: str, tmp_path: Path) -> None:
     assert SqliteAdvisories(tmp_path / "advisories.db").status().advisories == 0  # all of it or none
 
 
-def test_trivys_list_of_java_archives_is_refused_by_name(tmp_path: Path) -> None:
-    layout = _layout(tmp_path / "layout", b"", "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip", {})
-    with pytest.raises(UnsupportedError, match="Trivy's list of Java archives, which has no advisories"):
-        taken(tmp_path, layout)
+def test_trivys_index_of_java_archives_has_no_advisories(tmp_path: Path) -> None:
+    """Who keeps no index of archives refuses it by name; `test_java_index` imports one."""
+    (tmp_path / "trivy-java.db").write_bytes(b"SQLite format 3\0")
+    with pytest.raises(UnsupportedError, match="index of Java archives, which has no advisories"):
+        taken(tmp_path, tmp_path / "trivy-java.db")
 
 
 def flat(tree: Tree | Bucket, path: tuple[bytes, ...] = ()) -> dict[tuple[bytes, ...], bytes]:

@@ -134,9 +134,11 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
         catalog = contents.read_sbom(local.path)
         warn_of_signature(str(local.path), catalog)
         return catalog
+    from custody.wiring.local import java_archives
+
     if local.kind == "file":
         folders.refuse()
-        return contents.catalog_one(local.path)
+        return contents.catalog_one(local.path, java_archives(settings))
     origin = ""
     if local.checkout:
         from custody.wiring.local import git_repository
@@ -144,7 +146,7 @@ def open_catalog(settings: Settings, target: str, platform: str | None, folders:
         with contextlib.closing(git_repository(local.path)) as repository:
             origin = repository.origin()
     catalog, excluded = contents.catalog_folder(local, progress, exclude=folders.exclude, mounted=folders.mounted,
-                                                origin=origin, prove=prove)
+                                                origin=origin, prove=prove, archives=java_archives(settings))
     if folders.exclude:
         print(f"left out by --exclude: {excluded} files and folders", file=sys.stderr)
     return catalog
@@ -175,21 +177,23 @@ class Folders:
 
 def _catalog_image(settings: Settings, target: str, platform: str | None, prove: bool) -> Catalog:
     from custody.services.stored import is_stored, open_stored
-    from custody.wiring.local import layer_cache
+    from custody.wiring.local import java_archives, layer_cache
 
     # Threads that inflate and hash ask for the interpreter once a chunk: the one that reads entries gives it up sooner.
     sys.setswitchinterval(_SWITCH)
     cache = settings.state() / "cache"
-    layers = layer_cache(cache / "layers.db")
+    layers, archives = layer_cache(cache / "layers.db"), java_archives(settings)
     if is_stored(target):
-        return contents.catalog_opened(target, open_stored(target, platform), layers, progress, prove=prove)
+        return contents.catalog_opened(target, open_stored(target, platform), layers, progress, prove=prove,
+                                       archives=archives)
     import asyncio  # for who asks a registry
 
     from custody.wiring import registry_client
 
     async def pulled() -> Catalog:
         async with registry_client(settings) as client:
-            return await contents.catalog_image(target, client, cache, layers, progress, platform, prove=prove)
+            return await contents.catalog_image(target, client, cache, layers, progress, platform, prove=prove,
+                                                archives=archives)
 
     return asyncio.run(pulled())
 

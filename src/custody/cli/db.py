@@ -20,9 +20,10 @@ from custody.kit.near import near
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStore
 from custody.vulns.severity import rate
-from custody.wiring.local import advisories
+from custody.wiring.local import advisories, java_archives
 
 _SHOWN = 5
+_INDEX = "java-archives"
 
 
 @click.group("db")
@@ -42,8 +43,10 @@ def status(chosen: str) -> None:
     store = _store()
     held, now = store.status(), system_clock()
     asked = [feed for feed in store.feeds() if feed.address != "archive"]
+    index = java_archives(settings())
     if chosen == "json":
-        print(json.dumps({**msgspec.to_builtins(held), "feeds": msgspec.to_builtins(asked)}, indent=2))
+        print(json.dumps({**msgspec.to_builtins(held), "feeds": msgspec.to_builtins(asked),
+                          "java_archives": index.count() if index else None}, indent=2))
         return
     print(f"advisories  {held.advisories}")
     print(f"newest      {format_rfc3339(held.newest) if held.newest else 'none: the database is empty'}")
@@ -52,6 +55,8 @@ def status(chosen: str) -> None:
                             f"{held.exploited} known, version {visible(held.exploited_version)}"))
     print("scored      " + ("none: no EPSS scores were imported" if held.scored is None else
                             f"{held.scored} of {visible(held.scored_on)}"))
+    print("archives    " + (f"{index.count()} Java archives by their SHA-1" if index else
+                            "none: no index of Java archives was imported"))
     for name, count in held.ecosystems.items():
         print(f"  {visible(name):<20} {count}")
     if held.sources:
@@ -74,10 +79,14 @@ def _age(then: datetime, now: datetime) -> str:
 @command.command("remove")
 @click.argument("names", nargs=-1, required=True, metavar="SOURCE|ID…")
 def remove(names: tuple[str, ...]) -> None:
-    """Take a publisher's records out (SOURCE of `status`, or kev, epss), or those of one identifier."""
+    """Take a publisher's records out (SOURCE of `status`, or kev, epss, java-archives), or those of one identifier."""
     store = _store()
     for name in names:
-        count = store.remove(name)
+        if name == _INDEX and (index := java_archives(settings())) is not None:
+            count = index.count()
+            index.replace(())
+        else:
+            count = store.remove(name)
         if not count:
             raise UsageError(f"{name}: no source and no record is called that", hint="custody db status names sources")
         print(visible(f"{name}: {count} removed"), file=sys.stderr)

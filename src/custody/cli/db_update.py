@@ -60,7 +60,8 @@ def import_(paths: tuple[Path, ...], keys: tuple[str, ...], insecure_unsigned: b
     OSV records (osv.dev's all.zip, GHSA, malicious packages), Debian's tracker, Ubuntu's notices and CVE tracker, secdb
     of Alpine, Wolfi and Chainguard, CSAF of Red Hat and SUSE, errata of AlmaLinux and Rocky Linux, updateinfo.xml
     (Amazon, Fedora), OVAL of Oracle and Azure Linux, Photon OS, NVD, CISA's KEV, EPSS; plain, .gz, .bz2, .xz or .zst.
-    Databases of Trivy (schema 2) and Grype (schema 6): a file, its folder, its archive, an OCI layout of its artifact.
+    Databases of Trivy (schema 2) and Grype (schema 6): a file, its folder, its archive, an OCI layout of its artifact;
+    so trivy-java.db, by which Java archives are told that say nothing of themselves.
     Newer records replace older ones; a feed that is the whole truth of a release replaces what it said before.
     """
     store = advisories(settings())

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import click
 
-from custody.cli import contents, gating, scanners, waiving
+from custody.cli import contents, gating, publishing, scanners, waiving
+from custody.cli.publishing import Publishing
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.amount import amount
@@ -16,7 +17,7 @@ from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.contents import check as check_target
 from custody.services.documents import Format, encode
-from custody.services.reports import SCANS
+from custody.services.reports import SCANS, csaf
 from custody.vulns import explanation
 from custody.vulns.gate import Gate
 from custody.vulns.report import ScanReport, scan, usable
@@ -47,13 +48,14 @@ def _table(report: ScanReport, _now: datetime) -> bytes:
 _FORMATS = {"table": Format(_table), **SCANS}
 _SPELLINGS = {**_FORMATS, "cyclonedx": SCANS["cyclonedx-json"]}
 """As Trivy has it too."""
+_SHOWN = (*_FORMATS, "csaf")
 
 
 @click.command("scan")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
-              shell_complete=contents.complete(_FORMATS),
-              help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
+              shell_complete=contents.complete(_SHOWN),
+              help=f"One of {', '.join(_SHOWN)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
 @click.option("--severity", "severities", multiple=True, callback=gating.severities, metavar="LEVEL[,LEVEL…]",
@@ -77,22 +79,27 @@ _SPELLINGS = {**_FORMATS, "cyclonedx": SCANS["cyclonedx-json"]}
               help="Say why this is a finding or none: where it lies, which advisories, what was compared. To standard "
                    "output, in place of the table.")
 @waiving.options
+@publishing.options("-o csaf")
 @contents.folder_options
 def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severities: frozenset[Severity] | None,
             max_age: int | None, allow_empty_db: bool, platform: str | None, keep: bool, kinds: tuple[str, ...],
             secrets: bool, gate: Gate, exit_code: int | None, folders: contents.Folders,
-            words: waiving.Waiving, question: str | None, omit: tuple[str, ...]) -> None:
+            words: waiving.Waiving, question: str | None, omit: tuple[str, ...],
+            publishing: Publishing) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`.
 
     Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
     advisory in the database could speak of.
     """
-    plan = contents.outputs(chosen, _SPELLINGS, "table", shown=_FORMATS)
+    plan = contents.outputs(chosen, (*_SPELLINGS, "csaf"), "table", shown=_SHOWN)
+    names = [name for name, _ in plan]
+    publishing.check(f"-o {','.join(names)}", csaf="csaf" in names, named=False)
+    formats = {**_SPELLINGS, "csaf": csaf(publishing.publisher())}
     if question is not None and "vuln" not in kinds:
         raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
     if secrets and "secret" not in kinds:
         kinds = tuple(kind for kind in scanners.KINDS if kind in (*kinds, "secret"))
-    scanners.check_formats([name for name, _ in plan], kinds)
+    scanners.check_formats(names, kinds)
     check_target(target)  # a word typed wrong is said first, not the advisories that are missing
     started, exposed = system_clock(), None
     if "vuln" in kinds:
@@ -117,7 +124,7 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
         reasons = explanation.explain(report, advisories(settings()), question)
         print(visible(explanation.text(reasons, report.catalog), "\n"), end="")
         plan = [(name, file) for name, file in plan if file is not None]
-    contents.deliver(plan, _SPELLINGS, report, report.finished)
+    contents.deliver(plan, formats, report, report.finished)
     if "vuln" in kinds:
         _explain(report)
     if exposed is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 KINDS = ("vuln", "secret", "misconfig")
 _ALIKE = {"config": "misconfig", "secrets": "secret", "vulnerability": "vuln", "vulns": "vuln"}
-_ABOUT_PACKAGES = frozenset(("cosign-vuln", "in-toto-vulns", "cyclonedx-json", "gitlab", "openvex"))
+_ABOUT_PACKAGES = frozenset(("cosign-vuln", "in-toto-vulns", "cyclonedx-json", "gitlab", "openvex", "csaf"))
 
 
 def parse(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

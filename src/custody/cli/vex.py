@@ -14,7 +14,8 @@ import click
 import msgspec
 
 from custody import __version__
-from custody.cli import contents, waiving
+from custody.cli import contents, publishing, waiving
+from custody.cli.publishing import Publishing
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.formats import vex
@@ -32,7 +33,6 @@ from custody.vulns.vex.settlement import settled
 from custody.wiring.local import advisories
 
 _TOOLING = f"custody {__version__}"
-_NOBODY = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,11 @@ class _Written:
     """How statements are written, and who says so."""
 
     form: str
-    author: str
-    namespace: str | None
-    category: csafwriter.Category | None
+    publishing: Publishing
     output: str | None
 
     def check(self) -> None:
-        if self.form == "csaf" and (self.author == _NOBODY or self.namespace is None):
-            raise UsageError("--format csaf: a CSAF document names its publisher",
-                             hint="--author NAME --publisher-namespace https://…, an address that is the publisher's")
-        if self.form != "csaf" and (self.namespace or self.category):
-            raise UsageError(f"--publisher-…: this is for --format csaf, and not {self.form}")
+        self.publishing.check(f"--format {self.form}", csaf=self.form == "csaf")
 
     def write(self, stated: list[Statement]) -> None:
         now = contents.moment()
@@ -58,10 +52,10 @@ class _Written:
             stated, outdated = settled(stated)
             if outdated:
                 print(f"left out: {outdated} that a newer statement on the same product takes back", file=sys.stderr)
-            document = csafwriter.write(stated, now=now, tool_version=__version__, publisher=csafwriter.Publisher(
-                name=self.author, namespace=self.namespace or "", category=self.category or "vendor"))
+            document = csafwriter.write(stated, now=now, tool_version=__version__,
+                                        publisher=self.publishing.publisher())
         else:
-            document = openvex.write(stated, author=self.author, now=now, tooling=_TOOLING)
+            document = openvex.write(stated, author=self.publishing.author, now=now, tooling=_TOOLING)
         body = json_bytes(document)
         if self.output is None:
             print(body.decode(), end="")
@@ -71,21 +65,16 @@ class _Written:
 
 def _written(function: Callable[..., None]) -> Callable[..., None]:
     """The options that say how it is written, for a command that takes them as `written`."""
+    @publishing.options("--format csaf")
     @functools.wraps(function)
-    def run(form: str, author: str, publisher_namespace: str | None, publisher_category: csafwriter.Category | None,
-            output: str | None, **rest: Any) -> None:
-        written = _Written(form, author, publisher_namespace, publisher_category, output)
+    def run(form: str, publishing: Publishing, output: str | None, **rest: Any) -> None:
+        written = _Written(form, publishing, output)
         written.check()
         function(written=written, **rest)
 
     for option in reversed((
             click.option("--format", "form", type=click.Choice(["openvex", "csaf"]), default="openvex",
                          show_default=True, help="OpenVEX 0.2.0, or CSAF 2.0 (profile VEX)."),
-            click.option("--author", default=_NOBODY, show_default=True, metavar="NAME", help="Who says so."),
-            click.option("--publisher-namespace", metavar="URL",
-                         help="Of --format csaf: an address that is only the author's."),
-            click.option("--publisher-category", type=click.Choice(csafwriter.CATEGORIES),
-                         help="Of --format csaf: what the author is to the product. Default: vendor."),
             click.option("-o", "--output", "--file", metavar="FILE", help="Where to; default: standard output."))):
         run = option(run)
     return run

@@ -34,7 +34,7 @@ from custody.services.running import see_pods
 from custody.services.verify import Terms
 from custody.vulns.severity import Severity
 from custody.wiring import cluster_client, command_http, notify_key, registry_client, signers
-from custody.wiring.local import advisories, counting, inventory, layer_cache, queue
+from custody.wiring.local import advisories, counting, inventory, java_archives, layer_cache, queue
 
 _AT_ONCE = 1000
 
@@ -147,14 +147,15 @@ def _words(said: Said, terms: Terms | None, attested: AttestedVex | None) -> Wor
 def _look_at_tags(repositories: tuple[str, ...], store: InventoryStore) -> Sequence[str]:
     """What could not be looked at, and why."""
     configured = settings()
-    cache = configured.state() / "cache"
+    cache, archives = configured.state() / "cache", java_archives(configured)
 
     async def look() -> Arrived:
         async with registry_client(configured) as client:
             async def catalog(target: str) -> Catalog:
-                return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress)
+                return await catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
+                                           archives=archives)
 
-            return await Arrivals(client, store, queue(configured), system_clock, catalog, readers(),
+            return await Arrivals(client, store, queue(configured), system_clock, catalog, readers(archives),
                                   signers(configured, client, system_clock)).look(repositories)
 
     done = asyncio.run(look())

@@ -21,9 +21,10 @@ from custody.formats.licenses import stated
 from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.kit.guarded import guard, unguard
+from custody.ports.javaarchives import JavaArchives
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import coverage, dependencies, links, repositories
+from custody.sbom import coverage, dependencies, javasums, links, repositories
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.assemblies import ASSEMBLY
 from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
@@ -50,12 +51,14 @@ _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFac
 
 
 def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[int], None] | None = None,
-            limits: Limits | None = None, *, prove: bool = False, stopped: threading.Event | None = None) -> Catalog:
+            limits: Limits | None = None, *, prove: bool = False, stopped: threading.Event | None = None,
+            archives: JavaArchives | None = None) -> Catalog:
     """Read an image's layers in one pass each, at most as many at a time as there are processors.
 
     `progress` gets numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
     `prove`: all are, and the files compared with what packages say of them. Whoever sets `stopped` wants no catalog any
-    more: the threads end at the next chunk of their layers, and some exception is raised.
+    more: the threads end at the next chunk of their layers, and some exception is raised. `archives` tell which
+    artifact a Java archive is that says so nowhere itself.
     Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
     """
     descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
@@ -123,7 +126,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
         result = _assemble(Subject(
             name=image.name, digest=image.descriptor.digest, kind="container", blobs=tuple(
                 Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
-                for blob, facts in zip(image.manifest.layers, layers, strict=True))), layers, tree, accounts)
+                for blob, facts in zip(image.manifest.layers, layers, strict=True))), layers, tree, accounts, archives)
         if prover is None:
             return result
         return msgspec.structs.replace(result, proof=prover.prove(
@@ -132,7 +135,8 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
 
 def catalog_folder(folder: Folder, kind: str, progress: Callable[[int], None] | None = None,
-                   limits: Limits | None = None, origin: str = "", *, prove: bool = False) -> tuple[Catalog, int]:
+                   limits: Limits | None = None, origin: str = "", *, prove: bool = False,
+                   archives: JavaArchives | None = None) -> tuple[Catalog, int]:
     """What is in a folder, and how many files and folders were excluded. `progress` gets numbers of files.
 
     Raises UsageError, MalformedError.
@@ -150,7 +154,7 @@ def catalog_folder(folder: Folder, kind: str, progress: Callable[[int], None] | 
         if wanted or counted_only:
             tree = squash([layer], bounds, folder.declared)
         subject = Subject(name=str(folder.path), digest=found.digest, kind=kind, origin=origin)
-        result = _assemble(subject, [layer], tree, accounts)
+        result = _assemble(subject, [layer], tree, accounts, archives)
         if prover is not None:
             def again(_place: int, more: Sums) -> None:
                 read_folder(folder, bounds, Accounts(bounds), {}, watcher=more)
@@ -159,13 +163,13 @@ def catalog_folder(folder: Folder, kind: str, progress: Callable[[int], None] | 
         return result, found.excluded
 
 
-def catalog_file(path: Path, limits: Limits | None = None) -> Catalog:
+def catalog_file(path: Path, limits: Limits | None = None, *, archives: JavaArchives | None = None) -> Catalog:
     """What one file says. Raises UsageError, MalformedError."""
     bounds = limits or Limits()
     accounts = Accounts(bounds)
     found = read_file(path, bounds, accounts)
     subject = Subject(name=str(path), digest=found.digest, kind="file")
-    return _assemble(subject, [found.layer], squash([found.layer], bounds, True), accounts)
+    return _assemble(subject, [found.layer], squash([found.layer], bounds, True), accounts, archives)
 
 
 def _decode(kept: bytes | None) -> LayerFacts | None:
@@ -217,8 +221,9 @@ class _Gathered:
             self.file, self.form, self.hashes = (fact.within or path).rpartition("/")[2], fact.form, fact.hashes
 
 
-def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
-    files = repositories.placed(tree.files(), tree)
+def _assemble(subject: Subject, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts,
+              archives: JavaArchives | None) -> Catalog:
+    files = javasums.told(repositories.placed(tree.files(), tree), archives)
     distribution = _distribution(files, tree)
     by_purl: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []

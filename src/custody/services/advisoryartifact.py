@@ -41,7 +41,7 @@ async def pull(client: RegistryClient, ref: Reference, folder: Path) -> tuple[oc
         if layer.media_type == MEDIA_TYPE:
             await client.blob_to(ref, layer, path := folder / "advisories.custody")
             return descriptor, path
-    if (database := database_layer(layers, str(ref))) is not None:
+    if (database := database_layer(layers)) is not None:
         await client.blob_to(ref, database, path := folder / f"database{ending(database)}")
         return descriptor, path
     kinds = [layer.media_type for layer in layers]

@@ -112,7 +112,12 @@ class Updater:
 
     async def _listed(self, name: str, url: str, feed: Feed, changes: str, archive: str) -> Updated:
         """A folder with a list of when each of its records changed; `archive` has all of them."""
-        listed = await self._downloads.get(urljoin(url, changes), conditional(feed), LARGEST_LIST)
+        try:
+            listed = await self._downloads.get(urljoin(url, changes), conditional(feed), LARGEST_LIST)
+        except MissingError:
+            if archive:
+                raise
+            return await self._indexed(name, url, feed)
         if listed is None:
             self._keep(feed)
             return Updated(name, url, unchanged=True)
@@ -139,6 +144,19 @@ class Updater:
             added += await self._singles(name, url, changed)
         self._keep(feed, **validators, cursor=format_rfc3339(newest) if newest else feed.cursor)
         return Updated(name, url, added=added, refused=tuple(refused))
+
+    async def _indexed(self, name: str, url: str, feed: Feed) -> Updated:
+        """A folder of CSAF documents whose list, `index.txt`, has no times (CSAF 2.0, 7.1.12): all of them, each time,
+        since a document may have changed under its name.
+        """
+        where = f"{place_of(url)}index.txt"
+        try:
+            answer = await self._downloads.get(urljoin(url, "index.txt"), {}, LARGEST_LIST)
+        except MissingError:
+            raise MissingError(f"{place_of(url)}: has neither changes.csv nor index.txt") from None
+        added = await self._singles(name, url, _index(answer[0] if answer else b"", where))
+        self._keep(feed, etag="", last_modified="", cursor="")
+        return Updated(name, url, added=added, unchanged=not added)
 
     async def _entries(self, name: str, url: str, feed: Feed) -> Updated:
         """A ROLIE feed, whose entries say when they changed and where they are."""
@@ -249,10 +267,28 @@ def _changes(body: bytes, where: str) -> list[tuple[datetime, str]]:
             raise MalformedError(where, got=f"more than {_MOST_CHANGES} records", expected="fewer")
         stated, record = (fields[0], fields[1]) if fields[0][:4].isdigit() and "T" in fields[0] else (
             fields[1], fields[0])
-        if ".." in record.split("/") or record.startswith("/"):
-            raise MalformedError(where, got=record, expected="records of that folder")
+        _within(record, where)
         rows.append((parse_rfc3339(stated, where), record))
     return rows
+
+
+def _index(body: bytes, where: str) -> list[str]:
+    """One document of the folder in each line."""
+    records = list(dict.fromkeys(line.strip() for line in body.decode("utf-8", "replace").splitlines() if line.strip()))
+    if len(records) > _MOST_CHANGES:
+        raise MalformedError(where, got=f"more than {_MOST_CHANGES} records", expected="fewer")
+    for record in records:
+        _within(record, where)
+        if "://" in record or not record.endswith(".json"):
+            raise MalformedError(where, got=record, expected="names of JSON documents in that folder")
+    if not records:
+        raise MalformedError(where, got="no line", expected="names of JSON documents in that folder")
+    return records
+
+
+def _within(record: str, where: str) -> None:
+    if ".." in record.split("/") or record.startswith("/"):
+        raise MalformedError(where, got=record, expected="records of that folder")
 
 
 def _fields(body: bytes, where: str) -> Iterator[list[str]]:

@@ -32,10 +32,11 @@ _ROOMS = (_HOUSE / "sbom", _HOUSE / "formats", _HOUSE / "kit", _HOUSE / "ecosyst
 class CatalogCache:
     """Of one image: the catalog that its layers make, in their order, under whatever name."""
 
-    def __init__(self, kept: LayerCache, image: Image) -> None:
+    def __init__(self, kept: LayerCache, image: Image, archives: str = "") -> None:
+        """`archives`: the edition of the index that told of Java archives; empty where there is none."""
         self._kept, self._image = kept, image
         layers = (image.config.diff_ids, [layer.digest for layer in image.manifest.layers])
-        self._key = f"image:{sha256(repr((_sources(), layers)).encode()).hexdigest()}"
+        self._key = f"image:{sha256(repr((_sources(), layers, archives)).encode()).hexdigest()}"
 
     def get(self) -> Catalog | None:
         """None where there is none, or it is broken."""

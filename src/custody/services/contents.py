@@ -16,6 +16,7 @@ from custody.kit import strictjson
 from custody.services.catalogcache import CatalogCache
 
 if TYPE_CHECKING:
+    from custody.ports.javaarchives import JavaArchives
     from custody.ports.layers import LayerCache
     from custody.registry.client import RegistryClient
     from custody.registry.image import Image
@@ -28,9 +29,10 @@ what is called with those that are done."""
 
 
 async def catalog_image(target: str, client: RegistryClient, cache: Path, layers: LayerCache, progress: Progress,
-                        platform: str | None = None, *, prove: bool = False) -> Catalog:
+                        platform: str | None = None, *, prove: bool = False,
+                        archives: JavaArchives | None = None) -> Catalog:
     """The catalog of the image that `target` names (`services.targets`); `cache` has what was pulled before, `layers`
-    what was read before. Raises as `open_target` and `catalog` do.
+    what was read before; `archives` as in `sbom.catalog.catalog`. Raises as `open_target` and `catalog` do.
     """
     import asyncio
 
@@ -39,31 +41,36 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
     image = await open_target(target, client, cache, platform)
     stopped = threading.Event()
     try:
-        return await asyncio.to_thread(catalog_opened, target, image, layers, progress, prove=prove, stopped=stopped)
+        return await asyncio.to_thread(catalog_opened, target, image, layers, progress, prove=prove, stopped=stopped,
+                                       archives=archives)
     finally:
         stopped.set()  # a person interrupted it, or a deadline passed: no thread reads on
 
 
 def catalog_opened(target: str, image: Image, layers: LayerCache, progress: Progress, *,
-                   prove: bool = False, stopped: threading.Event | None = None) -> Catalog:
+                   prove: bool = False, stopped: threading.Event | None = None,
+                   archives: JavaArchives | None = None) -> Catalog:
     """The same of an image that is open. Raises as `catalog` does."""
-    kept = CatalogCache(layers, image)
+    kept = CatalogCache(layers, image, archives.edition() if archives else "")
     if not prove and (known := kept.get()) is not None:
         return known
     from custody.sbom.catalog import catalog
 
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        made = catalog(image, layers, advance, prove=prove, stopped=stopped)
+        made = catalog(image, layers, advance, prove=prove, stopped=stopped, archives=archives)
     if not prove:
         kept.put(made)
     return made
 
 
-def readers() -> str:
-    """Names the catalogers of this custody and their versions: others may read the same image otherwise."""
+def readers(archives: JavaArchives | None = None) -> str:
+    """Names the catalogers of this custody and their versions, and the index of Java archives, if there is one: others
+    may read the same image otherwise.
+    """
     from custody.sbom.catalogers import versions
 
-    return hashlib.sha256(repr(sorted(versions().items())).encode()).hexdigest()[:16]
+    known = (*sorted(versions().items()), *((archives.edition(),) if archives else ()))
+    return hashlib.sha256(repr(list(known)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ def _is_sbom(path: Path) -> bool:
 
 
 def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] = (), mounted: bool = False,
-                   origin: str = "", prove: bool = False) -> tuple[Catalog, int]:
+                   origin: str = "", prove: bool = False, archives: JavaArchives | None = None) -> tuple[Catalog, int]:
     """The catalog of a folder, and how many files and folders in it `exclude` left out. Raises as
     `sbom.catalog.catalog_folder` does.
     """
@@ -145,14 +152,14 @@ def catalog_folder(target: Local, progress: Progress, *, exclude: Sequence[str] 
     folder = Folder(path=target.path, declared=not installed, rooted=installed, exclude=tuple(exclude),
                     without_git=target.checkout, mounted=mounted)
     with progress(f"Cataloguing {target.path}", None) as advance:
-        return catalogued(folder, target.kind, advance, origin=origin, prove=prove)
+        return catalogued(folder, target.kind, advance, origin=origin, prove=prove, archives=archives)
 
 
-def catalog_one(path: Path) -> Catalog:
+def catalog_one(path: Path, archives: JavaArchives | None = None) -> Catalog:
     """What one file says: a lock file, an archive, a program. Raises UsageError, MalformedError."""
     from custody.sbom.catalog import catalog_file
 
-    return catalog_file(path)
+    return catalog_file(path, archives=archives)
 
 
 def read_sbom(path: Path) -> Catalog:

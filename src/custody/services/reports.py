@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from custody import __version__
 from custody.formats import cyclonedxvulnerabilities, cyclonedxwriter, gitlab, intotovulns, junit, sarif
 from custody.formats.issue import Issue, page
-from custody.formats.vex import openvex
+from custody.formats.vex import csafwriter, openvex
+from custody.kit.amount import amount
 from custody.services.documents import Format, encode, json_bytes
 from custody.vulns.vex import stated
 
@@ -100,6 +101,28 @@ def _in_toto(report: ScanReport, _now: datetime) -> bytes:
     return json_bytes(intotovulns.predicate(
         listed, scanner_uri=_SCANNER, scanner_version=__version__, db_version=report.database.digest,
         db_updated=updated, started=report.started, finished=report.finished))
+
+
+def csaf(publisher: csafwriter.Publisher) -> Format[ScanReport]:
+    """CSAF 2.0 in the name of a publisher: VEX, or, where nothing was found, what was scanned for it."""
+    def write(report: ScanReport, now: datetime) -> bytes:
+        said = list(stated.statements(report))
+        findings = [*report.findings, *(ignored.finding for ignored in report.ignored)]
+        named = [(csafwriter.principal(statement), finding) for statement, finding in zip(said, findings, strict=True)]
+        scanned = (f"{amount(len(report.catalog.packages), 'package')}, matched with "
+                   f"{amount(report.database.advisories, 'advisory', 'advisories')}. A package that no vulnerability "
+                   "here names has none that these advisories know of, unless it is among what was not scanned.")
+        document = csafwriter.write(said, publisher=publisher, now=now, tool_version=__version__,
+                                    report=csafwriter.Report(
+            title=f"Known vulnerabilities of {report.target}", subject=stated.product(report.catalog),
+            notes=(("What was scanned", scanned), ("What was not scanned", "\n".join(map(str, report.coverage.gaps))
+                                                   or "Nothing that custody knows of.")),
+            summaries={name: finding.summary for name, finding in named if finding.summary},
+            ratings={(name, finding.purl): csafwriter.Rating(finding.score, finding.severity, finding.vector)
+                     for name, finding in named if finding.score is not None}))
+        return json_bytes(document)
+
+    return Format(write)
 
 
 def _trivy(report: ScanReport, _now: datetime) -> bytes:

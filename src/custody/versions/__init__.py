@@ -16,6 +16,7 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.versions import (
     alpm,
     apk,
+    brew,
     conda,
     deb,
     dotted,
@@ -31,17 +32,20 @@ from custody.versions import (
     rubygems,
     semver,
     sorting,
+    vcpkg,
 )
 
-KEYS = 1
+KEYS = 2
 """Counts changes of what `sortable` gives: keys that were kept before are made anew."""
 _LONGEST = 1024
 ORDERS: dict[Order, Callable[[str], Any]] = {
-    "alpm": alpm.key, "apk": apk.key, "conda": conda.key, "deb": deb.key, "dotted": dotted.key,
+    "alpm": alpm.key, "apk": apk.key, "brew": brew.key, "conda": conda.key, "deb": deb.key, "dotted": dotted.key,
     "generic": generic.key, "gentoo": gentoo.key, "luarocks": luarocks.key, "maven": maven.key, "nix": nix.key,
     "nuget": semver.nuget_key, "packagist": packagist.key, "pep440": pep440.key, "perl": perl.key,
-    "pub": semver.key_with_build, "rpm": rpm.key, "rubygems": rubygems.key, "semver": semver.key}
-_SORTABLE = ORDERS | {"luarocks": luarocks.sortable, "maven": maven.sortable}
+    "pub": semver.key_with_build, "rpm": rpm.key, "rubygems": rubygems.key, "semver": semver.key,
+    "vcpkg": vcpkg.key}
+_SORTABLE = ORDERS | {"brew": brew.sortable, "luarocks": luarocks.sortable, "maven": maven.sortable,
+                      "vcpkg": vcpkg.sortable}
 _LONGEST_KEY = 1024
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from custody.adapters.relational.store import RelationalStore
     from custody.adapters.sqlite.advisories import SqliteAdvisories
     from custody.adapters.sqlite.decisions import SqliteDecisions
+    from custody.adapters.sqlite.javaarchives import SqliteJavaArchives
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from custody.services.advisoryimport import Importer
     from custody.services.counting import Said
     from custody.services.verify import Terms
+
+
+_JAVA_ARCHIVES = "java-archives.db"
 
 
 def git_repository(folder: Path) -> GitRepository:
@@ -51,10 +55,21 @@ def advisories_in(file: Path) -> SqliteAdvisories:
 
 
 def advisory_importer(settings: Settings, store: AdvisoryStore) -> Importer:
+    from custody.adapters.sqlite.javaarchives import SqliteJavaArchives, TrivyJavaTables
     from custody.adapters.sqlite.scannerdb import SqliteScannerTables
     from custody.services.advisoryimport import Importer
 
-    return Importer(store, SqliteScannerTables, settings.state() / "downloads")
+    return Importer(store, SqliteScannerTables, settings.state() / "downloads", TrivyJavaTables,
+                    lambda: SqliteJavaArchives(settings.state() / _JAVA_ARCHIVES))
+
+
+def java_archives(settings: Settings) -> SqliteJavaArchives | None:
+    """The index of Java archives by their SHA-1; None where none was imported."""
+    if not (settings.state() / _JAVA_ARCHIVES).is_file():
+        return None
+    from custody.adapters.sqlite.javaarchives import SqliteJavaArchives
+
+    return SqliteJavaArchives(settings.state() / _JAVA_ARCHIVES)
 
 
 def inventory(settings: Settings) -> RelationalStore:

@@ -184,7 +184,8 @@ class Platform:
         client, layers = registry_client(self.settings, http), local.layer_cache(cache / "layers.db")
 
         async def catalog(target: str) -> Catalog:
-            return await catalog_image(target, client, cache, layers, lambda _title, _size: nullcontext())
+            return await catalog_image(target, client, cache, layers, lambda _title, _size: nullcontext(),
+                                       archives=local.java_archives(self.settings))
 
         def repositories() -> list[str]:
             names: list[str] = []
@@ -203,7 +204,7 @@ class Platform:
             self.settings, http, client, store, queue, records, self.clock,
             lambda: self.workloads["scanner"]) if "scanner" in roles else None
         stated = scanner.stated(self.settings) if rescans is not None else []
-        arrivals = Arrivals(client, store, queue, self.clock, catalog, readers(),
+        arrivals = Arrivals(client, store, queue, self.clock, catalog, readers(local.java_archives(self.settings)),
                             signers(self.settings, client, self.clock))
         said, terms = local.counting(self.settings)
         attested = AttestedVex(store, terms, self.clock) if said.attested and terms is not None else None

@@ -1,5 +1,7 @@
 """VEX written as CSAF 2.0, profile 5 (https://docs.oasis-open.org/csaf/csaf/v2.0, 4.5), by its mandatory tests 6.1.
 
+What has nothing to say of any vulnerability is no VEX to CSAF, and is written by profile 1 (4.1): products and notes.
+
 A CSAF document has one time for all that it says, and one state of a product: what was said before it is said anew.
 """
 
@@ -29,6 +31,8 @@ _CPE = re.compile(r"cpe:(?:2\.3:|/)[aho*-].*\Z", re.IGNORECASE)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+\Z")
 _NAMESPACES = {"pkg": "https://github.com/package-url/purl-spec", "urn": "https://www.iana.org/assignments/urn-namespaces"}
 """Of generic URIs (3.1.3.3.8): where it is said what they mean. Of others each is its own."""
+_CVSS3 = re.compile(r"CVSS:(3\.[01])/[A-Z]{1,3}:[A-Z](?:/[A-Z]{1,3}:[A-Z])*\Z")
+_CVSS2 = re.compile(r"AV:[LAN]/AC:[HML]/Au:[MSN]/C:[NPC]/I:[NPC]/A:[NPC](?:/[A-Z]{1,3}:[A-Z]{1,3})*\Z")
 _NAMESPACE = re.compile(r"https?://[^\s<>\"{}|\\^`]+\Z")
 
 
@@ -39,6 +43,33 @@ class Publisher:
     name: str
     namespace: str
     category: Category = "vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """How bad a vulnerability is in one product (3.2.3.13)."""
+
+    score: float
+    """The base score, 0.0 to 10.0."""
+    severity: str
+    """FIRST's word for that: `none`, `low`, `medium`, `high`, `critical`."""
+    vector: str
+    """CVSS 2, 3.0 or 3.1: CSAF 2.0 has no place for CVSS 4, and such a rating is not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a document of a scan says beside its statements."""
+
+    title: str
+    subject: tuple[str, ...]
+    """What was scanned: its names, as of a product."""
+    notes: tuple[tuple[str, str], ...]
+    """A title and a text each (3.2.1.6)."""
+    ratings: Mapping[tuple[str, str], Rating]
+    """By a vulnerability's principal name (its CVE, where it has one) and the first name of a component."""
+    summaries: Mapping[str, str]
+    """What a vulnerability is, in a line, by its principal name."""
 
 
 @dataclass(slots=True)
@@ -77,13 +108,14 @@ class _Tree:
                 **({"relationships": self.relationships} if self.relationships else {})}
 
 
-def write(statements: Iterable[Statement], *, publisher: Publisher, now: datetime, tool_version: str
-          ) -> dict[str, Any]:
+def write(statements: Iterable[Statement], *, publisher: Publisher, now: datetime, tool_version: str,
+          report: Report | None = None) -> dict[str, Any]:
     """A document as plain data; the same statements at the same time have the same `tracking.id`.
 
     Statements of one vulnerability must not say different things of one product (`vulns.vex.settlement` sees to that).
     Raises MalformedError, naming the statement, for what the profile has no place for: one without products or reason,
-    `affected` without an action; and for a publisher's namespace that is no address.
+    `affected` without an action; no statement at all, where there is no `report`; and for a publisher's namespace that
+    is no address.
     """
     if not _NAMESPACE.match(publisher.namespace):
         raise MalformedError("document.publisher.namespace", got=publisher.namespace,
@@ -91,21 +123,29 @@ def write(statements: Iterable[Statement], *, publisher: Publisher, now: datetim
     by_name: dict[str, list[Statement]] = {}
     for statement in statements:
         _complete(statement)
-        by_name.setdefault(_principal(statement), []).append(statement)
-    if not by_name:
+        by_name.setdefault(principal(statement), []).append(statement)
+    if not by_name and report is None:
         raise MalformedError("vulnerabilities", got="no statement", expected="one at least (6.1.27.11)")
     tree = _Tree()
-    vulnerabilities = [_vulnerability(name, listed, tree) for name, listed in by_name.items()]
+    if report is not None:
+        tree.identifiers(Product(names=report.subject))
+    vulnerabilities = [_vulnerability(name, listed, tree, report) for name, listed in by_name.items()]
     time = format_rfc3339(now)
-    body = {"product_tree": tree.document(), "vulnerabilities": vulnerabilities}
+    body: dict[str, Any] = {"product_tree": tree.document()}
+    if vulnerabilities:
+        body["vulnerabilities"] = vulnerabilities
     identity = sha256(canonical([publisher.name, publisher.namespace, time, body])).partition(":")[2]
     tracking = {
         "id": f"vex-{identity[:32]}", "status": "final", "version": "1", "initial_release_date": time,
         "current_release_date": time, "generator": {"engine": {"name": "custody", "version": tool_version}},
         "revision_history": [{"date": time, "number": "1", "summary": "Initial version."}]}
-    title = "What is known of " + (", ".join(list(by_name)[:3]) + (", …" if len(by_name) > 3 else ""))
-    head = {"category": "csaf_vex", "csaf_version": "2.0", "lang": "en", "title": title, "tracking": tracking,
+    title = report.title if report else (
+        "What is known of " + (", ".join(list(by_name)[:3]) + (", …" if len(by_name) > 3 else "")))
+    head: dict[str, Any] = {"category": "csaf_vex" if vulnerabilities else "csaf_base", "csaf_version": "2.0",
+                            "lang": "en", "title": title, "tracking": tracking,
             "publisher": {"category": publisher.category, "name": publisher.name, "namespace": publisher.namespace}}
+    if report and report.notes:
+        head["notes"] = [{"category": "general", "title": heading, "text": text} for heading, text in report.notes]
     ordered: dict[str, Any] = _ordered({"document": head, **body})
     return ordered
 
@@ -127,24 +167,29 @@ def _complete(statement: Statement) -> None:
         raise MalformedError(where, got="no action statement", expected="what to do about it (6.1.27.10)")
 
 
-def _principal(statement: Statement) -> str:
-    """The CVE that it is of, else its name."""
+def principal(statement: Statement) -> str:
+    """The CVE that a statement is of, else its vulnerability's name: what the document has an entry for."""
     if _CVE.match(statement.vulnerability):
         return statement.vulnerability
     return next((alias for alias in statement.aliases if _CVE.match(alias)), statement.vulnerability)
 
 
-def _vulnerability(name: str, statements: list[Statement], tree: _Tree) -> dict[str, Any]:
+def _vulnerability(name: str, statements: list[Statement], tree: _Tree, report: Report | None) -> dict[str, Any]:
     states: dict[str, str] = {}
     said: dict[str, tuple[str, str, str]] = {}
     identifiers: dict[str, None] = {}
+    rated: dict[Rating, list[str]] = {}
     for statement in statements:
         identifiers |= dict.fromkeys((statement.vulnerability, *statement.aliases))
         justified = statement.justification in JUSTIFICATIONS
         words = (statement.justification if justified else "",
                  statement.impact or ("" if justified else statement.justification), statement.action)
         for product in statement.products:
-            for identifier in tree.identifiers(product):
+            components = [component[0] for component in product.components] or [product.names[0]]
+            for component, identifier in zip(components, tree.identifiers(product), strict=True):
+                rating = report.ratings.get((name, component)) if report else None
+                if rating is not None and identifier not in said:
+                    rated.setdefault(rating, []).append(identifier)
                 state = _STATES[statement.status]
                 if states.setdefault(identifier, state) != state:
                     raise MalformedError(f"{name}: {_name(product.names)}", got=f"{states[identifier]} and {state}",
@@ -157,7 +202,11 @@ def _vulnerability(name: str, statements: list[Statement], tree: _Tree) -> dict[
         del identifiers[name]
     if identifiers:
         entry["ids"] = [{"system_name": _system(identifier), "text": identifier} for identifier in identifiers]
-    entry["notes"] = [{"category": "summary", "text": f"Whether the products of this document are affected by {name}."}]
+    summary = report.summaries.get(name, "") if report else ""
+    entry["notes"] = [{"category": "summary",
+                       "text": summary or f"Whether the products of this document are affected by {name}."}]
+    if scores := [{**score, "products": products} for rating, products in rated.items() if (score := _score(rating))]:
+        entry["scores"] = scores
     entry["product_status"] = {state: [product for product, stated in states.items() if stated == state]
                                for state in _STATES.values() if state in states.values()}
     kinds: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -171,6 +220,16 @@ def _vulnerability(name: str, statements: list[Statement], tree: _Tree) -> dict[
         if by_word:
             entry[key] = [{**fields, word: text, "product_ids": products} for text, products in by_word.items()]
     return entry
+
+
+def _score(rating: Rating) -> dict[str, Any]:
+    """By FIRST's schemas of CVSS; nothing for CVSS 4."""
+    if match := _CVSS3.match(rating.vector):
+        return {"cvss_v3": {"version": match[1], "vectorString": rating.vector, "baseScore": rating.score,
+                            "baseSeverity": rating.severity.upper()}}
+    if _CVSS2.match(rating.vector):
+        return {"cvss_v2": {"version": "2.0", "vectorString": rating.vector, "baseScore": rating.score}}
+    return {}
 
 
 def _system(identifier: str) -> str:

@@ -130,7 +130,7 @@ def _archive(place: _Place, spent: _Spent) -> Iterator[Fact]:
     for key, (project, told_by) in contents.projects.items():
         if project is not chosen:
             fact = _fact(project, contents, key, place, told_by)
-            inner.append(_url(fact))
+            inner.append(url(fact))
             yield fact
     for member in contents.nested:
         yield from _nested(archive, member, place, spent, inner)
@@ -182,7 +182,7 @@ def _nested(archive: Archive, member: Member, place: _Place, spent: _Spent, inne
 def _kept(facts: Iterator[Fact], within: str, inner: list[str]) -> Iterator[Fact]:
     for fact in facts:
         if fact.within == within and fact.type in ("maven", "generic"):
-            inner.append(_url(fact))
+            inner.append(url(fact))
         yield fact
 
 
@@ -274,7 +274,8 @@ def _maker(contents: _Contents | None, project: pom.Pom | None) -> str:
                  if (text := manifest.get(key, ""))[:1] not in ("", "%", "$")), "")[:200]
 
 
-def _url(fact: Fact) -> str:
+def url(fact: Fact) -> str:
+    """The package URL of an artifact, or of a name without a group."""
     namespace, name = of_type(fact.type).split(fact.name)
     return str(purl.build(fact.type, name, namespace=namespace, version=fact.version,
                           qualifiers=dict(fact.qualifiers)))

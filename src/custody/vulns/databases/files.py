@@ -26,7 +26,8 @@ from custody.vulns.documents import ARCHIVES, decompressed, readable
 _TRIVY_LAYER = "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"
 _JAVA_LAYER = "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip"
 _TITLE = "org.opencontainers.image.title"
-_TRIVY, _GRYPE, _METADATA = "trivy.db", "vulnerability.db", "metadata.json"
+_TRIVY, _GRYPE, _JAVA, _METADATA = "trivy.db", "vulnerability.db", "trivy-java.db", "metadata.json"
+_JAVA_SCHEMA = 1
 _KEPT = ("", "db", str(grype.MODEL))
 """Where in their folders Trivy and Grype keep them."""
 _SQLITE = b"SQLite format 3\0"
@@ -51,36 +52,49 @@ class Contents(Protocol):
 
 
 @contextmanager
-def database(path: Path, tables: OpenTables, folder: Path) -> Iterator[Contents | None]:
-    """The scanner's database there; None where there is none. `folder` is where archives are unpacked.
+def located(path: Path, folder: Path) -> Iterator[Path | None]:
+    """The file of a scanner's database there; None where there is none. `folder` is where archives are unpacked.
 
     Raises MalformedError, UnsupportedError for one of a schema that is not known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="custody-", dir=folder) as unpacked:
-        file = _file(path, Path(unpacked))
-        if file is None:
-            yield None
+        yield _file(path, Path(unpacked))
+
+
+def is_java_index(file: Path) -> bool:
+    """Whether it is Trivy's index of Java archives: by its name, which Trivy gives it everywhere.
+
+    Raises UnsupportedError where the `metadata.json` beside it says another schema.
+    """
+    if file.name != _JAVA:
+        return False
+    _check_metadata(file, _JAVA_SCHEMA)
+    return True
+
+
+@contextmanager
+def opened(file: Path, where: str, tables: OpenTables) -> Iterator[Contents]:
+    """What Trivy's or Grype's database says. Raises MalformedError, UnsupportedError."""
+    with file.open("rb") as stream:
+        head = stream.read(64)
+        if is_database(head):
+            _check_metadata(file, trivy.SCHEMA)
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield trivy.TrivyDatabase(Database(data, where), where)
             return
-        with file.open("rb") as stream:
-            head = stream.read(64)
-            if is_database(head):
-                _check_metadata(file)
-                with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    yield trivy.TrivyDatabase(Database(data, str(path)), str(path))
-                return
-        if not head.startswith(_SQLITE):
-            raise MalformedError(str(path), got=head[:16], expected="Trivy's bbolt file or Grype's SQLite database")
-        with closing(tables(file)) as opened_tables:
-            yield grype.GrypeDatabase(opened_tables, str(path))
+    if not head.startswith(_SQLITE):
+        raise MalformedError(where, got=head[:16], expected="Trivy's bbolt file or Grype's SQLite database")
+    with closing(tables(file)) as opened_tables:
+        yield grype.GrypeDatabase(opened_tables, where)
 
 
 def _file(path: Path, unpacked: Path) -> Path | None:
     if path.is_dir():
         if (path / "oci-layout").is_file():
             return _artifact(path, unpacked)
-        return next((kept for place in _KEPT for name in (_TRIVY, _GRYPE) if (kept := path / place / name).is_file()),
-                    None)
+        return next((kept for place in _KEPT for name in (_TRIVY, _GRYPE, _JAVA)
+                     if (kept := path / place / name).is_file()), None)
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -101,7 +115,7 @@ def _unpacked(name: str, file: IO[bytes], folder: Path, where: str) -> Path | No
             if number == _MEMBERS:
                 break
             called = member.name.rpartition("/")[2]
-            if not member.isfile() or called not in (_TRIVY, _GRYPE, _METADATA):
+            if not member.isfile() or called not in (_TRIVY, _GRYPE, _JAVA, _METADATA):
                 continue
             if called != _METADATA and database is not None:
                 raise MalformedError(where, got=f"{member.name} beside {database.name}", expected="one database")
@@ -123,7 +137,7 @@ def _copy(content: IO[bytes], target: Path, largest: int, where: str) -> None:
             file.write(piece)
 
 
-def _check_metadata(file: Path) -> None:
+def _check_metadata(file: Path, schema: int) -> None:
     """`metadata.json` beside it says of which schema it is. Raises UnsupportedError."""
     beside = file.with_name(_METADATA)
     if not beside.is_file():
@@ -132,9 +146,8 @@ def _check_metadata(file: Path) -> None:
         stated = strictjson.loads(stream.read(_LARGEST_METADATA + 1), str(beside), max_size=_LARGEST_METADATA,
                                   max_depth=8)
     version = stated.get("Version") if isinstance(stated, dict) else None
-    if version != trivy.SCHEMA:
-        raise UnsupportedError(str(beside), f"Trivy's database of schema {json.dumps(version)}; expected "
-                               f"{trivy.SCHEMA}")
+    if version != schema:
+        raise UnsupportedError(str(beside), f"Trivy's database of schema {json.dumps(version)}; expected {schema}")
 
 
 def _artifact(layout: Path, unpacked: Path) -> Path | None:
@@ -150,7 +163,7 @@ def _artifact(layout: Path, unpacked: Path) -> Path | None:
             data = reader.read(descriptor.size)
             reader.drain()
         manifest = oci.parse_manifest(data, where, descriptor.media_type)
-        layer = database_layer(manifest.layers, where) if isinstance(manifest, oci.Manifest) else None
+        layer = database_layer(manifest.layers) if isinstance(manifest, oci.Manifest) else None
         if layer is not None:
             with readable(where), VerifyingReader(_blob(layout, layer), layer) as reader:
                 database = _unpacked(ending(layer), cast(IO[bytes], reader), unpacked, where)
@@ -159,12 +172,11 @@ def _artifact(layout: Path, unpacked: Path) -> Path | None:
     return None
 
 
-def database_layer(layers: Sequence[oci.Descriptor], where: str) -> oci.Descriptor | None:
-    """Which blob of an artifact is a scanner's database. Raises UnsupportedError for Trivy's list of Java archives."""
+def database_layer(layers: Sequence[oci.Descriptor]) -> oci.Descriptor | None:
+    """Which blob of an artifact is a scanner's database."""
     for layer in layers:
-        if layer.media_type == _JAVA_LAYER:
-            raise UnsupportedError(where, "Trivy's list of Java archives, which has no advisories")
-        if layer.media_type == _TRIVY_LAYER or layer.annotations.get(_TITLE, "").startswith("vulnerability-db_"):
+        if layer.media_type in (_TRIVY_LAYER, _JAVA_LAYER) or layer.annotations.get(_TITLE, "").startswith(
+                "vulnerability-db_"):
             return layer
     return None
 

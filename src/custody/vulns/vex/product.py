@@ -94,6 +94,7 @@ class Subject:
         self._document = catalog.document.identifier.removeprefix("urn:uuid:") if catalog.document else ""
         self._purls = {package.purl: parsed(package.purl) for package in catalog.packages}
         self._packages = {package.purl: package for package in catalog.packages}
+        self._hashes: dict[str, frozenset[str]] = {}
         self._dependents: dict[str, set[str]] | None = None
 
     def applies(self, product: Product, purl: str) -> bool:
@@ -128,7 +129,9 @@ class Subject:
 
     def _names_package(self, names: Iterable[str], package: Package) -> bool:
         own = self._purls[package.purl]
-        hashes = {f"{kind}:{value}" for kind, value in package.hashes}
+        hashes = self._hashes.get(package.purl)
+        if hashes is None:
+            hashes = self._hashes[package.purl] = frozenset(f"{kind}:{value}" for kind, value in package.hashes)
         for name in names:
             if name in hashes or name in package.cpes:
                 return True

@@ -19,7 +19,7 @@ from custody.errors import CustodyError
 from custody.formats.bom import Catalog
 from custody.formats.ignorefile import Rule
 from custody.formats.osv import cve_of
-from custody.formats.vex.statement import Document, Statement
+from custody.formats.vex.statement import Document, Product, Statement
 from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.vulns.findings import Finding
 from custody.vulns.vex.product import Subject, package_key, packages_of
@@ -121,12 +121,15 @@ class Waivers:
         self._statements = [_Statement(statement, entry, order) for order, (entry, statement) in enumerate(statements)]
         self._rules = [_Rule(Asking(rule, entry.source), entry.source) for entry in rules for rule in entry.rules]
         self._refused = tuple(refused)
-        self._by_name: dict[tuple[str, tuple[str, str] | None], list[_Statement]] = {}
+        self._by_name: dict[tuple[str, tuple[str, str] | None], dict[int, list[Product]]] = {}
+        """By vulnerability and package: the statements, by their order, with those of their products that may be it. A
+        document may have a statement for each package, and a statement a product for each."""
         for statement in self._statements:
-            about = {key for product in statement.statement.products for key in packages_of(product)}
-            for name in statement.names:
-                for key in about or {None}:
-                    self._by_name.setdefault((name, key), []).append(statement)
+            names = statement.names
+            for product in statement.statement.products:
+                for key in packages_of(product):
+                    for name in names:
+                        self._by_name.setdefault((name, key), {}).setdefault(statement.order, []).append(product)
 
     def names(self) -> set[str] | None:
         """The vulnerabilities that are spoken of; None: any."""
@@ -149,8 +152,9 @@ class Waivers:
         packages = {package.purl: package for package in catalog.packages}
         called = {name for finding in findings for name in (finding.cve, finding.id, *finding.aliases)}
         waived: dict[int, Waived] = {}
+        counting = {statement.order for statement in self._statements if not statement.refused(now)}
         for place, finding in enumerate(findings):
-            if (word := self._stated(finding, subject, now)) is not None:
+            if (word := self._stated(finding, subject, counting, now)) is not None:
                 waived[place] = word
                 continue
             for rule in self._rules:
@@ -163,18 +167,18 @@ class Waivers:
         return waived, (*self._refused, *(_use_of(statement, called, now) for statement in self._statements),
                         *(_use(rule, now) for rule in self._rules))
 
-    def _stated(self, finding: Finding, subject: Subject, now: datetime) -> Waived | None:
-        names = dict.fromkeys((finding.cve, finding.id, *finding.aliases))
-        # Of the statements on it, those that may be about this package: a document may have one for every package.
-        keys = [(name, key) for name in names for key in (None, package_key(finding.purl))]
-        spoken = [statement for statement in {
-            id(entry): entry for key in keys for entry in self._by_name.get(key, ())}.values()
-            if not statement.refused(now) and any(
-                subject.applies(product, finding.purl) for product in statement.statement.products)]
+    def _stated(self, finding: Finding, subject: Subject, counting: set[int], now: datetime) -> Waived | None:
+        spoken: dict[int, _Statement] = {}
+        for name in dict.fromkeys((finding.cve, finding.id, *finding.aliases)):
+            for key in (None, package_key(finding.purl)):
+                for order, products in self._by_name.get((name, key), {}).items():
+                    if order in counting and order not in spoken and any(
+                            subject.applies(product, finding.purl) for product in products):
+                        spoken[order] = self._statements[order]
         if not spoken:
             return None
-        newest = max(spoken, key=lambda entry: (entry.time is not None, entry.time or now, entry.order))
-        for statement in spoken:
+        newest = max(spoken.values(), key=lambda entry: (entry.time is not None, entry.time or now, entry.order))
+        for statement in spoken.values():
             if statement is newest:
                 statement.state, statement.findings = "used", statement.findings + 1
                 statement.reason = _why(statement.statement)
