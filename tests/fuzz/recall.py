@@ -5,6 +5,8 @@ and about each of these again with other names, labels, users and statuses. Prin
 remembers is not that of one that does not, and how often something was said again; 1 where anything differs.
 """
 
+# ruff: noqa: E501 - tables of what is drawn from
+
 from __future__ import annotations
 
 import copy
