@@ -23,8 +23,11 @@ from custody.ports.cluster import ApiError, ClusterObjects, Listing, Object, Ser
 _LOG = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 0.2, 15.0
 """Seconds before what failed is tried again, doubled each time."""
-_SPREAD, _SOON = 0.5, 1.0
-"""Seconds over which those look again that were told that the API server answers again, and their next pause."""
+_SPREAD, _SOON = 0.5, 2.0
+"""Seconds over which those look again that were told that the API server answers again, and the longest pause while it
+may not answer everything yet."""
+_RARE = 240.0
+"""Seconds after which they are told again at the latest, where that did not help."""
 _RECENT = 60.0
 """Seconds for which what was refused may have been for want of what an API server that starts knows only later."""
 _FORBIDDEN = 30.0
@@ -111,7 +114,9 @@ class Mirror:
             _LOG.log(logging.DEBUG if usual else logging.WARNING, "watching %s: %s", self.kind, error.message)
         self.failure = error.message
         self._forbidden = isinstance(error, ApiError) and error.answered == 403
-        pause, self._pause = _FORBIDDEN if self._forbidden else self._pause, min(self._pause * 2, _LONGEST)
+        pause = _FORBIDDEN if self._forbidden else self._pause
+        starts = asyncio.get_running_loop().time() < self._silence.told + _LONGEST
+        self._pause = min(self._pause * 2, _SOON if starts else _LONGEST)
         self._silence.waiting.add(self)
         await self._wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spread
         self._silence.waiting.discard(self)
@@ -249,15 +254,18 @@ class _Silence:
 
     def __init__(self) -> None:
         self.waiting: WeakSet[Mirror] = WeakSet()
-        self._told = -_LONGEST
+        self.told = -_RARE
+        """The event loop's time when they were told last."""
+        self._rest = _LONGEST
 
     def broken(self, loop: asyncio.AbstractEventLoop) -> None:
         """Not again and again: where lists come and watches break, mirrors would wake each other without end."""
         now = loop.time()
-        if now < self._told + _LONGEST:
+        if now < self.told + self._rest:
             return
+        self._rest = min(self._rest * 2, _RARE) if now < self.told + _RARE else _LONGEST
         for mirror in [mirror for mirror in self.waiting if mirror._hears(now)]:
-            self._told = now
+            self.told = now
             loop.call_later(random.uniform(0, _SPREAD), mirror.look_again)  # noqa: S311 - spread
 
 
