@@ -174,16 +174,17 @@ def test_given_objects_are_tried_first() -> None:
     assert found(vap("true"), vap(other), 50, given=[given]).difference is not None
 
 
-def _eight(expression: str) -> list[Json]:
+def _many(expression: str) -> list[Json]:
     return gatekeeper(f'violation[{{"msg": "no"}}] {{ {expression} }}', match={"kinds": [
-        {"apiGroups": ["", "apps", "batch"], "kinds": ["Pod", "Service", "ConfigMap", "Deployment", "DaemonSet", "Job", "CronJob", "StatefulSet"]}]})
+        {"apiGroups": ["", "apps", "batch"], "kinds": ["Pod", "Service", "ConfigMap", "Deployment", "DaemonSet", "Job", "CronJob", "StatefulSet",
+                                                           "Secret", "Endpoints", "LimitRange", "PodTemplate", "ReplicaSet", "ResourceQuota", "ServiceAccount"]}]})
 
 
 def test_kinds_that_are_given_are_tried_and_others_that_are_not_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only a StatefulSet shows the difference, and it is the eighth of eight kinds."""
+    """Only a StatefulSet shows the difference, and it is the last of fifteen kinds."""
     on = 'input.review.object.metadata.labels.a == "b"'
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all(_eight(on)))
-    (tmp_path / "b.yaml").write_text(yaml.safe_dump_all(_eight(f'{on}; input.review.kind.kind != "StatefulSet"')))
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all(_many(on)))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump_all(_many(f'{on}; input.review.kind.kind != "StatefulSet"')))
     files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
     assert run(["policy", "equivalent", *files, "--samples", "300"]) == 0
     assert "; not tried: " in (said := capsys.readouterr().out)

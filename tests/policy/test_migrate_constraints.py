@@ -49,7 +49,7 @@ def migrated(*documents: Json, target: str = TARGETS[0], count: int = 250) -> li
     PODS, {}, {"kinds": [{"apiGroups": ["*"], "kinds": ["*"]}]}, {"kinds": [{"apiGroups": ["apps"], "kinds": ["Deployment", "StatefulSet"]}, {"kinds": ["Namespace"]}]},
     {"kinds": [{"apiGroups": ["example.com"], "kinds": ["Widget"]}]}, {"kinds": [{"apiGroups": [""], "kinds": ["Service"]}]},
     {**PODS, "namespaces": ["shop-*", "default"]}, {**PODS, "excludedNamespaces": ["kube-*", "*-x", "*mid*"]}, {**PODS, "namespaces": ["*"], "excludedNamespaces": []},
-    {"kinds": [{"apiGroups": [""], "kinds": ["Pod", "Namespace"]}], "excludedNamespaces": ["default"]}, {**PODS, "name": "web*"}, {**PODS, "name": "sample"},
+    {"kinds": [{"apiGroups": [""], "kinds": ["Pod", "Namespace"]}], "excludedNamespaces": ["default"]}, {**PODS, "name": "web*"}, {**PODS, "name": "sample"}, {"kinds": [{"apiGroups": [""], "kinds": ["Node", "Namespace"]}], "scope": "Cluster", "excludedNamespaces": ["default"]},
     {"kinds": [{"apiGroups": [""], "kinds": ["Pod", "Namespace"]}], "scope": "Cluster"}, {**PODS, "scope": "Namespaced"}, {**PODS, "source": "Original"},
     {**PODS, "labelSelector": {"matchLabels": {"tier": "web"}}},
     {**PODS, "namespaceSelector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["web"]}]}}], ids=str)

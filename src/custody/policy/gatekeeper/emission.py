@@ -30,7 +30,8 @@ RESOURCES = (
 """Of Gatekeeper's webhook: `*` is no subresource, and containers come into pods through some."""
 _LONGEST = 253
 _MATCH = "!has(params.spec) || !has(params.spec.match) || "
-_HOME = "(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.name : request.namespace)"
+_NAMESPACE = "request.?namespace.orValue('')"  # which a request about what lies in none does not have
+_HOME = f"(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.?name.orValue('') : {_NAMESPACE})"
 Object = dict[str, Any]
 
 
@@ -59,7 +60,7 @@ _CONDITIONS = {
              "k.kinds.exists(n, n == '*' || n == request.kind.kind)) && (!has(k.apiGroups) || size(k.apiGroups) == 0 "
              "|| k.apiGroups.exists(g, g == '*' || g == request.kind.group)))",
     "scope": f"{_MATCH}!has(params.spec.match.scope) || !(params.spec.match.scope in ['Cluster', 'Namespaced']) || "
-             "(request.namespace != '' && !(request.kind.group == '' && request.kind.kind == 'Namespace')) == "
+             f"({_NAMESPACE} != '' && !(request.kind.group == '' && request.kind.kind == 'Namespace')) == "
              "(params.spec.match.scope == 'Namespaced')",
     "source": f"{_MATCH}!has(params.spec.match.source) || params.spec.match.source != 'Generated'"}
 _VARIABLES = (

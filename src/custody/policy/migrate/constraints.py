@@ -145,10 +145,10 @@ def _custom(group: str) -> bool:
 
 
 def _conditions(match: Mapping[str, Any], named: str) -> list[Object]:
-    home = "request.namespace"
+    home = "request.?namespace.orValue('')"  # which a request about what lies in none does not have
     names = {name for entry in match.get("kinds") or [{}] for name in entry.get("kinds") or ["*"]}
     if names & {"*", "Namespace"}:
-        home = ("(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.name : request.namespace)")
+        home = f"(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.?name.orValue('') : {home})"
     made = {"kinds": named}
     if namespaces := match.get("namespaces"):
         made["namespaces"] = some([f"{home} == ''", *(_glob(pattern, home) for pattern in namespaces)])

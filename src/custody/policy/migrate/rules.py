@@ -47,7 +47,8 @@ def _hint(document: dict[str, Any], group: str, kind: str) -> str:
     if group == "policy.sigstore.dev" or (not group and {"application", "validators"} & document.keys()):
         return "`custody policy import` reads it"
     close = difflib.get_close_matches(kind, _KINDS, 1, 0.8) if group == "kyverno.io" else []
-    return f"did you mean {close[0]}?" if close else f"{', '.join(_KINDS)} of kyverno.io are"
+    return f"did you mean {close[0]}?" if close else (
+        f"{', '.join(_KINDS)} of kyverno.io are, and constraints of Gatekeeper")
 
 
 __all__ = ["SAMPLES", "Migrated", "migrate", "shown"]
