@@ -41,6 +41,7 @@ _HELPERS = """
 f(x) = x.metadata { x.spec } else = x
 g(x, y) { x == y.name }
 g(x, y) { some k; x[k] == y }
+h(_, _) = true
 """
 
 
@@ -54,6 +55,9 @@ def _reference(dice: random.Random) -> str:
 def _rego(dice: random.Random, number: int) -> list[dict[str, Any]]:
     lines = [dice.choice(["", "not "]) + dice.choice(_USES).format(_reference(dice), _reference(dice))
              for _ in range(dice.randrange(1, 4))]
+    if dice.random() < 0.4:
+        lines.append(dice.choice(["{} := {}", "h({}, {})", "count([1 | {} := {}]) == 1"]).format(dice.choice("_z"), _reference(dice))
+                     if dice.random() < 0.7 else f"h({_reference(dice)}, 1)")
     said = dice.choice(['"m"', f'sprintf("%v", [{_reference(dice)}])'])
     body = "; ".join(["o := input.review.object", "r := input.review", 'k := ["spec", "metadata", "name"][_]', *lines, f"msg := {said}"])
     kind = f"K{number}"
@@ -81,7 +85,7 @@ def _like(asked: dict[str, Any], dice: random.Random) -> dict[str, Any]:
             continue
         metadata = document.get("metadata")
         place: dict[str, Any] = metadata if isinstance(metadata, dict) and dice.random() < 0.7 else document
-        place[dice.choice(["name", "uid", "labels", "annotations", "status", "resourceVersion"])] = dice.choice(
+        place[dice.choice(["name", "uid", "labels", "annotations", "status", "resourceVersion", "spec"])] = dice.choice(
             ["p1", "p2", {}, {"team": "a"}, {"x": "y"}, None, 1, 1.0, True])
     if dice.random() < 0.3:
         made["name"] = dice.choice(["p1", "p2"])

@@ -81,8 +81,7 @@ SPEC = 'violation[{"msg": "host"}] { input.review.object.spec.hostNetwork }'
 @pytest.mark.parametrize("documents", [
     rego(SPEC), native(validations=[{"expression": "!has(object.spec.hostNetwork)", "message": "host"}]),
     cel("!has(object.spec.hostNetwork)"), cel("variables.s == null", variables=[
-        {"name": "s", "expression": "object.spec.?hostNetwork.orValue(null)"}]),
-    pattern({"pattern": {"spec": {"=(hostNetwork)": "false"}}})])
+        {"name": "s", "expression": "object.spec.?hostNetwork.orValue(null)"}])])
 def test_pods_that_differ_in_their_names_are_evaluated_once(documents: list[Json], monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(documents, monkeypatch)
     decisions = [counted.ask(named(name)) for name in ("a", "b", "a")]
@@ -137,9 +136,18 @@ READ = {
     "in a pattern of arguments": ('f([o, _]) = o.status\nviolation[{"msg": "m"}] { f([input.review.object, 1]) }', "status", {"x": 1}),
     "unified": ('violation[{"msg": "m"}] { x = input.review.object; x.status.x == "z" }', "status", {"x": "z"}),
     "negated": ('violation[{"msg": "m"}] { not input.review.object.metadata.labels }', "metadata/labels", {"a": "b"}),
+    "whether it is there, in a name": ('violation[{"msg": "m"}] { x := input.review.object.status }', "status", {"x": 1}),
+    "whether it is there, in no name": ('violation[{"msg": "m"}] { _ := input.review.object.status }', "status", {"x": 1}),
+    "whether it is there, for an unused argument": ('f(_) = true\nviolation[{"msg": "m"}] { f(input.review.object.status) }', "status", {"x": 1}),
+    "whether it is there, for an argument of two": ('f(x, y) = x\nviolation[{"msg": "m"}] { f(1, input.review.object.status) }', "status", {"x": 1}),
+    "whether it is there, with an output": ('f(x) = 1\nviolation[{"msg": "m"}] { f(input.review.object.status, o); o == 1 }', "status", {"x": 1}),
+    "whether it is there, in a closure": ('violation[{"msg": "m"}] { count([1 | y := input.review.object.status]) == 1 }', "status", {"x": 1}),
+    "whether it is there, in a library": ("violation[{\"msg\": \"m\"}] { data.lib.l.g(input.review) }", "status", {"x": 1}),
+    "what exempts": ('exempt { _ := input.review.object.metadata.annotations["exempt"] }\n'
+                     'violation[{"msg": "m"}] { input.review.object.spec.containers; not exempt }', "metadata/annotations", {"exempt": ""}),
     "the head": ('violation[{"msg": "m", "details": input.review.object.metadata.labels}] { true }', "metadata/labels", {"a": "b"}),
 }
-LIBRARY = "package lib.l\nf(r) { r.object.metadata.labels.a }"
+LIBRARY = "package lib.l\nf(r) { r.object.metadata.labels.a }\ng(r) { x := r.object.status }"
 
 
 @pytest.mark.parametrize("case", READ)
@@ -233,6 +241,8 @@ def test_nothing_and_what_is_no_map_are_not_the_same(odd: Any) -> None:
     rego('violation[{"msg": "m"}] { custody.evidence("nginx").image }'),
     native(validations=[{"expression": "namespaceObject.metadata.name == 'shop'", "message": "m"}]),
     native(validations=[{"expression": "evidence('nginx').image == ''", "message": "m"}]),
+    rego('violation[{"msg": "m"}] { crypto.x509.parse_and_verify_certificates(input.review.object.spec.pem)[0] }'),
+    pattern({"pattern": {"spec": {"=(hostNetwork)": "false"}}}),
     cel("time.now() > timestamp('2020-01-01T00:00:00Z')"), cel("random() != ''"),
     cel("namespaceObject.metadata.name == 'shop'"), cel("resource.Get('v1', 'pods', 'shop', 'a').kind != ''"),
     pattern({"message": "m", "deny": {"conditions": {"all": [
@@ -240,6 +250,21 @@ def test_nothing_and_what_is_no_map_are_not_the_same(odd: Any) -> None:
 def test_what_depends_on_more_than_the_request_is_not_remembered(documents: list[Json]) -> None:
     [rule, *_] = PolicySet.load(documents).of(Phase.VALIDATE)
     assert rule.areas() is None
+
+
+def test_pods_made_of_other_objects_are_evaluated_each_time() -> None:
+    """Their labels and names are those of a template, which are not where a pod's are."""
+    documents = cel("'app' in object.metadata.?labels.orValue({})",
+                    autogen={"podControllers": {"controllers": ["replicationcontrollers"]}})
+    policies = PolicySet.load(documents)
+    assert [rule.areas() is None for rule in policies.of(Phase.VALIDATE)] == [False, True]
+    outcomes = []
+    for labels in ({"app": "a"}, {}):
+        document = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "r", "namespace": "shop"}, "spec": {
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}
+        decision = decide(Request.create(document), {}, policies, Context(now=NOW))
+        outcomes.append({result.outcome for result in decision.results})
+    assert (Outcome.FAIL in outcomes[0], Outcome.FAIL in outcomes[1]) == (False, True)
 
 
 def test_what_was_looked_up_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

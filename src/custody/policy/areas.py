@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from custody.policy.reads import Part, Reads
-
 _METADATA = "metadata"
 _ALIKE = frozenset(("operation", "kind", "resource", "subResource", "namespace", "dryRun", "requestKind",
                     "requestResource", "requestSubResource"))
@@ -23,24 +21,6 @@ class Areas(NamedTuple):
     paths: frozenset[tuple[str, ...]] = frozenset()
     name: bool = False
     user: bool = False
-
-
-def areas_of_reads(reads: Reads) -> Areas | None:
-    """Whatever is marked, and more: what stands beside it in the same field."""
-    marked = reads.object
-    if _read_itself(marked):
-        return None
-    paths: set[tuple[str, ...]] = set()
-    for name, part in marked.fields.items():
-        if name == _METADATA and part.fields and not _read_itself(part):
-            paths.update((name, field) for field in part.fields)
-        else:
-            paths.add((name,))
-    return Areas(frozenset(paths), reads.name, reads.user)
-
-
-def _read_itself(part: Part) -> bool:
-    return part.whole or part.sized or part.keyed or part.bare or bool(part.prefixes) or part.element is not None
 
 
 def areas_of(read: Iterable[tuple[str, ...]]) -> Areas | None:

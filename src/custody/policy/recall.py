@@ -25,8 +25,11 @@ _HEAVIEST = 16 * 1024 * 1024
 """Characters of all that is remembered: who asks about ever other bad pods fills no memory."""
 _OVERHEAD = 500
 """Characters that a result counts as beside its own."""
+_SHARED = 60
+"""Characters that a rule counts as which said what it always says."""
 _ENCODER = msgspec.msgpack.Encoder()  # it tells apart what is no number from null, which JSON would not
 _FIELDS = ("message", "told", "remedy")
+_ANSWERS = (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
 
 
 class _Said(dict[Rule, Spoken]):
@@ -68,7 +71,7 @@ class Recall:
             return _placed(said, given.resource)
         consulted = given.answers.consulted
         said = rule.evaluate(given)
-        if given.answers.consulted == consulted and _settles(rule, said):
+        if given.answers.consulted == consulted and _settles(said):
             self._hold(known, rule, said)
         return said
 
@@ -91,12 +94,11 @@ class Recall:
         self._weight -= oldest.weight
 
     def _hold(self, known: _Said, rule: Rule, said: Spoken) -> None:
+        weight = _weight(said) + _OVERHEAD * len(said.results)
         if all(result.outcome is Outcome.PASS for result in said.results):
             passed = self._passed.setdefault(rule, said)
             if _placed(passed, said.results[0].resource) == said:
-                known[rule] = passed
-                return
-        weight = _weight(said) + _OVERHEAD * len(said.results)
+                said, weight = passed, _SHARED
         with self._changing:
             if known.gone or rule in known:
                 return
@@ -116,12 +118,12 @@ class _Likeness:
     def __init__(self, given: Given) -> None:
         self.known: dict[Areas, _Said | None] = {}
         self._request = request = given.request
-        self._parts: dict[tuple[str, ...], bytes] = {}
+        self._parts: dict[tuple[str, ...], bytes | None] = {}
         self._same: bytes | None = None
         context = given.context
         # A request with a review of its own, or variables that are said, is tried out: nothing is like it.
         if type(request) is Request and context.simulated is None and context.summaries is None:
-            self._same = _ENCODER.encode((
+            self._same = _encoded((
                 request.operation, request.kind, request.namespace, request.dry_run, request.subresource,
                 request.resource, request.parent, request.bare, request.existing, context.point,
                 request.object is None, request.old_object is None))
@@ -130,36 +132,36 @@ class _Likeness:
         """None where that cannot be told."""
         if self._same is None:
             return None
-        request = self._request
-        parts = [self._same]
-        try:
-            if areas.name:
-                parts.append(_ENCODER.encode(request.name))
-            if areas.user:
-                parts.append(_ENCODER.encode(request.user))
-            parts += [_ENCODER.encode(sorted(areas.paths)), *map(self._part, sorted(areas.paths))]
-        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
-            return None  # a text that is no Unicode, a number of more than 64 bits
-        return _digest(*parts)
+        paths = sorted(areas.paths)
+        parts = [self._same, _encoded((paths, self._request.name if areas.name else None,
+                                       self._request.user if areas.user else None)), *map(self._part, paths)]
+        return None if None in parts else _digest(*(part for part in parts if part is not None))
 
-    def _part(self, path: tuple[str, ...]) -> bytes:
-        part = self._parts.get(path)
-        if part is None:
-            part = self._parts[path] = _digest(*(
-                _at(document, path) for document in (self._request.object, self._request.old_object)))
-        return part
+    def _part(self, path: tuple[str, ...]) -> bytes | None:
+        if path not in self._parts:
+            parts = [_encoded(_at(document, path)) for document in (self._request.object, self._request.old_object)]
+            self._parts[path] = None if None in parts else _digest(*(part for part in parts if part is not None))
+        return self._parts[path]
 
 
-def _at(document: dict[str, Any] | None, path: tuple[str, ...]) -> bytes:
-    """What stands there; another text for each way in which nothing does."""
+def _at(document: dict[str, Any] | None, path: tuple[str, ...]) -> tuple[int, bool, Any]:
+    """(how deep, whether it is there, what stands there): the value, or what has no such field."""
     value: Any = document
-    for at, field in enumerate(path):
+    for depth, field in enumerate(path):
         if type(value) is not dict:
-            return b"%d:" % at + _ENCODER.encode(value)
+            return depth, True, value
         if field not in value:
-            return b"%d" % at
+            return depth, False, None
         value = value[field]
-    return b"=" + _ENCODER.encode(value)
+    return len(path), True, value
+
+
+def _encoded(value: Any) -> bytes | None:
+    """None for what has no such form: a text that is no Unicode, a number of more than 64 bits."""
+    try:
+        return _ENCODER.encode(value)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -170,11 +172,11 @@ def _digest(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-def _settles(rule: Rule, said: Spoken) -> bool:
+def _settles(said: Spoken) -> bool:
     """Whether it is an answer, and short enough to be kept. What could not be evaluated is tried again."""
     results = said.results
     return 0 < len(results) <= _RESULTS and not said.patch and not said.changes and all(
-        result.outcome in rule.recalled and not result.evidence and result.image is None
+        result.outcome in _ANSWERS and not result.evidence and result.image is None
         for result in results) and _weight(said) <= _CHARACTERS
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -91,8 +91,6 @@ class Rule(Protocol):
     silent_by_kind: bool = False
     """Whether a `silence` of its own looks, beside its scope, at nothing but a request's kind, operation and way."""
 
-    recalled: Set[Outcome] = frozenset((Outcome.PASS, Outcome.FAIL, Outcome.SKIP))
-    """Outcomes whose words too are decided by its `areas`."""
     exceptions: Sequence[PolicyException] = ()
     """Those that name it."""
     partly: frozenset[str] = frozenset()
@@ -148,7 +146,8 @@ class Rule(Protocol):
         return self.failed(given, f"failed to load context: {message}")
 
     def areas(self) -> Areas | None:
-        """What decides which outcome `evaluate` gives, where it asks nobody anything; None where that is not known."""
+        """What decides all that `evaluate` gives but the resource's name, where it asks nobody and does nothing beside;
+        None where that is not known."""
         return None
 
     def note_reads(self, reads: Reads) -> bool:  # noqa: ARG002 - engines' do

@@ -156,7 +156,7 @@ class ValidatingRule(Rule):
                                   "")
 
     def areas(self) -> Areas | None:
-        return self.checks.areas
+        return self.checks.areas if type(self) is ValidatingRule else None  # others judge what they make of the object
 
     def silence(self, request: Request, answers: Any) -> str | None:
         reason = super().silence(request, answers)

@@ -49,7 +49,7 @@ class NativeSource:
                               bound=(_OBJECT, _PARAMETERS))
         self.texts: Sequence[str] = self._checks.texts
         self.kinds: Sequence[str] = self._checks.kinds
-        self.areas = None if self.kinds else read_areas(self._checks.paths, _OBJECT)
+        self.areas = None if self.kinds or not self._checks.repeats else read_areas(self._checks.paths, _OBJECT)
         self.whole = any(_CONSTRAINT.search(text) for text in self.texts)
 
     def kinds_with(self, parameters: Any) -> Sequence[str]:  # noqa: ARG002 - what they may name is among its own

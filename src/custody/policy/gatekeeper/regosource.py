@@ -24,8 +24,8 @@ from custody.ports.lookup import ApiCall, Inventory
 from policylang import rego
 from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
+from policylang.rego.check.inputs import input_paths
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
-from policylang.rego.syntax.paths import input_paths
 from policylang.rego.syntax.tree import Array, Expr, Module, Object, Ref, Rule, Scalar, Term, Var, walk_rule
 from policylang.rego.values import Lazy, to_json
 
@@ -240,7 +240,7 @@ def _is_data(term: Term) -> bool:
 
 
 def _areas(modules: Sequence[Module]) -> Areas | None:
-    paths = input_paths(modules, {_EXTERNAL})
+    paths = input_paths(modules)
     if paths is None or any(len(path) < 2 and path != ("parameters",) for path in paths):
         return None
     return areas_of(path[1:] for path in paths if path[0] == "review")

@@ -85,6 +85,7 @@ class Checks:
         self.reads = frozenset(expressions.reads)
         self.texts = tuple(expressions.texts)
         self.paths = frozenset(expressions.paths)
+        self.repeats = expressions.repeats
         self.kinds = expressions.kinds
         """Of evidence, that expressions may ask for."""
         self._variables = expressions.variables

@@ -75,6 +75,21 @@ def _opens(block: Mapping[str, Any]) -> bool:
 
 # ── variables ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+class _Accessed(dict[str, Value]):
+    """Whose `parts` are read where they are taken, whatever is made of them: a list of a null is empty."""
+
+    def __init__(self, fields: Mapping[str, Value], parts: tuple[Part, ...]) -> None:
+        super().__init__(fields)
+        self._parts = parts
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        value = super().get(name, otherwise)
+        for choice in value or ():
+            if isinstance(choice, Part) and choice in self._parts:
+                choice.whole = True
+        return value
+
+
 class _Variables:
     """What expressions begin with (`kyverno.variables`). Kind, operation and namespace are compared in any case."""
 
@@ -83,8 +98,9 @@ class _Variables:
         self._user, self._account, self._images = Part(), Part(), Part()
         self._name = Part()
         fixed: dict[str, Value] = dict.fromkeys(("operation", "namespace", "kind", "dryRun", "subResource"), ())
-        request: dict[str, Value] = {**fixed, "object": (reads.object,), "oldObject": (reads.object,),
-                                     "userInfo": (self._user,), "name": (self._name,)}
+        request = _Accessed({**fixed, "object": (reads.object,), "oldObject": (reads.object,),
+                                     "userInfo": (self._user,), "name": (self._name,)},
+                            (self._user, self._name))
         self.data: dict[str, Value] = {"request": (request,), "images": (self._images,),
                                        "serviceAccountName": (self._account,),
                                        "serviceAccountNamespace": (self._account,)}

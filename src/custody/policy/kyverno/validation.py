@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,7 +27,6 @@ from policylang.go.wildcards import glob
 from policylang.kpattern import anchor
 
 if TYPE_CHECKING:
-    from custody.policy.areas import Areas
     from custody.policy.reads import Reads
 
 _STRANGER = User(username="kyverno:kyverno-invalid-controller", uid="kyverno:invaliduid",
@@ -41,7 +39,6 @@ _QUERIES = ("list", "jmesPath")
 
 class ValidateRule(KyvernoRule):
     phase = Phase.VALIDATE
-    recalled = frozenset((Outcome.PASS,))
 
     def __init__(self, head: Head, validate: Validate) -> None:
         """Raises UnsupportedError, MalformedError."""
@@ -103,17 +100,6 @@ class ValidateRule(KyvernoRule):
             return self.preconditions is None or self.preconditions(variables(given), given.context.now)[0]
         except (CustodyError, LanguageError):
             return False
-
-    def areas(self) -> Areas | None:
-        return self._areas
-
-    @cached_property
-    def _areas(self) -> Areas | None:
-        from custody.policy.areas import areas_of_reads
-        from custody.policy.reads import Reads
-
-        reads = Reads()
-        return areas_of_reads(reads) if self.note_reads(reads) else None
 
     def note_reads(self, reads: Reads) -> bool:
         from custody.policy.kyverno.reads import note

@@ -1,7 +1,7 @@
 """What modules read of their input, as far as that is written down: the fields behind `input`.
 
 Followed are names that are given to it (`review := input.review`), functions of the modules that are called with it,
-and `object.get`. Whatever else is done with a value reads all of it.
+and `object.get`. Whatever else is done with a value reads all of it; where it is followed, that it is there counts.
 """
 
 from __future__ import annotations
@@ -9,36 +9,54 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Sequence
 
-from policylang.rego.declare import BUILTINS
-from policylang.rego.syntax.tree import Array, Call, Expr, Module, Ref, Rule, Scalar, Term, Unify, Var, walk_rule
+from policylang.rego.builtins import BUILTINS
+from policylang.rego.syntax.tree import (
+    Array,
+    Call,
+    Expr,
+    FunctionName,
+    Module,
+    Ref,
+    Rule,
+    Scalar,
+    Term,
+    Unify,
+    Var,
+    walk_rule,
+)
 
-_SAYS = ("print", "trace")
+_STEADY = frozenset((
+    "array.concat", "concat", "graph.reachable", "graph.reachable_paths", "internal.template_string", "json.marshal",
+    "json.marshal_with_options", "json.patch", "json.unmarshal", "net.cidr_contains_matches", "net.cidr_expand",
+    "net.cidr_merge", "numbers.range", "numbers.range_step", "object.union_n", "product",
+    "regex.find_all_string_submatch_n", "regex.find_n", "regex.globs_match", "regex.replace", "regex.split", "replace",
+    "sort", "split", "sprintf",
+    "strings.any_prefix_match", "strings.any_suffix_match", "strings.render_template", "strings.replace_n", "sum",
+    "walk", "yaml.is_valid", "yaml.marshal", "yaml.unmarshal"))
+"""Of the builtins that are given who evaluates, those that only count their work there."""
 _MOST = 10_000
 """Clauses that are looked through for a name."""
 
 _Path = tuple[str, ...]
 
 
-def input_paths(modules: Sequence[Module], impure: Container[str] = ()) -> set[_Path] | None:
+def input_paths(modules: Sequence[Module]) -> set[_Path] | None:
     """Each use of `input` with the longest chain of names behind it, what it ends in being read whole.
 
     `{("review", "object", "spec")}`; `()` where `input` itself is used. None where the modules depend on more than
-    their input and data, or print: on the time, chance, the network, on a document in the place of another (`with`).
-    `impure` are functions of who evaluates that depend on more than their arguments.
+    their input and data, or print: on the time, chance, the network, functions of who evaluates, a document in the
+    place of another (`with`).
     """
     clauses = [clause for module in modules for rule in module.rules for clause in rule.chain()]
+    renamed = {imported.alias for module in modules for imported in module.imports if imported.alias}
+    reading = _Reading(clauses, renamed)
     for clause in clauses:
         for node in walk_rule(clause):
             if isinstance(node, Expr) and node.withs:
                 return None
-            if isinstance(node, Call) and _depends(".".join(node.operator), impure):
+            if isinstance(node, FunctionName) or (isinstance(node, Call) and not reading.knows(node)):
                 return None
-    renamed = {imported.alias for module in modules for imported in module.imports if imported.alias}
-    return _Reading(clauses, renamed).of("input")
-
-
-def _depends(function: str, impure: Container[str]) -> bool:
-    return function in _SAYS or function in impure or (function in BUILTINS and BUILTINS[function].nondeterministic)
+    return reading.of("input")
 
 
 class _Reading:
@@ -51,6 +69,8 @@ class _Reading:
                 name = clause.path[-1]
                 self._functions[str(name.value if isinstance(name, Scalar) else name.name)].append(clause)
         self._read: set[_Path] = set()
+        self._followed: set[_Path] = set()
+        """What stands there is read elsewhere, or not at all: but a line fails where nothing does."""
         self._waiting: list[tuple[Rule, str, _Path]] = []
         self._noted: set[tuple[int, str, _Path]] = set()
 
@@ -61,7 +81,16 @@ class _Reading:
             if len(self._noted) > _MOST:
                 return None
             self._look(*self._waiting.pop())
-        return self._read
+        return self._read | {path for path in self._followed if not any(
+            read[:len(path)] == path for read in self._read)}  # behind a path that is read, its beginning is
+
+    def knows(self, call: Call) -> bool:
+        """Whether what it gives is decided by its arguments: a steady builtin, or a function of the modules."""
+        builtin = BUILTINS.get(".".join(call.operator))
+        if builtin is None:
+            return call.operator[-1] in self._functions or (
+                len(call.operator) == 1 and call.operator[0] in self._renamed)
+        return not builtin.nondeterministic and (not builtin.context or builtin.name in _STEADY)
 
     def _note(self, clause: Rule, name: str, path: _Path) -> None:
         """In this clause the name stands for what is there in the input."""
@@ -94,6 +123,7 @@ class _Reading:
         behind = _whole_chain(statement.right, name)
         if behind is not None and isinstance(statement.left, Var):
             settled.add(id(statement.right))
+            self._followed.add(path + behind)
             self._note(clause, statement.left.name, path + behind)
 
     def _called(self, call: Call, name: str, path: _Path, settled: set[int]) -> None:
@@ -114,6 +144,7 @@ class _Reading:
             parameters = [clause.args[at] if at < len(clause.args) else None for clause in functions]
             if all(isinstance(parameter, Var) for parameter in parameters):
                 settled.add(id(argument))
+                self._followed.add(path + behind)
                 for clause, parameter in zip(functions, parameters, strict=True):
                     if isinstance(parameter, Var):
                         self._note(clause, parameter.name, path + behind)
