@@ -252,3 +252,14 @@ def test_what_a_pattern_reads(pattern: Any, document: str, read: bytes) -> None:
     part = Part()
     language.pattern(pattern, (part,))
     assert Projection(part)(msgspec.Raw(document.encode())) == read
+
+
+@pytest.mark.parametrize("key", ["{{ length([request.name][*]) }}", "{{ length([request.name][0:1]) }}",
+                                 "{{ length([request.{a: name}][*].a) }}", "{{ length([request.userInfo][*]) }}"])
+def test_what_is_taken_of_a_request_is_read_whatever_is_made_of_it(key: str) -> None:
+    """A list of one thing is empty where that is null."""
+    [written] = PolicySet([policy("p", {"validate": {"deny": {"conditions": {"all": [
+        {"key": key, "operator": "Equals", "value": 0}]}}}})]).policies
+    reads = Reads()
+    assert written.rules[0].note_reads(reads)
+    assert reads.user if "userInfo" in key else reads.name

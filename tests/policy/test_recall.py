@@ -255,7 +255,9 @@ def test_what_depends_on_more_than_the_request_is_not_remembered(documents: list
 def test_pods_made_of_other_objects_are_evaluated_each_time() -> None:
     """Their labels and names are those of a template, which are not where a pod's are."""
     documents = cel("'app' in object.metadata.?labels.orValue({})",
-                    autogen={"podControllers": {"controllers": ["replicationcontrollers"]}})
+                    autogen={"podControllers": {"controllers": ["replicationcontrollers"]}},
+                    matchConstraints={"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                                                         "resources": ["pods"]}]})
     policies = PolicySet.load(documents)
     assert [rule.areas() is None for rule in policies.of(Phase.VALIDATE)] == [False, True]
     outcomes = []
