@@ -70,7 +70,7 @@ def test_what_works_is_an_option_and_what_is_unknown_is_none(row: Row) -> None:
 
 
 @pytest.mark.parametrize(("row", "flag"), [(row, flag) for row in ROWS for flag in sorted(row.refused | row.unknown)],
-                         ids=str)
+                         ids=lambda part: part.peer if isinstance(part, Row) else part)
 def test_what_is_not_obeyed_is_refused_by_name(row: Row, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
