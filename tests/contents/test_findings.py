@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from custody.errors import CustodyError, MalformedError, MissingEvidenceError
 from custody.formats import kev, osv
 from custody.formats.bom import Catalog, Package
 from custody.formats.purl import build
+from custody.vulns.namesakes import Namesakes
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity, rate
 from custody.vulns.store import import_advisories
@@ -177,6 +180,34 @@ def catalogue(**changes: Any) -> bytes:
     return json.dumps({**whole, **{key: value for key, value in changes.items() if key in whole}}).encode()
 
 
+def test_who_else_rates_a_vulnerability_is_asked_once(tmp_path: Path) -> None:
+    def rating(word: str, name: str, alias: str, part: str = "") -> osv.Advisory:
+        read = osv.read(json.dumps(record(name, FIX, ecosystem="Bitnami", aliases=[alias],
+                                          database_specific={"severity": word})).encode())
+        return msgspec.structs.replace(read, part=part)
+
+    class Counting(SqliteAdvisories):
+        asked: ClassVar[list[set[str]]] = []
+
+        def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[osv.Advisory]:
+            self.asked.append(set(names))
+            return super().named(self.asked[-1], whole=whole)
+
+    store = Counting(tmp_path / "db")
+    store.add([rating("low", "BIT-z", "CVE-2026-0001"), rating("high", "BIT-a", "CVE-2026-0001"),
+               rating("HIGH", "BIT-a", "CVE-2026-0001", "later"), rating("none", "BIT-n", "CVE-2026-0002"),
+               rating("critical", "BIT-c", "CVE-2026-0003")], NOW)
+    namesakes = Namesakes(store, {"CVE-2026-0001", "CVE-2026-0002"})
+    # The worst, not the last by name; of two equals the first by publisher and part.
+    assert namesakes.worst({"CVE-2026-0001"}) == ((Severity.HIGH, 0, "BIT-a"), (Severity.HIGH, None, "high"))
+    assert namesakes.worst({"CVE-2026-0002"}) is None  # rated as nothing, which no more than unknown outweighs
+    assert store.asked == [{"CVE-2026-0001", "CVE-2026-0002"}]
+    beyond = namesakes.worst({"CVE-2026-0002", "CVE-2026-0003"})
+    assert beyond is not None
+    assert beyond[1].severity is Severity.CRITICAL
+    assert store.asked[1:] == [{"CVE-2026-0003"}]
+
+
 def test_known_exploited(tmp_path: Path) -> None:
     store = SqliteAdvisories(tmp_path / "a.db")
     (tmp_path / "kev.json").write_bytes(catalogue())
@@ -278,7 +309,8 @@ def test_no_smaller_upgrade_clears_all(spans: list[tuple[int, int]], version: in
     spoken = [Word(entry, entry.affected[0], str(version)) for entry in entries]
     clear = [number for number in range(version, 30) if not any(
         affected_by(word.affected, str(number)) for word in spoken)]
-    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected) for word in spoken
+    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected, frozenset((word.advisory.id,)), ())
+            for word in spoken
             if (match := affected_by(word.affected, word.version))]
     if hits:
         assert smallest("PyPI", hits, spoken) == str(clear[0])

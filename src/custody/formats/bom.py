@@ -159,7 +159,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What became of comparing an image's files with what its packages say of them."""
 
     stated: int
-    """Files of which a package states a digest."""
+    """Files of which a package states a digest; a Go module, of which one digest of all its files is stated, is one."""
     same: int
     differences: tuple[Difference, ...] = ()
     counts: tuple[tuple[str, int], ...] = ()

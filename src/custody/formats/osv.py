@@ -34,7 +34,7 @@ Status = Literal["", "not_affected", "will_not_fix", "fix_deferred", "end_of_lif
 ranges say which versions are affected, and that there is no fix says why."""
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True):
+class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: str
     """`SEMVER` or `ECOSYSTEM`; GIT ranges speak of commits and are left out. `UNREAD`: a constraint that custody does
     not read, which stands where a version would."""
@@ -43,7 +43,7 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     what is stated, also `after`: the versions behind one, and not that."""
 
 
-class Affected(msgspec.Struct, frozen=True, array_like=True):
+class Affected(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ecosystem: str
     name: str
     """As `ecosystems.normalise` spells it."""
@@ -59,7 +59,7 @@ class Affected(msgspec.Struct, frozen=True, array_like=True):
     by: Literal["", "source", "binary"] = ""
     """Whose name it is, a built package's or that of what packages are built from; empty: as its ecosystem goes."""
 
-class Advisory(msgspec.Struct, frozen=True, array_like=True):
+class Advisory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One record. Times are RFC 3339 text as it was written."""
 
     id: str
@@ -85,7 +85,7 @@ class Advisory(msgspec.Struct, frozen=True, array_like=True):
     @property
     def cves(self) -> frozenset[str]:
         """The CVEs that this record is, by its own name (`DEBIAN-CVE-2026-0001`) and its aliases."""
-        return frozenset(cve for name in (self.id, *self.aliases) if (cve := cve_of(name)))
+        return frozenset(filter(None, map(cve_of, (self.id, *self.aliases))))
 
     @property
     def vulnerability(self) -> bool:

@@ -10,6 +10,7 @@ _SHAPE = re.compile(r"""v?(?:(?P<epoch>[0-9]+)!)?(?P<release>[0-9]+(?:\.[0-9]+)*
     (?:-(?P<post_only>[0-9]+)|(?P<post>[-_.]?(?:post|rev|r)[-_.]?(?P<post_n>[0-9]+)?))?
     (?P<dev>[-_.]?dev[-_.]?(?P<dev_n>[0-9]+)?)?
     (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?\Z""", re.VERBOSE)
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*\Z")
 _PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 _OLD_PIECES = re.compile(r"[0-9]+|[a-z]+|[-.]|[^0-9a-z.-]+")
 _OLD_NAMES = {"pre": "c", "preview": "c", "rc": "c", "-": "final-", "dev": "@"}
@@ -17,13 +18,12 @@ _LAST = (2,)
 
 
 def key(version: str) -> Any:
+    if _NUMBERS.match(version):  # as most are
+        return 0, _release(version), _LAST, -1, _LAST, ()
     text = version.strip().lower()
     match = _SHAPE.match(text)
     if match is None:
         return -1, _old(text)
-    release = [int(part) for part in match["release"].split(".")]
-    while release and not release[-1]:
-        release.pop()
     posted, developed = bool(match["post"] or match["post_only"]), bool(match["dev"])
     pre: tuple[Any, ...] = _LAST
     if match["pre"]:
@@ -34,7 +34,15 @@ def key(version: str) -> Any:
     dev = (1, int(match["dev_n"] or 0)) if developed else _LAST
     local = [(1, int(part)) if part.isdigit() else (0, part)
              for part in re.split(r"[-_.]", match["local"] or "") if part]
-    return int(match["epoch"] or 0), tuple(release), pre, post, dev, tuple(local)
+    return int(match["epoch"] or 0), _release(match["release"]), pre, post, dev, tuple(local)
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """`1.2.0` and `1.2` are one."""
+    release = list(map(int, text.split(".")))
+    while release and not release[-1]:
+        release.pop()
+    return tuple(release)
 
 
 def _old(text: str) -> tuple[str, ...]:

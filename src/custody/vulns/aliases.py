@@ -20,6 +20,8 @@ def bundle(advisory: Advisory) -> tuple[str, ...]:
 def names(advisory: Advisory) -> frozenset[str]:
     """All names of the single vulnerability of a record."""
     own = advisory.cves
+    if not advisory.upstream:
+        return own.union((advisory.id,), advisory.aliases)
     cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
     same = advisory.upstream if not own or cves <= own else ()
     return frozenset((advisory.id, *advisory.aliases, *own, *same, *(cves if same else ())))

@@ -147,15 +147,16 @@ def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecide
     matched: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     distribution = adopted = 0
-    for package in catalog.packages:
-        if package.owner and spokesmen.owner_speaks(package.owner):
-            distribution += 1
-            continue
-        if spokesmen.advisories(ecosystem := place_of(package)):
-            matched[ecosystem or ""] += 1
-            adopted += bool(package.owner)
+    alike = Counter([(package.owner, place_of(package), package.ecosystem, package.type)
+                     for package in catalog.packages])
+    for (owner, place, ecosystem, kind), count in alike.items():
+        if owner and spokesmen.owner_speaks(owner):
+            distribution += count
+        elif place is not None and spokesmen.advisories(place):
+            matched[place] += count
+            adopted += count if owner else 0
         else:
-            missing[package.ecosystem or f"{package.type} (no OSV ecosystem)"] += 1
+            missing[ecosystem or f"{kind} (no OSV ecosystem)"] += count
     gaps = [*_uncatalogued(catalog, spokesmen)]
     gaps += [Gap(kind="no-advisories", what=ecosystem, count=count,
                  reason=f"{_packages(count)}, for which the database has no advisories")

@@ -6,22 +6,27 @@ package speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from custody.formats.bom import Location, Package
+from custody.formats.epss import Epss
 from custody.formats.kev import Exploited
 from custody.formats.osv import cve_of
 from custody.ports.advisories import AdvisoryReader
 from custody.vulns import aliases
 from custody.vulns.match import Hit, Matched
+from custody.vulns.namesakes import Namesakes, Weight, weight
 from custody.vulns.risk import risk
-from custody.vulns.severity import Severity, rate
+from custody.vulns.severity import Severity
 from custody.vulns.upgrade import smallest
 
+_Said = TypeVar("_Said", Exploited, Epss)
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One vulnerability of one package."""
 
     id: str
@@ -78,36 +83,57 @@ class _Vulnerability:
         self.bundles: list[Hit] = []
 
 
-def findings(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader) -> list[Finding]:
-    """The findings of one package. A bundle does not make a finding of what a silent record speaks of."""
+def findings(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader,
+             namesakes: Namesakes | None = None) -> list[Finding]:
+    """The findings of one package. A bundle does not make a finding of what a silent record speaks of.
+
+    `namesakes` are those that were asked for before, of many packages at once.
+    """
     hits = matched.hits
-    bundled = any(hit.bundle for hit in hits)
-    spoken = {name for advisory in matched.silent if not aliases.bundle(advisory)
-              for name in aliases.names(advisory)} if bundled else set()
-    by_name = _gather([hit for hit in hits if not hit.bundle])
-    for hit in hits:
-        for cve in hit.bundle:
-            if cve not in by_name and cve not in spoken:
-                by_name[cve] = _Vulnerability((cve,))
-            if cve in by_name:
-                by_name[cve].bundles.append(hit)
+    bundles = [hit for hit in hits if hit.bundle]
+    by_name = _gather([hit for hit in hits if not hit.bundle] if bundles else hits)
+    if bundles:
+        spoken = {name for advisory in matched.silent if not aliases.bundle(advisory)
+                  for name in aliases.names(advisory)}
+        for hit in bundles:
+            for cve in hit.bundle:
+                if cve not in by_name and cve not in spoken:
+                    by_name[cve] = _Vulnerability((cve,))
+                if cve in by_name:
+                    by_name[cve].bundles.append(hit)
     upgrade = smallest(ecosystem, hits, matched.words) if hits else ""
-    return [_finding(package, ecosystem, vulnerability, store, upgrade)
+    if namesakes is None:
+        namesakes = Namesakes(store, unrated(hits))
+    return [_finding(package, ecosystem, vulnerability, store, namesakes, upgrade)
             for vulnerability in dict.fromkeys(by_name.values())]
 
 
 def called(hits: Iterable[Hit]) -> set[str]:
     """All names of the vulnerabilities that records are of."""
-    return {name for hit in hits for name in (*hit.names, *hit.bundle)}
+    names: set[str] = set()
+    for hit in hits:
+        names |= hit.names
+        names.update(hit.bundle)
+    return names
+
+
+def unrated(hits: Iterable[Hit]) -> set[str]:
+    """All names of the vulnerabilities of which a record does not say how bad they are."""
+    return called(hit for hit in hits if hit.rating.severity <= Severity.UNKNOWN)
 
 
 def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     """By each of its names: records whose names meet, however indirectly, are one. The smaller joins the larger."""
     by_name: dict[str, _Vulnerability] = {}
     for hit in hits:
+        if by_name.keys().isdisjoint(hit.names):
+            alone = _Vulnerability(hit.names)
+            alone.hits.append(hit)
+            by_name.update(dict.fromkeys(hit.names, alone))
+            continue
         names = set(hit.names)
         known = list(dict.fromkeys(by_name[name] for name in sorted(names) if name in by_name))
-        merged = max(known, key=lambda vulnerability: len(vulnerability.names), default=_Vulnerability(()))
+        merged = max(known, key=lambda vulnerability: len(vulnerability.names))
         for joining in known:
             if joining is not merged:
                 names |= joining.names
@@ -118,31 +144,32 @@ def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     return by_name
 
 
-def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader, upgrade: str
-             ) -> Finding:
+def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader,
+             namesakes: Namesakes, upgrade: str) -> Finding:
     """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
 
     Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
     """
-    worst = max(vulnerability.hits or vulnerability.bundles, key=_weight)
+    hits, bundles = vulnerability.hits, vulnerability.bundles
+    worst = _heaviest(hits or bundles)
     advisory, rating, rated_by = worst.advisory, worst.rating, worst.advisory.id
     if rating.severity is Severity.UNKNOWN:
-        namesakes = [Hit(record, worst.match, rate(record), worst.affected) for record in store.named(
-            sorted(vulnerability.names), whole=False) if not aliases.bundle(record)]
-        best = max([*vulnerability.bundles, *namesakes], key=_weight, default=None)
+        best = _heaviest(bundles) if bundles else None
+        other = namesakes.worst(vulnerability.names)
         if best is not None:
             rating, rated_by = best.rating, best.advisory.id
-    bundles = {name for hit in vulnerability.bundles for name in (hit.advisory.id, *hit.advisory.aliases)}
-    names = (vulnerability.names | bundles) - {advisory.id}
-    cves = sorted(cve for name in vulnerability.names if (cve := cve_of(name)))
-    cve = next((cve for name in (advisory.id, *advisory.aliases, *advisory.upstream)
-                if (cve := cve_of(name)) and cve in cves), cves[0] if cves else advisory.id)
-    known = store.exploited(dict.fromkeys(cves))
-    exploited = known.get(cve) or next(iter(known.values()), None)
-    scored = store.scores(dict.fromkeys(cves))
-    epss = scored.get(cve) or next(iter(scored.values()), None)
-    heard = (*vulnerability.hits, *vulnerability.bundles)
-    fixed = tuple(dict.fromkeys(hit.match.fixed for hit in heard if hit.match.fixed))
+        if other is not None and (best is None or other[0] > _weight(best)):
+            (_, _, rated_by), rating = other
+    names = vulnerability.names.union(*((hit.advisory.id, *hit.advisory.aliases) for hit in bundles))
+    names.discard(advisory.id)
+    cves = sorted({*filter(None, map(cve_of, vulnerability.names))})
+    cve = cves[0] if cves else advisory.id
+    if len(cves) > 1:
+        cve = next((own for name in (advisory.id, *advisory.aliases, *advisory.upstream)
+                    if (own := cve_of(name)) and own in cves), cve)
+    exploited, epss = _first(cve, store.exploited(cves)), _first(cve, store.scores(cves))
+    heard = [*hits, *bundles] if bundles else hits
+    fixed = tuple(dict.fromkeys([hit.match.fixed for hit in heard if hit.match.fixed]))
     status, reason = next(((entry.status, entry.reason) for entry in (hit.affected for hit in heard) if entry.status),
                           ("", ""))
     return Finding(
@@ -155,8 +182,17 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
         epss=epss.score if epss else None,
         percentile=epss.percentile if epss else None, upgrade=upgrade,
         risk=risk(rating.severity, [score for score in {hit.rating.vector: hit.rating.score for hit in heard}.values()
-                                    if score], epss.score if epss else None, exploited))
+                                    if score], epss.score if epss else None, exploited) if epss or exploited else 0.0)
 
 
-def _weight(hit: Hit) -> tuple[int, float, str]:
-    return hit.rating.severity, hit.rating.score or 0, hit.advisory.id
+def _first(cve: str, said: Mapping[str, _Said]) -> _Said | None:
+    """What is said of a CVE, or else of the first of those of which anything is."""
+    return (said.get(cve) or next(iter(said.values()), None)) if said else None
+
+
+def _heaviest(hits: Sequence[Hit]) -> Hit:
+    return hits[0] if len(hits) == 1 else max(hits, key=_weight)
+
+
+def _weight(hit: Hit) -> Weight:
+    return weight(hit.rating, hit.advisory.id)

@@ -7,8 +7,7 @@ A distribution's advisories name what packages are built from, or packages as th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -35,8 +34,7 @@ class Match(NamedTuple):
     """The next version without it; empty where none is known."""
 
 
-@dataclass(frozen=True, eq=False)
-class Hit:
+class Hit(NamedTuple):
     """A record that affects a package, why, and how bad it says that it is."""
 
     advisory: Advisory
@@ -44,14 +42,9 @@ class Hit:
     rating: Rating
     affected: Affected
     """The entry that says so."""
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        return aliases.names(self.advisory)
-
-    @cached_property
-    def bundle(self) -> tuple[str, ...]:
-        return aliases.bundle(self.advisory)
+    names: frozenset[str]
+    bundle: tuple[str, ...]
+    """Both as `aliases` has them of the record."""
 
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +108,7 @@ def words(package: Package, ecosystem: str, store: AdvisoryReader) -> Iterator[W
     usual = "source" if isinstance(row, Distribution) and row.by_source else "binary"
     spoken = names(package)
     own = spoken[0][0] if spoken else ""
-    for name in dict.fromkeys(name for name, _, _ in spoken):
+    for name in dict.fromkeys([name for name, _, _ in spoken]):
         kinds = {kind: version for called, kind, version in spoken if called == name}
         for advisory in store.find(ecosystem, name):
             if ecosystem == "Maven" and name != own and not advisory.source.startswith(_WITHOUT_CAPITALS):
@@ -153,7 +146,8 @@ def match_package(package: Package, ecosystem: str, store: AdvisoryReader) -> Ma
         if match is None:
             silent[record] = advisory
         else:
-            hits.append(Hit(advisory, match, rate(advisory, affected), affected))
+            hits.append(Hit(advisory, match, rate(advisory, affected), affected, aliases.names(advisory),
+                            aliases.bundle(advisory)))
             decided.add(record)
     settled = decided | unsure
     return Matched(hits, [silent[record] for record in silent if record not in settled], undecided, spoken)

@@ -52,6 +52,9 @@ def of_another(package: Package, affected: Affected, summary: str) -> bool:
         return (label is not None and ":".join(label) != affected.module) or (
             label is None and not _BUILT.search(package.version))
     own, built = stream(package), bool(_BUILT.search(package.version))
+    if own is None and not built and not any(
+            ".module" in version for span in affected.ranges for _, version in span.events):
+        return False  # neither the package nor the entry is of a module, as most are
     mended = {bool(_BUILT.search(version)) for span in affected.ranges for kind, version in span.events
               if kind in ("fixed", "last_affected")}
     if len(mended) != 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from custody.formats.bom import Package
 from custody.formats.epss import Epss
@@ -11,6 +12,8 @@ from custody.formats.osv import Advisory, cve_of
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.match import Names, names, place_of
 from custody.vulns.reach import keys
+
+_Said = TypeVar("_Said", Exploited, Epss)
 
 
 class Prefetched:
@@ -38,7 +41,6 @@ class Prefetched:
             self._judged.update(purl for purl, _ in judged)
             self._records[ecosystem] = store.find_all(
                 ecosystem, sorted({name for _, pairs in judged for name, _ in pairs})) if judged else {}
-        self._named: dict[str, list[Advisory]] = {}
         self._exploited: Mapping[str, Exploited] = {}
         self._scores: Mapping[str, Epss] = {}
         self._cves: frozenset[str] = frozenset()
@@ -47,16 +49,11 @@ class Prefetched:
         """Whether any advisory may affect its version, or be undecided of it."""
         return package.purl in self._judged
 
-    def expect(self, vulnerabilities: Iterable[str], unrated: Iterable[str]) -> None:
-        """It will be asked whether those that are CVEs are exploited, and of the unrated who else is `named` so."""
-        self._named = {name: [] for name in unrated}
-        self._cves = frozenset(cve for name in vulnerabilities if (cve := cve_of(name)))
+    def expect(self, vulnerabilities: Iterable[str]) -> None:
+        """It will be asked whether those that are CVEs are exploited, and how likely that is."""
+        self._cves = frozenset(filter(None, map(cve_of, vulnerabilities)))
         self._exploited = self._store.exploited(self._cves)
         self._scores = self._store.scores(self._cves)
-        for advisory in self._store.named(self._named, whole=False):
-            for name in {advisory.id, *advisory.aliases, *advisory.hashes}:
-                if name in self._named:
-                    self._named[name].append(advisory)
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
         records = self._records.get(ecosystem, {}).get(name)
@@ -77,27 +74,16 @@ class Prefetched:
         return self._store.find_all(ecosystem, asked_for)
 
     def named(self, asked_for: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
-        known = tuple(asked_for)
-        if whole or not all(name in self._named for name in known):
-            return self._store.named(known, whole=whole)
-        records = {(advisory.id, advisory.source, advisory.part): advisory for name in known
-                   for advisory in self._named[name]}
-        return [records[key] for key in sorted(records)]
+        return self._store.named(asked_for, whole=whole)
 
     def speaking(self, asked_for: Iterable[str]) -> Sequence[Advisory]:
         return self._store.speaking(asked_for)
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
-        known = tuple(cves)
-        if not self._cves.issuperset(known):
-            return self._store.exploited(known)
-        return {cve: self._exploited[cve] for cve in known if cve in self._exploited}
+        return self._of(cves, self._exploited, self._store.exploited)
 
     def scores(self, cves: Iterable[str]) -> Mapping[str, Epss]:
-        known = tuple(cves)
-        if not self._cves.issuperset(known):
-            return self._store.scores(known)
-        return {cve: self._scores[cve] for cve in known if cve in self._scores}
+        return self._of(cves, self._scores, self._store.scores)
 
     def count(self, ecosystem: str) -> int:
         counted = self._counts.get(ecosystem)
@@ -105,3 +91,10 @@ class Prefetched:
 
     def status(self) -> AdvisoryStatus:
         return self._store.status()
+
+    def _of(self, cves: Iterable[str], answers: Mapping[str, _Said],
+            ask: Callable[[Iterable[str]], Mapping[str, _Said]]) -> Mapping[str, _Said]:
+        known = tuple(cves)
+        if not self._cves.issuperset(known):
+            return ask(known)
+        return {cve: answers[cve] for cve in known if cve in answers} if answers else {}

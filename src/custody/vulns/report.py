@@ -20,13 +20,15 @@ from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.deferral import Deferred, divide, own_undecided
-from custody.vulns.findings import Finding, called, findings
+from custody.vulns.findings import Finding, called, findings, unrated
 from custody.vulns.match import Matched, Undecided, match_package, place_of
+from custody.vulns.namesakes import Namesakes
 from custody.vulns.prefetch import Prefetched
 from custody.vulns.severity import Severity
 from custody.vulns.vex.waivers import Use, Waivers
 
 _SHOWN = 5
+_LAST = {str(level): -level for level in Severity}
 
 
 class Ignored(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,9 +191,9 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     spokesmen = Spokesmen(catalog, ready)
     deferred: list[Deferred] = []
     hit: list[tuple[Package, str, Matched]] = []
-    for package in catalog.packages:
+    for package in filter(ready.may_affect, catalog.packages):
         ecosystem = place_of(package)
-        if ecosystem is None or not ready.may_affect(package) or not spokesmen.advisories(ecosystem):
+        if ecosystem is None or not spokesmen.advisories(ecosystem):
             continue
         words = match_package(package, ecosystem, ready)
         unsure = words.undecided
@@ -201,14 +203,15 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         if words.hits:
             hit.append((package, ecosystem, words))
     heard = [entry for _, _, words in hit for entry in words.hits]
-    ready.expect(called(heard), called(entry for entry in heard if entry.rating.severity is Severity.UNKNOWN))
+    ready.expect(called(heard))
+    namesakes = Namesakes(store, unrated(heard))
     for package, ecosystem, words in hit:
-        of_package = findings(package, ecosystem, words, ready)
+        of_package = findings(package, ecosystem, words, ready, namesakes)
         if package.owner and (spoken := spokesmen.of_owner(package.owner)):
             of_package, left = divide(of_package, package.owner, spoken)
             deferred += left
         matched += of_package
-    matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
+    matched.sort(key=lambda f: (_LAST[f.severity], f.exploited is None, f.package, f.version, f.cve))
     ignored, uses = set_aside(matched, catalog, finished or now, ignore_unfixed=ignore_unfixed, severities=severities,
                               waivers=waivers, omit=omit)
     left_out = {id(kept.finding) for kept in ignored}

@@ -47,6 +47,8 @@ def rate(advisory: Advisory, affected: Affected | None = None) -> Rating:
     """
     if advisory.id.startswith("MAL-"):
         return _MALICIOUS
+    if not (advisory.severity or advisory.ratings or (affected and (affected.severity or affected.ratings))):
+        return _UNKNOWN
     for stated in (affected.severity if affected else (), advisory.severity):
         for kind in _KINDS:
             for name, vector in stated:

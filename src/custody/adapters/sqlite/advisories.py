@@ -332,9 +332,11 @@ class SqliteAdvisories:
         numbers = {cast(int, number) for query in queries for (number,) in self._among(query, names)}
         heads = {cast(int, number): _DECODER.decode(cast(bytes, record)) for number, record in self._among(
             "SELECT number, record FROM advisory WHERE NOT withdrawn AND number IN ({})", numbers)}
+        if not whole:
+            return sorted(heads.values(), key=_place)
         entries: dict[int, list[Affected]] = {}
         for number, entry in self._among("SELECT advisory, entry FROM affected WHERE advisory IN ({}) "
-                                         "ORDER BY advisory, place", heads if whole else ()):
+                                         "ORDER BY advisory, place", heads):
             entries.setdefault(cast(int, number), []).append(_ENTRY.decode(cast(bytes, entry)))
         return sorted((_with(head, entries.get(number, ())) for number, head in heads.items()), key=_place)
 

@@ -24,6 +24,8 @@ from custody.kit import strictjson
 from custody.sbom.catalogers import rpm
 from custody.sbom.catalogers.stanza import stanzas
 
+GO_CACHE = "pkg/mod/"
+"""Where GOMODCACHE is below GOPATH, where nobody says otherwise."""
 LARGEST = 32 << 20
 """Bytes of such a file, but for RPM's databases, which are read where they are."""
 _LENGTHS = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
@@ -57,8 +59,10 @@ class Diversion:
 
 
 def kind(path: str) -> str | None:
-    """Which of `READERS` reads a file of this name, or `rpm`."""
+    """Which of `READERS` reads a file of this name; or `rpm`, `gosum`, `ziphash` (`gomodules`)."""
     folder, _, base = path.rpartition("/")
+    if base == "go.sum" or base.endswith(".ziphash"):
+        return _of_go(path)
     if base == "RECORD":
         return "record" if folder.endswith(".dist-info") else None
     if folder.endswith("dpkg/info"):
@@ -76,6 +80,13 @@ def kind(path: str) -> str | None:
     if base in ("rpmdb.sqlite", "Packages.db", "Packages"):
         return "rpm" if folder.endswith("/rpm") else None
     return None
+
+
+def _of_go(path: str) -> str | None:
+    """`ziphash` in a cache; `gosum`, unless it is a module's own, of which its author may say what they like."""
+    if path.endswith(".ziphash"):
+        return "ziphash" if "cache/download/" in path and "/@v/" in path else None
+    return None if GO_CACHE in path or "testdata/" in path else "gosum"
 
 
 def record(path: str, content: bytes) -> Iterator[Statement]:

@@ -109,6 +109,8 @@ class Sums:
             file.close()
 
     def _guess(self, path: str) -> tuple[str, ...]:
+        if statements.GO_CACHE in path:  # Go's modules
+            return ("sha256",)
         if path.startswith(_NOT_A_DISTRIBUTIONS):
             return ("sha256",) if any(part in path for part in _INSTALLED) else ()
         if "/site-packages/" in path:

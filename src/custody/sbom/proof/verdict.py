@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from custody.errors import CustodyError
 from custody.formats.bom import Difference, Package, Proof
 from custody.sbom.limits import Account, FullError
-from custody.sbom.proof import statements
+from custody.sbom.proof import gomodules, statements
 from custody.sbom.proof.statements import READERS, Diversion, Statement
 from custody.sbom.proof.sums import NAMES, Sums
 from custody.sbom.proof.tree import Folder, Leaf, Tree
@@ -46,6 +46,8 @@ class Read:
     owners: set[str] = field(default_factory=set)
     systems: bool = False
     """Whether there is a package manager of the system that lists its files."""
+    modules: dict[str, gomodules.Module] = field(default_factory=dict)
+    """Go modules whose files are there, by their folder."""
 
 
 def read(tree: Tree, sums: Sequence[Sums]) -> Read:
@@ -58,10 +60,14 @@ def read(tree: Tree, sums: Sequence[Sums]) -> Read:
                         for path, reason in layer.beyond.items()
                         if statements.kind(path) and tree.resolve(path, last=False)[1] == Leaf(place, None)]
     diverted = _diversions(visible, sums)
+    caches = gomodules.caches(tree)
     for path, place in sorted(visible):
         if path.endswith("/diversions"):
             continue
         try:
+            if statements.kind(path) in ("gosum", "ziphash"):
+                _modules(path, sums[place], tree, caches, said, (room, parsed))
+                continue
             for statement in _statements(path, sums[place], parsed):
                 if not statement.digest and " " in statement.owner and not statement.path.startswith(_AMONG):
                     said.systems = True
@@ -97,6 +103,9 @@ def wanting(said: Read, tree: Tree, sums: Sequence[Sums]) -> dict[int, dict[str,
             made = {len(digest) for digest in sums[node.layer].digests.get(real, ())}
             if not lengths <= made:
                 needed.setdefault(node.layer, {})[real] = tuple(NAMES[length] for length in sorted(lengths))
+    for place, path in gomodules.wanting(said.modules, tree, sums):
+        algorithms = needed.setdefault(place, {})
+        algorithms[path] = tuple(sorted({*algorithms.get(path, ()), "sha256"}))
     return needed
 
 
@@ -153,9 +162,18 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
                     f"it is a symbolic link to {real}" if real != path else
                     "another layer than its package's put it there" if digests and top not in
                     {place for _, place in digested} else "its digest is another")))
+    files = Account(_STATEMENTS, "files of Go modules")
+    for place, module in said.modules.items():
+        state, reason, highest = gomodules.compare(place, module, tree, sums, files)
+        stated += 1
+        if state == "same":
+            same += 1
+        else:
+            note(Difference(path=place, state="changed" if state == "changed" else "unread", reason=reason,
+                            package=identity.purl(module.owner), layer=layer(highest)))
     for difference in (*_added(said, tree, identity, layer), *_unowned(said, tree, identity, layer)):
         note(difference)
-    proven = {identity.purl(owner) for owner in said.owners}
+    proven = {identity.purl(owner) for owner in (*said.owners, *(module.owner for module in said.modules.values()))}
     return Proof(
         stated=stated, same=same, counts=tuple((state, counts[state]) for state in _ORDER if counts[state]),
         differences=tuple(sorted(differences, key=lambda entry: (_ORDER.index(entry.state), entry.path))),
@@ -193,6 +211,24 @@ def _statements(path: str, layer: Sums, parsed: Account) -> Iterator[Statement]:
     content = file.read()
     parsed.take(len(content))
     return READERS[kind](path, content)
+
+
+def _modules(path: str, layer: Sums, tree: Tree, caches: Sequence[str], said: Read,
+             accounts: tuple[Account, Account]) -> None:
+    """What a file states of Go modules that are there; of others it is no word on this image."""
+    room, parsed = accounts
+    file = layer.stating[path]
+    file.seek(0)
+    content = file.read()
+    parsed.take(len(content))
+    stated: Iterator[tuple[str, str, str, str]] = (
+        iter([gomodules.ziphash(path, content)]) if statements.kind(path) == "ziphash" else
+        ((cache, *line) for line in gomodules.gosum(content) for cache in caches))
+    for cache, name, version, digest in stated:
+        room.take(1)
+        place = gomodules.folder(cache, name, version)
+        if gomodules.exists(tree, place):
+            said.modules.setdefault(place, gomodules.Module(name, version)).said.add((path, digest))
 
 
 def _diversions(visible: Sequence[tuple[str, int]], sums: Sequence[Sums]) -> Mapping[str, Diversion]:
