@@ -24,7 +24,7 @@ from custody.ports.lookup import ApiCall, Inventory
 from policylang import rego
 from policylang.budget import Limits, Meter
 from policylang.errors import LanguageError, Shape
-from policylang.rego.check.inputs import input_paths
+from policylang.rego.compile.inputs import input_paths
 from policylang.rego.declare import Builtin, BuiltinError, Context, Halt
 from policylang.rego.syntax.tree import Array, Expr, Module, Object, Ref, Rule, Scalar, Term, Var, walk_rule
 from policylang.rego.values import Lazy, to_json
