@@ -72,8 +72,8 @@ def test_gatekeepers_policies_alone_leave_them_alone() -> None:
         "labelled-validate-gatekeeper-fail-10": [{"key": LABEL, "operator": "Exists"}, excluded]}
     assert [name for name in made if "matchConditions" in made[name]] == ["labelled-validate-gatekeeper-fail-10"]
     [condition] = made["labelled-validate-gatekeeper-fail-10"]["matchConditions"]
-    assert condition["expression"].endswith(
-        '.exists(name, name != "" && !(name in ["monitoring"] || name.startsWith("kube-") || name.endsWith("-system")))')
+    assert condition["expression"].endswith('.exists(name, name != "" && !(name in ["monitoring"] || '
+                                            'name.startsWith("kube-") || name.endsWith("-system")))')
 
 
 CONDITION = admission_variables().compile(EXEMPT.unnamed()["expression"])
