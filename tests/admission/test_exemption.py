@@ -14,6 +14,7 @@ from custody.errors import MalformedError
 from custody.policy.load import PolicySet
 from custody.policy.snapshot import Snapshot
 from custody.server.admission import AdmissionApp
+from policylang.cel.kubernetes.environment import admission as admission_variables
 from tests.admission.test_answers import posted
 from tests.admission.test_configuration import policy
 from tests.admission.test_webhook import admission
@@ -71,9 +72,39 @@ def test_gatekeepers_policies_alone_leave_them_alone() -> None:
         "labelled-validate-gatekeeper-fail-10": [{"key": LABEL, "operator": "Exists"}, excluded]}
     assert [name for name in made if "matchConditions" in made[name]] == ["labelled-validate-gatekeeper-fail-10"]
     [condition] = made["labelled-validate-gatekeeper-fail-10"]["matchConditions"]
-    assert condition["expression"] == (
-        'request.namespace != "" && !(request.namespace in ["monitoring"] || request.namespace.startsWith("kube-") || '
-        'request.namespace.endsWith("-system"))')
+    assert condition["expression"].endswith('.exists(name, name != "" && !(name in ["monitoring"] || '
+                                            'name.startsWith("kube-") || name.endsWith("-system")))')
+
+
+CONDITION = admission_variables().compile(EXEMPT.unnamed()["expression"])
+
+
+def about(plural: str, name: str = "", *, namespace: str | None = None, operation: str = "CREATE",
+          group: str = "") -> bool:
+    """What the API server finds of a request: without a namespace the field is absent (omitempty)."""
+    request = {"operation": operation, "resource": {"group": group, "version": "v1", "resource": plural},
+               **({"namespace": namespace} if namespace else {}), **({"name": name} if name else {})}
+    made = {"kind": "x", "metadata": {**({"name": name} if name else {"generateName": "kube-"})}}
+    return bool(CONDITION(request=request, object=None if operation == "DELETE" else made, oldObject=None))
+
+
+@pytest.mark.parametrize(("request_", "asked"), [
+    ({"plural": "pods", "name": "a", "namespace": "shop"}, True),
+    ({"plural": "pods", "namespace": "shop"}, True),
+    ({"plural": "pods", "name": "a", "namespace": "shop", "operation": "DELETE"}, True),
+    ({"plural": "pods", "name": "a", "namespace": "kube-public"}, False),
+    ({"plural": "namespaces", "name": "shop", "namespace": "shop"}, True),
+    ({"plural": "namespaces", "name": "monitoring", "namespace": "monitoring"}, False),
+    # The name was made by the API server: it is the object's, and not the request's.
+    ({"plural": "namespaces", "name": "shop-x7k2p"}, True), ({"plural": "namespaces", "name": "kube-x7k2p"}, False),
+    ({"plural": "namespaces"}, False), ({"plural": "namespaces", "operation": "DELETE"}, False),
+    ({"plural": "namespaces", "name": "shop", "group": "x.io"}, False),
+    ({"plural": "clusterroles", "name": "shop", "group": "rbac.authorization.k8s.io"}, False),
+    ({"plural": "clusterroles", "group": "rbac.authorization.k8s.io"}, False),
+    ({"plural": "clusterroles", "name": "shop", "operation": "DELETE"}, False)])
+def test_who_is_asked_about_by_the_webhook_of_labelled_namespaces(request_: dict[str, Any], asked: bool) -> None:
+    """It never errs, which would refuse. What lies in no namespace is asked about by the one beside it."""
+    assert about(**request_) is asked
 
 
 def test_without_the_flags_the_label_does_nothing() -> None:

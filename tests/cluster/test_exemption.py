@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from custody.admission.exemption import LABEL
+from custody.admission.exemption import LABEL, Exemption
 from tests.cluster.replica import Cluster, Replica, policy
 from tests.cluster.test_gatekeeper import MESSAGE, PODS, applied, pod
 from tests.cluster.test_run import cluster as definitions
@@ -78,6 +78,40 @@ def test_who_is_named_by_how_it_begins_or_ends(cluster: Cluster, name: str) -> N
     cluster.until(lambda: pod(cluster, "bare", name, which="good").returncode == 0, "it is left alone")
 
 
+def role(name: str, **labels: str) -> dict[str, Any]:
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": name, "labels": labels}, "rules": []}
+
+
+def generated(prefix: str, **labels: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": prefix, "labels": labels}}
+
+
+@pytest.mark.usefixtures("replica")
+def test_what_lies_in_no_namespace_is_judged_once_and_changed_as_without_the_flags(cluster: Cluster) -> None:
+    """The API server's reviews of it have no namespace."""
+    about = {"kinds": [{"apiGroups": ["rbac.authorization.k8s.io"], "kinds": ["ClusterRole"]},
+                       {"apiGroups": [""], "kinds": ["Namespace"]}]}
+    applied(cluster, constraint(name="roles", match=about), {
+        "apiVersion": "mutations.gatekeeper.sh/v1", "kind": "AssignMetadata", "metadata": {"name": "seen"},
+        "spec": {"match": about, "location": "metadata.labels.seen", "parameters": {"assign": {"value": "yes"}}}})
+    cluster.until(lambda: "[roles]" in cluster("create", "-f", "-", given=role("bare")).stderr, "it is judged")
+    refused = cluster("create", "-f", "-", given=role("bare")).stderr
+    assert (refused.count(MESSAGE), "not-exempt" in refused) == (1, False)
+    cluster.do("create", "-f", "-", given=role("owned", team="a"))
+    assert cluster.get("clusterrole", "owned")["metadata"]["labels"] == {"team": "a", "seen": "yes"}
+    assert MESSAGE in cluster("label", "clusterrole", "owned", "team-").stderr
+    cluster.do("label", "clusterrole", "owned", "more=yes")
+    cluster.do("delete", "clusterrole", "owned")
+    assert MESSAGE in cluster("create", "-f", "-", given=generated("shop-")).stderr
+    assert "namespace/shop-" in cluster.do("create", "-f", "-", given=generated("shop-", team="a"))
+    assert "Only exempt namespace" in cluster("create", "-f", "-", given=generated("shop-", team="a",
+                                                                                   **{LABEL: ""})).stderr
+    assert "namespace/kube-" in cluster.do("create", "-f", "-", given=generated("kube-", **{LABEL: ""})), "exempt"
+    cluster.do("delete", "assignmetadata", "seen")
+    cluster.do("delete", "k8srequiredlabels", "roles")
+
+
 def test_the_setting_counts_where_policies_are_files(cluster: Cluster, tmp_path: Path) -> None:
     """Both replicas write the same configurations, as both name the same."""
     (tmp_path / "one").mkdir()
@@ -86,7 +120,6 @@ def test_the_setting_counts_where_policies_are_files(cluster: Cluster, tmp_path:
     try:
         hooks = cluster.get("validatingwebhookconfiguration", "other")["webhooks"]
         [labelled] = [hook for hook in hooks if hook["name"].startswith("labelled-")]
-        assert labelled["matchConditions"][0]["expression"] == (
-            'request.namespace != "" && !(request.namespace.startsWith("kube-"))')
+        assert labelled["matchConditions"] == [Exemption(prefixes=("kube-",)).unnamed()]
     finally:
         assert other.stop() == 0

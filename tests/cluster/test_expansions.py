@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from custody.admission.definitions import BY_KIND
 from custody.policy.decide import decide
 from custody.policy.kinds import builtin
+from custody.policy.load import PolicySet
 from custody.policy.model import Context, Verdict
 from custody.policy.rule import Rule
 from custody.services.cluster import podstatus
@@ -106,6 +108,64 @@ def test_a_change_that_closes_a_cycle_leaves_what_it_was_before_in_force() -> No
     assert gadgets.judged["metadata"]["generation"] == 1
     again = following(PODS_OF, made("gadgets", "Pod", "Deployment", at="01", version=2))
     assert [*out(again)] == ["pods"], "where nothing was in force before, the youngest is out"
+
+
+def test_one_that_closes_no_cycle_is_not_blamed_for_a_change_that_does() -> None:
+    """`elder` is changed while nobody answers, and out; then only a label of `younger` is."""
+    collection = following(made("elder", "Gadget", "Widget", at="01"), made("younger", "Pod", "Gadget", at="02"))
+    assert out(collection) == {}
+    collection.put(EXPANSION, made("elder", "Gadget", "Pod", at="01", version=2))
+    assert [*out(collection)] == ["elder"]
+    changed = made("younger", "Pod", "Gadget", at="02", version=2)
+    changed["metadata"]["labels"] = {"team": "x"}
+    collection.put(EXPANSION, changed)
+    for _ in range(2):
+        assert [*out(collection)] == ["elder"]
+        assert named(collection, "younger").judged is changed
+    assert "template elder forms an expansion cycle with younger" in out(collection)["elder"]
+
+
+def test_both_changed_at_once_are_judged_by_what_is_in_force_in_the_end() -> None:
+    collection = following(made("elder", "Gadget", "Widget", at="01"), made("younger", "Pod", "Gadget", at="02"))
+    assert out(collection) == {}
+    collection.put(EXPANSION, made("elder", "Gadget", "Deployment", at="01", version=2))
+    collection.put(EXPANSION, made("younger", "Deployment", "Gadget", at="02", version=2))
+    assert [*out(collection)] == ["younger"]
+    judged = named(collection, "elder").judged
+    assert judged is not None
+    assert judged["metadata"]["generation"] == 2
+
+
+def test_whoever_is_blamed_would_close_a_cycle_with_what_is_in_force() -> None:
+    """Whatever is put and taken away in whatever order, and what is in force has none."""
+    kinds = builtin().unchecked()
+    chance = random.Random(7)
+    blamed = 0
+    for _ in range(60):
+        collection = Collection()
+        for step in range(12):
+            name = chance.choice("abcdef")
+            document = made(name, *chance.sample(["Pod", "Deployment", "Gadget", "Widget"], 2),
+                            at=f"{'abcdef'.index(name) + 1:02}", version=step + 1)
+            if chance.random() < 0.15:
+                collection.drop(EXPANSION, document)
+            else:
+                collection.put(EXPANSION, document)
+            if chance.random() < 0.3:
+                continue  # several changes come together
+            collection.compile(kinds)
+            held = [*collection.held.values()]
+            PolicySet.linking([one.compiled for one in held if one.compiled], [""] * sum(
+                one.compiled is not None for one in held), kinds)
+            for one in held:
+                assert (one.judged is one.document) is not bool(one.fault)
+                if one.fault:
+                    blamed += 1
+                    assert one.fresh is not None
+                    closes = collection.closing(one.fresh, kinds)
+                    assert closes
+                    assert one.fault.startswith(closes)
+    assert blamed > 100
 
 
 def test_two_cycles_are_ended_by_two() -> None:

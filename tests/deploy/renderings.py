@@ -23,6 +23,13 @@ EVERYTHING: dict[str, Any] = {
                  "mirrors": {"ghcr.io/myorg": "127.0.0.1:5080/myorg"}, "policy_hosts": ["a.example"]},
     "exceptions": {"namespaces": ["security", "audit"]}, "policies": {"inline": {"label.yaml": POLICY}},
     "exclude": ["kube-system", "kube-public"], "reports": "openreports", "withdraw": True,
+    "violationExport": {"enabled": True, "connection": "found", "channel": "audits"},
+    "extraVolumes": [{"name": "violations", "emptyDir": {"sizeLimit": "1Gi"}}],
+    "extraVolumeMounts": [{"name": "violations", "mountPath": "/violations"}],
+    "extraContainers": [{
+        "name": "reader", "image": "registry.example.com/reader:1",
+        "volumeMounts": [{"name": "violations", "mountPath": "/violations"}],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}],
     "whenDown": "withdraw", "whenDownAfter": 90,
     "certificates": {"certManager": {"enabled": True}},
     "trustedRoot": {"configMap": "trust", "key": "root.json"}, "registries": {"secret": "pull"},

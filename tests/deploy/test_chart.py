@@ -102,6 +102,9 @@ def test_the_command_takes_its_arguments(name: str) -> None:
     assert (given["namespace"], given["port"], given["reports"]) == (
         "custody", 8080, VALUES[name].get("reports", "policyreports"))
     assert "custody" in given["exclude"]
+    said = VALUES[name].get("violationExport") or CHART.values["violationExport"]
+    assert (given["export"], given["audit_connection"], given["audit_channel"]) == (
+        said["enabled"], said["connection"], said["channel"])
 
 
 def test_the_guard_is_restricted_and_its_command_takes_its_arguments() -> None:
@@ -128,7 +131,12 @@ def test_the_schema_takes_what_people_say(name: str) -> None:
     ({"settings": {"data_dir": "/"}}, "data_dir"), ({"reports": "all"}, "reports"),
     ({"policies": {"inline": {"a": ""}}}, "a"), ({"exclude": ["Not_a_name"]}, "Not_a_name"),
     ({"log": {"level": "loud"}}, "loud"), ({"whenDown": "ignore"}, "ignore"), ({"whenDownAfter": 5}, "5"),
-    ({"rbac": {"views": True}}, "views")])
+    ({"rbac": {"views": True}}, "views"), ({"violationExport": {"channel": "a/b"}}, "a/b"),
+    ({"violationExport": {"path": "/v"}}, "path"), ({"extraVolumes": [{"name": "data", "emptyDir": {}}]}, "data"),
+    ({"extraVolumes": [{"emptyDir": {}}]}, "name"), ({"extraVolumeMounts": [{"name": "v"}]}, "mountPath"),
+    ({"extraVolumeMounts": [{"name": "v", "mountPath": "/etc/custody/trust"}]}, "/etc/custody/trust"),
+    ({"extraVolumeMounts": [{"name": "v", "mountPath": "/v/../data"}]}, "/v/../data"),
+    ({"extraContainers": [{"name": "custody", "image": "x"}]}, "custody")])
 def test_the_schema_refuses_what_nobody_would_obey(values: dict[str, Any], where: str) -> None:
     with pytest.raises(jsonschema_rs.ValidationError, match=where):
         SCHEMA.validate(merged(CHART.values, values))

@@ -23,6 +23,10 @@ PATH = "v1/admitlabel"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9][-a-z0-9]{0,62}")
 _SUFFIX = re.compile(r"[-a-z0-9]{0,62}[a-z0-9]")
+_LIES_IN = ('has(request.namespace) ? request.namespace : request.resource.group == "" && '
+            'request.resource.resource == "namespaces" && object != null && has(object.metadata.name) ? '
+            'object.metadata.name : ""')
+"""The namespace that a request is about, in CEL; empty for none."""
 
 
 class Exemption(NamedTuple):
@@ -73,11 +77,16 @@ class Exemption(NamedTuple):
                 f"{self.words}")
 
     def unnamed(self) -> dict[str, Any]:
-        """A match condition (CEL) that holds of what lies in a namespace that is not named."""
-        tests = [f"request.namespace in {json.dumps(self.names)}"] if self.names else []
-        tests += [f"request.namespace.startsWith({json.dumps(prefix)})" for prefix in self.prefixes]
-        tests += [f"request.namespace.endsWith({json.dumps(suffix)})" for suffix in self.suffixes]
-        return {"name": "not-exempt", "expression": f'request.namespace != "" && !({" || ".join(tests)})'}
+        """A match condition (CEL) that holds of what lies in a namespace that is not named, and of such a Namespace.
+
+        A review has no `namespace` where there is none (AdmissionRequest: omitempty), and CEL errs on an absent field,
+        by which the API server refuses. Of a Namespace it is the name, but for one that the API server is to name
+        (`generateName`): that is known of the object alone, and not yet where it is mutated.
+        """
+        tests = [f"name in {json.dumps(self.names)}"] if self.names else []
+        tests += [f"name.startsWith({json.dumps(prefix)})" for prefix in self.prefixes]
+        tests += [f"name.endsWith({json.dumps(suffix)})" for suffix in self.suffixes]
+        return {"name": "not-exempt", "expression": f'[{_LIES_IN}].exists(name, name != "" && !({" || ".join(tests)}))'}
 
     def refusal(self, request: Request) -> str:
         """Why a Namespace may not be as it is; "" where it may, and for all else."""

@@ -22,7 +22,10 @@ class Violations(Protocol):
         """Nobody is to see what was begun; where nothing was, nothing happens."""
 
     def clear(self) -> None:
-        """Take away all that was exported to it."""
+        """Take away all that was exported to it, and nothing that somebody else is writing."""
+
+    def same(self, place: Violations) -> bool:
+        """Whether what is exported to that place lies here too, however the two are written."""
 
 
 Opened = Callable[[str, str, int], Violations]

@@ -153,6 +153,7 @@ class Collection:
                 held.unfit = not fault and bool(broken)
                 fault = fault or _breaking(broken)
             self._choose(held, fault + _aside(held.document, known) if fault else "")
+        closing: list[Held] | None = []
         while True:
             parts = [*self._fixed]
             places: dict[str, Held] = {}
@@ -163,6 +164,9 @@ class Collection:
                     parts.append((where, held.compiled))
             try:
                 policies = PolicySet.linking([part for _, part in parts], [where for where, _ in parts], kinds)
+                if closing and self._taken_up(known, closing, kinds):
+                    closing = None  # once: who is blamed again stays so
+                    continue
                 _tell_conflicts(known, policies)
                 return policies
             except CustodyError as error:  # it is well by itself, and not beside the others
@@ -175,8 +179,26 @@ class Collection:
                     if was[0] is not blamed.document:
                         blamed.judged, blamed.compiled = was
                     self._choose(blamed, words)
+                    if closing is not None and blamed.definition.group == EXPANSION:
+                        closing.append(blamed)
                 else:
                     blamed.judged, blamed.compiled, blamed.fault = None, None, blamed.fault or words
+
+    def _taken_up(self, known: Mapping[Place, Held], blamed: Sequence[Held], kinds: Kinds) -> bool:
+        """Whether changes of expansion templates are in force after all, that closed cycles only with what was put out
+        of force itself after them: each that stays blamed would close one with what is in force."""
+        waiting = sorted(blamed, key=lambda held: _turn(_place(held.definition, held.document), held, None))
+        again = True
+        while again:
+            again = False
+            for held in [*waiting]:
+                if held.fresh is not None:
+                    words = self._closing(held.fresh, known, kinds)
+                    self._choose(held, words)
+                    if not words:
+                        waiting.remove(held)
+                        again = True
+        return len(waiting) < len(blamed)
 
     def _choose(self, held: Held, fault: str) -> None:
         """What is in force of an object: itself, or what was in force before."""
@@ -195,9 +217,13 @@ class Collection:
 
     def closing(self, expansion: Compiled, kinds: Kinds) -> str:
         """Why an ExpansionTemplate cannot be beside those in force: it would close a cycle."""
-        group, own = _group(expansion.document), key_of(expansion.document)
-        beside = [held.compiled for (of, _, *at), held in [*self.held.items()]
-                  if of == group and tuple(at) != own and held.compiled is not None]
+        return self._closing(expansion, {**self.held}, kinds)
+
+    def _closing(self, expansion: Compiled, known: Mapping[Place, Held], kinds: Kinds) -> str:
+        own = key_of(expansion.document)
+        beside = [held.compiled for (group, _, *at), held in known.items()
+                  if group == EXPANSION and tuple(at) != own and held.compiled is not None]
+        beside += [compiled for _, compiled in self._fixed if _group(compiled.document) == EXPANSION]
         try:
             PolicySet.linking([*beside, expansion], [""] * (len(beside) + 1), kinds)
         except CustodyError as error:

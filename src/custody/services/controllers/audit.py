@@ -136,13 +136,12 @@ class Audit:
             await self._once(self._clock())
             return
         began = self._clock()
-        await self._exporting.begin(_time(began))
         try:
-            unread = await self._once(began)
+            await self._exporting.begin(_time(began))
+            await self._exporting.end(await self._once(began))
         except BaseException:
             await self._exporting.drop()
             raise
-        await self._exporting.end(unread)
 
     async def _once(self, began: datetime) -> list[str]:
         """The kinds that were passed over, by name."""

@@ -15,7 +15,8 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from custody.errors import CustodyError
 from custody.policy.gatekeeper.connection import CHANNEL, CONNECTION, GROUP, KIND, VERSIONS, Connection, fault
@@ -31,6 +32,7 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 _FLUSHED = 500
 _AGAIN = 30.0
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,6 @@ class _Open:
 @dataclass(slots=True)
 class _Closing:
     place: Violations
-    path: str
     until: float
     failure: str = field(default="")
 
@@ -89,8 +90,7 @@ class Exporting:
             await self._mirror.synced.wait()
             while True:
                 self._changed.clear()
-                if not self._audit:
-                    await self._settle()
+                await self._settle()
                 await self._tell()
                 try:
                     async with asyncio.timeout(_AGAIN):
@@ -101,14 +101,23 @@ class Exporting:
     # What an audit does
 
     async def begin(self, audit: str) -> None:
-        """An audit begins at this time. Never raises: an audit does not depend on who hears of it."""
+        """An audit begins at this time. Raises nothing: an audit does not depend on who hears of it."""
         self._lines, self._audit = [], ""
         if not self._terms.enabled or not self._mirror.synced.is_set():
             return
-        await self._settle()
-        if self._open is not None and await self._done(lambda place: place.begin(audit)):
-            self._audit = audit
-            self._lines.append(_line({"id": audit, "message": "audit is started"}))
+        async with self._settling:
+            await self._settled()
+            if self._open is None:
+                return
+            self._audit = audit  # from here on to its end the Connection stays
+            try:
+                if await self._done(lambda place: place.begin(audit)):
+                    self._lines.append(_line({"id": audit, "message": "audit is started"}))
+                else:
+                    self._audit = ""
+            except BaseException:
+                await self.drop()
+                raise
 
     def add(self, constraint: Mapping[str, Any], result: RuleResult, named: Mapping[str, Any],
             document: Object, *, rego: bool) -> None:
@@ -150,11 +159,12 @@ class Exporting:
         opened = self._open
         assert opened is not None
         try:
-            await asyncio.to_thread(work, opened.place)
-        except CustodyError as error:
-            if opened.error != error.message:
-                _LOG.warning("violations are not exported: %s", error.message)
-            opened.active, opened.error = False, error.message
+            await _finished(lambda: work(opened.place))
+        except Exception as error:
+            said = error.message if isinstance(error, CustodyError) else f"an internal error ({type(error).__name__})"
+            if opened.error != said:
+                _LOG.warning("violations are not exported: %s", said, exc_info=not isinstance(error, CustodyError))
+            opened.active, opened.error = False, said
             self._changed.set()
             return False
         return True
@@ -162,9 +172,10 @@ class Exporting:
     # Which Connection counts
 
     async def _settle(self) -> None:
-        """Open the one that counts now, and close what does not any more."""
+        """Open the one that counts now, and close what does not any more; not while an audit is exported."""
         async with self._settling:
-            await self._settled()
+            if not self._audit:
+                await self._settled()
 
     async def _settled(self) -> None:
         document = self._counting()
@@ -173,7 +184,7 @@ class Exporting:
             made = Connection(document) if document is not None else None
             if made is None or made.path != before.connection.path:
                 until = asyncio.get_running_loop().time() + before.connection.closing
-                self._closing.append(_Closing(before.place, before.connection.path, until))
+                self._closing.append(_Closing(before.place, until))
             self._open = None
         if document is not None and self._open is None:
             connection = Connection(document)
@@ -185,10 +196,10 @@ class Exporting:
         """Take away the files of Connections that are gone, as long as they say."""
         left = []
         for closing in self._closing:
-            if self._open is not None and self._open.connection.path == closing.path:
-                continue
             try:
-                await asyncio.to_thread(closing.place.clear)
+                if self._open is not None and await _finished(partial(closing.place.same, self._open.place)):
+                    continue  # what lies there is that of the one in use
+                await _finished(closing.place.clear)
             except CustodyError as error:
                 if asyncio.get_running_loop().time() < closing.until:
                     left.append(closing)
@@ -212,6 +223,7 @@ class Exporting:
         replica = self._replica()
         if not replica.leads:
             return
+        replica = replica._replace(live=frozenset({replica.id}))  # who led before says nothing any more
         counting = self._counting()
         for document in [*self._mirror.objects.values()]:
             try:
@@ -271,6 +283,16 @@ def message(audit: str, constraint: Mapping[str, Any], result: RuleResult, named
 def _line(said: Mapping[str, Any]) -> str:
     """As Go writes it."""
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPED)
+
+
+async def _finished(work: Callable[[], _T]) -> _T:
+    """Done by a thread, to its end even where nobody waits any more: another one could work on the same place."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 def _identity(document: Object) -> tuple[str, object]:
