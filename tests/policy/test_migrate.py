@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from custody.cli.policy_migrate import write
 from custody.cli.run import run
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.policy.kinds import builtin
@@ -285,13 +284,6 @@ def test_two_policies_of_one_name_are_not_written_over_each_other(tmp_path: Path
     assert run(["policy", "migrate", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "-o", str(tmp_path / "out"),
                 "--samples", "60"]) == 1
     assert "✗ p/r: metadata.name: got 'p', expected another name: p/r becomes this" in capsys.readouterr().err
-
-
-def test_policies_of_one_files_name_are_not_written_over_each_other(tmp_path: Path) -> None:
-    documents = [{"kind": "ValidatingPolicy", "metadata": {"name": "x-p"}},
-                 {"kind": "NamespacedValidatingPolicy", "metadata": {"name": "p", "namespace": "x"}}]
-    with pytest.raises(UsageError, match=r"x-p\.yaml: got a second policy of that name, expected each once"):
-        write(documents, tmp_path, "", set())
 
 
 @pytest.mark.parametrize(("document", "words"), [
