@@ -1,7 +1,10 @@
 """Files of policies that a command makes: a name each, all of them or none, and never through a link."""
 
+# ruff: noqa: E501 - tables of cases
+
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +78,6 @@ def test_a_folder_where_a_file_is_to_be(tmp_path: Path) -> None:
 def test_what_stands_there_is_replaced_and_stays_where_one_cannot_be_written(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.yaml").write_text("old")
-    import os
     drafts: list[str] = []
     opened = os.open
 
@@ -97,5 +99,5 @@ def test_what_stands_there_is_replaced_and_stays_where_one_cannot_be_written(
 
 def test_a_folder_that_is_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(UsageError, match="--output .*out: Not a directory"):
+    with pytest.raises(UsageError, match=r"--output .*out: Not a directory"):
         PolicyFiles(tmp_path / "out")

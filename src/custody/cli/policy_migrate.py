@@ -86,7 +86,7 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
                 output.add(rule.documents, _header(where, files))
     output.write()
     if total := behind.total():
-        counted = " and ".join(amount(count, what) for what, count in behind.items() if count)
+        counted = " and ".join(amount(count, kind) for kind, count in behind.items() if count)
         raise CustodyError(f"{counted} {'stays' if total == 1 else 'stay'} behind")
     return 0
 
@@ -113,7 +113,7 @@ def _header(where: str, files: tuple[Path, ...]) -> str:
     if file is None or file.suffix.lower() == ".json":
         return ""
     lines = []
-    for line in file.read_text(errors="replace").splitlines():
+    for line in file.read_text("utf-8-sig", errors="replace").splitlines():  # a byte order mark is no comment
         if not line.startswith("#"):
             break
         lines.append(f"{line}\n")
