@@ -14,7 +14,7 @@ from custody.cli import kinds
 from custody.cli.policy_equivalent import objects, shown, standing_of
 from custody.cli.policy_tried import agreement
 from custody.cli.run import settings
-from custody.errors import CustodyError, UnsupportedError, UsageError
+from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
 from custody.formats.kubernetes.schema import Schemas
 from custody.kit.amount import amount
 from custody.kit.visible import visible
@@ -88,6 +88,7 @@ class _Constraints:
         self.made: list[dict[str, Any]] = []
         self.behind = 0
         self._searches, self._every, self._samples = searches, every, samples
+        self._taken: dict[tuple[str, str], str] = {}
         native: dict[str, dict[str, Any]] = {}
         for where, document in searches.templates:
             self._template(where, document, native)
@@ -118,7 +119,9 @@ class _Constraints:
                 return
             if template.kind in native:
                 raise UnsupportedError(where, f"a second template of {template.kind}, expected each once")
-            native[template.kind] = gatekeeperemission.policy(template, document)
+            policy = gatekeeperemission.policy(template, document)
+            self._take(policy, where)
+            native[template.kind] = policy
         except CustodyError as error:
             self._stays(where, error.message.removeprefix(f"{where}: "))
 
@@ -131,12 +134,23 @@ class _Constraints:
             if bound is None:
                 click.echo(visible(f"{name}: it does not speak at vap.k8s.io: no binding"), err=True)
                 return {}
-            return bound if not self._samples or self._same(name, rule, [policy, bound], template) else None
+            if self._samples and not self._same(name, rule, [policy, bound], template):
+                return None
+            self._take(bound, name)
+            return bound
         except CustodyError as error:
             self._stays(name, error.message)
             if error.hint:
                 click.echo(visible(f"    {error.hint}"), err=True)
             return None
+
+    def _take(self, document: dict[str, Any], whose: str) -> None:
+        """Raises MalformedError where another one is called so: in a cluster it would replace that."""
+        kind, name = document["kind"], document["metadata"]["name"]
+        if (kind, name) in self._taken:
+            raise MalformedError("metadata.name", got=name, expected=f"another name: {self._taken[kind, name]} becomes "
+                                 f"this {kind}")
+        self._taken[kind, name] = whose
 
     def _stays(self, name: str, reason: str) -> None:
         self.behind += 1

@@ -167,3 +167,11 @@ def test_a_constraint_that_is_there_twice(tmp_path: Path, capsys: pytest.Capture
     documents, said = made(tmp_path, capsys, template(CEL), constraint(match=PODS), constraint(match={}), code=1)
     assert documents == []
     assert said.count("it is there twice, expected each once") == 2
+
+
+def test_a_binding_that_would_replace_another_stays_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents, said = made(tmp_path, capsys, template(CEL, kind="Foo"), constraint(kind="Foo", name="bar-baz"), template(CEL, kind="Foo-bar"),
+                           constraint(kind="Foo-bar", name="baz"), constraint(kind="Foo-bar", name="bar"), code=1)
+    assert "✗ Foo-bar baz: metadata.name: got 'gatekeeper-foo-bar-baz', expected another name: Foo bar-baz becomes this" in said
+    assert [document["metadata"]["name"] for document in documents] == [
+        "gatekeeper-foo", "gatekeeper-foo-bar", "gatekeeper-foo-bar-baz", "gatekeeper-foo-bar-bar"]
