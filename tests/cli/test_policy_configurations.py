@@ -178,7 +178,7 @@ def test_a_file_s_name_cannot_begin_a_command_of_azure(folder: Path, capsys: pyt
 
 @pytest.mark.parametrize(("name", "reason"), [
     ("a.tf", "parser hcl2: such files are not read by custody"), ("a.cue", "parser cue"), ("a.jsonnet", "parser jsonnet"), ("nginx.conf", "parser nginx"),
-    ("Jenkinsfile", "parser groovy"), ("a.txt", "got txt, expected one of")])
+    ("Jenkinsfile", "parser groovy"), ("a.txt", "got 'txt', expected one of")])
 def test_formats_that_are_not_read_are_refused_by_name(folder: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str) -> None:
     (folder / name).write_text("x")
     code, out, err = said(capsys, "test", "-p", "policy", name)
@@ -238,7 +238,8 @@ deny contains y.contents.b if { some y in parse_combined_config_files(["../b.yam
 
 
 @pytest.mark.parametrize(("name", "text", "words"), [
-    ("absent.yaml", None, "absent.yaml: No such file or directory"), ("b.json", "{", "b.json: got"), ("b.tf", "x", "parser hcl2: such files are not read")])
+    ("absent.yaml", None, "absent.yaml: No such file or directory"), ("b.json", "{", "b.json: got"), ("b.tf", "x", "parser hcl2: such files are not read"),
+    ("passwd", "x", "policy/main.rego: parse_config_file: passwd: the format by its name: got '', expected one of codeowners")])
 def test_a_file_that_a_rule_cannot_read_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, words: str) -> None:
     (folder / "policy" / "main.rego").write_text(f'package main\ndeny contains "b" if {{ parse_config_file("../{name}").b }}\n')
     (folder / "a.json").write_text("{}")

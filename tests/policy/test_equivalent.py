@@ -260,3 +260,32 @@ def test_the_command_shows_the_object_and_both_verdicts(tmp_path: Path, capsys: 
     assert yaml.safe_load(shown)["spec"]["hostPID"] is True
     assert run(["policy", "equivalent", files[0], files[0], "--samples", "400"]) == 0
     assert capsys.readouterr().out.startswith("no difference found in 4")
+
+
+@pytest.mark.parametrize(("resources", "kind"), [
+    (("[pods, pods/resize]", "[pods]"), "Pod"), (("[services, services/status]", "[services]"), "Service"),
+    (("[pods, pods/ephemeralcontainers]", "[pods]"), "Pod")])
+def test_a_subresource_that_one_of_them_names_is_asked_about(resources: tuple[str, str], kind: str) -> None:
+    left, right = (vap("!has(object.metadata.labels)", resources=each) for each in resources)
+    difference = found(left, right).difference
+    assert difference is not None
+    assert f"{kind.lower()}s/{difference.request.subresource}" in resources[0]
+    assert difference.request.operation == "UPDATE"
+
+
+def test_subresources_of_other_kinds_are_said_not_to_be_tried() -> None:
+    both = vap("!has(object.metadata.labels)", operations="['*']", resources="[pods, pods/resize, pods/exec, pods/eviction]")
+    outcome = found(both, both, 300)
+    assert outcome.difference is None
+    assert sorted(outcome.untried) == ["pods/eviction", "pods/exec"]
+    assert found(both, vap("!has(object.metadata.labels)"), 0).untried == []  # of which the second says nothing
+
+
+def test_kinds_that_a_condition_names_are_tried_first() -> None:
+    every = {"kinds": [{"apiGroups": ["*"], "kinds": ["*"]}]}
+    left = gatekeeper("violation[{\"msg\": \"no\"}] { input.review.kind.kind == \"PriorityLevelConfiguration\"; input.review.object.metadata.labels }", match=every)
+    right = gatekeeper("violation[{\"msg\": \"no\"}] { input.review.kind.kind == \"VolumeAttachment\"; input.review.object.metadata.labels }", match=every)
+    outcome = found(left, right)
+    assert {"PriorityLevelConfiguration", "VolumeAttachment"}.isdisjoint(outcome.untried)
+    assert outcome.difference is not None
+    assert outcome.difference.request.kind.kind in ("PriorityLevelConfiguration", "VolumeAttachment")

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from custody.cli.policy_migrate import write
 from custody.cli.run import run
-from custody.errors import CustodyError, UnsupportedError, UsageError
+from custody.errors import CustodyError, UnsupportedError
 from custody.policy.kinds import builtin
 from custody.policy.migrate.equivalence import Comparison, checked, requests
 from custody.policy.migrate.matching import Named
@@ -287,11 +286,12 @@ def test_two_policies_of_one_name_are_not_written_over_each_other(tmp_path: Path
     assert "✗ p/r: metadata.name: got 'p', expected another name: p/r becomes this" in capsys.readouterr().err
 
 
-def test_policies_of_one_files_name_are_not_written_over_each_other(tmp_path: Path) -> None:
-    documents = [{"kind": "ValidatingPolicy", "metadata": {"name": "x-p"}},
-                 {"kind": "NamespacedValidatingPolicy", "metadata": {"name": "p", "namespace": "x"}}]
-    with pytest.raises(UsageError, match=r"x-p\.yaml: got a second policy of that name, expected each once"):
-        write(documents, tmp_path, "", set())
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_comments_before_a_policy_stay_whatever_mark_is_before_them(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "in.yaml").write_text(f"{mark}# why\n{yaml.safe_dump(policy(PATTERN))}")
+    assert run(["policy", "migrate", str(tmp_path / "in.yaml"), "-o", str(tmp_path / "out"), "--samples", "60"]) == 0
+    (file,) = (tmp_path / "out").iterdir()
+    assert file.read_bytes().startswith(b"# why\napiVersion: ")
 
 
 @pytest.mark.parametrize(("document", "words"), [

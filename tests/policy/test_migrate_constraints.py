@@ -17,7 +17,7 @@ from custody.policy.kinds import builtin
 from custody.policy.load import PolicySet
 from custody.policy.migrate.constraints import _glob, translated
 from custody.policy.migrate.gatekeeper import TARGETS, Constraints, unproven
-from custody.policy.migrate.outcome import Migrated
+from custody.policy.migrate.outcome import Migrated, Names
 from tests.cli.commands import custody
 
 Json = dict[str, Any]
@@ -147,7 +147,8 @@ def test_names_with_stars(pattern: str, expression: str) -> None:
 
 
 def test_to_the_api_server_every_constraint_shares_one_policy() -> None:
-    made = migrated(template(), constraint(), constraint(name="other"), target=TARGETS[1])
+    names = Names()
+    made = [names.unlike(rule) for rule in migrated(template(), constraint(), constraint(name="other"), target=TARGETS[1])]
     assert [rule.refused for rule in made] == [None, None]
     assert [document["kind"] for rule in made for document in rule.documents] == [
         "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicyBinding"]
@@ -181,6 +182,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labelled-other.yaml", "labelled-team.yaml"]
     assert "✓ Labelled team: labelled-team; both say the same of 300 requests" in made.stderr
+    assert "tried" not in made.stderr
     loaded = custody("policy", "lint", "out", cwd=tmp_path)
     assert loaded.returncode == 0, loaded.stderr
 
@@ -194,3 +196,87 @@ def test_a_rule_that_becomes_another_kind_than_was_asked_for(tmp_path: Path) -> 
     assert made.returncode == 1
     assert "--to: it becomes a ValidatingPolicy, and no ValidatingAdmissionPolicy" in made.stderr
     assert custody("policy", "migrate", "rule.yaml", "--to", "ValidatingPolicy", "--samples", "40", cwd=tmp_path).returncode == 0
+
+
+def kind_of(document: Json, kind: str, name: str) -> Json:
+    """A template or constraint as one of another kind."""
+    made = copy.deepcopy(document)
+    made["metadata"]["name"] = name
+    if made["kind"] == "ConstraintTemplate":
+        made["spec"]["crd"]["spec"]["names"]["kind"] = kind
+    else:
+        made["kind"] = kind
+    return made
+
+
+def test_a_binding_called_as_another_policy_hides_nothing(tmp_path: Path) -> None:
+    """Policy `gatekeeper-foo-bar` is of template foo-bar, and the binding of Foo bar has that name too."""
+    documents = [kind_of(template(), "Foo", "foo"), kind_of(constraint(), "Foo", "bar"),
+                 kind_of(template(), "Foo-bar", "foo-bar"), kind_of(constraint(), "Foo-bar", "baz")]
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump_all(documents))
+    run = custody("policy", "migrate", "in.yaml", "--to", TARGETS[1], "-o", "out", "--samples", "60", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    made = [yaml.safe_load(path.read_text()) for path in sorted((tmp_path / "out").iterdir())]
+    assert sorted((document["kind"], document["metadata"]["name"]) for document in made) == [
+        ("ValidatingAdmissionPolicy", "gatekeeper-foo"), ("ValidatingAdmissionPolicy", "gatekeeper-foo-bar"),
+        ("ValidatingAdmissionPolicyBinding", "gatekeeper-foo-bar"), ("ValidatingAdmissionPolicyBinding", "gatekeeper-foo-bar-baz")]
+
+
+def test_a_policy_is_written_with_the_first_binding_that_stays() -> None:
+    """The one that would have brought it is refused, as its binding has the name of another one."""
+    names = Names()
+    made = [names.unlike(rule) for rule in migrated(
+        kind_of(template(), "Foo", "foo"), kind_of(constraint(), "Foo", "bar-baz"), kind_of(template(), "Foo-bar", "foo-bar"),
+        kind_of(constraint(), "Foo-bar", "baz"), kind_of(constraint(), "Foo-bar", "qux"), target=TARGETS[1])]
+    assert "another name: Foo bar-baz becomes this ValidatingAdmissionPolicyBinding" in str(made[1].refused)
+    assert [(document["kind"], document["metadata"]["name"]) for document in made[2].documents] == [
+        ("ValidatingAdmissionPolicy", "gatekeeper-foo-bar"), ("ValidatingAdmissionPolicyBinding", "gatekeeper-foo-bar-qux")]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_constraints_without_a_spec(target: str) -> None:
+    plain = {key: value for key, value in constraint(name="plain").items() if key != "spec"}
+    source = {"validations": [{"expression": "!has(variables.anyObject.metadata.labels)"}]}
+    made = migrated(template(source), plain, {**plain, "spec": None}, constraint(), target=target)
+    assert made[0].refused is None, made[0].refused
+    assert "spec in body must be of type object" in str(made[1].refused)
+    assert made[2].refused is None, made[2].refused
+
+
+def test_what_was_not_tried_is_said_and_kinds_that_are_named_are_tried() -> None:
+    source = {"validations": [{"expression": "request.kind.kind != 'Role' || !has(object.metadata.labels)"}]}
+    (made,) = migrated(template(source), constraint({}), count=1500)
+    assert made.refused is None, made.refused
+    assert "Role" not in made.untried
+    assert {"ClusterRole", "ConfigMap"} <= {*made.untried}
+    (made,) = migrated(template(), constraint())
+    assert made.untried == []
+
+
+@pytest.mark.parametrize(("resource", "words"), [
+    ({"kind": "Pod", "metadata": {"name": "x"}}, "got 'no kind and apiVersion'"), ({"apiVersion": "v1", "kind": ["Pod"]}, "got 'no kind and apiVersion'"),
+    ({"apiVersion": "v1", "kind": "Pod", "metadata": "x"}, "metadata: got"), ([5], "expected an object of Kubernetes")])
+def test_objects_to_ask_about_that_are_none(resource: Any, words: str, tmp_path: Path) -> None:
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump_all([template(), constraint()]))
+    (tmp_path / "objects.yaml").write_text(yaml.safe_dump(resource))
+    run = custody("policy", "migrate", "in.yaml", "--resource", "objects.yaml", "-o", "out", cwd=tmp_path)
+    assert run.returncode == 2
+    assert words in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_lists_of_objects_are_taken_apart_and_little_is_said_to_be(tmp_path: Path) -> None:
+    source = {"validations": [{"expression": "variables.anyObject.metadata.name != 'a-name-that-nobody-makes-up'.substring(2) + 'q'"}]}
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump_all([template(source), constraint()]))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "name-that-nobody-makes-upq"}}
+    (tmp_path / "objects.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [pod]}))
+    run = custody("policy", "migrate", "in.yaml", "--resource", "objects.yaml", "--samples", "1", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "; little was tried: " in run.stderr
+
+
+def test_what_stays_behind_is_counted_by_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump_all([template(rego=REGO), constraint()]))
+    run = custody("policy", "migrate", "in.yaml", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "error: 1 Gatekeeper document stays behind" in run.stderr

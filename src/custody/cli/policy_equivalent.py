@@ -12,6 +12,7 @@ import click
 from custody import wiring
 from custody.cli import kinds
 from custody.cli.bars import progress
+from custody.cli.policy_tried import not_tried
 from custody.cli.run import settings
 from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
@@ -22,13 +23,10 @@ from custody.policy.equivalent.search import Difference, Search
 from custody.policy.equivalent.words import Words
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet, gathered, unwrapped
-from custody.policy.model import Kind
 from custody.services.simulation.standing import Standing
 from policylang.errors import Shape
 
 SAMPLES = 3000
-_NAMED = 10
-"""Kinds that the result names."""
 _OPERATIONS = ("CREATE", "UPDATE", "DELETE")
 
 
@@ -55,7 +53,7 @@ def command(first: Path, second: Path, resources: tuple[Path, ...], samples: int
     definitions = [*left_crds, *right_crds]
     known = wiring.kinds(settings(), crds, kubeconfig).with_crds(
         [crd for _, crd in definitions], [where for where, _ in definitions])
-    given = _objects(resources)
+    given = objects(resources)
     search = searching(left, right, known, given, operations or _OPERATIONS, seed,
                        [Schemas.of_crd(crd, where) for where, crd in definitions])
     with progress("asking both"):
@@ -69,7 +67,7 @@ def command(first: Path, second: Path, resources: tuple[Path, ...], samples: int
                              hint="--resource FILE with an object that it judges, or a higher --samples")
     click.echo(f"no difference found in {made.asked} requests: {first} was against {made.against[0]} of "
                f"{made.judged[0]} that it judged, {second} against {made.against[1]} of {made.judged[1]}"
-               + _untried(search.left_out))
+               + not_tried(made.untried))
     if made.failed:
         print(visible(f"warning: {amount(made.failed, 'request')} could not be judged, such as {made.failure}"),
               file=sys.stderr)
@@ -93,16 +91,7 @@ def standing_of(known: Kinds) -> Callable[[Words, Sequence[Any]], Standing]:
         dict([*words.labels.items()][:40]), words.texts[:40])
 
 
-def _untried(kinds: Sequence[Kind]) -> str:
-    """Which kinds were not asked about, for the line that says that there is no difference."""
-    if not kinds:
-        return ""
-    named = [kind.kind for kind in kinds[:_NAMED]]
-    more = f" and {len(kinds) - _NAMED} more" if len(kinds) > _NAMED else ""
-    return visible(f"; not tried: {', '.join(named)}{more} (--resource FILE with such an object)")
-
-
-def _objects(resources: Sequence[Path]) -> list[Any]:
+def objects(resources: Sequence[Path]) -> list[Any]:
     """Objects to begin with, Lists taken apart. Raises UsageError, MalformedError."""
     if not resources:
         return []

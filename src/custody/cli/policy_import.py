@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from custody.cli.policy_migrate import say, say_refused, say_unread, write
+from custody.cli.policy_files import PolicyFiles
+from custody.cli.policy_migrate import say, say_refused, say_unread
 from custody.errors import CustodyError
 from custody.kit.amount import amount
 from custody.policy.imports.translation import translate
@@ -25,11 +26,11 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
     document with what was tried, or what stands in its way. Exit code 1 where one stays behind, or a file of a folder
     cannot be read.
     """
+    output = PolicyFiles(folder)
     amiss: list[CustodyError] = []
     documents = unwrapped(*gathered(files, amiss.append))[0]
     say_unread(amiss)
     behind = len(amiss)
-    written: set[Path] = set()
     names: set[str] = set()
     for where, document in documents:
         try:
@@ -50,7 +51,8 @@ def command(files: tuple[Path, ...], folder: Path | None) -> int:
         names |= own
         say(f"✓ {made.name}: both say the same of {amount(made.trial.asked, 'request')}, {made.trial.denied} of "
             "them denied", None)
-        write(made.documents, folder, "", written)
+        output.add(made.documents)
+    output.write()
     if behind:
         raise CustodyError(f"{behind} {'document stays' if behind == 1 else 'documents stay'} behind")
     return 0

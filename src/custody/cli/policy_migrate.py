@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ import click
 
 from custody import wiring
 from custody.cli import kinds
-from custody.cli.policy_equivalent import standing_of
+from custody.cli.policy_equivalent import objects, standing_of
+from custody.cli.policy_files import PolicyFiles
+from custody.cli.policy_tried import agreement
 from custody.cli.run import settings
-from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
-from custody.formats import yaml
+from custody.errors import CustodyError, UnsupportedError
 from custody.formats.kubernetes.schema import Schemas
 from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.policy.load import gathered, unwrapped
 from custody.policy.migrate.excepting import exception
 from custody.policy.migrate.gatekeeper import TARGETS, Constraints, is_gatekeepers
+from custody.policy.migrate.outcome import Names, named
 from custody.policy.migrate.rules import SAMPLES, Migrated, migrate
 
 _REQUESTS = 5
@@ -46,55 +49,46 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
     each rule with what was tried, or what stands in its way. Exit code 1 where one stays behind, or a file of a folder
     cannot be read.
     """
+    output = PolicyFiles(folder)
+    given = objects(resources)
     amiss: list[CustodyError] = []
     policies, definitions = unwrapped(*gathered(files, amiss.append))
     say_unread(amiss)
     known = wiring.kinds(settings(), crds, kubeconfig).with_crds(
         [crd for _, crd in definitions], [where for where, _ in definitions])
-    given = [document for document in gathered(resources)[0] if isinstance(document, dict)] if resources else []
-    behind = len(amiss)
-    written: set[Path] = set()
+    behind = Counter({"file": len(amiss)})
     done: list[tuple[dict[str, Any], list[Migrated]]] = []
-    names: dict[tuple[str, ...], str] = {}
+    names = Names()
     constraints = Constraints(policies, known, standing_of(known), given=given, schemas=[
         Schemas.of_crd(crd, where) for where, crd in definitions])
     for constraint in constraints.migrated(target or TARGETS[0], samples * _REQUESTS):
-        constraint = _unlike(constraint, names)
-        behind += constraint.refused is not None
+        constraint = names.unlike(constraint)
+        behind["Gatekeeper document"] += constraint.refused is not None
         _report(constraint)
         if constraint.refused is None:
-            write(constraint.documents, folder, "", written)
+            output.add(constraint.documents)
     rules = [pair for pair in policies if not is_gatekeepers(pair[1])]
     for where, document in sorted(rules, key=lambda pair: _excepts(pair[1])):  # which need to know the others
         try:
             if _excepts(document):
-                made = [_unlike(exception(document, done, known, samples), names)]
+                made = [names.unlike(exception(document, done, known, samples))]
             else:
-                made = [_unlike(_only(rule, target), names) for rule in migrate(document, known, given, samples)]
+                made = [names.unlike(_only(rule, target)) for rule in migrate(document, known, given, samples)]
                 done.append((document, made))
         except CustodyError as error:
             say_refused(where, error)
-            behind += 1
+            behind["document"] += 1
             continue
         for rule in made:
-            behind += rule.refused is not None
+            behind["exception" if _excepts(document) else "rule"] += rule.refused is not None
             _report(rule)
             if rule.refused is None:
-                write(rule.documents, folder, _header(where, files), written)
-    if behind:
-        raise CustodyError(f"{behind} {'rule stays' if behind == 1 else 'rules stay'} behind")
+                output.add(rule.documents, _header(where, files))
+    output.write()
+    if total := behind.total():
+        counted = " and ".join(amount(count, kind) for kind, count in behind.items() if count)
+        raise CustodyError(f"{counted} {'stays' if total == 1 else 'stay'} behind")
     return 0
-
-
-def _unlike(rule: Migrated, names: dict[tuple[str, ...], str]) -> Migrated:
-    """The rule, refused where another one has become a policy of the same name, which it would replace in a cluster."""
-    places = {(str(document["kind"]), str(document["metadata"].get("namespace") or ""),
-               str(document["metadata"]["name"])) for document in rule.documents if rule.refused is None}
-    for place in sorted(places & names.keys()):
-        return rule._replace(documents=[], refused=MalformedError(
-            "metadata.name", got=place[2], expected=f"another name: {names[place]} becomes this {place[0]}"))
-    names |= dict.fromkeys(places, _named(rule))
-    return rule
 
 
 def _only(rule: Migrated, target: str | None) -> Migrated:
@@ -119,7 +113,7 @@ def _header(where: str, files: tuple[Path, ...]) -> str:
     if file is None or file.suffix.lower() == ".json":
         return ""
     lines = []
-    for line in file.read_text(errors="replace").splitlines():
+    for line in file.read_text("utf-8-sig", errors="replace").splitlines():  # a byte order mark is no comment
         if not line.startswith("#"):
             break
         lines.append(f"{line}\n")
@@ -127,19 +121,15 @@ def _header(where: str, files: tuple[Path, ...]) -> str:
 
 
 def _report(rule: Migrated) -> None:
-    name = _named(rule)
+    name = named(rule)
     if rule.refused is not None:
         say(f"✗ {name}: {rule.refused.message}", rule.refused.hint)
         if rule.difference is not None:
             say(f"    before: {rule.difference.messages[0]}", f"after: {rule.difference.messages[1]}")
         return
     names = ", ".join(str(document["metadata"]["name"]) for document in rule.documents)
-    say(f"✓ {name}: {names}; both say the same of {amount(rule.asked, 'request')}, {rule.denied} of them "
-         f"{rule.counted}", None)
-
-
-def _named(rule: Migrated) -> str:
-    return f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
+    said = agreement(rule.asked, rule.judged, rule.denied, rule.counted, rule.untried)
+    say(f"✓ {name}: {names or 'none of its own'}; {said}", None)
 
 
 def say(line: str, hint: str | None) -> None:
@@ -158,24 +148,3 @@ def say_unread(amiss: Sequence[CustodyError]) -> None:
     """Of files that were left out, whose messages begin with their names."""
     for error in amiss:
         say(f"✗ {error.message}", error.hint)
-
-
-def write(documents: Any, folder: Path | None, header: str, written: set[Path]) -> None:
-    """A file for each policy, or all of them on stdout; `written` are those of this call. Raises UsageError."""
-    for document in documents:
-        text = header + yaml.dumped(document)
-        if folder is None:
-            click.echo(f"---\n{text.rstrip()}")
-            continue
-        metadata = document["metadata"]
-        name = "-".join(filter(None, (metadata.get("namespace"), metadata["name"]))).replace("/", "-")
-        file = folder / f"{name}.yaml"
-        if file in written:
-            raise UsageError(f"{file}: got a second policy of that name, expected each once",
-                             hint="give the two to a call each, with folders of their own")
-        written.add(file)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        except OSError as error:
-            raise UsageError(f"{file}: {error.strerror}") from None

@@ -16,6 +16,7 @@ from custody.policy.decide import decide
 from custody.policy.equivalent.asking import NOW, Ask, answered
 from custody.policy.equivalent.objects import Objects
 from custody.policy.equivalent.reduction import reduced
+from custody.policy.equivalent.subresources import subresources
 from custody.policy.equivalent.words import Words, paths
 from custody.policy.kinds import Kinds, guessed_plural
 from custody.policy.load import PolicySet
@@ -71,6 +72,8 @@ class Found(NamedTuple):
     against: tuple[int, int]
     failed: int
     failure: str
+    untried: Sequence[str] = ()
+    """Kinds and subresources that both may speak of, and about which nothing was asked."""
 
 
 class NothingInCommonError(UnsupportedError):
@@ -100,7 +103,11 @@ class Search:
         self._namespaces = [text for text in self.words.texts if 0 < len(text) <= 63 and text.replace(
             "-", "a").isalnum() and text.islower()][:200]
         self._samples = [Request.create(sample, "default") for sample in samples]
-        self.targets, self.left_out = self._targets()
+        self.targets, left_out = self._targets()
+        self._inner, apart = subresources(self.sides, self.targets, kinds)
+        self.untried = [*dict.fromkeys(kind.kind for kind in left_out), *apart]
+        """Kinds, and subresources as `pods/exec`, of which both may speak and about which nothing is asked."""
+        self._turn = 0
         self._pool: dict[tuple[Any, ...], Request] = {}
         self._asked = 0
         self._judged, self._against = [0, 0], [0, 0]
@@ -113,13 +120,14 @@ class Search:
         if difference is not None and smallest:
             difference = self._smaller(difference)
         return Found(difference, self._asked, (self._judged[0], self._judged[1]), (self._against[0], self._against[1]),
-                     len(self._failures), self._failures[0] if self._failures else "")
+                     len(self._failures), self._failures[0] if self._failures else "", self.untried)
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _targets(self) -> tuple[list[tuple[Kind, Resource]], list[Kind]]:
         """(kinds of which objects are made up, those of which none are): those that are given, then those that both
-        speak of, Pods before others, then those of one alone, for they may differ there.
+        speak of, those first that texts of the policies name, as a condition on kind Role does, and Pods before
+        others; then those of one alone, for they may differ there.
         """
         asked = [self._of_side(side) for side in self.sides]
         if not asked[0] or not asked[1]:
@@ -129,8 +137,10 @@ class Search:
             left, right = (", ".join(sorted({kind.kind for kind, _ in targets})[:5]) for targets in asked)
             raise NothingInCommonError("policies", f"they speak of no kind in common: {left}; {right}")
         named = [target for targets in asked if len(targets) <= _NAMED for target in targets]
+        spoken = {*self.words.values}
         every = sorted({*common, *named}, key=lambda target: (
-            target not in common, target not in named, target[0].kind not in _USUAL, target[0].kind, target[0].group,
+            target not in common, target not in named, spoken.isdisjoint((target[0].kind, target[1].resource)),
+            target[0].kind not in _USUAL, target[0].kind, target[0].group,
             target[0].version))
         given = {request.kind for request in self._samples}
         chosen = [target for target in every if target[0] in given]
@@ -223,8 +233,9 @@ class Search:
             if "namespace" in metadata:
                 before["metadata"]["namespace"] = namespace
             yield asked("UPDATE", document, before)
-            if kind == Kind("Pod", "v1", "") and draw < 0.2:
-                yield asked("UPDATE", document, before, subresource="ephemeralcontainers", parent=kind)
+            if draw < 0.2 and (inner := self._inner.get(kind)):
+                self._turn += 1
+                yield asked("UPDATE", document, before, subresource=inner[self._turn % len(inner)], parent=kind)
         if "DELETE" in self._operations and draw > 0.85:
             yield asked("DELETE", None, document)
 

@@ -108,6 +108,11 @@ def native(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((code["source"] for code in codes if code["engine"] == NATIVE), None)
 
 
+def spec_of(rule: ConstraintRule) -> Mapping[str, Any]:
+    """Of a constraint, which may have none, or null."""
+    return rule.document.get("spec") or {}
+
+
 def binding(rule: ConstraintRule) -> Object | None:
     """Of a constraint; None for one that does not speak at vap.k8s.io. Raises UnsupportedError."""
     actions = [ACTIONS[action] for action in rule.actions[ADMISSION_POLICY]]
@@ -118,7 +123,7 @@ def binding(rule: ConstraintRule) -> Object | None:
         raise UnsupportedError(f"{rule.policy.kind} {name}: spec.scopedEnforcementActions",
                                "the API server does not deny and warn of the same",
                                hint="one of the two for vap.k8s.io")
-    match = rule.document["spec"].get("match") or {}
+    match = spec_of(rule).get("match") or {}
     resources: Object = {target: copy.deepcopy(match[field]) for field, target in (
         ("labelSelector", "objectSelector"), ("namespaceSelector", "namespaceSelector")) if field in match}
     return {"apiVersion": _API, "kind": f"{POLICY}Binding",

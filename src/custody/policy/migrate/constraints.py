@@ -13,7 +13,7 @@ from typing import Any
 
 from custody.errors import UnsupportedError
 from custody.policy.gatekeeper.constraint import AUDIT, WEBHOOK, ConstraintRule
-from custody.policy.gatekeeper.emission import ACTIONS, RESOURCES, native
+from custody.policy.gatekeeper.emission import ACTIONS, RESOURCES, native, spec_of
 from custody.policy.gatekeeper.nativesource import NativeSource
 from custody.policy.kinds import Kinds, Selector, builtin
 from custody.policy.migrate import heading
@@ -48,7 +48,7 @@ def translated(rule: ConstraintRule, template: Mapping[str, Any], kinds: Kinds) 
     spec: Object = {"validationActions": _actions(rule), "failurePolicy": "Fail"}
     if not rule.actions[AUDIT]:
         spec["evaluation"] = {"background": {"enabled": False}}
-    match = document.get("spec", {}).get("match") or {}
+    match = spec_of(rule).get("match") or {}
     rules, named = _rules(match, rule, kinds)
     if any("pods" in entry["resources"] for entry in rules):
         spec["autogen"] = {"podControllers": {"controllers": []}}  # a constraint speaks of what it names alone
@@ -58,7 +58,7 @@ def translated(rule: ConstraintRule, template: Mapping[str, Any], kinds: Kinds) 
     conditions = [*_conditions(match, named), *copy.deepcopy(source.get("matchCondition") or [])]
     if conditions:
         spec["matchConditions"] = conditions
-    parameters = document.get("spec", {}).get("parameters")
+    parameters = spec_of(rule).get("parameters")
     spec["variables"] = [{"name": "anyObject", "expression": _OBJECT},
                          {"name": "params", "expression": f"dyn({_value(parameters)})"},
                          *copy.deepcopy(source.get("variables") or [])]

@@ -49,8 +49,10 @@ class Constraints:
         self._kinds, self._ask, self._given, self._schemas = kinds, ask, given, schemas
 
     def migrated(self, target: str, count: int) -> Iterator[Migrated]:
-        """Of each document what became of it; of a template, where nothing speaks by it."""
-        written: set[str] = set()
+        """Of each document what became of it; of a template, where nothing speaks by it.
+
+        The policy of a template is part of what each of its constraints becomes.
+        """
         before: list[Document] = []
         for where, document in self._documents:
             group, kind = document["apiVersion"].partition("/")[0], str(document.get("kind"))
@@ -60,35 +62,49 @@ class Constraints:
                 if any(_makes(earlier) == _makes(document) is not None for earlier in before):
                     yield behind(name, name, MalformedError(where, got=f"a second template of {_makes(document)}",
                                                             expected="each once"))
-                elif not any(self._template(constraint) is document for _, constraint in self._documents):
+                elif not any(self.template(constraint) is document for _, constraint in self._documents):
                     yield behind(name, name, UnsupportedError(where, "none of its constraints is among the files, and "
                                                               "a policy has the parameters of one"))
             elif group != _CONSTRAINTS:
                 yield behind(name, name, UnsupportedError(where, f"{kind} is not migrated: " + _ASIDE.get(
                     kind, "a policy that changes objects is another kind")))
             else:
-                yield self._of(where, name, document, target, count, written)
+                yield self._of(where, name, document, target, count)
             before += [document] if group == _TEMPLATES else []
 
-    def _template(self, constraint: Document) -> Document | None:
+    def template(self, constraint: Document) -> Document | None:
         """The template of a constraint."""
         if not str(constraint.get("apiVersion")).startswith(f"{_CONSTRAINTS}/"):
             return None
         return next((document for _, document in self._documents if document.get("kind") == TEMPLATE
                      and _makes(document) == constraint.get("kind")), None)
 
+    @property
+    def templates(self) -> Located:
+        return [(where, document) for where, document in self._documents if document.get("kind") == TEMPLATE
+                and str(document.get("apiVersion")).startswith(f"{_TEMPLATES}/")]
+
+    @property
+    def constraints(self) -> Located:
+        return [(where, document) for where, document in self._documents
+                if str(document.get("apiVersion")).startswith(f"{_CONSTRAINTS}/")]
+
+    def compiled(self, where: str, constraint: Document) -> tuple[ConstraintRule, Document]:
+        """By itself, so that it says nothing of others, and its template. Raises MalformedError, UnsupportedError."""
+        template = self.template(constraint)
+        if template is None:
+            raise UnsupportedError(where, f"its template, of kind {constraint.get('kind')}, is not among the files")
+        (policy,) = PolicySet([template, constraint], [self._where(template), where], self._kinds).policies
+        rule = policy.rules[0]
+        assert isinstance(rule, ConstraintRule)
+        return rule, template
+
     def _where(self, document: Document) -> str:
         return next(where for where, standing in self._documents if standing is document)
 
-    def _of(self, where: str, name: str, constraint: Document, target: str, count: int,
-            written: set[str]) -> Migrated:
-        template = self._template(constraint)
+    def _of(self, where: str, name: str, constraint: Document, target: str, count: int) -> Migrated:
         try:
-            if template is None:
-                raise UnsupportedError(where, f"its template, of kind {constraint.get('kind')}, is not among the files")
-            (policy,) = PolicySet([template, constraint], [self._where(template), where], self._kinds).policies
-            rule = policy.rules[0]
-            assert isinstance(rule, ConstraintRule)
+            rule, template = self.compiled(where, constraint)
             made = [constraints.translated(rule, template, self._kinds)] if target == TARGETS[0] else (
                 admission_policy(rule, template))
             point = WEBHOOK if target == TARGETS[0] else ADMISSION_POLICY
@@ -103,10 +119,8 @@ class Constraints:
                 difference.request, str(difference.verdicts[0]), str(difference.verdicts[1]), (
                     difference.verdicts[0].message, difference.verdicts[1].message)),
                 searched.asked, searched.judged[0], searched.against[0])
-        new = [document for document in made if document["metadata"]["name"] not in written
-               or document["kind"] != "ValidatingAdmissionPolicy"]  # which all constraints of a template share
-        written |= {document["metadata"]["name"] for document in made}
-        return Migrated(name, name, new, None, None, searched.asked, searched.judged[0], searched.against[0])
+        return Migrated(name, name, made, None, None, searched.asked, searched.judged[0], searched.against[0],
+                        untried=searched.untried)
 
     def searched(self, rule: ConstraintRule, template: Document, made: Sequence[Document], point: str, count: int, *,
                  strict: bool) -> Found:
@@ -114,8 +128,7 @@ class Constraints:
 
         Raises MalformedError, UnsupportedError.
         """
-        spec = {key: value for key, value in rule.document["spec"].items() if key != "scopedEnforcementActions"} if (
-            rule.document.get("spec")) else {}
+        spec = {key: value for key, value in emission.spec_of(rule).items() if key != "scopedEnforcementActions"}
         before = [template, {**rule.document, "spec": spec | {"enforcementAction": rule.actions[point][0]}}]
         asked = rule.template.operations or WRITTEN
         search = Search(

@@ -12,6 +12,8 @@ from custody.policy.kyverno import autogen
 from custody.policy.migrate.equivalence import Difference, Proof
 from custody.policy.model import Request
 
+_SHARED = "ValidatingAdmissionPolicy"
+
 
 class Migrated(NamedTuple):
     """One rule: its translation, or why there is none."""
@@ -27,6 +29,42 @@ class Migrated(NamedTuple):
     denied: int
     counted: str = "against"
     """What is said of those that `denied` counts."""
+    untried: Sequence[str] = ()
+    """Kinds and subresources that both may speak of, and about which nothing was asked."""
+
+
+class Names:
+    """What policies that are made are called: in a cluster the second of one kind and name replaces the first."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, str, str], tuple[str, dict[str, Any]]] = {}
+        """By kind, namespace and name: what became of it, and as which document."""
+
+    def unlike(self, rule: Migrated) -> Migrated:
+        """The rule, refused where another one has become a policy of the same kind and name, and is another policy.
+
+        Without the ValidatingAdmissionPolicy that it shares with one before it, as constraints of a template do.
+        """
+        if rule.refused is not None:
+            return rule
+        places = [(str(document["kind"]), str(document["metadata"].get("namespace") or ""),
+                   str(document["metadata"]["name"])) for document in rule.documents]
+        new = []
+        for place, document in zip(places, rule.documents, strict=True):
+            whose, standing = self._taken.get(place, ("", None))
+            if standing is None:
+                new.append(document)
+            elif place[0] != _SHARED or document != standing:
+                return rule._replace(documents=[], refused=MalformedError(
+                    "metadata.name", got=place[2], expected=f"another name: {whose} becomes this {place[0]}"))
+        for place, document in zip(places, rule.documents, strict=True):
+            self._taken.setdefault(place, (named(rule), document))
+        return rule._replace(documents=new)
+
+
+def named(rule: Migrated) -> str:
+    """For people: the policy, and the rule where it is one of several."""
+    return f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
 
 
 def outcome(policy: str, rule: str, at: int, documents: Sequence[dict[str, Any]], proof: Proof, *,
@@ -85,4 +123,4 @@ def shown(request: Request) -> str:
     return f"{request.operation} {request.kind.kind} {text}"
 
 
-__all__ = ["Migrated", "alone", "behind", "name_of", "outcome", "shown"]
+__all__ = ["Migrated", "Names", "alone", "behind", "name_of", "named", "outcome", "shown"]

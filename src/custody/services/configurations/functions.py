@@ -26,14 +26,16 @@ _CALLED = re.compile(rf"\b({'|'.join(_FILES)})\b")
 def functions(modules: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Builtin]:
     """`modules`: texts by path. Raises UnsupportedError where modules of several folders read files."""
     folders: dict[str, str] = {}
+    callers: list[str] = []
     for path, text in modules.items():
         if (called := _CALLED.search(text)) is not None:
             folders.setdefault(os.path.dirname(path), f"{path}: {called[1]}")
+            callers.append(path)
     if len(folders) > 1:
         first, second, *_ = folders.values()
         raise UnsupportedError(second, f"its folder is another than that of {first}, and paths are those from one",
                                hint="put what reads files into one folder")
-    folder = next(iter(folders), "")
+    folder, whose = next(iter(folders), ""), " or ".join(callers)
 
     def parse_config(parser: Any, text: Any) -> Any:
         try:
@@ -43,11 +45,11 @@ def functions(modules: Mapping[str, str], environment: Mapping[str, str]) -> dic
 
     def parse_config_file(path: Any) -> Any:
         place = os.path.normpath(f"{folder or '.'}/{path}")
-        return value(_read([place], environment)[place], format_float)
+        return value(_read([place], environment, f"{whose}: parse_config_file")[place], format_float)
 
     def parse_combined_config_files(paths: Any) -> Any:
         places = [os.path.normpath(f"{folder or '.'}/{path}") for path in to_json(paths)]
-        return combined(_read(places, environment))
+        return combined(_read(places, environment, f"{whose}: parse_combined_config_files"))
 
     return {made.name: made for made in (
         Builtin("parse_config", parse_config, ("string", "string"), "object[string: any]"),
@@ -55,12 +57,12 @@ def functions(modules: Mapping[str, str], environment: Mapping[str, str]) -> dic
         Builtin("parse_combined_config_files", parse_combined_config_files, ("array[string]",), "object[string: any]"))}
 
 
-def _read(places: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Raises Halt."""
+def _read(places: list[str], environment: Mapping[str, str], who: str) -> dict[str, Any]:
+    """`who`: whose call it is. Raises Halt."""
     try:
         return reading.read(places, "", b"", environment)
     except CustodyError as wrong:
-        raise Halt(BuiltinError(wrong.message)) from None
+        raise Halt(BuiltinError(f"{who}: {wrong.message}")) from None
 
 
 def combined(configurations: Mapping[str, Any]) -> list[dict[str, Any]] | None:

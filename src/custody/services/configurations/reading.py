@@ -37,19 +37,24 @@ class Parser(NamedTuple):
     parse: Callable[[bytes, str, Mapping[str, str]], Any]
 
 
-def parser_named(name: str) -> Parser:
-    """Raises UnsupportedError for one that conftest has, UsageError for another name."""
+def parser_named(name: str, where: str = "parser", file: str = "") -> Parser:
+    """`where`: what says the name, or `file`, of which it is the format by its name.
+
+    Raises UnsupportedError for one that conftest has, UsageError for another name.
+    """
     if name in REFUSED:
         hint = f"`{REFUSED[name]}` makes JSON of it" if REFUSED[name] else "make JSON or YAML of it"
-        raise UnsupportedError(f"parser {name}", "such files are not read by custody", hint=hint)
+        raise UnsupportedError(f"{file}: parser {name}" if file else f"parser {name}",
+                               "such files are not read by custody", hint=hint)
     if name not in PARSERS:
-        raise UsageError(f"--parser: got {name}, expected one of {', '.join(PARSERS)}")
+        place = f"{file}: the format by its name" if file else where
+        raise UsageError(f"{place}: got {name!r}, expected one of {', '.join(PARSERS)}")
     return PARSERS[name]
 
 
 def parser_of(path: str) -> Parser:
     """By the file's name. Raises UnsupportedError, UsageError."""
-    return parser_named(_format_of(path))
+    return parser_named(_format_of(path), file=path)
 
 
 def _format_of(path: str) -> str:
@@ -120,7 +125,7 @@ def read(paths: Iterable[str], parser: str, standard_input: bytes, environment: 
     """
     configurations: dict[str, Any] = {}
     for path in paths:
-        chosen = parser_named(parser) if parser else parser_of(path)
+        chosen = parser_named(parser, "--parser") if parser else parser_of(path)
         data = standard_input if path == STDIN else _content(path)
         if len(data) > MAX_SIZE:
             raise MalformedError(path, got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE}")
