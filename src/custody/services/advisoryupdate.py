@@ -51,7 +51,11 @@ class Updated:
     before: str = ""
     """When it was last read, RFC 3339; empty where it never was: then nothing of it is there."""
     refused: tuple[str, ...] = ()
-    """Why single records of it were left out."""
+    """Why single records of it were left out: of the first."""
+    refusals: int = 0
+    """How many were."""
+    catalogues: tuple[str, ...] = ()
+    """What else was taken than records."""
 
 
 class Updater:
@@ -106,7 +110,8 @@ class Updater:
         done = await self._import(name, path, address.url)
         self._keep(feed, **validators)
         path.unlink()
-        return Updated(name, address.url, added=done.added, refused=tuple(done.refused))
+        return Updated(name, address.url, added=done.added, refused=tuple(done.refused), refusals=done.refusals,
+                       catalogues=tuple(done.catalogues))
 
     async def _by_changes(self, name: str, url: str, feed: Feed, changes: str, archive: str) -> Updated:
         """A folder with a list of when each of its records changed; `archive` has all of them."""
@@ -124,7 +129,7 @@ class Updater:
         newest = max((moment for moment, _ in rows), default=None)
         since = parse_rfc3339(feed.cursor) if feed.cursor else None
         changed = [record for moment, record in rows if since is None or moment > since]
-        added, refused = 0, list[str]()
+        added, done = 0, Imported()
         if since is None or (archive and len(changed) > _SINGLE):
             whole = archive or await self._latest_archive(url)
             if whole:
@@ -134,14 +139,15 @@ class Updater:
                     if not archive:  # osv.dev says a sum with the answer
                         await self._downloads.check(there, f"{there}.sha256", file[0], optional=True)
                     done = await self._import(name, file[0], url)
-                    added, refused = done.added, done.refused
+                    added = done.added
                     file[0].unlink()
                     dated = _day(whole)  # an archive of yesterday lacks what changed today
                     changed = [record for moment, record in rows if dated is not None and moment >= dated]
         if changed:
             added += await self._fetch_and_import(name, url, _below(url, changed))
         self._keep(feed, **validators, cursor=format_rfc3339(newest) if newest else feed.cursor)
-        return Updated(name, url, added=added, refused=tuple(refused))
+        return Updated(name, url, added=added, refused=tuple(done.refused), refusals=done.refusals,
+                       catalogues=tuple(done.catalogues))
 
     async def _by_index(self, name: str, url: str, feed: Feed) -> Updated:
         """A folder of CSAF documents whose list, `index.txt`, has no times (CSAF 2.0, 7.1.12): all of them, each time,
@@ -183,7 +189,8 @@ class Updater:
             raise NetworkError(f"{place_of(failure.url)}: {failure.failure}")
         self._keep(self._store.feed(url))
         return Updated(name, url, added=sum(part.added for part in parts), unchanged=all(
-            part.unchanged for part in parts), refused=tuple(reason for part in parts for reason in part.refused))
+            part.unchanged for part in parts), refused=tuple(reason for part in parts for reason in part.refused),
+            refusals=sum(part.refusals for part in parts))
 
     async def _pages(self, name: str, url: str, feed: Feed) -> Updated:
         """NVD's API: all, then what was modified since; after each page it is kept how far it came."""
