@@ -486,3 +486,129 @@ def test_a_provider_that_is_none(home: Path, mirror: Mirror, run: Run, lie: byte
     done = run("db", "update")
     assert (done.code, said in done.err) == (6, True), done.err
     assert [path for path, _ in mirror.asked] == ["/a.example/p.json"]
+
+
+ROLIE = "/a.example/csaf/feed.json"
+
+
+@pytest.fixture(name="publisher")
+def _publisher(home: Path, mirror: Mirror) -> Mirror:
+    """One that has a ROLIE feed and a folder, each its own address."""
+    (home / "custody.toml").write_text(
+        f'[advisories]\nmirror = "{mirror.url}"\nfeeds = ["csaf/a"]\n[advisories.addresses]\n'
+        f'"csaf/a" = "https://a.example/csaf/"\n"rolie/a" = "https:/{ROLIE}"\n')
+    return mirror
+
+
+def _csaf(cve: str) -> bytes:
+    return feeds.csaf().replace(b"CVE-2023-20593", cve.encode()).replace(b"cve-2023-20593", cve.lower().encode())
+
+
+def _rolie(mirror: Mirror, *names: str) -> None:
+    mirror.files[ROLIE] = json.dumps({"feed": {"entry": [
+        {"updated": "2026-01-01T00:00:00Z", "content": {"src": f"{mirror.url}/a.example/csaf/{name}"},
+         "link": [{"rel": "hash", "href": f"{mirror.url}/a.example/csaf/{name}.sha256"}]} for name in names]}}).encode()
+
+
+@pytest.mark.parametrize("ending", [".json", ".csaf"])
+def test_only_what_this_run_checked_is_imported(home: Path, publisher: Mirror, run: Run, ending: str) -> None:
+    """Of a document whose sum could not be had nothing is taken later either, when nobody speaks of it any more."""
+    good, lie = _csaf("CVE-2024-0001"), _csaf("CVE-2024-0666")
+    folder = "/a.example/csaf/"
+    publisher.files |= {f"{folder}good{ending}": good, f"{folder}lie{ending}": lie,
+                        f"{folder}good{ending}.sha256": hashlib.sha256(good).hexdigest().encode()}
+    _rolie(publisher, f"good{ending}", f"lie{ending}")
+    done = run("db", "update", "rolie/a")
+    assert (done.code, f"lie{ending}.sha256: answered 404" in done.err) == (6, True), done.err
+    publisher.files[f"{folder}lie{ending}.sha256"] = b"0" * 64
+    done = run("db", "update", "rolie/a")
+    assert (done.code, f"expected {'0' * 64}" in done.err) == (6, True), done.err
+    _rolie(publisher, f"good{ending}")
+    assert run("db", "update", "rolie/a").code == 0
+    assert [name for name in ("CVE-2024-0001", "CVE-2024-0666") if _store(home).named([name])] == ["CVE-2024-0001"]
+    assert [*(home / ".custody/downloads").iterdir()] == []
+
+
+def test_a_folder_that_an_older_run_left_is_not_read(home: Path, publisher: Mirror, run: Run) -> None:
+    address = f"{publisher.url}/a.example/csaf/"
+    left = home / ".custody/downloads" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    left.mkdir(parents=True)
+    (left / "1.json").write_bytes(_csaf("CVE-2024-0666"))
+    publisher.files["/a.example/csaf/index.txt"] = b"good.json\n"
+    publisher.files["/a.example/csaf/good.json"] = _csaf("CVE-2024-0001")
+    assert run("db", "update").code == 0
+    assert not _store(home).named(["CVE-2024-0666"])
+
+
+def test_a_file_whose_sum_cannot_be_had_does_not_stay(home: Path, mirror: Mirror, run: Run,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "/nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2023"
+    monkeypatch.setattr("custody.vulns.feeds.FEEDS", {"nvd": (Address(f"https:/{place}.json.gz", sidecar=".meta"),)})
+    mirror.files[f"{place}.json.gz"] = gzip.compress(feeds.nvd())
+    done = run("db", "update", "nvd")
+    assert (done.code, ".meta: answered 404" in done.err) == (6, True), done.err
+    assert not [file for file in (home / ".custody/downloads").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("_MOST", 2, "got '3 documents to be fetched', expected at most 2"),
+    ("_LARGEST_TOGETHER", 9000, "got 'documents of more than 9000 bytes'")])
+def test_the_documents_of_a_list_are_bounded_together(home: Path, publisher: Mirror, run: Run, name: str, value: int,
+                                                      said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"custody.services.documentfetch.{name}", value)
+    for place in range(3):
+        publisher.files[f"/a.example/csaf/{place}.json"] = _csaf(f"CVE-2024-000{place}") + b" " * 4000
+    publisher.files["/a.example/csaf/index.txt"] = b"0.json\n1.json\n2.json\n"
+    done = run("db", "update")
+    assert (done.code, said in done.err) == (6, True), done.err
+    assert not _store(home).named(["CVE-2024-0000"])
+
+
+@pytest.mark.parametrize("lists", [
+    {"index.txt": b"\xef\xbb\xbfgood.json\n"}, {"changes.csv": b'\xef\xbb\xbf"good.json","2026-01-01T00:00:00Z"\n'}])
+def test_a_byte_order_mark_before_a_list(home: Path, publisher: Mirror, run: Run, lists: dict[str, bytes]) -> None:
+    publisher.files |= {f"/a.example/csaf/{name}": data for name, data in lists.items()}
+    publisher.files["/a.example/csaf/good.json"] = _csaf("CVE-2024-0001")
+    done = run("db", "update")
+    assert done.code == 0, done.err
+    assert _store(home).named(["CVE-2024-0001"])
+
+
+def test_a_list_of_changes_that_is_gone_for_once_is_gone_on_with(home: Path, publisher: Mirror, run: Run) -> None:
+    folder = "/a.example/csaf/"
+    changes = b'"old.json","2026-01-01T00:00:00Z"\n'
+    publisher.files |= {f"{folder}old.json": _csaf("CVE-2024-0001"), f"{folder}changes.csv": changes,
+                        f"{folder}index.txt": b"old.json\n"}
+    assert run("db", "update").code == 0
+    del publisher.files[f"{folder}changes.csv"]
+    assert run("db", "update").code == 0
+    publisher.files[f"{folder}new.json"] = _csaf("CVE-2024-0002")
+    publisher.files[f"{folder}changes.csv"] = b'"new.json","2026-02-01T00:00:00Z"\n' + changes
+    publisher.asked.clear()
+    assert run("db", "update").code == 0
+    assert [path for path, _ in publisher.asked] == [f"{folder}changes.csv", f"{folder}new.json"]
+
+
+@pytest.mark.parametrize(("status", "said"), [(304, "answered 304"), (206, "expected the whole document")])
+def test_an_answer_that_is_no_document_is_a_failure(home: Path, publisher: Mirror, run: Run, status: int, said: str,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """«Not changed» to who has nothing, or a part to who asked for all, would leave the document out for good."""
+    answer = publisher.answer
+
+    def odd(request: BaseHTTPRequestHandler) -> None:
+        if not request.path.endswith("good.json"):
+            answer(request)
+            return
+        request.send_response(status)
+        if status != 304:
+            request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    monkeypatch.setattr(publisher, "answer", odd)
+    publisher.files["/a.example/csaf/changes.csv"] = b'"good.json","2026-01-01T00:00:00Z"\n'
+    done = run("db", "update")
+    assert (done.code, said in done.err) == (6, True), done.err
+    monkeypatch.setattr(publisher, "answer", answer)
+    publisher.files["/a.example/csaf/good.json"] = _csaf("CVE-2024-0001")
+    assert run("db", "update").code == 0
+    assert _store(home).named(["CVE-2024-0001"])

@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.scan import _SHOWN
 from custody.errors import MissingEvidenceError
 from custody.formats import osv
 from custody.formats.bom import Catalog, Layer, Location, Package
 from custody.vulns.explanation import explain, text
 from custody.vulns.match import place_of
 from custody.vulns.report import ScanReport, scan
+from tests.contents.test_db_update import Run, _run  # noqa: F401 - the fixture `run`
 from tests.contents.test_scan import CRITICAL, NOW, package, record
 
 FIX = [{"introduced": "0"}, {"fixed": "2.0"}]
@@ -83,3 +85,40 @@ def test_programs_are_matched_by_their_cpe_names(tmp_path: Path, version: str, a
     # An order that does not know the version says so.
     odd = msgspec.structs.replace(part, version="mainline")
     assert scan(Catalog(name="x", digest="sha256:0", packages=(odd,)), store, NOW).undecided
+
+
+@pytest.fixture(name="target")
+def _target(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An SBOM with a package that has a finding."""
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text(json.dumps(record("PYSEC-1", FIX, package="flask", aliases=["CVE-2026-0001"])))
+    Path("shop.json").write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
+        {"type": "library", "name": "flask", "version": "1.0", "purl": "pkg:pypi/flask@1.0"}]}))
+    assert run("db", "import", "a.json").code == 0
+    return "sbom:shop.json"
+
+
+_WHO = {"csaf": ("--author", "shop", "--publisher-namespace", "https://shop.example")}
+_QUESTION = ("--explain", "CVE-2026-0001")
+
+
+@pytest.mark.parametrize("chosen", [name for name in _SHOWN if name not in ("table", "gitlab")])
+def test_a_format_beside_the_answer_needs_a_file(target: str, run: Run, chosen: str) -> None:
+    """Standard output has the answer: a document that would go there too is refused by name, not left out."""
+    words = ("scan", target, *_QUESTION, *_WHO.get(chosen, ()))
+    done = run(*words, "-o", chosen)
+    assert (done.code, done.out) == (2, "")
+    assert f"--explain: its answer goes to standard output, as -o {chosen} would" in done.err
+    assert f"hint: -o {chosen}=FILE" in done.err
+    done = run(*words, "-o", f"{chosen}=out")
+    assert (done.code, done.out.startswith("CVE-2026-0001 in flask 1.0: finding")) == (0, True), done.err
+    assert Path("out").stat().st_size > 0
+
+
+def test_the_answer_is_in_place_of_the_table(target: str, run: Run) -> None:
+    for words in ((), ("-o", "table")):
+        done = run("scan", target, *_QUESTION, *words)
+        assert (done.code, "SEVERITY" in done.out, "in flask 1.0: finding" in done.out) == (0, False, True), done.err
+    done = run("scan", target, *_QUESTION, "-o", "table=out")
+    assert "SEVERITY" in Path("out").read_text()

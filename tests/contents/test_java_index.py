@@ -8,15 +8,19 @@ import json
 import re
 import sqlite3
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from custody.adapters.sqlite.javaarchives import SqliteJavaArchives, TrivyJavaTables
+from custody.ports.javaarchives import Archive, Project
 from tests.contents.images import image
 from tests.contents.jars import jar
 from tests.contents.test_db_update import Run, _run  # noqa: F401 - the fixture `run`
+from tests.contents.test_findings import catalogue
+from tests.contents.test_scan import record
 from tests.contents.test_scannerdbs import _layout
 
 PLAIN = jar({}, classes="com/acme/")
@@ -120,15 +124,15 @@ def test_where_the_index_may_be(home: Path, run: Run) -> None:
     folder.mkdir()
     index(folder / "trivy-java.db", [(sum_of(PLAIN), "com.acme", "core", "1.2.3")])
     (folder / "metadata.json").write_text('{"Version": 1, "NextUpdate": "2026-01-01T00:00:00Z"}')
-    assert "1 Java archives" in run("db", "import", "java-db").err
+    assert "1 Java archive by" in run("db", "import", "java-db").err
     with tarfile.open(home / "javadb.tar.gz", "w:gz") as archive:
         for name in ("trivy-java.db", "metadata.json"):
             content = (folder / name).read_bytes()
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    assert "1 Java archives" in run("db", "import", "javadb.tar.gz").err
-    assert "archives    1 Java archives by their SHA-1" in run("db", "status").out
+    assert "1 Java archive by" in run("db", "import", "javadb.tar.gz").err
+    assert "archives    1 Java archive by their SHA-1" in run("db", "status").out
     (folder / "metadata.json").write_text('{"Version": 2}')
     done = run("db", "import", "java-db")
     assert (done.code, "schema 2; expected 1" in done.err) == (2, True), done.err
@@ -141,16 +145,132 @@ def test_an_artifact_of_a_registry(home: Path, run: Run) -> None:
         archive.add(database, "trivy-java.db")
     _layout(home / "layout", packed.getvalue(), "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip", {})
     done = run("db", "import", "layout")
-    assert (done.code, "1 Java archives" in done.err) == (0, True), done.err
+    assert (done.code, "1 Java archive by" in done.err) == (0, True), done.err
 
 
 def test_rows_that_are_no_artifact_are_said(home: Path, run: Run) -> None:
     index(home / "trivy-java.db", [(b"short", "com.acme", "a", "1"), (sum_of(b"b"), "com.acme", "../b", "1"),
                                    (sum_of(b"c"), "com.acme", "c", "1")])
     done = run("db", "import", "trivy-java.db")
-    assert "1 Java archives" in done.err
-    assert "got 5 bytes for com.acme:a:1, expected a SHA-1" in done.err
-    assert "com.acme:../b:1" in done.err
+    assert "1 Java archive by" in done.err
+    assert "trivy-java.db: 3 refused" in done.err
+    assert "indices: got 5 bytes for version 1, expected a SHA-1 of 20 bytes" in done.err
+    assert "artifacts: got com.acme:../b, expected a group and an artifact" in done.err
+    assert "indices: got 1 of an artifact that is not there or was refused" in done.err
+
+
+def _import_good(home: Path, run: Run) -> None:
+    index(home / "trivy-java.db", [(sum_of(PLAIN), "com.acme", "core", "1.2.3")])
+    assert run("db", "import", "trivy-java.db").code == 0
+
+
+def _other(home: Path) -> Path:
+    (home / "other").mkdir()
+    return home / "other/trivy-java.db"
+
+
+def _good_stays(run: Run) -> None:
+    assert "archives    1 Java archive by their SHA-1" in run("db", "status").out
+
+
+_ROWS = [(sum_of(b"%d" % number), "com.acme", f"a{number}", "1") for number in range(300)]
+
+
+@pytest.mark.parametrize(("rows", "refused"), [
+    ([], 0), ([(digest.hex().encode(), *told) for digest, *told in _ROWS], 300),
+    ([(digest[:3], *told) for digest, *told in _ROWS], 300),
+    ([(digest, "${project.groupId}", name, version) for digest, _, name, version in _ROWS], 600)])
+def test_an_index_of_which_no_row_can_be_used_leaves_the_one_before(home: Path, run: Run, rows: Sequence[Row],
+                                                                    refused: int) -> None:
+    """Empty; sums in hexadecimal digits; sums that are none; names that are none. All refused rows are counted."""
+    _import_good(home, run)
+    index(_other(home), rows, _SCHEMA[:2])
+    done = run("db", "import", "other")
+    assert (done.code, f"no row of a Java archive that can be used, and {refused} refused" in done.err) == (
+        2, True), done.err
+    _good_stays(run)
+
+
+def test_all_rows_that_are_refused_are_counted(home: Path, run: Run) -> None:
+    index(home / "trivy-java.db", [*((digest[:3], *told) for digest, *told in _ROWS),
+                                   (sum_of(b"good"), "com.acme", "good", "1")])
+    done = run("db", "import", "trivy-java.db")
+    assert (done.code, "trivy-java.db: 300 refused\n" in done.err, done.err.count("warning:")) == (0, True, 5), done.err
+
+
+@pytest.mark.parametrize("hundredths", [3, 25, 50, 75, 95, 99])
+def test_a_file_with_fewer_pages_than_it_says_leaves_the_one_before(home: Path, run: Run, hundredths: int) -> None:
+    _import_good(home, run)
+    data = index(_other(home), _ROWS).read_bytes()
+    cut = len(data) * hundredths // 100
+    (home / "other/trivy-java.db").write_bytes(data[:cut])
+    done = run("db", "import", "other")
+    assert (done.code, f"got {cut} bytes, expected {len(data)}, as its header says" in done.err.replace("'", "")) == (
+        2, True), done.err
+    _good_stays(run)
+
+
+def test_a_text_of_millions_is_refused_and_not_printed(home: Path, run: Run) -> None:
+    _import_good(home, run)
+    index(_other(home), [(sum_of(b"%d" % number), "com.acme", "a", "\0" * 15_000_000) for number in range(2)])
+    done = run("db", "import", "other")
+    assert (done.code, "got 'a longer value or row', expected at most 65536 bytes" in done.err) == (2, True)
+    assert len(done.err) < 2000
+    _good_stays(run)
+    (home / "other/trivy-java.db").unlink()
+    index(home / "other/trivy-java.db", [(sum_of(b"1"), "com.acme", "a", "1"),
+                                         (sum_of(b"2"), "com.acme", "a", "\0" * 60_000)])
+    done = run("db", "import", "other")
+    assert (done.code, "1 refused" in done.err, len(done.err) < 4000) == (0, True, True)
+
+
+def test_many_projects_of_one_number_are_not_multiplied(home: Path, run: Run) -> None:
+    """Each row is read once, so that work is bounded by the file: 2,000 of 2,000 would be four million rows."""
+    count = 2000
+    schema = ("CREATE TABLE artifacts(id INTEGER, group_id TEXT, artifact_id TEXT)", _SCHEMA[1])
+    file = index(home / "trivy-java.db", (), schema)
+    with sqlite3.connect(file) as db:
+        db.executemany("INSERT INTO artifacts VALUES (1, 'com.acme', ?)", [(f"a{number}",) for number in range(count)])
+        db.executemany("INSERT INTO indices VALUES (1, '1', ?, 'jar')", [
+            (sum_of(b"%d" % number),) for number in range(count)])
+    tables = TrivyJavaTables(file)
+    assert (len([*tables.projects()]), len([*tables.archives()])) == (count, count)
+    tables.close()
+    done = run("db", "import", "trivy-java.db")
+    assert (done.code, f"{count} Java archives by their SHA-1" in done.err, f"{count - 1} refused" in done.err) == (
+        0, True, True), done.err
+
+
+def test_nobody_waits_while_a_file_is_read(home: Path) -> None:
+    store = SqliteJavaArchives(home / "index.db")
+    second = SqliteJavaArchives(home / "index.db")
+
+    def archives() -> Iterator[Archive]:
+        yield Archive(sum_of(b"1"), 1, "1")
+        second.replace([Project(7, "com.acme", "second")], [Archive(sum_of(b"2"), 7, "2")])
+        assert [*second.find([sum_of(b"2").hex()]).values()] == [("com.acme", "second", "2")]
+
+    assert store.replace([Project(1, "com.acme", "first")], archives()).archives == 1
+    assert [*store.find([sum_of(b"1").hex(), sum_of(b"2").hex()]).values()] == [("com.acme", "first", "1")]
+    assert [path.name for path in home.iterdir() if path.is_dir()] == []
+
+
+def test_what_a_catalogue_has_is_said_and_no_records(home: Path, run: Run) -> None:
+    index(home / "trivy-java.db", _ROWS)
+    assert run("db", "import", "trivy-java.db").err == "trivy-java.db: 300 Java archives by their SHA-1\n"
+    (home / "kev.json").write_bytes(catalogue())
+    assert re.fullmatch(r"kev.json: [0-9]+ known exploited vulnerabilities, version [0-9.]+\n",
+                        run("db", "import", "kev.json").err)
+
+
+def test_an_export_says_that_the_index_is_no_part_of_it(home: Path, run: Run) -> None:
+    (home / "a.json").write_text(json.dumps(record("A-1", [{"introduced": "0"}], package="flask")))
+    assert run("db", "import", "a.json").code == 0
+    assert "trivy-java.db" not in run("db", "export", "--insecure-unsigned", "a.custody").err
+    _import_good(home, run)
+    done = run("db", "export", "--insecure-unsigned", "b.custody")
+    assert (done.code, "the index of Java archives is no part of it: carry trivy-java.db" in done.err) == (
+        0, True), done.err
 
 
 _VIEW = (_SCHEMA[0], "CREATE TABLE hidden(artifact_id INTEGER, version TEXT, sha1 BLOB, archive_type TEXT)",
@@ -176,4 +296,4 @@ def test_an_index_that_breaks_off_leaves_the_one_before(home: Path, run: Run) ->
     whole.write_bytes(data)
     done = run("db", "import", "broken/trivy-java.db")
     assert (done.code, "whole SQLite database" in done.err) == (2, True), done.err
-    assert "archives    1 Java archives by their SHA-1" in run("db", "status").out
+    assert "archives    1 Java archive by their SHA-1" in run("db", "status").out

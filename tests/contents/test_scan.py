@@ -20,7 +20,7 @@ from custody.formats.bom import Catalog, Distribution, Layer, Location, Package
 from custody.vulns.match import affected_by
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity
-from custody.vulns.store import import_advisories
+from custody.vulns.store import Imported, import_advisories
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 CRITICAL = {"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}
@@ -481,3 +481,14 @@ def test_catalogues_of_the_future_are_refused(tmp_path: Path, lie: bytes) -> Non
     (tmp_path / "x.json").write_bytes(lie)
     with pytest.raises(MalformedError, match="a time to come, 2099"):
         import_advisories(SqliteAdvisories(tmp_path / "a.db"), tmp_path / "x.json", NOW)
+
+
+def test_all_that_is_refused_is_counted_and_what_is_said_of_it_bounded(tmp_path: Path) -> None:
+    for number in range(120):
+        (tmp_path / f"{number:03}.json").write_text(json.dumps({**record(f"A-{number}", []), "modified": "x"}))
+    (tmp_path / "good.json").write_text(json.dumps(record("A-good", [{"introduced": "0"}])))
+    done = import_advisories(SqliteAdvisories(tmp_path / "a.db"), tmp_path, NOW)
+    assert (done.added, done.refusals, len(done.refused)) == (1, 120, 100)
+    long = Imported()
+    long.refuse("x" * 15_000_000)
+    assert long.refused == ["x" * 500 + "…"]

@@ -15,6 +15,7 @@ from custody.cli.db_update import export, import_, update
 from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, UsageError
 from custody.formats.osv import Advisory, Affected
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, parse_rfc3339, system_clock
 from custody.kit.near import near
 from custody.kit.visible import visible
@@ -55,7 +56,7 @@ def status(chosen: str) -> None:
                             f"{held.exploited} known, version {visible(held.exploited_version)}"))
     print("scored      " + ("none: no EPSS scores were imported" if held.scored is None else
                             f"{held.scored} of {visible(held.scored_on)}"))
-    print("archives    " + (f"{index.count()} Java archives by their SHA-1" if index else
+    print("archives    " + (f"{amount(index.count(), 'Java archive')} by their SHA-1" if index else
                             "none: no index of Java archives was imported"))
     for name, count in held.ecosystems.items():
         print(f"  {visible(name):<20} {count}")
@@ -84,7 +85,7 @@ def remove(names: tuple[str, ...]) -> None:
     for name in names:
         if name == _INDEX and (index := java_archives(settings())) is not None:
             count = index.count()
-            index.replace(())
+            index.clear()
         else:
             count = store.remove(name)
         if not count:

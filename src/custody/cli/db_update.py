@@ -33,7 +33,7 @@ from custody.vulns import archive, feeds
 from custody.vulns.feeds import Address
 from custody.vulns.store import Imported
 from custody.wiring import command_http, registry_client
-from custody.wiring.local import advisories, advisory_importer
+from custody.wiring.local import advisories, advisory_importer, java_archives
 
 _SHOWN = 5
 _REGISTRY = "oci://"
@@ -79,8 +79,11 @@ def _extent(contents: archive.Contents) -> str:
 
 
 def _tell(path: str, done: Imported) -> None:
-    print(f"{visible(path)}: {amount(done.records, 'record')}, {done.added} new or newer, {done.withdrawn} withdrawn, "
-          f"{len(done.refused)} refused", file=sys.stderr)
+    if done.records or not done.catalogues:
+        print(f"{visible(path)}: {amount(done.records, 'record')}, {done.added} new or newer, "
+              f"{done.withdrawn} withdrawn, {done.refusals} refused", file=sys.stderr)
+    elif done.refusals:
+        print(f"{visible(path)}: {done.refusals} refused", file=sys.stderr)
     if done.errata:
         print(f"{visible(path)}: {done.errata} errata that name no vulnerability were not kept", file=sys.stderr)
     for line in done.catalogues:
@@ -108,6 +111,8 @@ def _import_archive(store: AdvisoryStore, path: Path, keys: Sequence[str], *, un
 @click.option("--insecure-unsigned", is_flag=True, help="Sign it with none.")
 def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
     """Write all advisories into one signed file, or as one artifact into a registry, for `import` and `update --from`.
+
+    The index of Java archives is no part of it: import trivy-java.db on the other machine, too.
     """
     private = load_signing_key(key)
     if private is None and not insecure_unsigned:
@@ -116,15 +121,23 @@ def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
     if not target.startswith(_REGISTRY):
         with progress(f"Exporting {target}"):
             contents = archive.write(store, Path(target), private, now)
-        print(visible(f"{target}: {_extent(contents)}"), file=sys.stderr)
+        _tell_exported(target, contents)
         return
     ref = reference.parse(target.removeprefix(_REGISTRY), "target")
     with tempfile.TemporaryDirectory(prefix="custody-") as folder:
         path = Path(folder) / "advisories.custody"
         contents = archive.write(store, path, private, now)
         pushed = asyncio.run(_with_client(partial(advisoryartifact.push, ref=ref, archive=path)))
-    print(visible(f"{target}: {_extent(contents)}"), file=sys.stderr)
+    _tell_exported(target, contents)
     print(pushed.digest)
+
+
+def _tell_exported(target: str, contents: archive.Contents) -> None:
+    print(visible(f"{target}: {_extent(contents)}"), file=sys.stderr)
+    index = java_archives(settings())
+    if index is not None and index.count():
+        print(visible(f"{target}: the index of Java archives is no part of it: carry trivy-java.db with it"),
+              file=sys.stderr)
 
 
 async def _with_client(work: Callable[..., Any]) -> Any:
@@ -205,15 +218,21 @@ async def _update(store: AdvisoryStore, asked: Sequence[tuple[str, Address]]) ->
             if answer.failure:
                 print(f"warning: {where}: {visible(answer.failure)}", file=sys.stderr)
             else:
-                said = "nothing new" if answer.unchanged else f"{amount(answer.added, 'record')} new or changed"
-                print(f"{where}: {said}", file=sys.stderr)
+                print(f"{where}: {_said(answer)}", file=sys.stderr)
             for reason in answer.refused[:_SHOWN]:
                 print(f"warning: {where}: left out: {visible(reason)}", file=sys.stderr)
-            if len(answer.refused) > _SHOWN:
-                print(f"warning: {where}: {len(answer.refused) - _SHOWN} more records were left out", file=sys.stderr)
+            if answer.refusals > _SHOWN:
+                print(f"warning: {where}: {answer.refusals - _SHOWN} more records were left out", file=sys.stderr)
         return updated
     finally:
         await http.close()
+
+
+def _said(answer: Updated) -> str:
+    if answer.unchanged:
+        return "nothing new"
+    records = [f"{amount(answer.added, 'record')} new or changed"] if answer.added or not answer.catalogues else []
+    return "; ".join((*records, *map(visible, answer.catalogues)))
 
 
 def _report(updated: Sequence[Updated], now: datetime) -> None:

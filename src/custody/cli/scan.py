@@ -77,7 +77,7 @@ _SHOWN = (*_FORMATS, "csaf")
                    "exploited; repeatable.")
 @click.option("--explain", "question", metavar="CVE[:PACKAGE]",
               help="Say why this is a finding or none: where it lies, which advisories, what was compared. To standard "
-                   "output, in place of the table.")
+                   "output, in place of the table: other formats need a FILE.")
 @waiving.options
 @publishing.options("-o csaf")
 @contents.folder_options
@@ -95,8 +95,13 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
     names = [name for name, _ in plan]
     publishing.check(f"-o {','.join(names)}", csaf="csaf" in names, named=False)
     formats = {**_SPELLINGS, "csaf": csaf(publishing.publisher())}
-    if question is not None and "vuln" not in kinds:
-        raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
+    if question is not None:
+        if "vuln" not in kinds:
+            raise UsageError("--explain: this is about vulnerabilities", hint="--scanners vuln")
+        if lost := next((name for name, file in plan if file is None and name != "table"), None):
+            raise UsageError(f"--explain: its answer goes to standard output, as -o {lost} would",
+                             hint=f"-o {lost}=FILE")
+        plan = [(name, file) for name, file in plan if file is not None]  # its answer is in place of the table
     if secrets and "secret" not in kinds:
         kinds = tuple(kind for kind in scanners.KINDS if kind in (*kinds, "secret"))
     scanners.check_formats(names, kinds)
@@ -123,7 +128,6 @@ def command(target: str, chosen: tuple[str, ...], ignore_unfixed: bool, severiti
     if question is not None:
         reasons = explanation.explain(report, advisories(settings()), question)
         print(visible(explanation.text(reasons, report.catalog), "\n"), end="")
-        plan = [(name, file) for name, file in plan if file is not None]
     contents.deliver(plan, formats, report, report.finished)
     if "vuln" in kinds:
         _explain(report)

@@ -12,6 +12,31 @@ class Artifact(NamedTuple):
     version: str
 
 
+class Project(NamedTuple):
+    """What versions are of, by a number that is its own."""
+
+    number: int
+    group: str
+    name: str
+
+
+class Archive(NamedTuple):
+    sha1: bytes
+    project: int
+    version: str
+
+
+class Replaced(NamedTuple):
+    """What became of what was handed over."""
+
+    archives: int
+    """How many there are now."""
+    repeated: int
+    """Projects whose number or name came before, which were left out."""
+    orphaned: int
+    """Archives of a project that is not there, which were left out."""
+
+
 class JavaArchives(Protocol):
     """A sum that it does not have says nothing of the archive."""
 
@@ -25,15 +50,19 @@ class JavaArchives(Protocol):
 class JavaArchiveStore(JavaArchives, Protocol):
     def count(self) -> int: ...
 
-    def replace(self, rows: Iterable[tuple[bytes, Artifact]]) -> int:
-        """All of it at once, or nothing where `rows` raises: 20 bytes of a SHA-1 each, of one that comes twice the
-        first. How many there are now."""
+    def clear(self) -> None: ...
+
+    def replace(self, projects: Iterable[Project], archives: Iterable[Archive]) -> Replaced:
+        """All of it at once; where either raises, or no archive is left, what was there stays. 20 bytes of a SHA-1
+        each, of one that comes twice the first. Nobody waits while they are read, projects before archives.
+        """
 
 
 class JavaArchiveTables(Protocol):
-    """trivy-java-db's database as rows. Raises MalformedError, UnsupportedError."""
+    """trivy-java-db's database as rows, as they stand there. Raises MalformedError, UnsupportedError."""
 
-    def rows(self) -> Iterator[tuple[bytes, str, str, str]]:
-        """SHA-1, group, artifact, version, as they stand there."""
+    def projects(self) -> Iterator[Project]: ...
+
+    def archives(self) -> Iterator[Archive]: ...
 
     def close(self) -> None: ...

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from custody.errors import UnsupportedError
+from custody.errors import MalformedError, UnsupportedError
+from custody.kit.amount import amount
+from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryWriter
-from custody.ports.javaarchives import Artifact, JavaArchiveStore, JavaArchiveTables
-from custody.sbom.catalogers.coordinates import valid
+from custody.ports.javaarchives import Archive, JavaArchiveStore, JavaArchiveTables, Project
+from custody.sbom.catalogers.coordinates import valid_project, valid_version
 from custody.vulns.databases.files import OpenTables, is_java_index, located, opened
 from custody.vulns.store import Imported, import_advisories, import_database
 
-_SHA1, _SHOWN = 20, 100
+_SHA1 = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +45,41 @@ class Importer:
         return import_advisories(self.store, path, now, progress, origin, publishers)
 
     def _java(self, file: Path, where: str) -> Imported:
-        """An index of Java archives, in place of the one before. Rows that are no artifact are left out and said."""
+        """An index of Java archives, in place of the one before. Rows that are no artifact are left out and said.
+
+        Raises MalformedError for one without a row that can be used: the one before stays.
+        """
         if self.java_tables is None or self.java_archives is None:
             raise UnsupportedError(where, "Trivy's index of Java archives, which has no advisories")
-        done = Imported(read=1, records=1)
-        wrong: list[str] = []
+        done = Imported(read=1)
 
-        def rows(tables: JavaArchiveTables) -> Iterator[tuple[bytes, Artifact]]:
-            for digest, group, name, version in tables.rows():
-                if len(digest) == _SHA1 and valid(group, name, version):
-                    yield digest, Artifact(group, name, version)
-                elif len(wrong) < _SHOWN:
-                    wrong.append(f"{where}: got {len(digest)} bytes for {group}:{name}:{version}, expected a SHA-1 of "
-                                 "an artifact")
+        def projects(tables: JavaArchiveTables) -> Iterator[Project]:
+            for project in tables.projects():
+                if valid_project(project.group, project.name):
+                    yield project
+                else:
+                    done.refuse(f"{where}: artifacts: got {project.group}:{project.name}, expected a group and an "
+                                "artifact of Maven's")
+
+        def archives(tables: JavaArchiveTables) -> Iterator[Archive]:
+            for archive in tables.archives():
+                if len(archive.sha1) == _SHA1 and valid_version(archive.version):
+                    yield archive
+                else:
+                    done.refuse(f"{where}: indices: got {len(archive.sha1)} bytes for version {archive.version}, "
+                                f"expected a SHA-1 of {_SHA1} bytes and a version of Maven's")
 
         with closing(self.java_tables(file)) as tables:
-            count = self.java_archives().replace(rows(tables))
-        done.refused += wrong
-        done.catalogues.append(f"{count} Java archives by their SHA-1")
+            kept = self.java_archives().replace(projects(tables), archives(tables))
+        if kept.repeated:
+            done.refuse(f"{where}: artifacts: got {kept.repeated} whose number or name came before, expected each once",
+                        kept.repeated)
+        if kept.orphaned:
+            done.refuse(f"{where}: indices: got {kept.orphaned} of an artifact that is not there or was refused, "
+                        "expected one that is", kept.orphaned)
+        if not kept.archives:
+            raise MalformedError(where, got=f"no row of a Java archive that can be used, and {done.refusals} refused",
+                                 expected="an index of Java archives",
+                                 hint=visible(done.refused[0]) if done.refused else None)
+        done.catalogues.append(f"{amount(kept.archives, 'Java archive')} by their SHA-1")
         return done

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import quote, urljoin
 
 import msgspec
@@ -28,16 +27,15 @@ from custody.ports.advisories import AdvisoryStore, Feed
 from custody.ports.http import Http, place_of
 from custody.services import nvdpages
 from custody.services.advisoryimport import Importer
+from custody.services.documentfetch import Document, fetched
 from custody.services.downloads import LARGEST_LIST, Downloads, MissingError, Progress, Wait, conditional
 from custody.vulns.feeds import Address, mirrored, publishers
 from custody.vulns.store import Imported
 
-_LARGEST_RECORD = 64 << 20
 _MOST_CHANGES = 2_000_000
 """Lines of a list of changes; osv.dev's of everything has some 500,000."""
 _SINGLE = 200
 """Changed records that are fetched one by one where there is an archive; beyond that all are."""
-_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,11 @@ class Updated:
     before: str = ""
     """When it was last read, RFC 3339; empty where it never was: then nothing of it is there."""
     refused: tuple[str, ...] = ()
-    """Why single records of it were left out."""
+    """Why single records of it were left out: of the first."""
+    refusals: int = 0
+    """How many were."""
+    catalogues: tuple[str, ...] = ()
+    """What else was taken than records."""
 
 
 class Updater:
@@ -88,13 +90,13 @@ class Updater:
     async def _ask(self, name: str, address: Address, feed: Feed) -> Updated:
         match address.kind:
             case "osv":
-                return await self._listed(name, address.url, feed, "modified_id.csv", "all.zip")
+                return await self._by_changes(name, address.url, feed, "modified_id.csv", "all.zip")
             case "csaf":
-                return await self._listed(name, address.url, feed, "changes.csv", "")
+                return await self._by_changes(name, address.url, feed, "changes.csv", "")
             case "rolie":
-                return await self._entries(name, address.url, feed)
+                return await self._by_rolie_feed(name, address.url, feed)
             case "provider":
-                return await self._provided(name, address.url)
+                return await self._by_provider(name, address.url)
             case "nvd":
                 return await self._pages(name, address.url, feed)
         file = await self._downloads.file(name, address.url, feed)
@@ -108,16 +110,17 @@ class Updater:
         done = await self._import(name, path, address.url)
         self._keep(feed, **validators)
         path.unlink()
-        return Updated(name, address.url, added=done.added, refused=tuple(done.refused))
+        return Updated(name, address.url, added=done.added, refused=tuple(done.refused), refusals=done.refusals,
+                       catalogues=tuple(done.catalogues))
 
-    async def _listed(self, name: str, url: str, feed: Feed, changes: str, archive: str) -> Updated:
+    async def _by_changes(self, name: str, url: str, feed: Feed, changes: str, archive: str) -> Updated:
         """A folder with a list of when each of its records changed; `archive` has all of them."""
         try:
             listed = await self._downloads.get(urljoin(url, changes), conditional(feed), LARGEST_LIST)
         except MissingError:
             if archive:
                 raise
-            return await self._indexed(name, url, feed)
+            return await self._by_index(name, url, feed)
         if listed is None:
             self._keep(feed)
             return Updated(name, url, unchanged=True)
@@ -126,7 +129,7 @@ class Updater:
         newest = max((moment for moment, _ in rows), default=None)
         since = parse_rfc3339(feed.cursor) if feed.cursor else None
         changed = [record for moment, record in rows if since is None or moment > since]
-        added, refused = 0, list[str]()
+        added, done = 0, Imported()
         if since is None or (archive and len(changed) > _SINGLE):
             whole = archive or await self._latest_archive(url)
             if whole:
@@ -136,16 +139,17 @@ class Updater:
                     if not archive:  # osv.dev says a sum with the answer
                         await self._downloads.check(there, f"{there}.sha256", file[0], optional=True)
                     done = await self._import(name, file[0], url)
-                    added, refused = done.added, done.refused
+                    added = done.added
                     file[0].unlink()
                     dated = _day(whole)  # an archive of yesterday lacks what changed today
                     changed = [record for moment, record in rows if dated is not None and moment >= dated]
         if changed:
-            added += await self._singles(name, url, changed)
+            added += await self._fetch_and_import(name, url, _below(url, changed))
         self._keep(feed, **validators, cursor=format_rfc3339(newest) if newest else feed.cursor)
-        return Updated(name, url, added=added, refused=tuple(refused))
+        return Updated(name, url, added=added, refused=tuple(done.refused), refusals=done.refusals,
+                       catalogues=tuple(done.catalogues))
 
-    async def _indexed(self, name: str, url: str, feed: Feed) -> Updated:
+    async def _by_index(self, name: str, url: str, feed: Feed) -> Updated:
         """A folder of CSAF documents whose list, `index.txt`, has no times (CSAF 2.0, 7.1.12): all of them, each time,
         since a document may have changed under its name.
         """
@@ -154,11 +158,11 @@ class Updater:
             answer = await self._downloads.get(urljoin(url, "index.txt"), {}, LARGEST_LIST)
         except MissingError:
             raise MissingError(f"{place_of(url)}: has neither changes.csv nor index.txt") from None
-        added = await self._singles(name, url, _index(answer[0] if answer else b"", where))
-        self._keep(feed, etag="", last_modified="", cursor="")
+        added = await self._fetch_and_import(name, url, _below(url, _index(answer[0] if answer else b"", where)))
+        self._keep(feed)  # with the cursor of a changes.csv, which may be there again
         return Updated(name, url, added=added, unchanged=not added)
 
-    async def _entries(self, name: str, url: str, feed: Feed) -> Updated:
+    async def _by_rolie_feed(self, name: str, url: str, feed: Feed) -> Updated:
         """A ROLIE feed, whose entries say when they changed and where they are."""
         listed = await self._downloads.get(url, conditional(feed), LARGEST_LIST)
         if listed is None:
@@ -167,13 +171,13 @@ class Updater:
         rows = entries(listed[0], place_of(url), secure=url.startswith("https:"))
         since = parse_rfc3339(feed.cursor) if feed.cursor else None
         changed = [row for row in rows if since is None or row.updated > since]
-        added = await self._singles(name, url, [row.source for row in changed],
-                                    {row.source: row.sha256 for row in changed}) if changed else 0
+        added = await self._fetch_and_import(
+            name, url, [Document(row.source, row.sha256) for row in changed]) if changed else 0
         newest = max((row.updated for row in rows), default=None)
         self._keep(feed, **listed[1], cursor=format_rfc3339(newest) if newest else feed.cursor)
         return Updated(name, url, added=added)
 
-    async def _provided(self, name: str, url: str) -> Updated:
+    async def _by_provider(self, name: str, url: str) -> Updated:
         """What a publisher's own file names, each with a state of its own; one that fails does not keep the others."""
         answer = await self._downloads.get(url, {}, csafprovider.MAX_SIZE)
         if answer is None:
@@ -185,7 +189,8 @@ class Updater:
             raise NetworkError(f"{place_of(failure.url)}: {failure.failure}")
         self._keep(self._store.feed(url))
         return Updated(name, url, added=sum(part.added for part in parts), unchanged=all(
-            part.unchanged for part in parts), refused=tuple(reason for part in parts for reason in part.refused))
+            part.unchanged for part in parts), refused=tuple(reason for part in parts for reason in part.refused),
+            refusals=sum(part.refusals for part in parts))
 
     async def _pages(self, name: str, url: str, feed: Feed) -> Updated:
         """NVD's API: all, then what was modified since; after each page it is kept how far it came."""
@@ -194,11 +199,7 @@ class Updater:
             async for body, cursor in nvdpages.pages(self._downloads, url, feed.cursor, self._clock(), self._wait):
                 asked = True
                 if body is not None:
-                    path = self._place(url) / "page.json"
-                    path.write_bytes(body)
-                    added += (await asyncio.to_thread(self._importer.take, path, self._clock(), None,
-                                                      place_of(url))).added
-                    path.unlink()
+                    added += await asyncio.to_thread(self._take_page, body, place_of(url))
                 feed = msgspec.structs.replace(feed, cursor=cursor)
                 self._store.keep(feed)
                 if advance:
@@ -206,10 +207,12 @@ class Updater:
         self._keep(feed)
         return Updated(name, url, added=added, unchanged=not asked)
 
-    def _place(self, url: str) -> Path:
-        folder = self._folder / hashlib.sha256(url.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def _take_page(self, body: bytes, origin: str) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="page-", dir=self._folder) as folder:
+            path = Path(folder) / "page.json"
+            path.write_bytes(body)
+            return self._importer.take(path, self._clock(), None, origin).added
 
     async def _latest_archive(self, url: str) -> str:
         """Of all CSAF documents, as Red Hat names it in `archive_latest.txt`; empty where there is none."""
@@ -217,34 +220,17 @@ class Updater:
             answer = await self._downloads.get(urljoin(url, "archive_latest.txt"), {}, 4096)
         except MissingError:
             return ""
-        text = answer[0].decode("ascii", "replace").strip() if answer else ""
+        text = answer[0].decode("utf-8-sig", "replace").strip() if answer else ""
         return text if text and "/" not in text and text.endswith((".zst", ".bz2", ".gz", ".xz")) else ""
 
-    async def _singles(self, name: str, url: str, records: list[str], sums: Mapping[str, str] = MappingProxyType({})
-                       ) -> int:
-        """Each by its address under the folder, or by a whole one; `sums` has where the SHA-256 of some are."""
-        folder = self._place(url)
-        gate = asyncio.Semaphore(_AT_ONCE)
+    async def _fetch_and_import(self, name: str, url: str, documents: Iterable[Document]) -> int:
+        """How many of them were new or newer. Raises MalformedError where one cannot be read: its list says that it was
+        asked for, so that it never would be again.
+        """
         with self._progress(f"Fetching {name}", None) as advance:
-            async def fetch(place: int, record: str) -> None:
-                async with gate:
-                    there = record if "://" in record else urljoin(url, quote(record))
-                    answer = await self._downloads.get(there, {}, _LARGEST_RECORD)
-                    if answer is not None:
-                        (folder / f"{place}.json").write_bytes(answer[0])
-                        if sums.get(record):
-                            await self._downloads.check(there, sums[record], folder / f"{place}.json")
-                    if advance:
-                        advance(1)
-
-            ends = await asyncio.gather(*(fetch(place, record if record.endswith(".json") else f"{record}.json")
-                                          for place, record in enumerate(records)), return_exceptions=True)
-        if failure := next((end for end in ends if isinstance(end, BaseException)), None):
-            raise failure
-        done = await self._import(name, folder, url)
-        for file in folder.iterdir():
-            file.unlink()
-        if done.refused:  # they would never be asked for again
+            async with fetched(self._downloads, self._folder, documents, place_of(url), advance) as folder:
+                done = await self._import(name, folder, url)
+        if done.refused:
             raise MalformedError(place_of(url), got=done.refused[0], expected="records that can be read")
         return done.added
 
@@ -272,9 +258,16 @@ def _changes(body: bytes, where: str) -> list[tuple[datetime, str]]:
     return rows
 
 
+def _below(url: str, records: Iterable[str]) -> list[Document]:
+    """The documents of a folder; osv.dev's list names them without the ending of their files."""
+    return [Document(urljoin(url, quote(record if record.endswith(".json") else f"{record}.json")))
+            for record in records]
+
+
 def _index(body: bytes, where: str) -> list[str]:
     """One document of the folder in each line."""
-    records = list(dict.fromkeys(line.strip() for line in body.decode("utf-8", "replace").splitlines() if line.strip()))
+    lines = body.decode("utf-8-sig", "replace").splitlines()
+    records = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(records) > _MOST_CHANGES:
         raise MalformedError(where, got=f"more than {_MOST_CHANGES} records", expected="fewer")
     for record in records:
@@ -293,7 +286,7 @@ def _within(record: str, where: str) -> None:
 
 def _fields(body: bytes, where: str) -> Iterator[list[str]]:
     try:
-        yield from csv.reader(io.StringIO(body.decode("utf-8", "replace")))
+        yield from csv.reader(io.StringIO(body.decode("utf-8-sig", "replace")))
     except csv.Error as error:
         raise MalformedError(where, got=str(error), expected="lines of CSV") from None
 

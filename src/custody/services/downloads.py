@@ -93,19 +93,17 @@ class Downloads:
 
     async def check(self, url: str, sidecar: str, path: Path, *, optional: bool = False) -> None:
         """Compare a file of this address with the SHA-256 at `sidecar`; `.meta` is NVD's, of what it unpacks to.
-        Optional: where nothing is there, nothing is said. Raises VerificationError, and the file is gone then.
+        Optional: where nothing is there, nothing is said. Raises VerificationError, NetworkError where it cannot be
+        known; the file is gone then.
         """
         try:
-            answer = await self.get(sidecar, {}, 4096)
-        except MissingError:
-            if optional:
-                return
-            raise
-        text = answer[0].decode("ascii", "replace") if answer else ""
-        stated = next((line.partition(":")[2] for line in text.splitlines() if line.startswith("sha256:")),
-                      text.split()[0] if text.split() else "").strip().lower()
-        digest, size = hashlib.sha256(), 0
-        try:
+            try:
+                stated = await self._stated(sidecar)
+            except MissingError:
+                if optional:
+                    return
+                raise
+            digest, size = hashlib.sha256(), 0
             with gzip.open(path) if sidecar.endswith(".meta") else path.open("rb") as file:
                 while piece := file.read(1 << 20):
                     digest.update(piece)
@@ -113,13 +111,27 @@ class Downloads:
                     if size > _LARGEST_UNPACKED:
                         raise MalformedError(place_of(url), got=f"more than {_LARGEST_UNPACKED} bytes unpacked",
                                              expected="advisories, no decompression bomb")
+            _compare(digest.hexdigest(), stated, url, sidecar)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             path.unlink()
             raise MalformedError(place_of(url), got=str(error), expected="a whole gzip file") from None
-        if digest.hexdigest() != stated:
+        except BaseException:  # also where it is not known: what was not checked is not kept
             path.unlink()
-            raise VerificationError(f"{place_of(url)}: got {digest.hexdigest()}, expected "
-                                    f"{stated or 'a SHA-256'}, as {place_of(sidecar)} says")
+            raise
+
+    async def check_bytes(self, url: str, sidecar: str, data: bytes) -> None:
+        """Compare what this address answered with the SHA-256 at `sidecar`.
+
+        Raises VerificationError, NetworkError where it cannot be known.
+        """
+        _compare(hashlib.sha256(data).hexdigest(), await self._stated(sidecar), url, sidecar)
+
+    async def _stated(self, sidecar: str) -> str:
+        """The SHA-256 of a sidecar, small letters; empty where it says none."""
+        answer = await self.get(sidecar, {}, 4096)
+        text = answer[0].decode("utf-8-sig", "replace") if answer else ""
+        return next((line.partition(":")[2] for line in text.splitlines() if line.startswith("sha256:")),
+                    text.split()[0] if text.split() else "").strip().lower()
 
     async def get(self, url: str, headers: Mapping[str, str], limit: int, *, patience: float | None = None
                   ) -> tuple[bytes, dict[str, str]] | None:
@@ -127,6 +139,8 @@ class Downloads:
         waited for, where it does not say; None: only where it does.
         """
         async with await self._patiently(url, headers, patience=patience) as answer:
+            if answer.status == 206:
+                raise NetworkError(f"{place_of(url)}: answered a part of it, expected the whole document")
             return None if answer.status == 304 else (await answer.read(limit), _validators(answer))
 
     async def _patiently(self, url: str, headers: Mapping[str, str], *, resumed: bool = False,
@@ -158,7 +172,8 @@ class Downloads:
                 await answer.__aexit__(None, None, None)
                 headers, resumed = {}, False
                 continue
-            if answer.status in (200, 206, 304):
+            unasked = answer.status == 304 and not {"If-None-Match", "If-Modified-Since"} & {*headers}
+            if answer.status in (200, 206, 304) and not unasked:
                 return answer
             status, patience = answer.status, _header(answer, "retry-after")
             await answer.__aexit__(None, None, None)
@@ -169,6 +184,12 @@ class Downloads:
                 raise BusyError(message, int(patience) if patience.isdigit() and len(patience) < 6 else None)
             raise NetworkError(message)
         raise NetworkError(f"{place_of(asked)}: more than {_REDIRECTS} redirects")
+
+
+def _compare(got: str, stated: str, url: str, sidecar: str) -> None:
+    if got != stated:
+        raise VerificationError(f"{place_of(url)}: got {got}, expected {stated[:128] or 'a SHA-256'}, as "
+                                f"{place_of(sidecar)} says")
 
 
 def _header(answer: Answer, name: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from custody.vulns.databases.files import Contents
 
 
+_KEPT, _LONGEST_SAID = 100, 500
 _SKEW = timedelta(days=2)
 """That clocks and calendars may differ."""
 
@@ -35,7 +36,7 @@ class Imported:
     read: int = 0
     """Documents."""
     records: int = 0
-    """What they say, whether or not it was kept; a document that could not be read, or that is a catalogue, is one."""
+    """What they say, whether or not it was kept; a document that could not be read is one. Catalogues are none."""
     added: int = 0
     withdrawn: int = 0
     errata: int = 0
@@ -43,7 +44,19 @@ class Imported:
     catalogues: list[str] = field(default_factory=list)
     """What became of each document that is no list of advisories."""
     refused: list[str] = field(default_factory=list)
-    """Why each document that no source could read was left out."""
+    """Why each document, or row of a database, that could not be read was left out: of the first `_KEPT`."""
+    refusals: int = 0
+    """How many there were."""
+
+    def refuse(self, reason: str, count: int = 1) -> None:
+        """Texts of others stand in reasons: they are cut."""
+        self.refusals += count
+        if len(self.refused) < _KEPT:
+            self.refused.append(_cut(reason))
+
+
+def _cut(said: str) -> str:
+    return said if len(said) <= _LONGEST_SAID else f"{said[:_LONGEST_SAID]}…"
 
 
 def import_advisories(store: AdvisoryWriter, path: Path, now: datetime,
@@ -66,8 +79,10 @@ def import_database(store: AdvisoryWriter, contents: Contents, now: datetime, or
     with store.together():
         for said in contents.said():
             _take(store, said, result, now, origin)
-    for why, count in sorted(contents.left_out.items()):
-        result.catalogues.append(f"{count} {why}, left out")
+    left_out = sorted(contents.left_out.items())
+    result.catalogues += [_cut(f"{count} {why}, left out") for why, count in left_out[:_KEPT]]
+    if more := left_out[_KEPT:]:
+        result.catalogues.append(f"{sum(count for _, count in more)} of {len(more)} kinds more, left out")
     return result
 
 
@@ -85,7 +100,7 @@ def take(store: AdvisoryWriter, stated: Iterable[tuple[str, bytes]], now: dateti
                 _add(store, chain([said], others), result, now, origin)
             else:
                 _take(store, said, result, now, origin)
-        if len(result.refused) == result.read:
+        if result.refusals == result.read:
             _refuse(result, where)
     return result
 
@@ -120,10 +135,10 @@ def _take(store: AdvisoryWriter, said: Said, result: Imported, now: datetime, or
 
         result.added += store.replace(said.source, said.part, counted(said.advisories), now, origin)
         return
-    result.records += 1
     if isinstance(said, ExploitedCatalogue):
         fate = "" if store.add_exploited(said, now) else ": older than what is there, and not taken"
-        result.catalogues.append(f"{len(said.entries)} known exploited vulnerabilities, version {said.version}{fate}")
+        result.catalogues.append(
+            f"{len(said.entries)} known exploited vulnerabilities, version {_cut(said.version)}{fate}")
     elif isinstance(said, EpssScores):
         fate = "" if store.add_scores(said, now) else ": older than those that are there, and not taken"
         result.catalogues.append(f"{len(said.entries)} EPSS scores of {said.day[:10]}{fate}")
@@ -143,7 +158,7 @@ def _told(stated: Iterable[tuple[str, bytes]], result: Imported,
         try:
             records = tuple(_until(source.read(data, name), latest, name))
         except CustodyError as error:
-            result.refused.append(error.message)
+            result.refuse(error.message)
             result.records += 1
             continue
         yield from records

@@ -16,27 +16,32 @@ from urllib.parse import quote
 from custody.errors import MalformedError, UnsupportedError
 
 _LONGEST = 16 << 20
+_HEADER = 100
 _OPS = 100_000
 _OPS_OF_A_BYTE = 8
-_LIMITS = ((sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST), (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000),
-           (sqlite3.SQLITE_LIMIT_ATTACHED, 0), (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1),
-           (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50), (sqlite3.SQLITE_LIMIT_COLUMN, 200))
+_LIMITS = ((sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000), (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+           (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1), (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50),
+           (sqlite3.SQLITE_LIMIT_COLUMN, 200))
 
 
 class ForeignTables:
     """One file, which nobody writes meanwhile."""
 
-    def __init__(self, path: Path, needed: Sequence[str], later: Sequence[str], readable: str) -> None:
-        """`later`: tables that may be there. `readable` says what is read, for who has another file.
+    def __init__(self, path: Path, needed: Sequence[str], later: Sequence[str], readable: str, *,
+                 longest: int = _LONGEST) -> None:
+        """`later`: tables that may be there. `readable` says what is read, for who has another file. `longest`: bytes
+        that a value or a row may have.
 
         Raises MalformedError; UnsupportedError where it is another database.
         """
         read = frozenset((*needed, *later))
         self._where = str(path)
+        self._longest = longest
+        _check_length(path)
         self._left = path.stat().st_size * _OPS_OF_A_BYTE + 50_000_000
         self._db = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True,
                                    isolation_level=None, check_same_thread=False)
-        for limit, value in _LIMITS:
+        for limit, value in (*_LIMITS, (sqlite3.SQLITE_LIMIT_LENGTH, longest)):
             self._db.setlimit(limit, value)
         self._db.text_factory = bytes
         with self._reading():
@@ -79,6 +84,10 @@ class ForeignTables:
         try:
             yield
         except (sqlite3.Error, OverflowError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_TOOBIG or isinstance(
+                    error, sqlite3.DataError):
+                raise MalformedError(self._where, got="a longer value or row",
+                                     expected=f"at most {self._longest} bytes") from None
             raise MalformedError(self._where, got=str(error), expected="a whole SQLite database",
                                  hint="is the file whole? fetch it again") from None
 
@@ -94,6 +103,22 @@ def _allowing(read: frozenset[str]) -> Callable[[int, str | None, str | None, st
         return sqlite3.SQLITE_DENY
 
     return allowed
+
+
+def _check_length(path: Path) -> None:
+    """Raises MalformedError where it has fewer pages than its header says (https://sqlite.org/fileformat.html, 1.3.8):
+    rows of those that are there would be read, and nobody would see that some are missing.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEADER)
+    if len(head) < _HEADER:
+        raise MalformedError(str(path), got=f"{len(head)} bytes", expected="a whole SQLite database")
+    page = int.from_bytes(head[16:18], "big")
+    pages = int.from_bytes(head[28:32], "big")
+    stated, size = pages * (65536 if page == 1 else page), path.stat().st_size
+    if head[24:28] == head[92:96] and size < stated:  # which SQLite itself goes by, too
+        raise MalformedError(str(path), got=f"{size} bytes", expected=f"{stated}, as its header says",
+                             hint="is the file whole? fetch it again")
 
 
 def text(value: object) -> str:

@@ -64,8 +64,15 @@ class FileName:
 
 def valid(group: str, name: str, version: str) -> bool:
     """Whether these may be coordinates: nothing of a template in them that was not filled in."""
-    return bool(_VALID.match(group) and _VALID.match(name) and _VERSION.match(version)
-                and version.lower() not in ("unspecified", "unknown", "version", "null"))
+    return valid_project(group, name) and valid_version(version)
+
+
+def valid_project(group: str, name: str) -> bool:
+    return bool(_VALID.match(group) and _VALID.match(name))
+
+
+def valid_version(version: str) -> bool:
+    return bool(_VERSION.match(version) and version.lower() not in ("unspecified", "unknown", "version", "null"))
 
 
 def file_name(path: str) -> FileName:
