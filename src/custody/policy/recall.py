@@ -55,7 +55,8 @@ class Recall:
     def evaluate(self, rule: Rule, given: Given) -> Spoken:
         """What the rule says of a request that it is asked about, as `rule.evaluate`."""
         areas = rule.areas()
-        if areas is None or given.exceptions:
+        # A request with a review of its own is tried out.
+        if areas is None or given.exceptions or type(given.request) is not Request:
             return rule.evaluate(given)
         likeness: _Likeness | None = given.memo.get(Recall)
         if likeness is None:
@@ -121,8 +122,7 @@ class _Likeness:
         self._parts: dict[tuple[str, ...], bytes | None] = {}
         self._same: bytes | None = None
         context = given.context
-        # A request with a review of its own, or variables that are said, is tried out: nothing is like it.
-        if type(request) is Request and context.simulated is None and context.summaries is None:
+        if context.simulated is None and context.summaries is None:  # else it is tried out, and nothing is like it
             self._same = _encoded((
                 request.operation, request.kind, request.namespace, request.dry_run, request.subresource,
                 request.resource, request.parent, request.bare, request.existing, context.point,
