@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from custody.cli.policy_files import PolicyFiles
-from custody.errors import UsageError
+from custody.errors import StorageFullError, UsageError
 
 
 def policy(kind: str, name: str, namespace: str = "") -> dict[str, Any]:
@@ -88,8 +88,8 @@ def test_what_stands_there_is_replaced_and_stays_where_one_cannot_be_written(
         return opened(path, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr("custody.cli.policy_files.os.open", full)
-        with pytest.raises(UsageError, match="No space left on device"):
+        patched.setattr("custody.kit.destination.os.open", full)
+        with pytest.raises(StorageFullError, match="No space left on device"):
             written(tmp_path, policy("P", "x"), policy("P", "y"))
     assert len(drafts) == 2
     assert (tmp_path / "x.yaml").read_text() == "old"

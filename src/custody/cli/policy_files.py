@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,33 +39,13 @@ class PolicyFiles:
                 self._kept.append((document, text))
 
     def write(self) -> None:
-        """What was added, where it goes to a folder: drafts beside their places first, then all are renamed.
-
-        A link in the folder is not followed, and nothing else than a file is replaced. Raises UsageError; nothing is
-        written then, but for a renaming that fails after others.
-        """
+        """What was added, where it goes to a folder. Raises UsageError, StorageFullError, as `write_together`."""
         if self._folder is None or not self._kept:
             return
-        files = [self._folder / name for name in _names([document for document, _ in self._kept])]
-        for file in files:
-            _check(file)
+        names = _names([document for document, _ in self._kept])
         destination.make_folder(self._folder, _FLAG)
-        drafts: list[Path] = []
-        try:
-            for file, (_, text) in zip(files, self._kept, strict=True):
-                draft = file.with_name(f".custody-{os.getpid()}-{len(drafts)}")
-                handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-                drafts.append(draft)
-                with os.fdopen(handle, "wb") as stream:
-                    stream.write(text.encode())
-            for draft, file in zip(drafts, files, strict=True):
-                draft.replace(file)
-        except OSError as error:
-            raise UsageError(f"{_FLAG} {self._folder}: {error.strerror}") from None
-        finally:
-            for draft in drafts:
-                with contextlib.suppress(OSError):  # it was renamed, or its folder is gone
-                    draft.unlink()
+        destination.write_together([(self._folder / name, text.encode())
+                                    for name, (_, text) in zip(names, self._kept, strict=True)], _FLAG)
 
 
 def _names(documents: Sequence[Document]) -> list[str]:
@@ -95,15 +73,3 @@ def _whose(document: Document) -> tuple[str, str]:
     namespace, name = str(metadata.get("namespace") or ""), str(metadata["name"])
     return namespace.replace("/", "-"), name.replace("/", "-")
 
-
-def _check(file: Path) -> None:
-    """Whether a file may stand there. Raises UsageError."""
-    try:
-        mode = file.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{_FLAG} {file}: {error}") from None
-    if not stat.S_ISREG(mode):
-        raise UsageError(f"{_FLAG} {file}: is {'a link' if stat.S_ISLNK(mode) else 'no file'}, expected a file or "
-                         "nothing", hint="nothing was written: give another folder, or take it away")

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -98,6 +98,45 @@ def write(path: Path, data: bytes, flag: str) -> None:
     """Raises UsageError, StorageFullError where there is no room."""
     with opened(path, flag) as stream:
         stream.write(data)
+
+
+def write_together(files: Sequence[tuple[Path, bytes]], flag: str) -> None:
+    """Several files of one folder, all of them or none: drafts beside them first, then each takes its place.
+
+    No link is followed, and nothing but a file is replaced. Raises UsageError, StorageFullError; nothing is written
+    then, but for a renaming that fails after others.
+    """
+    for file, _ in files:
+        _check_plain(file, flag)
+    drafts: list[Path] = []
+    try:
+        for file, data in files:
+            draft = file.with_name(f".custody-{os.getpid()}-{len(drafts)}")
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            drafts.append(draft)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+        for draft, (file, _) in zip(drafts, files, strict=True):
+            draft.replace(file)
+    except OSError as error:
+        kind = StorageFullError if error.errno in _FULL else UsageError
+        raise kind(f"{flag} {files[0][0].parent}: {error.strerror}") from None
+    finally:
+        for draft in drafts:
+            with contextlib.suppress(OSError):  # it was renamed, or its folder is gone
+                draft.unlink()
+
+
+def _check_plain(file: Path, flag: str) -> None:
+    try:
+        mode = file.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{flag} {file}: {error}") from None
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{flag} {file}: is {'a link' if stat.S_ISLNK(mode) else 'no file'}, expected a file or "
+                         "nothing", hint="nothing was written: give another folder, or take it away")
 
 
 @contextlib.contextmanager

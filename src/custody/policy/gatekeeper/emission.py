@@ -30,8 +30,8 @@ RESOURCES = (
 """Of Gatekeeper's webhook: `*` is no subresource, and containers come into pods through some."""
 _LONGEST = 253
 _MATCH = "!has(params.spec) || !has(params.spec.match) || "
-_NAMESPACE = "request.?namespace.orValue('')"  # which a request about what lies in none does not have
-_HOME = f"(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.?name.orValue('') : {_NAMESPACE})"
+NAMESPACE = "request.?namespace.orValue('')"  # which a request about what lies in none does not have
+HOME = f"(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.?name.orValue('') : {NAMESPACE})"
 Object = dict[str, Any]
 
 
@@ -49,10 +49,10 @@ def _named(field: str) -> str:
 
 
 _CONDITIONS = {
-    "excluded_namespaces": f"{_MATCH}!has(params.spec.match.excludedNamespaces) || {_HOME} == '' || "
-                           f"!params.spec.match.excludedNamespaces.exists(n, {_glob('n', _HOME)})",
+    "excluded_namespaces": f"{_MATCH}!has(params.spec.match.excludedNamespaces) || {HOME} == '' || "
+                           f"!params.spec.match.excludedNamespaces.exists(n, {_glob('n', HOME)})",
     "namespaces": f"{_MATCH}!has(params.spec.match.namespaces) || size(params.spec.match.namespaces) == 0 || "
-                  f"{_HOME} == '' || params.spec.match.namespaces.exists(n, {_glob('n', _HOME)})",
+                  f"{HOME} == '' || params.spec.match.namespaces.exists(n, {_glob('n', HOME)})",
     "name": f"{_MATCH}!has(params.spec.match.name) || params.spec.match.name == '' || {_named('name')} || "
             f"(params.spec.match.name.endsWith('*') && {_named('generateName')})",
     "kinds": f"{_MATCH}!has(params.spec.match.kinds) || size(params.spec.match.kinds) == 0 || "
@@ -60,7 +60,7 @@ _CONDITIONS = {
              "k.kinds.exists(n, n == '*' || n == request.kind.kind)) && (!has(k.apiGroups) || size(k.apiGroups) == 0 "
              "|| k.apiGroups.exists(g, g == '*' || g == request.kind.group)))",
     "scope": f"{_MATCH}!has(params.spec.match.scope) || !(params.spec.match.scope in ['Cluster', 'Namespaced']) || "
-             f"({_NAMESPACE} != '' && !(request.kind.group == '' && request.kind.kind == 'Namespace')) == "
+             f"({NAMESPACE} != '' && !(request.kind.group == '' && request.kind.kind == 'Namespace')) == "
              "(params.spec.match.scope == 'Namespaced')",
     "source": f"{_MATCH}!has(params.spec.match.source) || params.spec.match.source != 'Generated'"}
 _VARIABLES = (

@@ -13,7 +13,7 @@ from typing import Any
 
 from custody.errors import UnsupportedError
 from custody.policy.gatekeeper.constraint import AUDIT, WEBHOOK, ConstraintRule
-from custody.policy.gatekeeper.emission import ACTIONS, RESOURCES, native, spec_of
+from custody.policy.gatekeeper.emission import ACTIONS, HOME, NAMESPACE, RESOURCES, native, spec_of
 from custody.policy.gatekeeper.nativesource import NativeSource
 from custody.policy.kinds import Kinds, Selector, builtin
 from custody.policy.migrate import heading
@@ -145,10 +145,8 @@ def _custom(group: str) -> bool:
 
 
 def _conditions(match: Mapping[str, Any], named: str) -> list[Object]:
-    home = "request.?namespace.orValue('')"  # which a request about what lies in none does not have
     names = {name for entry in match.get("kinds") or [{}] for name in entry.get("kinds") or ["*"]}
-    if names & {"*", "Namespace"}:
-        home = f"(request.kind.group == '' && request.kind.kind == 'Namespace' ? request.?name.orValue('') : {home})"
+    home = HOME if names & {"*", "Namespace"} else NAMESPACE
     made = {"kinds": named}
     if namespaces := match.get("namespaces"):
         made["namespaces"] = some([f"{home} == ''", *(_glob(pattern, home) for pattern in namespaces)])
