@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -154,6 +155,9 @@ def test_https_through_a_proxy(adapter: Callable[[], Any], monkeypatch: pytest.M
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:pass@{place}")
         with pytest.raises(NetworkError, match=f"https://registry.invalid/v2/x: proxy http://{place}: .*Forbidden"):
             request(adapter, "https://registry.invalid/v2/x", headers={"Authorization": "Bearer T"})
+        half_closed = [sock for sock in gc.get_objects() if isinstance(sock, socket.socket)
+                       and sock.fileno() != -1 and "[closed]" in repr(sock)]  # a file that was made of it is still open
+        assert half_closed == []
     assert heads[0].startswith(b"CONNECT registry.invalid:443 HTTP/1.")
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:pass") in heads[0]
     assert b"Bearer" not in heads[0]

@@ -153,12 +153,17 @@ class StdlibHttp:
         if proxy:
             _judge(parts.hostname or "", reach)
             reach = None  # the proxy's address is the operator's choice
-        connection.response_class = _Response
         wire = _Wire(connection)
+
+        def response(*arguments: Any, **named: Any) -> http.client.HTTPResponse:
+            # A proxy's answer too, which Python before 3.11.4 forgets to close where it is a refusal.
+            wire.response = _Response(*arguments, **named)
+            return wire.response
 
         def connect(address: tuple[str, int], *_: object) -> socket.socket:
             return _dial(wire, address, self._timeout, reach)
 
+        connection.response_class = response  # type: ignore[assignment]
         connection._create_connection = connect  # type: ignore[attr-defined]
         return wire
 
@@ -255,7 +260,7 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
     else:
         connection.request(method, target, body=body, headers=dict(headers))
     wire.sock = connection.sock
-    response = wire.response = connection.getresponse()
+    response = connection.getresponse()
     if method == "HEAD" or response.length == 0:
         response.read()
     return response
