@@ -185,7 +185,7 @@ def _catalog_image(settings: Settings, target: str, platform: str | None, prove:
     layers, archives = layer_cache(cache / "layers.db"), java_archives(settings)
     if is_stored(target):
         return contents.catalog_opened(target, open_stored(target, platform), layers, progress, prove=prove,
-                                       archives=archives)
+                                       archives=archives, forks=True)
     import asyncio  # for who asks a registry
 
     from custody.wiring import registry_client

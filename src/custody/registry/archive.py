@@ -63,16 +63,16 @@ class _FileSource(Source):
 
     @property
     def offset(self) -> int:
-        return self._file.tell() - (len(self._chunk) - self._at)
+        return self._file.tell() - (len(self.chunk) - self.at)
 
     def skip(self, count: int) -> None:
-        if count <= len(self._chunk) - self._at:
-            self._at += count
+        if count <= len(self.chunk) - self.at:
+            self.at += count
         elif (end := self.offset + count) > self._size:
             raise MalformedError(self.where, got="the end in the middle of an entry", expected="a whole tar")
         else:
             self._file.seek(end)
-            self._chunk, self._at = b"", 0
+            self.chunk, self.at = b"", 0
 
 
 class _Part(io.RawIOBase):

@@ -18,13 +18,13 @@ from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Form, Layer, Location, Package, Unknown, identify
 from custody.formats.licenses import stated
-from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.kit.guarded import guard, unguard
 from custody.ports.javaarchives import JavaArchives
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import coverage, dependencies, javasums, links, repositories
+from custody.sbom import apart, coverage, dependencies, javasums, links, repositories
+from custody.sbom.apart import worthwhile
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.assemblies import ASSEMBLY
 from custody.sbom.catalogers.fact import HOLDS, LICENSES, MARKERS, ORIGIN, OS_RELEASE, UNKNOWN
@@ -47,18 +47,21 @@ _OF_SOURCES = ("directory", "file")
 """What manifests are read of; in an image what an application needs may be compiled into one file of it."""
 _FORM = 14
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
+_Names = dict[str, list[str]]
+"""Files by path, and the telling names that symbolic links of the image give them."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
 
 def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[int], None] | None = None,
             limits: Limits | None = None, *, prove: bool = False, stopped: threading.Event | None = None,
-            archives: JavaArchives | None = None) -> Catalog:
+            archives: JavaArchives | None = None, forks: bool = False) -> Catalog:
     """Read an image's layers in one pass each, at most as many at a time as there are processors.
 
     `progress` gets numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
     `prove`: all are, and the files compared with what packages say of them. Whoever sets `stopped` wants no catalog any
     more: the threads end at the next chunk of their layers, and some exception is raised. `archives` tell which
-    artifact a Java archive is that says so nowhere itself.
+    artifact a Java archive is that says so nowhere itself. `forks`: in processes of their own, which is for an image on
+    this disk, and for who has no other threads.
     Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
     """
     descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
@@ -73,43 +76,41 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     prover = Prover(len(descriptors)) if prove else None
 
-    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]],
-                 watcher: Sums | None) -> LayerFacts:
+    def remembered(place: int, wanted: _Names) -> tuple[str, LayerFacts | None]:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
-        key = f"{_FORM}:{diff_id}:{descriptor.digest}"
+        key = f"{_FORM}:{diff_ids[place]}:{descriptors[place].digest}"
         if wanted:
             key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
-        known = None if cache is None else _decode(cache.get(key))
-        facts = None if known is None else known.current(wanted)
-        if facts is not None and watcher is None and accounts.fits(facts.found):
-            if progress:
-                progress(descriptor.size)
-            accounts.names.charge(len(facts.names), descriptor.digest)
-        else:
-            facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
-                               known=known, watcher=watcher)
-        if cache is not None and facts is not known and not accounts.full:
-            cache.put(key, guard(_ENCODER.encode(facts)))
-        return facts
+        return key, None if cache is None else _decode(cache.get(key))
 
-    def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int],
+    def read_all(wanted: list[_Names], places: Sequence[int],
                  watchers: Sequence[Sums] | None = None) -> list[LayerFacts]:
-        with ThreadPoolExecutor(_WORKERS, "layer") as pool:
-            # The largest first, so that it does not run alone at the end.
-            order = sorted(places, key=lambda place: -descriptors[place].size)
-            try:
-                futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place],
-                                              watchers[place] if watchers else None)
-                           for place in order}
-                for place in places:  # in their order: of several broken layers the lowest is named
-                    while not futures[place].done():  # a signal just before an endless wait is not seen
-                        wait((futures[place],), _LOOK)
-                    futures[place].result()
-                return [futures[place].result() for place in places]
-            except BaseException:
-                accounts.stopped.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        kept = {place: remembered(place, wanted[place]) for place in places}
+        layers: dict[int, LayerFacts] = {}
+        for place, (_, known) in kept.items():
+            facts = None if known is None or watchers else known.current(wanted[place])
+            if facts is not None and accounts.fits(facts.found):
+                if progress:
+                    progress(descriptors[place].size)
+                accounts.names.charge(len(facts.names), descriptors[place].digest)
+                layers[place] = facts
+
+        def read_one(place: int, progress: Callable[[int], None] | None = progress) -> LayerFacts:
+            return read_layer(image, descriptors[place], diff_ids[place], bounds, progress, accounts=accounts,
+                              wanted=wanted[place], known=kept[place][1],
+                              watcher=watchers[place] if watchers else None)
+
+        # The largest first, so that it does not run alone at the end.
+        order = sorted((place for place in places if place not in layers), key=lambda place: -descriptors[place].size)
+        processes = worthwhile([descriptors[place].size for place in order]) if forks and not watchers else 1
+        if processes > 1:
+            layers |= apart.read(order, processes, read_one, accounts, progress)
+        layers |= _in_threads([place for place in order if place not in layers], places, read_one, accounts)
+        for place, facts in layers.items():
+            key, known = kept[place]
+            if cache is not None and facts is not known and not accounts.full:
+                cache.put(key, guard(_ENCODER.encode(facts)))
+        return [layers[place] for place in places]
 
     with prover or contextlib.nullcontext():
         if prover is not None and descriptors:
@@ -132,6 +133,23 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
         return msgspec.structs.replace(result, proof=prover.prove(
             layers, result.packages, [layer.digest for layer in result.layers],
             lambda place, more: read_again(image, descriptors[place], bounds, accounts, more)))
+
+
+def _in_threads(order: Sequence[int], places: Sequence[int], read: Callable[[int], LayerFacts],
+                accounts: Accounts) -> dict[int, LayerFacts]:
+    with ThreadPoolExecutor(_WORKERS, "layer") as pool:
+        try:
+            futures = {place: pool.submit(read, place) for place in order}
+            for place in places:  # in their order: of several broken layers the lowest is named
+                if place in futures:
+                    while not futures[place].done():  # a signal just before an endless wait is not seen
+                        wait((futures[place],), _LOOK)
+                    futures[place].result()
+            return {place: future.result() for place, future in futures.items()}
+        except BaseException:
+            accounts.stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def catalog_folder(folder: Folder, kind: str, progress: Callable[[int], None] | None = None,

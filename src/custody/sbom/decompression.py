@@ -10,7 +10,8 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+from types import TracebackType
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
 from isal import igzip_lib
@@ -27,6 +28,19 @@ _WINDOW, _LARGE_WINDOW = 8 << 20, 128 << 20
 _KEPT = 24 << 20
 
 
+class Turn(Protocol):
+    """What one thread, or process, holds at a time."""
+
+    def acquire(self) -> object: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None, /) -> None: ...
+
+
 class StoppedError(Exception):
     """Somebody else failed, or a person had enough: nobody waits for this layer any more."""
 
@@ -34,7 +48,7 @@ class StoppedError(Exception):
 class Decompressed:
     """The layer's tar in chunks. Two other threads read, hash and inflate ahead, and hash what comes out."""
 
-    def __init__(self, raw: BinaryIO, descriptor: Descriptor, limits: Limits, window: threading.Lock,
+    def __init__(self, raw: BinaryIO, descriptor: Descriptor, limits: Limits, window: Turn,
                  progress: Callable[[int], None] | None, stopped: threading.Event | None = None) -> None:
         """`window` is held while a layer with a large window is decompressed; once `stopped` is set, StoppedError is
         raised in place of the next chunk.

@@ -29,7 +29,7 @@ from custody.sbom.catalogers import (
 )
 from custody.sbom.catalogers.binaries import is_program
 from custody.sbom.content import Content, Member, Watcher, Whole, head_of, sought
-from custody.sbom.decompression import Decompressed
+from custody.sbom.decompression import Decompressed, Turn
 from custody.sbom.layerfacts import COUNTED, PROGRAM, LayerFacts, readers_of
 from custody.sbom.limits import Account, FullError, Limits
 
@@ -51,11 +51,43 @@ class Accounts:
         self.parsed = Account(limits.parsed, "bytes of metadata")
         self.full = False
         """Whether a file was not read because of those before it: what was said of it is true of this image only."""
-        self.large = threading.RLock()
+        self.large: Turn = threading.RLock()
         """Held by the one thread that has a large file of metadata in memory."""
-        self.window = threading.Lock()
+        self.window: Turn = threading.Lock()
         """Held while a layer with a large window is decompressed."""
         self.stopped = threading.Event() if stopped is None else stopped
+
+    @contextlib.contextmanager
+    def between(self, large: Turn, window: Turn) -> Iterator[None]:
+        """For as long as processes, and no threads, take turns by these."""
+        before = self.large, self.window
+        self.large, self.window = large, window
+        try:
+            yield
+        finally:
+            self.large, self.window = before
+
+    def spent(self) -> tuple[int, ...]:
+        """Of each limit."""
+        return tuple(account.spent for account in self._all())
+
+    def charge(self, spent: Sequence[int]) -> bool:
+        """What somebody else spent. False where it is more than there is."""
+        try:
+            for account, amount in zip(self._all(), spent, strict=True):
+                account.take(amount)
+        except FullError:
+            return False
+        return True
+
+    def give_back(self, before: Sequence[int]) -> None:
+        """All that was spent since."""
+        for account, then in zip(self._all(), before, strict=True):
+            account.charge(then - account.spent, "")
+        self.full = False
+
+    def _all(self) -> tuple[Account, ...]:
+        return self.kept, self.packages, self.holes, self.names, self.parsed
 
     def fits(self, facts: Mapping[str, tuple[Fact, ...]]) -> bool:
         """Whether facts that were kept before may be among this image's; they are charged."""
@@ -122,6 +154,8 @@ class Collected:
         self.watcher: Watcher | None = None
         self._limits, self._wanted, self._wanted_by_links, self._known = limits, wanted, linked, known
         self._declared = declared
+        self._unremarkable = not wanted and not linked and known is None
+        """Whether nothing but a file's own name and content tells who reads it."""
         self._readers: dict[str, str] = {}
         self._linked: dict[str, dict[tuple[str, ...], tuple[Fact, ...]]] = {}
         self._facts = self._kept = self._named = self._unread_files = 0
@@ -132,8 +166,11 @@ class Collected:
         self._packer = zstandard.ZstdCompressor(level=1).compressobj()
 
     def take(self, entry: Member) -> None:
-        watched = None if self.watcher is None or entry.kind == "global" else self.watcher.watch(entry)
-        if self.watcher is None or watched is None:
+        if self.watcher is None:
+            self._take(entry)
+            return
+        watched = None if entry.kind == "global" else self.watcher.watch(entry)
+        if watched is None:
             self._take(entry)
             return
         self._take(watched)
@@ -142,6 +179,8 @@ class Collected:
     def _take(self, entry: Member) -> None:
         self.entries += 1
         path = entry.path
+        if entry.kind == "file" and self._unremarkable and self._says_nothing(entry, path):
+            return
         if not path or entry.kind == "global":
             return
         self._name(entry)
@@ -177,6 +216,18 @@ class Collected:
         if self._facts > self._limits.facts:
             raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
                                  expected="fewer")
+
+    def _says_nothing(self, entry: Member, path: str) -> bool:
+        """Whether it is, as most files are, of no telling name and no program, and stands for nothing but itself: in
+        short what `_take` finds out.
+        """
+        if path in self.found or path.startswith("nix/") or choose(path, self._declared) is not None or (
+                "/.wh." in path or path.startswith(".wh.") or not path):
+            return False
+        if entry.size >= 64 and (len(head := entry.peek(4)) < 4 or is_program(head)):
+            return False
+        self._line(path)
+        return True
 
     def count(self, path: str, kind: str) -> None:
         """A file or folder that is not read, but counted."""

@@ -59,6 +59,10 @@ class Account:
         self._left = limit + reserve
         self._lock = threading.Lock()
 
+    @property
+    def spent(self) -> int:
+        return self._limit + self._reserve - self._left
+
     def charge(self, amount: int, where: str) -> None:
         """Raises MalformedError where the limit is passed, reserve and all."""
         with self._lock:

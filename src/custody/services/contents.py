@@ -49,15 +49,16 @@ async def catalog_image(target: str, client: RegistryClient, cache: Path, layers
 
 def catalog_opened(target: str, image: Image, layers: LayerCache, progress: Progress, *,
                    prove: bool = False, stopped: threading.Event | None = None,
-                   archives: JavaArchives | None = None) -> Catalog:
-    """The same of an image that is open. Raises as `catalog` does."""
+                   archives: JavaArchives | None = None, forks: bool = False) -> Catalog:
+    """The same of an image that is open; `forks` as in `catalog`. Raises as that does."""
     kept = CatalogCache(layers, image, archives.edition() if archives else "")
     if not prove and (known := kept.get()) is not None:
         return known
     from custody.sbom.catalog import catalog
 
     with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        made = catalog(image, layers, advance, prove=prove, stopped=stopped, archives=archives)
+        made = catalog(image, layers, advance, prove=prove, stopped=stopped, archives=archives,
+                       forks=forks)
     if not prove:
         kept.put(made)
     return made

@@ -13,22 +13,48 @@ _PLAIN = re.compile(rb"[0-7]{7}\0[0-7]{7}\0[0-7]{7}\0[0-7]{11}\0[0-7]{11}\0")
 _DEVICES = re.compile(rb"\0{16}|[0-7]{7}\0[0-7]{7}\0")
 _NUMBERS = ((100, 108), (108, 116), (116, 124), (124, 136), (136, 148))
 _OCTAL, _DIGITS = b"01234567", b"0123456789"
-
-
+_REST = (rb"[0-7]{7}\0[0-7]{7}\0[0-7]{7}\0([0-7]{11})\0[0-7]{11}\0([0-7]{6})\0 %b.{100}"
+         rb"ustar\x0000.{64}(?:\0{16}|[0-7]{7}\0[0-7]{7}\0)\0.{166}")
 # All of a POSIX header behind its name, without a prefix, as nearly every writer writes it: numbers and checksum in
 # octal digits, version 00, no device numbers or plain ones.
-_POSIX = re.compile(rb"[0-7]{7}\0[0-7]{7}\0[0-7]{7}\0[0-7]{11}\0[0-7]{11}\0[0-7]{6}\0 .{101}"
-                    rb"ustar\x0000.{64}(?:\0{16}|[0-7]{7}\0[0-7]{7}\0)\0", re.DOTALL)
+_POSIX = re.compile(_REST % b".", re.DOTALL)
+# Such headers of a file or folder and, in front of it, as most writers have it, an extended one with nothing but its
+# time, which nobody asks for.
+_USUAL = re.compile(rb"(?:.{100}%b(?=(([1-9][0-9]) mtime=[0-9]{1,18}(?:\.[0-9]*)?\n)).{512})?"
+                    rb"(?=([^\0]{1,100})).{100}%b" % (_REST % b"x", _REST % b"([05])"), re.DOTALL)
+_BLOCK = 512
+
+
+def usual(chunk: bytes, at: int) -> tuple[int, bytes, int, int, int] | None:
+    """Of what begins there, where it is written as usual: behind its headers, name, type, size, and the records of its
+    extended header. None for what is to be looked at field by field.
+    """
+    match = _USUAL.match(chunk, at)
+    if match is None:
+        return None
+    extended, told, time, length, name, size, checksum, kind = match.groups()
+    end = match.end()
+    if extended is None:
+        return (end, name, kind[0], int(size, 8), 0) if _adds_up(chunk[at:end], checksum) else None
+    if int(length) == int(extended, 8) == len(time) and _adds_up(
+            chunk[at:at + _BLOCK], told) and _adds_up(chunk[end - _BLOCK:end], checksum):
+        return end, name, kind[0], int(size, 8), 1
+    return None
+
+
+def _adds_up(header: bytes, checksum: bytes) -> bool:
+    """Whether a POSIX header of ASCII, and not Schily's, has this sum; as in `check`, and ASCII bytes add up to less
+    than Adler-32's modulus.
+    """
+    return header.isascii() and header[508:] != b"tar\0" and int(checksum, 8) == (
+        (zlib.adler32(header) & 0xFFFF) - (zlib.adler32(header[148:156]) & 0xFFFF) + 8 * 32)
 
 
 def read(header: bytes, where: str) -> tuple[bytes, bytes, int]:
     """`check` and `fields`."""
-    if header.isascii() and _POSIX.match(header, 100) and header[508:] != b"tar\0":
-        # As in `check`; ASCII bytes add up to less than Adler-32's modulus.
-        total = (zlib.adler32(header) & 0xFFFF) - (zlib.adler32(header[148:156]) & 0xFFFF) + 8 * 32
-        if total == int(header[148:154], 8):
-            link = b"" if not header[157] else header[157:257].partition(b"\0")[0]
-            return header[:100].partition(b"\0")[0], link, int(header[124:135], 8)
+    if (match := _POSIX.match(header, 100)) and _adds_up(header, match[2]):
+        link = b"" if not header[157] else header[157:257].partition(b"\0")[0]
+        return header[:100].partition(b"\0")[0], link, int(match[1], 8)
     check(header, where)
     return fields(header, where)
 

@@ -17,6 +17,8 @@ from custody.formats.tar import pax, sparse
 from custody.formats.tar.source import Source
 
 BLOCK = 512
+_MODE = BLOCK - 100, BLOCK - 108
+"""Before a header's end."""
 _KINDS = dict(zip(b"0S123456g", ("file", "file", "link", "symlink", "device", "device", "directory", "device",
                                  "global"), strict=True))
 _FILE, _HARD_LINK, _SYMLINK, _FOLDER, _SPARSE, _GLOBAL, _LONG_NAME, _LONG_LINK = b"0125SgLK"
@@ -119,6 +121,19 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
     extended = _Extended()
     count = records = 0
     while not source.ended():
+        if not (extended.pax or extended.name or extended.link) and (usual := headers.usual(
+                chunk := source.chunk, source.at)) is not None and len(usual[1]) <= limits.path:
+            place, name, kind, size, told = usual
+            count += 1 + told
+            records += told
+            if count > limits.entries:
+                raise MalformedError(source.where, got=f"more than {limits.entries} entries", expected="fewer")
+            source.at = place
+            size = size if kind == _FILE else 0
+            entry = Entry(source, name, kind, size, b"", size, None, chunk[place - _MODE[0]:place - _MODE[1]])
+            yield entry
+            entry.skip(-size % BLOCK)
+            continue
         header = source.take(BLOCK)
         if header == _ZEROS:
             if not source.ended() and source.take(BLOCK) != _ZEROS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from custody.errors import CustodyError
@@ -12,7 +11,7 @@ from custody.formats.oci import Descriptor
 from custody.formats.tar.source import Source
 from custody.formats.tar.walk import walk
 from custody.registry.image import Image
-from custody.sbom.decompression import Decompressed
+from custody.sbom.decompression import Decompressed, Turn
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts
 from custody.sbom.limits import FullError, Limits
@@ -33,7 +32,7 @@ class Prover:
     def __enter__(self) -> Prover:
         return self
 
-    def recognise(self, image: Image, limits: Limits, window: threading.Lock) -> None:
+    def recognise(self, image: Image, limits: Limits, window: Turn) -> None:
         """Which package manager the system has, and so which digests its files need: what tells that is near the
         beginning of the lowest layer, and the layers above are read beside it.
         """
