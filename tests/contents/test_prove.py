@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -246,3 +247,31 @@ def test_lists_of_any_bytes_are_read_or_refused(kind: str, content: bytes) -> No
         list(statements.READERS[kind]("a/b-1.dist-info/RECORD", content))
     except (CustodyError, ValueError):
         pass
+
+
+def test_a_byte_flipped_in_a_large_file_is_found_wherever_it_is_hashed(tmp_path: Path) -> None:
+    """Large files are hashed in other threads, small ones in pieces that keep the interpreter."""
+    sizes = (2046, 2047, 2048, 4094, 4095, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 3 << 20, 5 << 20)
+    files = {f"usr/bin/f{size}": bytes([size % 251]) * size for size in sizes}
+    assert proof(tmp_path / "same", debian(files), [("usr/bin/again", ("link", "usr/bin/f5242880"))]).count(
+        "changed") == 0
+    members = [(path, data[:-1] + b"\xff") if path in files and isinstance(data, bytes) else (path, data)
+               for path, data in debian(files)]
+    proven = proof(tmp_path / "bent", members)
+    assert states(proven) == dict.fromkeys(files, "changed")
+
+
+def test_a_large_file_and_its_hard_link_have_one_digest(tmp_path: Path) -> None:
+    large = b"large" * 100_000
+    members = debian({"usr/bin/a": large, "usr/bin/b": large})
+    members = [(path, ("link", "usr/bin/a")) if path == "usr/bin/b" else (path, data) for path, data in members]
+    assert proof(tmp_path, members).differences == ()
+
+
+def test_the_threads_that_hash_end_with_the_proof_and_where_a_layer_is_broken(tmp_path: Path) -> None:
+    large = {f"usr/bin/f{number}": b"%d" % number * 1_000_000 for number in range(4)}
+    proof(tmp_path / "whole", debian(large), list(large.items()))
+    broken = image(tmp_path / "broken", debian(large), [("usr/bin/.wh..", b"")])
+    with pytest.raises(CustodyError, match="whiteout of nothing"):
+        catalog(broken, prove=True)
+    assert not [thread for thread in threading.enumerate() if thread.name == "hashing"]

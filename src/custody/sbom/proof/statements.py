@@ -5,7 +5,6 @@ Pure functions from bytes to statements. Each byte is hostile: what cannot be re
 
 from __future__ import annotations
 
-import base64
 import binascii
 import csv
 import io
@@ -100,9 +99,16 @@ def record(path: str, content: bytes) -> Iterator[Statement]:
                 continue
             algorithm, _, value = (row[1] if len(row) > 1 else "").partition("=")
             digest = _base64(value + "=" * (-len(value) % 4), algorithm, urlsafe=True) if value else b""
-            yield Statement(posixpath.normpath(posixpath.join("/", site, row[0])).lstrip("/"), digest, owner)
+            yield Statement(_below(site, row[0]), digest, owner)
     except csv.Error as error:
         raise ValueError(str(error)) from None
+
+
+def _below(folder: str, path: str) -> str:
+    """From the root on."""
+    if "/." in path or "//" in path or path[0] in "./" or not folder:
+        return posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
+    return f"{folder}/{path}".rstrip("/")
 
 
 def md5sums(path: str, content: bytes) -> Iterator[Statement]:
@@ -219,6 +225,8 @@ def packages(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[Statement
 
 def _lines(content: bytes) -> list[str]:
     """With names as those of layers are spelled, where they are no UTF-8."""
+    if content.isascii() and b"\\x" not in content:
+        return content.decode().split("\n")
     return [text(line) for line in content.split(b"\n")]
 
 
@@ -229,7 +237,8 @@ def _debian(path: str, ending: str) -> str:
 
 def _base64(value: str, algorithm: str, *, urlsafe: bool = False) -> bytes:
     try:
-        digest = base64.b64decode(value, b"-_" if urlsafe else None, validate=True)
+        digest = binascii.a2b_base64(value.replace("-", "+").replace("_", "/") if urlsafe else value,
+                                     strict_mode=True)
     except binascii.Error:
         raise ValueError("a digest that is no base64") from None
     if len(digest) != _LENGTHS.get(algorithm):

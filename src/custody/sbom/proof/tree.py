@@ -13,6 +13,7 @@ from custody.sbom.limits import FullError
 
 _NODES = 4_000_000
 _CACHED = 200_000
+_NO_NAMES = frozenset(("", ".", ".."))
 _HOPS = 40
 """MAXSYMLINKS of Linux."""
 
@@ -68,16 +69,18 @@ class Tree:
     def resolve(self, path: str, *, last: bool = True) -> tuple[str, Folder | Leaf | None]:
         """Where a path leads, and what is there; `last`: what it names itself may be a link that is followed."""
         folder, _, base = path.rpartition("/")
-        if folder not in self._folders and len(self._folders) < _CACHED:
-            real, node = self._resolve(folder)
-            self._folders[folder] = (real, node) if isinstance(node, dict) else None
         known = self._folders.get(folder)
-        if known is None or base in ("", ".", ".."):
+        if known is None and folder not in self._folders and len(self._folders) < _CACHED:
+            real, node = self._resolve(folder)
+            known = self._folders[folder] = (real, node) if isinstance(node, dict) else None
+        if known is None or base in _NO_NAMES:
             return self._resolve(path, last=last)
         inside = known[1].get(base)
-        if isinstance(inside, Leaf) and inside.target is not None and last:
+        if last and isinstance(inside, Leaf) and inside.target is not None:
             return self._resolve(path)
-        return (f"{known[0]}/{base}" if known[0] else base), inside
+        if known[0] != folder:
+            path = f"{known[0]}/{base}" if known[0] else base
+        return path, inside
 
     def _resolve(self, path: str, *, last: bool = True) -> tuple[str, Folder | Leaf | None]:
         parts = path.split("/")[::-1]

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from custody.errors import CustodyError
 from custody.formats.bom import Difference, Package, Proof
@@ -32,9 +33,22 @@ _ORDER = ("changed", "added", "unread", "unowned", "configuration", "missing")
 class Stated:
     """What is said of one path of the image, once links are followed."""
 
-    statements: list[Statement]
-    places: list[int]
-    """The layers of the lists that say it."""
+    named: Folder | Leaf | None
+    """What is there now; a link is not followed."""
+    statements: list[tuple[Statement, int]]
+    """With the layers of the lists that say it."""
+
+
+class Open(NamedTuple):
+    """A path of which something is stated, and the digest that was made of it does not say that it is so."""
+
+    path: str
+    stated: Sequence[tuple[Statement, int]]
+    """Those that count, each with a digest."""
+    named: Folder | Leaf | None
+    real: str
+    """Where links lead, and what is there."""
+    node: Folder | Leaf | None
 
 
 @dataclass(slots=True)
@@ -48,6 +62,9 @@ class Read:
     """Whether there is a package manager of the system that lists its files."""
     modules: dict[str, gomodules.Module] = field(default_factory=dict)
     """Go modules whose files are there, by their folder."""
+    same: int = 0
+    """Paths that are what is stated of them."""
+    open: list[Open] = field(default_factory=list)
 
 
 def read(tree: Tree, sums: Sequence[Sums]) -> Read:
@@ -75,12 +92,12 @@ def read(tree: Tree, sums: Sequence[Sums]) -> Read:
                 room.take(1)
                 moved = diverted.get(statement.path)
                 target = moved.moved if moved is not None and moved.by != statement.owner else statement.path
-                where, _ = tree.resolve(target, last=False)
+                where, named = tree.resolve(target, last=False)
                 stated = said.by_path.get(where)
                 if stated is None:
-                    stated = said.by_path[where] = Stated([], [])
-                stated.statements.append(statement)
-                stated.places.append(place)
+                    said.by_path[where] = Stated(named, [(statement, place)])
+                else:
+                    stated.statements.append((statement, place))
                 if statement.digest:
                     said.owners.add(statement.owner)
                 said.systems = said.systems or " " in statement.owner
@@ -92,35 +109,43 @@ def read(tree: Tree, sums: Sequence[Sums]) -> Read:
 
 
 def wanting(said: Read, tree: Tree, sums: Sequence[Sums]) -> dict[int, dict[str, tuple[str, ...]]]:
-    """By layer, files that no digest was made of which a package states: they are to be read again."""
+    """What is as stated is settled. By layer, files of which a package states a digest that was not made: they are to
+    be read again.
+    """
     needed: dict[int, dict[str, tuple[str, ...]]] = {}
-    for path, stated in said.by_path.items():
-        lengths = {len(statement.digest) for statement in stated.statements if statement.digest}
-        if not lengths:
+    for path, told in said.by_path.items():
+        stated = _vouching([entry for entry in told.statements if entry[0].digest])
+        if not stated:
             continue
-        _, real, node = _seen(tree, path)
-        if isinstance(node, Leaf) and node.target is None and real not in sums[node.layer].beyond:
-            made = {len(digest) for digest in sums[node.layer].digests.get(real, ())}
-            if not lengths <= made:
+        named, real, node = told.named, path, told.named
+        if not isinstance(named, Leaf) or named.target is not None:
+            real, node = tree.resolve(path)
+        if isinstance(node, Leaf) and node.target is None:
+            made = sums[node.layer].digests.get(real, ())
+            if _as_stated(stated, made):
+                said.same += 1
+                continue
+            lengths = {len(statement.digest) for statement, _ in stated}
+            if real not in sums[node.layer].beyond and not lengths <= {len(digest) for digest in made}:
                 needed.setdefault(node.layer, {})[real] = tuple(NAMES[length] for length in sorted(lengths))
+        said.open.append(Open(path, stated, named, real, node))
     for place, path in gomodules.wanting(said.modules, tree, sums):
         algorithms = needed.setdefault(place, {})
         algorithms[path] = tuple(sorted({*algorithms.get(path, ()), "sha256"}))
     return needed
 
 
-def _seen(tree: Tree, path: str) -> tuple[Folder | Leaf | None, str, Folder | Leaf | None]:
-    """What has this name; and where that leads, and what is there."""
-    where, named = tree.resolve(path, last=False)
-    return (named, where, named) if isinstance(named, Leaf) and named.target is None else (named, *tree.resolve(path))
+def _as_stated(stated: Sequence[tuple[Statement, int]], made: Sequence[bytes]) -> bool:
+    return any(statement.digest in made for statement, _ in stated)
 
 
 def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Package], digests: Sequence[str]) -> Proof:
-    """`digests` are the layers'; a folder has none."""
+    """Once what is `wanting` was read; `digests` are the layers', a folder has none."""
     identity = _Identity(packages)
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
-    stated = same = 0
+    same = said.same
+    stated = same + len(said.open)
 
     def note(difference: Difference) -> None:
         counts[difference.state] += 1
@@ -130,14 +155,8 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
     def layer(place: int | None) -> str:
         return digests[place] if place is not None and digests else ""
 
-    for path, told in said.by_path.items():
-        digested = _vouching([(statement, place) for statement, place in
-                              zip(told.statements, told.places, strict=True) if statement.digest])
-        if not digested:
-            continue
-        stated += 1
+    for path, digested, named, real, node in said.open:
         package = identity.purl(digested[-1][0].owner)
-        named, real, node = _seen(tree, path)
         if isinstance(named, Leaf) and named.target is not None and any(
                 _is_link(named.target, entry) for entry, _ in digested):
             same += 1
@@ -149,7 +168,7 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
                 layer=layer(named.layer if isinstance(named, Leaf) else None)))
         elif (reason := sums[node.layer].beyond.get(real)) is not None:
             note(Difference(path=path, state="unread", package=package, layer=layer(node.layer), reason=reason))
-        elif any(entry.digest in sums[node.layer].digests.get(real, ()) for entry, _ in digested):
+        elif _as_stated(digested, sums[node.layer].digests.get(real, ())):
             same += 1
         elif not sums[node.layer].digests.get(real):
             note(Difference(path=path, state="unread", package=package, layer=layer(node.layer),
@@ -183,6 +202,8 @@ def judge(said: Read, tree: Tree, sums: Sequence[Sums], packages: Sequence[Packa
 
 def _vouching(digested: list[tuple[Statement, int]]) -> list[tuple[Statement, int]]:
     """Where a package of the system states a file, no other list speaks for it: anybody may write a RECORD."""
+    if len(digested) < 2:
+        return digested
     return [entry for entry in digested if entry[0].owner.partition(" ")[0] in _MANAGERS] or digested
 
 
@@ -262,7 +283,7 @@ def _added(said: Read, tree: Tree, identity: _Identity, layer: Callable[[int | N
     """
     folders: dict[str, str] = {}
     for path, told in said.by_path.items():
-        for statement in told.statements:
+        for statement, _ in told.statements:
             if statement.owner.endswith(".dist-info"):
                 site = statement.owner.rpartition("/")[0] + "/"
                 top, slash, _ = path.removeprefix(site).partition("/")
