@@ -9,27 +9,50 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import msgspec
 
 from custody.errors import CustodyError
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts
+from custody.sbom.proof.sums import Made, Sums, spooled
 
 _MOST = 4
 _WORTH = 8 << 20
 """Compressed bytes for which it pays to fork."""
 _JOB, _HEAD = struct.Struct("<H"), struct.Struct("<BI")
 _PROGRESS, _FACTS = 0, 1
-_ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(tuple[int, tuple[int, ...], LayerFacts])
+_COPIED = 1 << 20
 Read = Callable[[int, Callable[[int], None] | None], LayerFacts]
 """Reads the layer of that place, and tells how many compressed bytes it has read meanwhile."""
+
+
+_Sent = tuple[int, tuple[int, ...], LayerFacts, Made | None]
+
+
+@dataclass(slots=True)
+class _Result:
+    """What a process found in one layer."""
+
+    place: int
+    spent: tuple[int, ...]
+    facts: LayerFacts
+    made: Made | None
+    files: dict[str, BinaryIO] = field(default_factory=dict)
+    """Those that state what is installed, which come behind the rest."""
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
 
 
 def worthwhile(sizes: Sequence[int]) -> int:
@@ -40,16 +63,18 @@ def worthwhile(sizes: Sequence[int]) -> int:
 
 
 def read(places: Sequence[int], processes: int, work: Read, accounts: Accounts,
-         progress: Callable[[int], None] | None = None) -> dict[int, LayerFacts]:
+         progress: Callable[[int], None] | None = None,
+         watchers: Sequence[Sums] | None = None) -> dict[int, LayerFacts]:
     """The layers of those `places` that could be read, within what the image may take, in about this order.
 
     This process is one of the `processes`. `accounts` are charged with what all of them took; where that is more than
-    one image may, none is read, since what is left out of which layer must not depend on who was faster.
+    one image may, none is read, since what is left out of which layer must not depend on who was faster. `watchers`
+    see the bytes of their layers, whoever reads them.
     """
     results: dict[int, LayerFacts] = {}
     jobs, begun = _Jobs(places), accounts.spent()
     with _turn() as large, _turn() as window, accounts.between(large, window):
-        children = [_Child(jobs, work, accounts) for _ in range(processes - 1)]
+        children = [_Child(jobs, work, accounts, watchers) for _ in range(processes - 1)]
         try:
             collecting = [threading.Thread(target=child.collect, args=(progress,), daemon=True) for child in children]
             for thread in collecting:
@@ -68,10 +93,16 @@ def read(places: Sequence[int], processes: int, work: Read, accounts: Accounts,
             for child in children:
                 child.end()
     told = [result for child in children for result in child.results]
-    if accounts.full or not all(accounts.charge(spent) for _, spent, _ in told):
+    if accounts.full or not all(accounts.charge(result.spent) for result in told):
         accounts.give_back(begun)
+        for result in told:
+            result.close()
         return {}
-    return results | {place: facts for place, _, facts in told}
+    for result in told:
+        results[result.place] = result.facts
+        if watchers and result.made:
+            watchers[result.place].restore(result.made, result.files)
+    return results
 
 
 class _Jobs:
@@ -93,8 +124,8 @@ class _Jobs:
 class _Child:
     """A process that reads layers, seen from the one that forked it."""
 
-    def __init__(self, jobs: _Jobs, work: Read, accounts: Accounts) -> None:
-        self.results: list[tuple[int, tuple[int, ...], LayerFacts]] = []
+    def __init__(self, jobs: _Jobs, work: Read, accounts: Accounts, watchers: Sequence[Sums] | None) -> None:
+        self.results: list[_Result] = []
         self._source, sink = os.pipe()
         self._process = os.fork()
         if self._process:
@@ -102,7 +133,7 @@ class _Child:
             return
         try:  # in the child, which leaves nothing of its parent's to be ended twice
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees it, and ends its children
-            _work(jobs, sink, work, accounts)
+            _work(jobs, sink, work, accounts, watchers)
         finally:
             os._exit(0)
 
@@ -114,8 +145,8 @@ class _Child:
                 if kind == _PROGRESS:
                     if progress:
                         progress(size)
-                elif len(body := stream.read(size)) == size:
-                    self.results.append(_DECODER.decode(body))
+                elif len(body := stream.read(size)) == size and (result := _received(body, stream)):
+                    self.results.append(result)
 
     def end(self) -> None:
         os.kill(self._process, signal.SIGKILL)  # it has said all, or nobody wants to know any more
@@ -123,7 +154,21 @@ class _Child:
         os.close(self._source)
 
 
-def _work(jobs: _Jobs, sink: int, work: Read, accounts: Accounts) -> None:
+def _received(body: bytes, stream: BinaryIO) -> _Result | None:
+    """None where its process ended before it had said all."""
+    result = _Result(*msgspec.msgpack.decode(body, type=_Sent))
+    for path, size in result.made[2].items() if result.made else ():
+        result.files[path] = file = spooled()
+        while size and (piece := stream.read(min(size, _COPIED))):
+            size -= file.write(piece)
+        file.seek(0)
+        if size:
+            result.close()
+            return None
+    return result
+
+
+def _work(jobs: _Jobs, sink: int, work: Read, accounts: Accounts, watchers: Sequence[Sums] | None) -> None:
     """What a child does: it says nothing of a layer that it cannot read, or for which there is no room."""
     with open(sink, "wb") as stream:
         def told(size: int) -> None:
@@ -139,8 +184,12 @@ def _work(jobs: _Jobs, sink: int, work: Read, accounts: Accounts) -> None:
             if accounts.full:
                 return
             spent = tuple(now - then for now, then in zip(accounts.spent(), before, strict=True))
-            body = _ENCODER.encode((place, spent, facts))
+            made = watchers[place].settle() if watchers else None
+            body = msgspec.msgpack.encode((place, spent, facts, made))
             stream.write(_HEAD.pack(_FACTS, len(body)) + body)
+            for file in watchers[place].stating.values() if watchers else ():
+                file.seek(0)
+                shutil.copyfileobj(file, stream, _COPIED)
             stream.flush()
 
 

@@ -102,9 +102,10 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
         # The largest first, so that it does not run alone at the end.
         order = sorted((place for place in places if place not in layers), key=lambda place: -descriptors[place].size)
-        processes = worthwhile([descriptors[place].size for place in order]) if forks and not watchers else 1
+        processes = 1 if not forks or (prover and not watchers) else worthwhile(
+            [descriptors[place].size for place in order])  # the second time the first one's threads are still there
         if processes > 1:
-            layers |= apart.read(order, processes, read_one, accounts, progress)
+            layers |= apart.read(order, processes, read_one, accounts, progress, watchers)
         layers |= _in_threads([place for place in order if place not in layers], places, read_one, accounts)
         for place, facts in layers.items():
             key, known = kept[place]
@@ -114,6 +115,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     with prover or contextlib.nullcontext():
         if prover is not None and descriptors:
+            accounts.proof = prover.accounts
             prover.recognise(image, bounds, accounts.window)
         layers = read_all([{}] * len(descriptors), range(len(descriptors)), prover.layers if prover else None)
         tree = squash(layers, bounds)

@@ -49,6 +49,8 @@ class Accounts:
         self.holes = Account(limits.holes, "bytes of holes in programs")
         self.names = Account(limits.names, "bytes of names, compressed")
         self.parsed = Account(limits.parsed, "bytes of metadata")
+        self.proof: tuple[Account, ...] = ()
+        """More of the same, where packages are compared with their files."""
         self.full = False
         """Whether a file was not read because of those before it: what was said of it is true of this image only."""
         self.large: Turn = threading.RLock()
@@ -87,7 +89,7 @@ class Accounts:
         self.full = False
 
     def _all(self) -> tuple[Account, ...]:
-        return self.kept, self.packages, self.holes, self.names, self.parsed
+        return self.kept, self.packages, self.holes, self.names, self.parsed, *self.proof
 
     def fits(self, facts: Mapping[str, tuple[Fact, ...]]) -> bool:
         """Whether facts that were kept before may be among this image's; they are charged."""

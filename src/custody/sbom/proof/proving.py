@@ -14,7 +14,7 @@ from custody.registry.image import Image
 from custody.sbom.decompression import Decompressed, Turn
 from custody.sbom.layerfacts import LayerFacts
 from custody.sbom.layers import Accounts
-from custody.sbom.limits import FullError, Limits
+from custody.sbom.limits import Account, FullError, Limits
 from custody.sbom.proof import sums, verdict
 from custody.sbom.proof.sums import Sums
 from custody.sbom.proof.tree import Tree
@@ -28,6 +28,11 @@ class Prover:
     def __init__(self, layers: int) -> None:
         self._image = sums.Image()
         self.layers = [Sums(self._image) for _ in range(layers)]
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """What all layers may take together for this."""
+        return self._image.accounts
 
     def __enter__(self) -> Prover:
         return self
@@ -68,7 +73,6 @@ class Prover:
                 self.layers[place].digests[path] = (*self.layers[place].digests.get(path, ()), *made)
             self.layers[place].beyond.update(more.beyond)
         return verdict.judge(said, tree, self.layers, packages, digests)
-
 
     def _finish(self, layers: Sequence[Sums]) -> None:
         for layer in layers:

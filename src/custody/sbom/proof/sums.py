@@ -8,6 +8,7 @@ distribution. Where the guess is wrong, the layer is read again (`judge`).
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, cast
@@ -35,6 +36,10 @@ NAMES = {16: "md5", 20: "sha1", 32: "sha256", 64: "sha512"}
 """Algorithms by the length of what they give."""
 
 
+Made = tuple[dict[str, tuple[bytes, ...]], dict[str, str], dict[str, int]]
+"""By path: digests, why there are none, and the sizes of files that state what is installed."""
+
+
 class Image:
     """What the layers of one image, which are read at once, share."""
 
@@ -44,6 +49,10 @@ class Image:
         self.holes = Account(_HOLES, "bytes of holes in files")
         self.databases = Account(_DATABASES, "bytes of lists of installed files")
         self.lanes = Lanes()
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        return self.files, self.holes, self.databases
 
     def recognise(self, path: str) -> bool:
         """Whether a file of this name tells of the distribution."""
@@ -95,7 +104,7 @@ class Sums:
         except FullError as limit:
             self.beyond[path] = f"{'list of installed files' if states else 'file'} {limit}"
             return None
-        return Watched(entry, algorithms, _spooled() if states else None,
+        return Watched(entry, algorithms, spooled() if states else None,
                        self._handover if algorithms and entry.size > _HERE else None)
 
     def forget(self, path: str) -> None:
@@ -117,6 +126,21 @@ class Sums:
         """Before the lanes are closed: hand over what is left."""
         self._handover.release()
 
+    def settle(self) -> Made:
+        """All digests, once they are made; of the files that state what is installed the sizes, for whoever reads them
+        from where they are.
+        """
+        self.finish()
+        self._image.lanes.close()
+        return ({path: tuple(made) for path, made in self.digests.items()}, self.beyond,
+                {path: file.seek(0, os.SEEK_END) for path, file in self.stating.items()})
+
+    def restore(self, made: Made, stating: Mapping[str, BinaryIO]) -> None:
+        """What another process made of this layer."""
+        self.close()
+        self.digests, self.beyond = dict(made[0]), dict(made[1])
+        self.stating = dict(stating)
+
     def close(self) -> None:
         for file in self.stating.values():
             file.close()
@@ -132,7 +156,8 @@ class Sums:
         return tuple(systems) if len(systems) == 1 else _ALL
 
 
-def _spooled() -> BinaryIO:
+def spooled() -> BinaryIO:
+    """For a file that states what is installed."""
     return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL))
 
 
