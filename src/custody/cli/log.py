@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from custody.cli.groups import Group
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError
@@ -19,23 +20,24 @@ from custody.trust import audit
 from custody.trust.checkpoint import LogVerifier
 from custody.wiring.local import log_at, log_in
 
-_LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor v2 log's URL, or a log's directory. "
+LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor v2 log's URL, or a log's directory. "
                     "Default: this data directory's log.")
 
 
-@click.group(help="Read a transparency log and check what it says.")
+@click.group(cls=Group, places={"watch": "custody.cli.log_watch"},
+             help="Read a transparency log and check what it says.")
 def command() -> None:
     pass
 
 
 @command.command(help="Read the whole log: every entry, every tile, the signed root.")
-@_LOG
+@LOG
 @trusted_root_option
 @click.option("--old", metavar="FILE",
               help="A checkpoint seen earlier (`custody log info -o note`): the log must still contain it.")
 def verify(place: str | None, trusted_root: str | None, old: str | None) -> None:
-    with _opened(place) as reader:
-        audited = audit.verify_log(reader, _verifier(reader, trusted_root),
+    with opened(place) as reader:
+        audited = audit.verify_log(reader, verifier_of(reader, trusted_root),
                                    old=read_input(old, "--old") if old else None)
     click.echo(f"{audited.origin}: {amount(audited.size, 'entry', 'entries')}, each where the signed tree has it; "
                f"root {audited.root.hex()}")
@@ -44,13 +46,13 @@ def verify(place: str | None, trusted_root: str | None, old: str | None) -> None
 
 
 @command.command(help="The log's latest checkpoint, its signature verified.")
-@_LOG
+@LOG
 @trusted_root_option
 @click.option("-o", "--output", type=click.Choice(["text", "json", "note"]), default="text", show_default=True,
               help="What stdout gets.")
 def info(place: str | None, trusted_root: str | None, output: str) -> None:
-    with _opened(place) as reader:
-        verifier = _verifier(reader, trusted_root)
+    with opened(place) as reader:
+        verifier = verifier_of(reader, trusted_root)
         checkpoint = audit.read_checkpoint(reader, verifier)
     if output == "note":
         click.echo(checkpoint.note, nl=False)
@@ -62,19 +64,20 @@ def info(place: str | None, trusted_root: str | None, output: str) -> None:
 
 
 @command.command(help="One entry's body on standard output, once its inclusion proof is verified.")
-@_LOG
+@LOG
 @trusted_root_option
 @click.argument("index", type=click.IntRange(min=0))
 def entry(place: str | None, trusted_root: str | None, index: int) -> None:
-    with _opened(place) as reader:
-        checkpoint = audit.read_checkpoint(reader, _verifier(reader, trusted_root))
+    with opened(place) as reader:
+        checkpoint = audit.read_checkpoint(reader, verifier_of(reader, trusted_root))
         body, proof = audit.read_entry(reader, checkpoint, index)
     click.echo(f"entry {index} of {checkpoint.size} in {checkpoint.origin}: proven by {len(proof)} hashes", err=True)
     sys.stdout.buffer.write(body + b"\n")
 
 
 @contextlib.contextmanager
-def _opened(place: str | None) -> Iterator[TileReader]:
+def opened(place: str | None) -> Iterator[TileReader]:
+    """The log of `--log`. Raises MissingEvidenceError."""
     if place is not None and "://" in place:
         base = place.rstrip("/").removesuffix("/api/v2")  # as `custody up` prints it, or as the trust root names it
         with log_at(settings(), f"{base}/api/v2") as reader:
@@ -87,7 +90,8 @@ def _opened(place: str | None) -> Iterator[TileReader]:
     yield log_in(directory)
 
 
-def _verifier(reader: TileReader, trusted_root: str | None) -> LogVerifier:
+def verifier_of(reader: TileReader, trusted_root: str | None) -> LogVerifier:
+    """The log's key, of the trusted root. Raises UsageError, VerificationError."""
     root = load_root(settings(), trusted_root)
     if root is None:
         raise UsageError("no trusted root to check the log with", hint="--trusted-root FILE")

@@ -60,6 +60,38 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise VerificationError(f"inclusion proof: got root {got.hex()}, expected {root.hex()}")
 
 
+class Frontier:
+    """The right edge of a tree that grows: the roots of the complete subtrees that it is made of, the largest first.
+
+    A few hashes for any size, from which its root and that of every later tree follow.
+    """
+
+    __slots__ = ("hashes", "size")
+
+    def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
+        """Raises ValueError for a size that has another number of complete subtrees."""
+        if size < 0 or len(hashes) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves is not made of {len(hashes)} complete ones")
+        self.size, self.hashes = size, list(hashes)
+
+    def push(self, leaf: bytes) -> None:
+        """One more leaf hash."""
+        hashes, size = self.hashes, self.size
+        while size & 1:
+            leaf = hashlib.sha256(b"\x01" + hashes.pop() + leaf).digest()
+            size >>= 1
+        hashes.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        if not self.hashes:
+            return root_hash([])
+        result = self.hashes[-1]
+        for left in self.hashes[-2::-1]:
+            result = node_hash(left, result)
+        return result
+
+
 def _split(size: int) -> int:
     """The largest power of two below `size`."""
     return 1 << ((size - 1).bit_length() - 1)

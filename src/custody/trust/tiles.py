@@ -123,6 +123,11 @@ class TileTree:
                 start = middle
         return [self._range(*span) for span in reversed(proof)]
 
+    def frontier(self, size: int) -> list[bytes]:
+        """The roots of the complete subtrees that its first `size` leaves are made of, the largest first."""
+        heights = [height for height in range(size.bit_length() - 1, -1, -1) if size >> height & 1]
+        return [self._node(height, (size >> height) - 1) for height in heights]
+
     def _range(self, start: int, end: int) -> bytes:
         """The tree hash of leaves start … end - 1, where that is a subtree."""
         span = end - start

@@ -1,0 +1,139 @@
+"""`custody log watch`: who signs in my name?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from custody.cli.bars import progress
+from custody.cli.log import LOG, opened, verifier_of
+from custody.cli.run import settings
+from custody.cli.trust_files import load_root, read_input, trusted_root_option
+from custody.errors import DeniedError, NetworkError, UsageError
+from custody.formats.bundle import parse_bundle
+from custody.kit import destination
+from custody.kit.amount import amount
+from custody.kit.clock import format_rfc3339
+from custody.kit.merkle import leaf_hash
+from custody.kit.visible import visible
+from custody.sign.keys import load_public_key
+from custody.sign.logwatch import Names, Seen, Sighting, begin_at, describe, look, parse_seen
+
+_BUNDLES = (".json", ".bundle", ".sigstore")
+_MAX_BUNDLE = 16 << 20
+
+
+@click.command("watch")
+@LOG
+@click.option("--identity", "--certificate-identity", metavar="NAME", help="Signatures by this e-mail address or URI.")
+@click.option("--identity-regexp", "--certificate-identity-regexp", metavar="PATTERN",
+              help="By those that this pattern is found in (RE2).")
+@click.option("--issuer", "--certificate-oidc-issuer", metavar="URL", help="Whose identities this issuer vouches for.")
+@click.option("--issuer-regexp", "--certificate-oidc-issuer-regexp", metavar="PATTERN", help="The same by a pattern.")
+@click.option("--key", "keys", multiple=True, metavar="FILE", help="Signatures by this public key; repeatable.")
+@click.option("--known", multiple=True, type=click.Path(path_type=Path, exists=True), metavar="FILE|DIR",
+              help="Bundles that your builds made: what is in these is yours, and any other signature a stranger's; "
+              "repeatable.")
+@click.option("--since", type=click.IntRange(min=0), metavar="INDEX",
+              help="Begin with this entry where the log was not read before. Default: with its first.")
+@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Where is kept how far it was read. Default: in the data directory, by log and by what is asked.")
+@click.option("--once", is_flag=True, help="Look once, and end.")
+@click.option("--interval", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="SECONDS",
+              help="Between two looks.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="What stdout gets: a line each.")
+@trusted_root_option
+def command(place: str | None, identity: str | None, identity_regexp: str | None, issuer: str | None,
+            issuer_regexp: str | None, keys: tuple[str, ...], known: tuple[Path, ...], since: int | None,
+            state: Path | None, once: bool, interval: float, output: str, trusted_root: str | None) -> None:
+    """Read a Rekor v2 log on and on, and print who signed in your name.
+
+    Each entry is checked against the log's signed tree, and the tree against the one that was seen before. With
+    --known, signatures that are in none of those bundles alone are printed; with --once the exit code is 3 then.
+    """
+    names = Names(subject=identity, subject_regexp=identity_regexp, issuer=issuer, issuer_regexp=issuer_regexp,
+                  keys=frozenset(load_public_key(read_input(key, "--key"), key).der for key in keys))
+    root = load_root(settings(), trusted_root)
+    authorities = root.certificate_authorities if root else ()
+    own = frozenset(_leaves(known))
+    strangers = 0
+    while True:
+        try:
+            with opened(place) as reader:
+                verifier = verifier_of(reader, trusted_root)
+                kept = state or _kept(verifier.name, names)
+                seen = _read(kept)
+                if seen is None and since is not None:
+                    seen = begin_at(reader, verifier, since)
+                with progress(f"Reading {verifier.name}") as advance:
+                    watched = look(reader, verifier, seen, names, authorities, own, advance)
+        except NetworkError as error:
+            if once:
+                raise
+            print(visible(f"warning: {error.message}; it is tried again"), file=sys.stderr)
+            time.sleep(interval)
+            continue
+        told = [sighting for sighting in watched.sightings if not sighting.known]
+        for sighting in told:
+            print(_line(sighting) if output == "json" else visible(describe(sighting)), flush=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        destination.write(kept, watched.seen.to_json(), "--state")  # told, then kept: rather twice than never
+        if once or watched.entries:
+            print(_sum(verifier.name, watched.entries, watched.unread, watched.seen.size, len(told),
+                       len(watched.sightings) - len(told), bool(known)), file=sys.stderr)
+        strangers += len(told)
+        if once:
+            break
+        time.sleep(interval)
+    if known and strangers:
+        raise DeniedError(f"{amount(strangers, 'signature')} in your name, in none of the bundles that are yours")
+
+
+def _sum(log: str, entries: int, unread: int, size: int, told: int, known: int, joined: bool) -> str:
+    signatures = f"{amount(told, 'stranger')}" if joined else amount(told, "signature")
+    return (f"{visible(log)}: {amount(entries, 'new entry', 'new entries')} of {size}, each where the signed tree has "
+            f"it: {signatures}" + (f", {known} known" if joined else "")
+            + (f"; {unread} do not say who signed" if unread else ""))
+
+
+def _line(sighting: Sighting) -> str:
+    moment = format_rfc3339(sighting.signed_at) if sighting.signed_at else None
+    return json.dumps({**asdict(sighting), "signed_at": moment})
+
+
+def _kept(log: str, names: Names) -> Path:
+    asked = repr((log, names.subject, names.subject_regexp, names.issuer, names.issuer_regexp, sorted(names.keys)))
+    return settings().data / "log-watch" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+
+
+def _read(path: Path) -> Seen | None:
+    try:
+        return parse_seen(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"--state {path}: {error.strerror}") from None
+
+
+def _leaves(known: tuple[Path, ...]) -> Iterator[bytes]:
+    """The hashes of the entries in bundles."""
+    for path in known:
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in _BUNDLES) if (
+            path.is_dir()) else [path]
+        if not files:
+            raise UsageError(f"--known {path}: no bundle is in it", hint=f"files that end with {', '.join(_BUNDLES)}")
+        for file in files:
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                raise UsageError(f"--known {file}: {error.strerror}") from None
+            for entry in parse_bundle(data, str(file)).entries:
+                yield leaf_hash(entry.body)
