@@ -189,9 +189,9 @@ def test_who_else_rates_a_vulnerability_is_asked_once(tmp_path: Path) -> None:
     class Counting(SqliteAdvisories):
         asked: ClassVar[list[set[str]]] = []
 
-        def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[osv.Advisory]:
+        def raters(self, names: Iterable[str]) -> Sequence[osv.Advisory]:
             self.asked.append(set(names))
-            return super().named(self.asked[-1], whole=whole)
+            return super().raters(self.asked[-1])
 
     store = Counting(tmp_path / "db")
     store.add([rating("low", "BIT-z", "CVE-2026-0001"), rating("high", "BIT-a", "CVE-2026-0001"),
@@ -363,7 +363,7 @@ def rpm(name: str, version: str, **more: Any) -> Package:
 def test_whose_name_an_entry_has(part: Package, entry: osv.Affected, affected: bool) -> None:
     from custody.vulns.match import match_package
 
-    hits, _, undecided, _ = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
+    hits, undecided, *_ = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
     assert (len(hits), undecided) == (affected, [])
 
 

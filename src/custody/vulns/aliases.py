@@ -19,9 +19,10 @@ def bundle(advisory: Advisory) -> tuple[str, ...]:
 
 def names(advisory: Advisory) -> frozenset[str]:
     """All names of the single vulnerability of a record."""
-    own = advisory.cves
+    stated = (advisory.id, *advisory.aliases)
+    own = frozenset([cve for name in stated if (cve := cve_of(name))])
     if not advisory.upstream:
-        return own.union((advisory.id,), advisory.aliases)
+        return own.union(stated)
     cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
     same = advisory.upstream if not own or cves <= own else ()
-    return frozenset((advisory.id, *advisory.aliases, *own, *same, *(cves if same else ())))
+    return frozenset((*stated, *own, *same, *(cves if same else ())))
