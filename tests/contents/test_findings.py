@@ -309,8 +309,8 @@ def test_no_smaller_upgrade_clears_all(spans: list[tuple[int, int]], version: in
     spoken = [Word(entry, entry.affected[0], str(version)) for entry in entries]
     clear = [number for number in range(version, 30) if not any(
         affected_by(word.affected, str(number)) for word in spoken)]
-    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected, frozenset((word.advisory.id,)), ())
-            for word in spoken
+    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected, frozenset((word.advisory.id,)), frozenset(),
+                ()) for word in spoken
             if (match := affected_by(word.affected, word.version))]
     if hits:
         assert smallest("PyPI", hits, spoken) == str(clear[0])

@@ -6,7 +6,7 @@ package speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import TypeVar
 
@@ -85,6 +85,12 @@ class _Vulnerability:
         self.hits = hits
         self.bundles: list[Hit] = []
 
+    @property
+    def cves(self) -> Set[str]:
+        if len(self.hits) == 1:
+            return self.hits[0].cves
+        return {cve for name in self.names if (cve := cve_of(name))}
+
 
 def findings(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader,
              namesakes: Namesakes | None = None) -> list[Finding]:
@@ -96,8 +102,7 @@ def findings(package: Package, ecosystem: str, matched: Matched, store: Advisory
     bundles = [hit for hit in hits if hit.bundle]
     by_name = _gather([hit for hit in hits if not hit.bundle] if bundles else hits)
     if bundles:
-        spoken = {name for advisory in silent(package, ecosystem, matched, store) if not aliases.bundle(advisory)
-                  for name in aliases.names(advisory)}
+        spoken = {name for advisory in silent(package, ecosystem, matched, store) for name in aliases.names(advisory)}
         for hit in bundles:
             for cve in hit.bundle:
                 if cve not in by_name and cve not in spoken:
@@ -108,8 +113,7 @@ def findings(package: Package, ecosystem: str, matched: Matched, store: Advisory
     if namesakes is None:
         namesakes = Namesakes(store, unrated(hits))
     vulnerabilities = [*dict.fromkeys(by_name.values())]
-    named = [sorted([name for name in vulnerability.names if name[:4] == "CVE-" and cve_of(name)])
-             for vulnerability in vulnerabilities]
+    named = [sorted(vulnerability.cves) for vulnerability in vulnerabilities]
     every = list(chain.from_iterable(named))
     exploited, scores = store.exploited(every), store.scores(every)
     return [_finding(package, ecosystem, vulnerability, cves, namesakes, upgrade,
@@ -120,16 +124,13 @@ def findings(package: Package, ecosystem: str, matched: Matched, store: Advisory
 
 def called(hits: Iterable[Hit]) -> set[str]:
     """All names of the vulnerabilities that records are of."""
-    names: set[str] = set()
-    for hit in hits:
-        names |= hit.names
-        names.update(hit.bundle)
-    return names
+    listed = [*hits]
+    return set().union(*[hit.names for hit in listed], *[hit.bundle for hit in listed if hit.bundle])
 
 
 def unrated(hits: Iterable[Hit]) -> set[str]:
     """All names of the vulnerabilities of which a record does not say how bad they are."""
-    return called(hit for hit in hits if hit.rating.severity <= Severity.UNKNOWN)
+    return called([hit for hit in hits if hit.rating.severity <= Severity.UNKNOWN])
 
 
 def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
@@ -168,22 +169,25 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, cv
             rating, rated_by = best.rating, best.advisory.id
         if other is not None and (best is None or other[0] > _weight(best)):
             (_, _, rated_by), rating = other
-    names = {*vulnerability.names}
-    for hit in bundles:
-        names.update((hit.advisory.id, *hit.advisory.aliases))
-    names.discard(advisory.id)
+    names = vulnerability.names.union(*((hit.advisory.id, *hit.advisory.aliases) for hit in bundles)) if bundles else (
+        vulnerability.names)
     cve = cves[0] if cves else advisory.id
     if len(cves) > 1:
         cve = next((own for name in (advisory.id, *advisory.aliases, *advisory.upstream)
                     if (own := cve_of(name)) and own in cves), cve)
     exploited, epss = _first(cve, known), _first(cve, scored)
     heard = [*hits, *bundles] if bundles else hits
-    fixed = tuple(dict.fromkeys([hit.match.fixed for hit in heard if hit.match.fixed]))
-    stated = next((hit.affected for hit in heard if hit.affected.status), worst.affected)
+    if len(heard) == 1:
+        fixed: tuple[str, ...] = (worst.match.fixed,) if worst.match.fixed else ()
+        stated = worst.affected
+    else:
+        fixed = tuple(dict.fromkeys([hit.match.fixed for hit in heard if hit.match.fixed]))
+        stated = next((hit.affected for hit in heard if hit.affected.status), worst.affected)
     return Finding(
-        id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
-        purl=package.purl, locations=package.locations, severity=WORDS[rating.severity], score=rating.score,
-        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by, fixed=fixed,
+        id=advisory.id, aliases=tuple(sorted(names - {advisory.id})), cve=cve, package=package.name,
+        version=package.version, purl=package.purl, locations=package.locations, severity=WORDS[rating.severity],
+        score=rating.score, vector=rating.vector, fixed=fixed,
+        rated_by="" if rating.severity is Severity.UNKNOWN else rated_by,
         matched=worst.match.event, ecosystem=ecosystem, status="fixed" if fixed else stated.status or "affected",
         reason=stated.reason if stated.status else "", summary=advisory.summary, exploited=exploited,
         published=advisory.published or min(filter(None, [hit.advisory.published for hit in heard]), default=""),

@@ -25,7 +25,7 @@ Names = tuple[tuple[str, Literal["", "source", "binary"], str], ...]
 """What a package is called by advisories, whose name that is, and the version of it."""
 
 
-class Match(NamedTuple):
+class Match(msgspec.Struct, frozen=True, gc=False):
     """Why a version is affected."""
 
     event: str
@@ -43,8 +43,9 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     affected: Affected
     """The entry that says so."""
     names: frozenset[str]
+    cves: frozenset[str]
     bundle: tuple[str, ...]
-    """Both as `aliases` has them of the record."""
+    """As `aliases` has them of the record."""
 
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,7 @@ Told = Callable[[str, str], Iterable[Entry]]
 """What is said of an ecosystem and a name of it."""
 
 
+_EVER = Match("introduced 0", "")
 _WITHOUT_CAPITALS = "trivy-db/"
 """Begins the sources whose Maven names have lost their capitals."""
 
@@ -170,15 +172,17 @@ def match_package(package: Package, ecosystem: str, store: AdvisoryReader, told:
             unsure.add(record)
             continue
         if match is not None:
-            hits.append(Hit(advisory, match, rate(advisory, affected), affected, aliases.names(advisory),
+            hits.append(Hit(advisory, match, rate(advisory, affected), affected, *aliases.called(advisory),
                             aliases.bundle(advisory)))
             decided.add(record)
     return Matched(hits, undecided, spoken, frozenset(decided | unsure))
 
 
 def silent(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader) -> Iterator[Advisory]:
-    """The records that speak of a package and say that it is not affected."""
-    for word in words(package, ecosystem, whole(store)):
+    """The records of single vulnerabilities that speak of a package and say that it is not affected."""
+    told = whole(store)
+    for word in words(package, ecosystem, lambda place, name: (
+            entry for entry in told(place, name) if not aliases.bundle(entry.advisory))):
         advisory = word.advisory
         if (advisory.source, advisory.part, advisory.id) not in matched.settled:
             yield advisory
@@ -207,7 +211,7 @@ def judge(word: Word, version: str) -> Match | None:
         if exact:
             (_, first), *ends = affected.ranges[0].events
             if not ends:
-                return Match(f"introduced {first}", "")
+                return _EVER if first == "0" else Match(f"introduced {first}", "")
             (kind, last), = ends
             return Match(f"introduced {first}, {kind} {last}", last if kind == "fixed" else "")
     return affected_by(affected, version)

@@ -11,7 +11,7 @@ from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory, cve_of
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus, Entry
 from custody.vulns import aliases
-from custody.vulns.match import Names, names, place_of, whole
+from custody.vulns.match import Hit, Names, names, place_of, whole
 from custody.vulns.reach import keys
 
 _Said = TypeVar("_Said", Exploited, Epss)
@@ -60,9 +60,10 @@ class Prefetched:
         entries = self._ahead[ecosystem].get(name)
         return whole(self)(ecosystem, name) if entries is None else entries
 
-    def expect(self, vulnerabilities: Iterable[str], status: AdvisoryStatus) -> None:
-        """It will be asked whether those that are CVEs are exploited, and how likely that is."""
-        self._cves = frozenset(filter(None, map(cve_of, vulnerabilities)))
+    def expect(self, hits: Sequence[Hit], status: AdvisoryStatus) -> None:
+        """It will be asked whether the CVEs of these are exploited, and how likely that is."""
+        self._cves = frozenset().union(*[hit.cves for hit in hits], *[
+            filter(None, map(cve_of, hit.bundle)) for hit in hits if hit.bundle])
         self._exploited = self._store.exploited(self._cves) if status.exploited else {}
         self._scores = self._store.scores(self._cves) if status.scored else {}
 

@@ -20,7 +20,7 @@ from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.deferral import Deferred, divide, own_undecided
-from custody.vulns.findings import Finding, called, findings, unrated
+from custody.vulns.findings import Finding, findings, unrated
 from custody.vulns.match import Matched, Undecided, match_package, place_of
 from custody.vulns.namesakes import Namesakes
 from custody.vulns.prefetch import Prefetched
@@ -203,7 +203,7 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         if words.hits:
             hit.append((package, ecosystem, words))
     heard = [entry for _, _, words in hit for entry in words.hits]
-    ready.expect(called(heard), status)
+    ready.expect(heard, status)
     namesakes = Namesakes(store, unrated(heard))
     for package, ecosystem, words in hit:
         of_package = findings(package, ecosystem, words, ready, namesakes)
