@@ -492,3 +492,12 @@ def test_all_that_is_refused_is_counted_and_what_is_said_of_it_bounded(tmp_path:
     long = Imported()
     long.refuse("x" * 15_000_000)
     assert long.refused == ["x" * 500 + "…"]
+
+
+def test_the_next_fix_of_ranges_in_two_orders() -> None:
+    """They cannot be compared with each other: the ecosystem's own comes first."""
+    semver = osv.Range("SEMVER", (("introduced", "9.0.0"), ("fixed", "9.1.0")))
+    own = osv.Range("ECOSYSTEM", (("introduced", "8"), ("fixed", "8.5")))
+    for ranges, fixed in (((semver, own), "8.5"), ((semver,), "9.1.0")):
+        entry = osv.Affected("Debian:12", "a", ranges, ("1.0",))
+        assert affected_by(entry, "1.0") == Match("listed in versions", fixed)
