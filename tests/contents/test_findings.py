@@ -189,9 +189,9 @@ def test_who_else_rates_a_vulnerability_is_asked_once(tmp_path: Path) -> None:
     class Counting(SqliteAdvisories):
         asked: ClassVar[list[set[str]]] = []
 
-        def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[osv.Advisory]:
+        def raters(self, names: Iterable[str]) -> Sequence[osv.Advisory]:
             self.asked.append(set(names))
-            return super().named(self.asked[-1], whole=whole)
+            return super().raters(self.asked[-1])
 
     store = Counting(tmp_path / "db")
     store.add([rating("low", "BIT-z", "CVE-2026-0001"), rating("high", "BIT-a", "CVE-2026-0001"),
@@ -309,8 +309,8 @@ def test_no_smaller_upgrade_clears_all(spans: list[tuple[int, int]], version: in
     spoken = [Word(entry, entry.affected[0], str(version)) for entry in entries]
     clear = [number for number in range(version, 30) if not any(
         affected_by(word.affected, str(number)) for word in spoken)]
-    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected, frozenset((word.advisory.id,)), ())
-            for word in spoken
+    hits = [Hit(word.advisory, match, rate(word.advisory), word.affected, frozenset((word.advisory.id,)), frozenset(),
+                ()) for word in spoken
             if (match := affected_by(word.affected, word.version))]
     if hits:
         assert smallest("PyPI", hits, spoken) == str(clear[0])
@@ -363,7 +363,7 @@ def rpm(name: str, version: str, **more: Any) -> Package:
 def test_whose_name_an_entry_has(part: Package, entry: osv.Affected, affected: bool) -> None:
     from custody.vulns.match import match_package
 
-    hits, _, undecided, _ = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
+    hits, undecided, *_ = match_package(part, "Red Hat:9", Said(entry))  # type: ignore[arg-type]
     assert (len(hits), undecided) == (affected, [])
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from custody.formats.bom import from_purl
+from custody.formats.bom import Package, from_purl
 from custody.formats.osv import Affected, Range
-from custody.vulns.modules import of_another
+from custody.vulns.modules import build, of_another
 
 _PURL = "pkg:rpm/almalinux/nodejs@{}?distro=almalinux-8.9"
 _LABEL = "&rpmmod=nodejs:{}:8090020231023141150:a"
@@ -30,11 +30,16 @@ def test_which_build_an_advisory_is_about(version: str, stream: str, fixed: str,
     package = from_purl(_PURL.format(version) + (_LABEL.format(stream) if stream else ""), None)
     events = (("introduced", "0"), *((("fixed", fixed),) if fixed else ()))
     affected = Affected("AlmaLinux:8", "nodejs", (Range("ECOSYSTEM", events),))
-    assert of_another(package, affected, summary) == other
+    assert _of_another(package, affected, summary) == other
     trivy = from_purl(package.purl.replace("rpmmod", "modularitylabel"), None)
-    assert of_another(trivy, affected, summary) == other
+    assert _of_another(trivy, affected, summary) == other
+
+
+def _of_another(package: Package, affected: Affected, summary: str) -> bool:
+    built = build(package)
+    assert built is not None
+    return of_another(built, affected, summary)
 
 
 def test_other_packages_have_no_modules() -> None:
-    affected = Affected("Debian:12", "a", (Range("ECOSYSTEM", (("introduced", "0"), ("fixed", "1.module_1"))),))
-    assert not of_another(from_purl("pkg:deb/debian/a@1?distro=debian-12", None), affected, "")
+    assert build(from_purl("pkg:deb/debian/a@1.module_1?distro=debian-12", None)) is None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable
 
 import pytest
 
 from custody.ecosystems import Distribution, of_osv
 from custody.errors import CustodyError
 from custody.formats.bom import Package
-from custody.formats.osv import Affected, Range
+from custody.formats.osv import Advisory, Affected, Range
+from custody.ports.advisories import Reach
 from custody.versions import KEYS, sortable
-from custody.vulns.match import affected_by, bare, match_package, names, without_epochs
-from custody.vulns.reach import Reach, keys, reach
+from custody.vulns.match import Match, Word, affected_by, bare, judge, match_package, names, without_epochs
+from custody.vulns.reach import keys, reach
 from tests.contents.test_versions import _ECOSYSTEMS
 from tests.fuzz import matching
 
@@ -29,6 +31,47 @@ def _entry(chance: random.Random, ecosystem: str) -> Affected:
                    for _ in range(chance.randrange(3)))
     listed = tuple(chance.choice(_SPELLINGS) for _ in range(chance.choice((0, 0, 1, 3))))
     return Affected(ecosystem, "a", ranges, listed)
+
+
+def _plain(chance: random.Random, ecosystem: str) -> Affected:
+    """Of the form that most entries have."""
+    ends = chance.choice([(), (("fixed", chance.choice(_SPELLINGS)),), (("last_affected", chance.choice(_SPELLINGS)),)])
+    span = Range(chance.choice(("ECOSYSTEM", "SEMVER")), (("introduced", chance.choice(("0", *_SPELLINGS))), *ends))
+    return Affected(ecosystem, "a", (span,), tuple(chance.choice(_SPELLINGS) for _ in range(chance.choice((0, 0, 1)))))
+
+
+@pytest.mark.parametrize("ecosystem", [*_ECOSYSTEMS, "conda", "CPE", "cpan", "Nobody's"])
+def test_a_reach_judges_as_comparing_does(ecosystem: str) -> None:
+    """The same match, word for word, the same silence and the same refusal, with epochs and without."""
+    chance = random.Random(ecosystem)
+    exact = 0
+    for _ in range(1500):
+        entry = chance.choice((_entry, _plain))(chance, ecosystem)
+        bounds = reach(entry)
+        advisory = Advisory("X", "2026-01-01T00:00:00Z", False, (), "", (), (), (entry,))
+        for version in _SPELLINGS:
+            readings = [(entry, version)]
+            if isinstance(of_osv(ecosystem), Distribution):
+                readings.append((without_epochs(entry), bare(version)))
+            for read, compared in readings:
+                exact += bounds.exact and sortable(ecosystem, compared) is not None
+                assert _said(judge, Word(advisory, read, compared, bounds), compared) == _said(
+                    affected_by, read, compared), (entry, compared)
+    assert exact or ecosystem in ("cpan", "Nobody's")
+
+
+def _said(asked: Callable[..., Match | None], *given: object) -> Match | str | None:
+    try:
+        return asked(*given)
+    except CustodyError as error:
+        return error.message
+
+
+def test_a_listed_version_without_a_place_may_be_what_an_upgrade_leads_to() -> None:
+    """One that compares, and is no key: it is looked at however old all the others are."""
+    entry = Affected("Maven", "a:a", (Range("ECOSYSTEM", (("introduced", "0"), ("fixed", "1"))),), ("1.0.rc",))
+    assert sortable("Maven", "1.0.rc") is None
+    assert reach(entry) == (None, None, False)
 
 
 def _within(bounds: Reach, key: bytes | None) -> bool:

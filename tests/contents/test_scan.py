@@ -17,7 +17,7 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.errors import CustodyError, MalformedError, MissingEvidenceError, UnsupportedError, UsageError
 from custody.formats import osv
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package
-from custody.vulns.match import affected_by
+from custody.vulns.match import Match, affected_by
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity
 from custody.vulns.store import Imported, import_advisories
@@ -88,13 +88,13 @@ def test_the_event_and_the_fix_are_kept() -> None:
     entry = advisory(
         "A", [{"introduced": "1.0"}, {"fixed": "1.5"}, {"introduced": "2.0"}, {"fixed": "2.5"}]
     ).affected[0]
-    assert affected_by(entry, "2.1") == ("introduced 2.0, fixed 2.5", "2.5")
-    assert affected_by(entry, "1.1") == ("introduced 1.0, fixed 1.5", "1.5")
+    assert affected_by(entry, "2.1") == Match("introduced 2.0, fixed 2.5", "2.5")
+    assert affected_by(entry, "1.1") == Match("introduced 1.0, fixed 1.5", "1.5")
 
 
 def test_listed_versions_count_whatever_the_ranges_say() -> None:
     entry = advisory("A", [{"introduced": "5"}], versions=["1.0", "odd!"]).affected[0]
-    assert affected_by(entry, "1.0") == ("listed in versions", "")
+    assert affected_by(entry, "1.0") == Match("listed in versions", "")
     assert affected_by(entry, "1.0.0")  # PEP 440: the same version
     assert affected_by(entry, "odd!")
     assert affected_by(entry, "1.1") is None
@@ -492,3 +492,12 @@ def test_all_that_is_refused_is_counted_and_what_is_said_of_it_bounded(tmp_path:
     long = Imported()
     long.refuse("x" * 15_000_000)
     assert long.refused == ["x" * 500 + "…"]
+
+
+def test_the_next_fix_of_ranges_in_two_orders() -> None:
+    """They cannot be compared with each other: the ecosystem's own comes first."""
+    semver = osv.Range("SEMVER", (("introduced", "9.0.0"), ("fixed", "9.1.0")))
+    own = osv.Range("ECOSYSTEM", (("introduced", "8"), ("fixed", "8.5")))
+    for ranges, fixed in (((semver, own), "8.5"), ((semver,), "9.1.0")):
+        entry = osv.Affected("Debian:12", "a", ranges, ("1.0",))
+        assert affected_by(entry, "1.0") == Match("listed in versions", fixed)

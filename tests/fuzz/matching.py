@@ -125,7 +125,7 @@ def disagreements(count: int, seed: int) -> Iterator[str]:
         ecosystem = chance.choice(list(_SPELLED))
         told = advisory(chance, ecosystem)
         part, rung, source_rung = package(chance, ecosystem)
-        hits, _, undecided, _ = match_package(part, ecosystem, Told(told))  # type: ignore[arg-type]
+        hits, undecided, *_ = match_package(part, ecosystem, Told(told))  # type: ignore[arg-type]
         expected = slow(part, rung, source_rung, told)
         if bool(hits) != expected or undecided:
             yield f"{part}\n  {told.affected}\n  custody {bool(hits)}, slow {expected}, {undecided}"

@@ -18,9 +18,10 @@ from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.formats.osv import Advisory, cve_of, read
 from custody.kit.clock import parse_rfc3339
 from custody.kit.digest import sha256
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore, Changes, Feed, SourceStatus
+from custody.ports.advisories import ANY, AdvisoryStatus, AdvisoryStore, Changes, Entry, Feed, Reach, SourceStatus
 from custody.versions import sortable
 from custody.vulns.report import scan
+from custody.vulns.severity import rates
 from tests.contents.test_scan import record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -136,11 +137,17 @@ class MemoryAdvisories:
     def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
         return {(name, key) for name, key in versions if self.find(ecosystem, name)}
 
-    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
+    def ahead(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> Mapping[str, Sequence[Entry]]:
+        return {name: [Entry(advisory, affected, ANY) for advisory in records for affected in advisory.affected]
+                for name, records in self.find_all(ecosystem, {name for name, _ in versions}).items()}
+
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
-        records = [advisory for advisory in self._valid() if asked & {
+        return [advisory for advisory in self._valid() if asked & {
             advisory.id, *advisory.aliases, *advisory.cves, *advisory.hashes}]
-        return records if whole else [msgspec.structs.replace(record, affected=()) for record in records]
+
+    def raters(self, names: Iterable[str]) -> Sequence[Advisory]:
+        return [msgspec.structs.replace(advisory, affected=()) for advisory in self.named(names) if rates(advisory)]
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         asked = set(names)
@@ -248,23 +255,66 @@ def test_many_versions_are_asked_for_at_once(store: AdvisoryStore) -> None:
 def test_bounds_that_others_made_do_not_count(tmp_path: Path) -> None:
     """Until the next import has made them anew: keys of another custody may sort otherwise."""
     store = SqliteAdvisories(tmp_path / "a.db")
-    store.add([_advisory("A")], NOW)
+    store.add([_advisory("A", aliases=["CVE-2026-0002"], database_specific={"severity": "HIGH"})], NOW)
     fixed = [("flask", sortable("PyPI", "2"))]
     assert store.reached("PyPI", fixed) == set()
+    assert store.ahead("PyPI", fixed) == {}
     with sqlite3.connect(tmp_path / "a.db") as database:
         database.execute("UPDATE bounds SET rules = 'other'")
-        database.execute("UPDATE affected SET low = x'ff', high = x'00'")
+        database.execute("UPDATE affected SET low = x'ff', high = x'00', exact = 1")
+        database.execute("DELETE FROM rater")
+        database.execute("INSERT INTO rater SELECT 'CVE-2026-0003', number FROM advisory")
     database.close()
     assert store.reached("PyPI", fixed) == {*fixed}
+    assert [entry.reach for entry in store.ahead("PyPI", fixed)["flask"]] == [ANY]
+    assert [record.id for record in store.raters(["CVE-2026-0002", "CVE-2026-0003"])] == ["A"]
     store.add([_advisory("B", affected=[])], NOW)
     assert store.reached("PyPI", fixed) == set()
     assert store.reached("PyPI", [("flask", sortable("PyPI", "1"))])
+    assert store.ahead("PyPI", fixed) == {}
+    assert [record.id for record in store.raters(["CVE-2026-0002"])] == ["A"]
+    assert not store.raters(["CVE-2026-0003"])
 
 
-def test_without_what_is_said_of_packages(store: AdvisoryStore) -> None:
-    store.add([_advisory("A")], NOW)
-    assert [advisory.affected for advisory in store.named(["A"], whole=False)] == [()]
-    assert store.named(["A"])[0].affected
+def test_those_that_rate_a_vulnerability(store: AdvisoryStore) -> None:
+    """Without what they say of packages; by any of their names, and no longer than they say so."""
+    rated: dict[str, object] = {"database_specific": {"severity": "HIGH"}}
+    store.add([_advisory("A", aliases=["CVE-2026-0002"], **rated), _advisory("B", aliases=["CVE-2026-0002"]),
+               _advisory("DSA-1", upstream=["CVE-2026-0002", "CVE-2026-0003"], aliases=["CVE-2026-0002"], **rated),
+               _advisory("DSA-2", upstream=["CVE-2026-0004", "CVE-2026-0005"], **rated),
+               _advisory("DEBIAN-CVE-2026-0002", **rated), _advisory("MAL-1")], NOW)
+    assert [(advisory.id, advisory.affected) for advisory in store.raters(["CVE-2026-0002", "MAL-1", "DSA-2"])] == [
+        ("A", ()), ("DEBIAN-CVE-2026-0002", ()), ("DSA-1", ()), ("MAL-1", ())]  # DSA-1 says that it is the one
+    assert [advisory.id for advisory in store.raters(["A", "B"])] == ["A"]
+    store.add([_advisory("A", "2026-02-01T00:00:00Z", aliases=["CVE-2026-0002"]),
+               _advisory("DEBIAN-CVE-2026-0002", "2026-02-01T00:00:00Z", withdrawn="2026-02-01T00:00:00Z")], NOW)
+    assert [advisory.id for advisory in store.raters(["CVE-2026-0002"])] == ["DSA-1"]
+    assert store.remove("DSA-1")
+    assert store.raters(["CVE-2026-0002"]) == []
+
+
+def test_whatever_may_speak_of_a_later_version_is_ahead(store: AdvisoryStore) -> None:
+    store.add([_advisory("B"), _advisory("A")], NOW)
+    for version in (sortable("PyPI", "1"), None):
+        assert [(entry.advisory.id, entry.affected.name, entry.affected.ranges) for entry in store.ahead(
+            "PyPI", [("flask", version), ("other", None)])["flask"]] == [
+                (record.id, "flask", record.affected[0].ranges) for record in store.find("PyPI", "flask")]
+    assert store.ahead("npm", [("flask", None)]) == {}
+
+
+def test_what_ended_before_is_left_out(tmp_path: Path) -> None:
+    """Of SQLite's: by the first of the versions that a name is asked with."""
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([_advisory("A"), _advisory("B", affected=[{"package": {"ecosystem": "PyPI", "name": "flask"}, "ranges": [
+        {"type": "ECOSYSTEM", "events": [{"introduced": "5"}]}]}])], NOW)
+
+    def ahead(*versions: str | None) -> list[tuple[str, Reach]]:
+        asked = [("flask", sortable("PyPI", version) if version else None) for version in versions]
+        return [(entry.advisory.id, entry.reach) for entry in store.ahead("PyPI", asked).get("flask", ())]
+
+    first, later = ("A", Reach(None, sortable("PyPI", "2"), True)), ("B", Reach(sortable("PyPI", "5"), None, True))
+    assert ahead("1.9") == ahead("3", "1") == ahead("3", None) == [first, later]
+    assert ahead("2") == ahead("6", "7") == [later]
 
 
 def test_a_withdrawn_one_is_never_found(store: AdvisoryStore) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,10 +17,12 @@ from custody.formats.bom import Catalog
 from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
-from custody.services.verify import Terms, judge_all
 from custody.settings import Settings
 from custody.vulns.report import Ignored
 from custody.vulns.vex.waivers import Spoken, Use, Waivers, refusal
+
+if TYPE_CHECKING:
+    from custody.services.verify import Terms
 
 _NEARBY = (".custodyignore", ".trivyignore", ".trivyignore.yaml", ".grype.yaml")
 ATTESTED = ("attested", "oci")
@@ -41,19 +43,22 @@ class Waiving:
 
     def check(self, settings: Settings) -> None:
         """Say what cannot be read before minutes are spent on the image. Raises as `waivers` does."""
-        from custody.services import statements
-
         self.terms(settings)
-        statements.read_rules(self.ignorefiles)
+        if self.ignorefiles:
+            from custody.services import statements
+
+            statements.read_rules(self.ignorefiles)
         for text in self.vex:
             if text not in ATTESTED and not Path(text).is_file():
                 raise UsageError(f"--vex {text}: no such file", hint="a file, or `attested`")
 
     def waivers(self, settings: Settings, catalog: Catalog, target: str) -> Waivers:
         """Raises UsageError, MalformedError, UnsupportedError, and what asking the registry does."""
+        terms = self.terms(settings)
+        if not self.vex and not self.ignorefiles:  # most scans: nothing that verifies has to be imported
+            return Waivers((), (), self._nearby(target))
         from custody.services import statements
 
-        terms = self.terms(settings)
         spoken: list[Spoken] = []
         refused: list[Use] = []
         for text in self.vex:
@@ -87,6 +92,7 @@ class Waiving:
                   ) -> tuple[list[Spoken], list[Use]]:
         from custody.cli.trust_options import named
         from custody.services import statements
+        from custody.services.verify import judge_all
         from custody.sign.referrers import fetch_evidence
         from custody.wiring import registry_client
 

@@ -115,9 +115,13 @@ def read(data: bytes, where: str = "advisory") -> Advisory:
         hashes=_hashes(document))
 
 
-@lru_cache(maxsize=65536)
 def cve_of(name: str) -> str | None:
     """The CVE that an identifier names: itself, or behind a distribution's prefix, as in `UBUNTU-CVE-2026-0001`."""
+    return _cve_of(name) if "CVE-" in name else None
+
+
+@lru_cache(maxsize=65536)
+def _cve_of(name: str) -> str | None:
     match = _CVE.match(name)
     return match[1] if match else None
 

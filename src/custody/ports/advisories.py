@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from custody.formats.epss import Epss, EpssScores
 from custody.formats.kev import Exploited, ExploitedCatalogue
-from custody.formats.osv import Advisory
+from custody.formats.osv import Advisory, Affected
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +76,29 @@ class Changes(msgspec.Struct, frozen=True):
     """False where nobody knows any more: anything may have changed."""
 
 
+class Reach(NamedTuple):
+    """Between which keys of versions (`versions.sortable`) an entry of an advisory may affect any."""
+
+    low: bytes | None
+    high: bytes | None
+    """Nothing below `low` is affected, and nothing from `high` on; None where there is no bound."""
+    exact: bool = False
+    """All between them is, by the one range of the entry."""
+
+
+ANY = Reach(None, None)
+"""Of an entry of which nobody knows it."""
+
+
+class Entry(NamedTuple):
+    """What a record says of a package."""
+
+    advisory: Advisory
+    """Its `affected` does not count."""
+    affected: Affected
+    reach: Reach
+
+
 class AdvisoryReader(Protocol):
     """What a scan asks. Records by identifier; withdrawn ones are never found."""
 
@@ -99,9 +122,19 @@ class AdvisoryReader(Protocol):
         """
         ...
 
-    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
-        """Those with one of these identifiers or hashes of files, or with one of them as an alias. Where not `whole`,
-        without what they say of packages.
+    def ahead(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> Mapping[str, Sequence[Entry]]:
+        """What `find` says of names, each with the key of a version as `reached` has it, that may speak of that version
+        or of a later one, in the order of `find`. Entries that end before it may be left out.
+        """
+        ...
+
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+        """Those with one of these identifiers or hashes of files, or with one of them as an alias."""
+        ...
+
+    def raters(self, names: Iterable[str]) -> Sequence[Advisory]:
+        """Those `named` that may say how bad their vulnerability is (`severity.rates`), without what they say of
+        packages.
         """
         ...
 

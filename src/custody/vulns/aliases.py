@@ -19,9 +19,16 @@ def bundle(advisory: Advisory) -> tuple[str, ...]:
 
 def names(advisory: Advisory) -> frozenset[str]:
     """All names of the single vulnerability of a record."""
-    own = advisory.cves
+    return called(advisory)[0]
+
+
+def called(advisory: Advisory) -> tuple[frozenset[str], frozenset[str]]:
+    """Its `names`, and the CVEs that those are."""
+    stated = (advisory.id, *advisory.aliases)
+    own = frozenset([cve for name in stated if (cve := cve_of(name))])
     if not advisory.upstream:
-        return own.union((advisory.id,), advisory.aliases)
+        return own.union(stated), own
     cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
-    same = advisory.upstream if not own or cves <= own else ()
-    return frozenset((advisory.id, *advisory.aliases, *own, *same, *(cves if same else ())))
+    if own and not cves <= own:
+        return own.union(stated), own
+    return own.union(stated, advisory.upstream, cves), own | cves

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +28,7 @@ from custody.formats.bom import Catalog, Unknown
 from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
-from custody.vulns.match import Undecided, names, place_of
+from custody.vulns.match import Undecided, names, place
 
 GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
                   "old-advisories"]
@@ -109,7 +110,8 @@ class Spokesmen:
 
     def __init__(self, catalog: Catalog, store: AdvisoryReader) -> None:
         self._store = store
-        self._system = {package.purl: package for package in catalog.packages if of_type(package.type).system}
+        system = {kind for kind in {package.type for package in catalog.packages} if of_type(kind).system}
+        self._system = {package.purl: package for package in catalog.packages if package.type in system}
         self._advisories: dict[str, int] = {}
         self._named: dict[str, Sequence[Advisory]] = {}
         self._speaking: dict[str, bool] = {}
@@ -147,13 +149,13 @@ def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecide
     matched: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     distribution = adopted = 0
-    alike = Counter([(package.owner, place_of(package), package.ecosystem, package.type)
-                     for package in catalog.packages])
-    for (owner, place, ecosystem, kind), count in alike.items():
+    alike = Counter(map(attrgetter("owner", "ecosystem", "cpes", "type"), catalog.packages))
+    for (owner, ecosystem, cpes, kind), count in alike.items():
+        spoken = place(ecosystem, cpes)
         if owner and spokesmen.owner_speaks(owner):
             distribution += count
-        elif place is not None and spokesmen.advisories(place):
-            matched[place] += count
+        elif spoken is not None and spokesmen.advisories(spoken):
+            matched[spoken] += count
             adopted += count if owner else 0
         else:
             missing[ecosystem or f"{kind} (no OSV ecosystem)"] += count

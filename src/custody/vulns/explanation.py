@@ -9,7 +9,7 @@ import msgspec
 from custody.errors import CustodyError, MissingEvidenceError
 from custody.formats.bom import Catalog, Location, Package
 from custody.ports.advisories import AdvisoryReader
-from custody.vulns.match import Word, affected_by, place_of, words
+from custody.vulns.match import Word, affected_by, place_of, whole, words
 from custody.vulns.report import ScanReport
 from custody.vulns.severity import rate
 
@@ -76,7 +76,7 @@ def _of_package(package: Package, name: str, namesakes: set[str], report: ScanRe
     ecosystem = place_of(package)
     if ecosystem is None:
         return
-    spoken = [word for word in words(package, ecosystem, store)
+    spoken = [word for word in words(package, ecosystem, whole(store))
               if namesakes & {word.advisory.id, *word.advisory.aliases, *word.advisory.upstream}]
     if not spoken:
         return
@@ -106,7 +106,7 @@ def _of_package(package: Package, name: str, namesakes: set[str], report: ScanRe
 
 
 def _compared(word: Word) -> Compared:
-    advisory, affected, version = word
+    advisory, affected, version = word.advisory, word.affected, word.version
     try:
         match = affected_by(affected, version)
         verdict = f"affected: {match.event}" if match else "not affected"

@@ -6,7 +6,8 @@ package speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -17,10 +18,10 @@ from custody.formats.kev import Exploited
 from custody.formats.osv import cve_of
 from custody.ports.advisories import AdvisoryReader
 from custody.vulns import aliases
-from custody.vulns.match import Hit, Matched
+from custody.vulns.match import Hit, Matched, silent
 from custody.vulns.namesakes import Namesakes, Weight, weight
 from custody.vulns.risk import risk
-from custody.vulns.severity import Severity
+from custody.vulns.severity import WORDS, Severity
 from custody.vulns.upgrade import smallest
 
 _Said = TypeVar("_Said", Exploited, Epss)
@@ -77,10 +78,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class _Vulnerability:
     """The names of one vulnerability, the records of it, and the bundles that mend it among others."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.names = set(names)
-        self.hits: list[Hit] = []
+    __slots__ = ("bundles", "hits", "names")
+
+    def __init__(self, names: frozenset[str], hits: list[Hit]) -> None:
+        self.names = names
+        self.hits = hits
         self.bundles: list[Hit] = []
+
+    @property
+    def cves(self) -> Set[str]:
+        if len(self.hits) == 1:
+            return self.hits[0].cves
+        return {cve for name in self.names if (cve := cve_of(name))}
 
 
 def findings(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader,
@@ -93,33 +102,35 @@ def findings(package: Package, ecosystem: str, matched: Matched, store: Advisory
     bundles = [hit for hit in hits if hit.bundle]
     by_name = _gather([hit for hit in hits if not hit.bundle] if bundles else hits)
     if bundles:
-        spoken = {name for advisory in matched.silent if not aliases.bundle(advisory)
-                  for name in aliases.names(advisory)}
+        spoken = {name for advisory in silent(package, ecosystem, matched, store) for name in aliases.names(advisory)}
         for hit in bundles:
             for cve in hit.bundle:
                 if cve not in by_name and cve not in spoken:
-                    by_name[cve] = _Vulnerability((cve,))
+                    by_name[cve] = _Vulnerability(frozenset((cve,)), [])
                 if cve in by_name:
                     by_name[cve].bundles.append(hit)
     upgrade = smallest(ecosystem, hits, matched.words) if hits else ""
     if namesakes is None:
         namesakes = Namesakes(store, unrated(hits))
-    return [_finding(package, ecosystem, vulnerability, store, namesakes, upgrade)
-            for vulnerability in dict.fromkeys(by_name.values())]
+    vulnerabilities = [*dict.fromkeys(by_name.values())]
+    named = [sorted(vulnerability.cves) for vulnerability in vulnerabilities]
+    every = list(chain.from_iterable(named))
+    exploited, scores = store.exploited(every), store.scores(every)
+    return [_finding(package, ecosystem, vulnerability, cves, namesakes, upgrade,
+                     exploited and {cve: exploited[cve] for cve in cves if cve in exploited},
+                     scores and {cve: scores[cve] for cve in cves if cve in scores})
+            for vulnerability, cves in zip(vulnerabilities, named, strict=True)]
 
 
 def called(hits: Iterable[Hit]) -> set[str]:
     """All names of the vulnerabilities that records are of."""
-    names: set[str] = set()
-    for hit in hits:
-        names |= hit.names
-        names.update(hit.bundle)
-    return names
+    listed = [*hits]
+    return set().union(*[hit.names for hit in listed], *[hit.bundle for hit in listed if hit.bundle])
 
 
 def unrated(hits: Iterable[Hit]) -> set[str]:
     """All names of the vulnerabilities of which a record does not say how bad they are."""
-    return called(hit for hit in hits if hit.rating.severity <= Severity.UNKNOWN)
+    return called([hit for hit in hits if hit.rating.severity <= Severity.UNKNOWN])
 
 
 def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
@@ -127,9 +138,7 @@ def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     by_name: dict[str, _Vulnerability] = {}
     for hit in hits:
         if by_name.keys().isdisjoint(hit.names):
-            alone = _Vulnerability(hit.names)
-            alone.hits.append(hit)
-            by_name.update(dict.fromkeys(hit.names, alone))
+            by_name.update(dict.fromkeys(hit.names, _Vulnerability(hit.names, [hit])))
             continue
         names = set(hit.names)
         known = list(dict.fromkeys(by_name[name] for name in sorted(names) if name in by_name))
@@ -144,8 +153,8 @@ def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     return by_name
 
 
-def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader,
-             namesakes: Namesakes, upgrade: str) -> Finding:
+def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, cves: Sequence[str],
+             namesakes: Namesakes, upgrade: str, known: Mapping[str, Exploited], scored: Mapping[str, Epss]) -> Finding:
     """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
 
     Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
@@ -160,25 +169,28 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
             rating, rated_by = best.rating, best.advisory.id
         if other is not None and (best is None or other[0] > _weight(best)):
             (_, _, rated_by), rating = other
-    names = vulnerability.names.union(*((hit.advisory.id, *hit.advisory.aliases) for hit in bundles))
-    names.discard(advisory.id)
-    cves = sorted({*filter(None, map(cve_of, vulnerability.names))})
+    names = vulnerability.names.union(*((hit.advisory.id, *hit.advisory.aliases) for hit in bundles)) if bundles else (
+        vulnerability.names)
     cve = cves[0] if cves else advisory.id
     if len(cves) > 1:
         cve = next((own for name in (advisory.id, *advisory.aliases, *advisory.upstream)
                     if (own := cve_of(name)) and own in cves), cve)
-    exploited, epss = _first(cve, store.exploited(cves)), _first(cve, store.scores(cves))
+    exploited, epss = _first(cve, known), _first(cve, scored)
     heard = [*hits, *bundles] if bundles else hits
-    fixed = tuple(dict.fromkeys([hit.match.fixed for hit in heard if hit.match.fixed]))
-    status, reason = next(((entry.status, entry.reason) for entry in (hit.affected for hit in heard) if entry.status),
-                          ("", ""))
+    if len(heard) == 1:
+        fixed: tuple[str, ...] = (worst.match.fixed,) if worst.match.fixed else ()
+        stated = worst.affected
+    else:
+        fixed = tuple(dict.fromkeys([hit.match.fixed for hit in heard if hit.match.fixed]))
+        stated = next((hit.affected for hit in heard if hit.affected.status), worst.affected)
     return Finding(
-        id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
-        purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
-        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by, fixed=fixed,
-        matched=worst.match.event, ecosystem=ecosystem, status="fixed" if fixed else status or "affected",
-        reason=reason, summary=advisory.summary, exploited=exploited, published=advisory.published or min(
-            filter(None, (hit.advisory.published for hit in heard)), default=""),
+        id=advisory.id, aliases=tuple(sorted(names - {advisory.id})), cve=cve, package=package.name,
+        version=package.version, purl=package.purl, locations=package.locations, severity=WORDS[rating.severity],
+        score=rating.score, vector=rating.vector, fixed=fixed,
+        rated_by="" if rating.severity is Severity.UNKNOWN else rated_by,
+        matched=worst.match.event, ecosystem=ecosystem, status="fixed" if fixed else stated.status or "affected",
+        reason=stated.reason if stated.status else "", summary=advisory.summary, exploited=exploited,
+        published=advisory.published or min(filter(None, [hit.advisory.published for hit in heard]), default=""),
         epss=epss.score if epss else None,
         percentile=epss.percentile if epss else None, upgrade=upgrade,
         risk=risk(rating.severity, [score for score in {hit.rating.vector: hit.rating.score for hit in heard}.values()

@@ -9,7 +9,7 @@ import msgspec
 from custody.formats.epss import Epss
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory
-from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
+from custody.ports.advisories import AdvisoryReader, AdvisoryStatus, Entry
 from custody.ports.inventory import Component
 from custody.vulns.deferral import divide, own_undecided
 from custody.vulns.findings import Finding, findings
@@ -66,8 +66,14 @@ class Remembering:
     def reached(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> set[tuple[str, bytes | None]]:
         return self._store.reached(ecosystem, versions)
 
-    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
-        return self._store.named(names, whole=whole)
+    def ahead(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> Mapping[str, Sequence[Entry]]:
+        return self._store.ahead(ecosystem, versions)
+
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+        return self._store.named(names)
+
+    def raters(self, names: Iterable[str]) -> Sequence[Advisory]:
+        return self._store.raters(names)
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         return self._store.speaking(names)

@@ -6,7 +6,7 @@ A distribution's advisories name what packages are built from, or packages as th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -16,8 +16,8 @@ from custody.ecosystems import Distribution, of_osv
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats.bom import Package
 from custody.formats.osv import Advisory, Affected, Range
-from custody.ports.advisories import AdvisoryReader
-from custody.versions import key
+from custody.ports.advisories import ANY, AdvisoryReader, Entry, Reach
+from custody.versions import key, sortable
 from custody.vulns import aliases, modules
 from custody.vulns.severity import Rating, rate
 
@@ -25,7 +25,7 @@ Names = tuple[tuple[str, Literal["", "source", "binary"], str], ...]
 """What a package is called by advisories, whose name that is, and the version of it."""
 
 
-class Match(NamedTuple):
+class Match(msgspec.Struct, frozen=True, gc=False):
     """Why a version is affected."""
 
     event: str
@@ -34,7 +34,7 @@ class Match(NamedTuple):
     """The next version without it; empty where none is known."""
 
 
-class Hit(NamedTuple):
+class Hit(msgspec.Struct, frozen=True, gc=False):
     """A record that affects a package, why, and how bad it says that it is."""
 
     advisory: Advisory
@@ -43,8 +43,9 @@ class Hit(NamedTuple):
     affected: Affected
     """The entry that says so."""
     names: frozenset[str]
+    cves: frozenset[str]
     bundle: tuple[str, ...]
-    """Both as `aliases` has them of the record."""
+    """As `aliases` has them of the record."""
 
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +57,17 @@ class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
 
 
-class Word(NamedTuple):
+class Word(msgspec.Struct, frozen=True, gc=False):
     """What an advisory says of a package: an entry, and the version that it is to be compared with."""
 
     advisory: Advisory
     affected: Affected
     version: str
+    reach: Reach = ANY
+
+
+Record = tuple[str, str, str]
+"""Publisher, part and identifier of a record."""
 
 
 class Matched(NamedTuple):
@@ -69,20 +75,30 @@ class Matched(NamedTuple):
 
     hits: list[Hit]
     """The records that affect it."""
-    silent: list[Advisory]
-    """Those that do not."""
     undecided: list[Undecided]
     """Those of which that cannot be said."""
     words: list[Word]
+    settled: frozenset[Record]
+    """Those of both: all others that speak of it say that it is not affected."""
 
 
+Told = Callable[[str, str], Iterable[Entry]]
+"""What is said of an ecosystem and a name of it."""
+
+
+_EVER = Match("introduced 0", "")
 _WITHOUT_CAPITALS = "trivy-db/"
 """Begins the sources whose Maven names have lost their capitals."""
 
 
 def place_of(package: Package) -> str | None:
     """The ecosystem whose advisories speak of it; `CPE` for what only its publisher's CPE names say; None: nobody's."""
-    return package.ecosystem or ("CPE" if package.cpes else None)
+    return place(package.ecosystem, package.cpes)
+
+
+def place(ecosystem: str | None, cpes: tuple[str, ...]) -> str | None:
+    """That of a package with these."""
+    return ecosystem or ("CPE" if cpes else None)
 
 
 def names(package: Package) -> Names:
@@ -102,55 +118,74 @@ def names(package: Package) -> Names:
             (row.compared(package.name), "binary", package.version))
 
 
-def words(package: Package, ecosystem: str, store: AdvisoryReader) -> Iterator[Word]:
+def whole(store: AdvisoryReader) -> Told:
+    """All that a store says."""
+    def told(ecosystem: str, name: str) -> Iterator[Entry]:
+        for advisory in store.find(ecosystem, name):
+            for affected in advisory.affected:
+                yield Entry(advisory, affected, ANY)
+
+    return told
+
+
+def words(package: Package, ecosystem: str, told: Told) -> Iterator[Word]:
     """All that is said of a package, by advisory."""
     row = of_osv(ecosystem)
     usual = "source" if isinstance(row, Distribution) and row.by_source else "binary"
     spoken = names(package)
     own = spoken[0][0] if spoken else ""
+    build = modules.build(package)
     for name in dict.fromkeys([name for name, _, _ in spoken]):
         kinds = {kind: version for called, kind, version in spoken if called == name}
-        for advisory in store.find(ecosystem, name):
+        alike = kinds.get("")
+        for advisory, affected, reach in told(ecosystem, name):
             if ecosystem == "Maven" and name != own and not advisory.source.startswith(_WITHOUT_CAPITALS):
                 continue  # Maven's names with other capitals are other names
-            for affected in advisory.affected:
-                kind = "" if "" in kinds else affected.by or usual
-                if affected.ecosystem != ecosystem or affected.name != name or kind not in kinds or modules.of_another(
-                        package, affected, advisory.summary):
-                    continue
-                version = kinds[kind]
-                if kind == "source" and package.type == "rpm" and package.source != package.name:
-                    # The epoch of what it was built from is not written down: perl-Errno has none, and perl has 4.
-                    version, affected = bare(version), without_epochs(affected)
-                yield Word(advisory, affected, version)
+            kind = "" if alike is not None else affected.by or usual
+            if affected.ecosystem != ecosystem or affected.name != name or kind not in kinds or (
+                    build is not None and modules.of_another(build, affected, advisory.summary)):
+                continue
+            version = kinds[kind]
+            if kind == "source" and build is not None and package.source != package.name:
+                # The epoch of what it was built from is not written down: perl-Errno has none, and perl has 4.
+                version, affected = bare(version), without_epochs(affected)
+            yield Word(advisory, affected, version, reach)
 
 
-def match_package(package: Package, ecosystem: str, store: AdvisoryReader) -> Matched:
-    spoken = [*words(package, ecosystem, store)]
+def match_package(package: Package, ecosystem: str, store: AdvisoryReader, told: Told | None = None) -> Matched:
+    """`told`: what is said of it, where somebody has that without what ended before its version."""
+    spoken = [*words(package, ecosystem, told or whole(store))]
     hits: list[Hit] = []
-    silent: dict[tuple[str, str, str], Advisory] = {}
     undecided: list[Undecided] = []
-    decided: set[tuple[str, str, str]] = set()
-    unsure: set[tuple[str, str, str]] = set()
-    for advisory, affected, version in spoken:
+    decided: set[Record] = set()
+    unsure: set[Record] = set()
+    for word in spoken:
+        advisory, affected, version = word.advisory, word.affected, word.version
         record = advisory.source, advisory.part, advisory.id
         if record in decided:
             continue
         try:
-            match = affected_by(affected, version)
+            match = judge(word, version)
         except CustodyError as error:
             reason = error.message if version else "nobody knows the package's version"
             undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason, aliases=advisory.aliases))
             unsure.add(record)
             continue
-        if match is None:
-            silent[record] = advisory
-        else:
-            hits.append(Hit(advisory, match, rate(advisory, affected), affected, aliases.names(advisory),
+        if match is not None:
+            hits.append(Hit(advisory, match, rate(advisory, affected), affected, *aliases.called(advisory),
                             aliases.bundle(advisory)))
             decided.add(record)
-    settled = decided | unsure
-    return Matched(hits, [silent[record] for record in silent if record not in settled], undecided, spoken)
+    return Matched(hits, undecided, spoken, frozenset(decided | unsure))
+
+
+def silent(package: Package, ecosystem: str, matched: Matched, store: AdvisoryReader) -> Iterator[Advisory]:
+    """The records of single vulnerabilities that speak of a package and say that it is not affected."""
+    told = whole(store)
+    for word in words(package, ecosystem, lambda place, name: (
+            entry for entry in told(place, name) if not aliases.bundle(entry.advisory))):
+        advisory = word.advisory
+        if (advisory.source, advisory.part, advisory.id) not in matched.settled:
+            yield advisory
 
 
 def bare(version: str) -> str:
@@ -164,6 +199,22 @@ def without_epochs(affected: Affected) -> Affected:
         affected, versions=tuple(map(bare, affected.versions)), ranges=tuple(
             Range(span.kind, tuple((event, bare(version)) for event, version in span.events))
             for span in affected.ranges))
+
+
+def judge(word: Word, version: str) -> Match | None:
+    """`affected_by` of the entry of a word, by its reach where that says enough. Raises as that."""
+    affected, reach = word.affected, word.reach
+    if reach is not ANY and (mine := sortable(affected.ecosystem, version)) is not None:
+        low, high, exact = reach
+        if (low is not None and mine < low) or (high is not None and mine >= high):
+            return None
+        if exact:
+            (_, first), *ends = affected.ranges[0].events
+            if not ends:
+                return _EVER if first == "0" else Match(f"introduced {first}", "")
+            (kind, last), = ends
+            return Match(f"introduced {first}, {kind} {last}", last if kind == "fixed" else "")
+    return affected_by(affected, version)
 
 
 def affected_by(affected: Affected, version: str) -> Match | None:
@@ -244,13 +295,18 @@ def _place(ecosystem: str, span: Range, kind: str, version: str) -> tuple[int, A
 
 
 def _next_fix(affected: Affected, version: str) -> str:
-    """The first fixed version after a version, of any range that can be ordered."""
-    later = []
+    """The first fixed version after a version, of any range that can be ordered; of those in the ecosystem's own order
+    where there are any, since versions of two orders cannot be compared.
+    """
+    row = of_osv(affected.ecosystem)
+    own: list[tuple[Any, str]] = []
+    foreign: list[tuple[Any, str]] = []
     for span in affected.ranges:
+        later = foreign if span.kind == "SEMVER" and (row is None or row.order != "semver") else own
         try:
             mine = _key(affected.ecosystem, span, version)
             later += [(place, stated) for kind, stated in span.events
                       if kind == "fixed" and (place := _key(affected.ecosystem, span, stated)) > mine]
         except CustodyError:
             continue
-    return min(later)[1] if later else ""
+    return min(own or foreign)[1] if own or foreign else ""

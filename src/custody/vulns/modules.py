@@ -7,7 +7,7 @@ outside modules is mended by itself (Fedora, "Modularity"; dnf.modularity). Thei
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from typing import NamedTuple
 
 from custody.errors import CustodyError
 from custody.formats import purl
@@ -22,12 +22,7 @@ _LABELS = ("rpmmod", "modularitylabel")
 
 def stream(package: Package) -> tuple[str, str] | None:
     """Module and stream of a package, as its package URL says; None where it says none."""
-    return _stated(package.purl)
-
-
-@lru_cache(maxsize=16)
-def _stated(text: str) -> tuple[str, str] | None:
-    """One package is asked for with one advisory after another."""
+    text = package.purl
     if not any(label in text.lower() for label in _LABELS):
         return None
     try:
@@ -39,22 +34,32 @@ def _stated(text: str) -> tuple[str, str] | None:
     return (module, rest.partition(":")[0]) if colon and module else None
 
 
-def of_another(package: Package, affected: Affected, summary: str) -> bool:
-    """Whether an advisory, by the versions that mend it and by its `summary`, is about another build than this package.
+class Build(NamedTuple):
+    """What tells a package of RPM from builds of its name in other streams."""
+
+    stream: tuple[str, str] | None
+    built: bool
+    """Whether its release says that it is of a module."""
+
+
+def build(package: Package) -> Build | None:
+    """None of what is no package of RPM."""
+    return Build(stream(package), bool(_BUILT.search(package.version))) if package.type == "rpm" else None
+
+
+def of_another(build: Build, affected: Affected, summary: str) -> bool:
+    """Whether an advisory, by the versions that mend it and by its `summary`, is about another build than this.
 
     In or out of modules by the release; between streams by what the summary names, `Important: nodejs:16 security
     update`. Where either does not say, it may be about this one.
     """
-    if package.type != "rpm":
-        return False
+    own, built = build
     if affected.module:
-        label = stream(package)
-        return (label is not None and ":".join(label) != affected.module) or (
-            label is None and not _BUILT.search(package.version))
-    own, built = stream(package), bool(_BUILT.search(package.version))
-    if own is None and not built and not any(
-            ".module" in version for span in affected.ranges for _, version in span.events):
-        return False  # neither the package nor the entry is of a module, as most are
+        return ":".join(own) != affected.module if own is not None else not built
+    if own is None and not built:
+        stated = [version for span in affected.ranges for _, version in span.events]
+        if not any(".module" in version for version in stated):
+            return False  # neither the package nor the entry is of a module, as most are
     mended = {bool(_BUILT.search(version)) for span in affected.ranges for kind, version in span.events
               if kind in ("fixed", "last_affected")}
     if len(mended) != 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Set
 
 from custody.ports.advisories import AdvisoryReader
-from custody.vulns import aliases
 from custody.vulns.severity import Rating, Severity, rate
 
 Weight = tuple[int, float, str]
@@ -33,9 +32,9 @@ class Namesakes:
         """The rating that weighs most of those of any of these names; names that are new are asked for."""
         if not self._asked.issuperset(names):
             self._ask(names - self._asked)
-        entries = [entry for name in self._rated.keys() & names for entry in self._rated[name]]
-        if not entries:
+        if self._rated.keys().isdisjoint(names):
             return None
+        entries = [entry for name in self._rated.keys() & names for entry in self._rated[name]]
         heaviest = max(weighed for weighed, _, _ in entries)
         # Of two that weigh the same, the first in the order of publishers.
         _, rating = min(((place, rating) for weighed, place, rating in entries if weighed == heaviest),
@@ -44,9 +43,9 @@ class Namesakes:
 
     def _ask(self, names: Set[str]) -> None:
         self._asked |= names
-        for record in self._store.named(names, whole=False) if names else ():
+        for record in self._store.raters(names) if names else ():
             rating = rate(record)
-            if rating.severity <= Severity.UNKNOWN or aliases.bundle(record):
+            if rating.severity <= Severity.UNKNOWN:
                 continue
             entry = weight(rating, record.id), (record.source, record.part), rating
             for name in {record.id, *record.aliases, *record.hashes}.intersection(names):

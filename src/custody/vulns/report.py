@@ -20,7 +20,7 @@ from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, measure
 from custody.vulns.deferral import Deferred, divide, own_undecided
-from custody.vulns.findings import Finding, called, findings, unrated
+from custody.vulns.findings import Finding, findings, unrated
 from custody.vulns.match import Matched, Undecided, match_package, place_of
 from custody.vulns.namesakes import Namesakes
 from custody.vulns.prefetch import Prefetched
@@ -191,11 +191,11 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
     spokesmen = Spokesmen(catalog, ready)
     deferred: list[Deferred] = []
     hit: list[tuple[Package, str, Matched]] = []
-    for package in filter(ready.may_affect, catalog.packages):
+    for package in ready.affectable(catalog.packages):
         ecosystem = place_of(package)
         if ecosystem is None or not spokesmen.advisories(ecosystem):
             continue
-        words = match_package(package, ecosystem, ready)
+        words = match_package(package, ecosystem, ready, ready.told)
         unsure = words.undecided
         if unsure and package.owner and (spoken := spokesmen.of_owner(package.owner)):
             unsure = own_undecided(unsure, spoken)
@@ -203,7 +203,7 @@ def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: da
         if words.hits:
             hit.append((package, ecosystem, words))
     heard = [entry for _, _, words in hit for entry in words.hits]
-    ready.expect(called(heard))
+    ready.expect(heard, status)
     namesakes = Namesakes(store, unrated(heard))
     for package, ecosystem, words in hit:
         of_package = findings(package, ecosystem, words, ready, namesakes)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from custody.formats.cvssvector import base_score
 from custody.formats.osv import Advisory, Affected
+from custody.vulns import aliases
 
 
 class Severity(enum.IntEnum):
@@ -24,6 +25,10 @@ class Severity(enum.IntEnum):
         return self.name.lower()
 
 
+WORDS = {severity: str(severity) for severity in Severity}
+"""What reports call it."""
+
+
 class Rating(NamedTuple):
     severity: Severity
     score: float | None
@@ -31,6 +36,8 @@ class Rating(NamedTuple):
     """The CVSS vector that gave the score, or the word that was read; empty for unknown."""
 
 
+RULES = "1"
+"""Counts changes of what `rates` says: records that were marked before are marked anew."""
 _SCORE = re.compile(r"(?:10(?:\.0)?|[0-9](?:\.[0-9])?)\Z")
 _WORDS = {"critical": Severity.CRITICAL, "high": Severity.HIGH, "important": Severity.HIGH, "medium": Severity.MEDIUM,
           "moderate": Severity.MEDIUM, "low": Severity.LOW, "minor": Severity.LOW, "negligible": Severity.LOW,
@@ -66,6 +73,14 @@ def rate(advisory: Advisory, affected: Affected | None = None) -> Rating:
                 return max(choice, key=lambda rating: (rating.severity, rating.score or 0))
     scores = [rating for _, text in advisory.severity if (rating := _number(text)) is not None]
     return max(scores, key=lambda rating: rating.severity) if scores else _UNKNOWN
+
+
+def rates(advisory: Advisory) -> bool:
+    """Whether a record may say how bad a vulnerability is: of all that `rate` reads there is something, and bundles do
+    not rate what they mend.
+    """
+    says = bool(advisory.severity or advisory.ratings or advisory.id.startswith("MAL-"))
+    return says and not aliases.bundle(advisory)
 
 
 def bucket(score: float) -> Severity:

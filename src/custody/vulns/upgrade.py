@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from custody.errors import CustodyError
 from custody.versions import compare, key
-from custody.vulns.match import Hit, Word, affected_by
+from custody.vulns.match import Hit, Word, judge
 
 _MOST = 200
 """Versions that are tried."""
@@ -26,7 +26,7 @@ def smallest(ecosystem: str, hits: Sequence[Hit], spoken: Sequence[Word]) -> str
         for _ in range(_MOST):
             furthest = reached
             for word in spoken:
-                match = affected_by(word.affected, furthest)
+                match = judge(word, furthest)
                 if match is None:
                     continue
                 if not match.fixed:

@@ -14,14 +14,14 @@ from typing import cast
 
 import msgspec
 
-from custody.adapters.sqlite.advisorybatch import Batch, digest_of
+from custody.adapters.sqlite.advisorybatch import RULES, Batch, digest_of
 from custody.adapters.sqlite.database import Database
 from custody.formats.epss import Epss, EpssScores
 from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.formats.osv import Advisory, Affected
 from custody.kit.clock import format_rfc3339, parse_rfc3339
-from custody.ports.advisories import AdvisoryStatus, Changes, Feed, SourceStatus
-from custody.vulns.reach import RULES
+from custody.ports.advisories import ANY, AdvisoryStatus, Changes, Entry, Feed, Reach, SourceStatus
+from custody.vulns.severity import rates
 
 _MIGRATIONS = (
     "CREATE TABLE advisory (id TEXT PRIMARY KEY, modified TEXT NOT NULL, withdrawn INTEGER NOT NULL, "
@@ -69,7 +69,11 @@ _MIGRATIONS = (
     "INSERT INTO bounded SELECT ecosystem, name, advisory, place, NULL, NULL, entry FROM affected; "
     "DROP TABLE affected; ALTER TABLE bounded RENAME TO affected; "
     "CREATE INDEX affected_advisory ON affected (advisory, place); "
-    "CREATE TABLE bounds (rules TEXT NOT NULL); INSERT INTO bounds VALUES ('')")
+    "CREATE TABLE bounds (rules TEXT NOT NULL); INSERT INTO bounds VALUES ('')",
+    # So do the names of records that rate something.
+    "CREATE TABLE rater (name TEXT, advisory INTEGER, PRIMARY KEY (name, advisory)) WITHOUT ROWID; "
+    "CREATE INDEX rater_advisory ON rater (advisory); "
+    "ALTER TABLE affected ADD COLUMN exact INTEGER NOT NULL DEFAULT 0; UPDATE bounds SET rules = ''")
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Advisory)
 _ENTRY, _FEED = msgspec.msgpack.Decoder(Affected), msgspec.msgpack.Decoder(Feed)
 
@@ -216,8 +220,15 @@ class SqliteAdvisories:
                 for cve, score, percentile in self._among(
                     "SELECT cve, score, percentile FROM score WHERE cve IN ({})", cves)}
 
-    def named(self, names: Iterable[str], *, whole: bool = True) -> Sequence[Advisory]:
-        return self._valid(_NAMED, names, whole=whole)
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+        return self._valid(_NAMED, names)
+
+    def raters(self, names: Iterable[str]) -> Sequence[Advisory]:
+        if self._database.rows("SELECT rules FROM bounds") != [(RULES,)]:
+            return [record for record in self._valid(_NAMED, names, whole=False) if rates(record)]
+        records = {cast(int, number): cast(bytes, record) for number, record in self._among(
+            "SELECT number, record FROM rater JOIN advisory ON number = advisory WHERE name IN ({})", names)}
+        return sorted(map(_DECODER.decode, records.values()), key=_place)
 
     def speaking(self, names: Iterable[str]) -> Sequence[Advisory]:
         return self._valid((*_NAMED, "SELECT advisory FROM upstream WHERE name IN ({})"), names)
@@ -249,6 +260,27 @@ class SqliteAdvisories:
             entries.setdefault(str(name), {}).setdefault(key, []).append(_ENTRY.decode(cast(bytes, entry)))
         return {name: sorted((_with(heads[key], rows) for key, rows in records.items()), key=_place)
                 for name, records in entries.items()}
+
+    def ahead(self, ecosystem: str, versions: Iterable[tuple[str, bytes | None]]) -> Mapping[str, Sequence[Entry]]:
+        first: dict[str, bytes | None] = {}
+        for asked, key in versions:
+            before = first.setdefault(asked, key)
+            first[asked] = None if key is None or before is None else min(key, before)
+        heads: dict[int, Advisory] = {}
+        told: dict[str, list[Entry]] = {}
+        for name, place, record, entry, bounded, low, high, exact in self._asked(
+                ecosystem, "SELECT asked.name, number, record, entry, (SELECT rules FROM place) = (SELECT rules FROM "
+                "bounds) AS bounded, low, high, exact FROM asked CROSS JOIN affected ON affected.ecosystem = (SELECT "
+                "ecosystem FROM place) AND affected.name = asked.name AND (asked.key IS NULL OR NOT bounded OR "
+                "coalesce(asked.key < high, 1)) CROSS JOIN advisory ON number = advisory", first.items()):
+            number = cast(int, place)
+            if number not in heads:
+                heads[number] = _DECODER.decode(cast(bytes, record))
+            told.setdefault(str(name), []).append(Entry(heads[number], _ENTRY.decode(cast(bytes, entry)), Reach(
+                cast("bytes | None", low), cast("bytes | None", high), bool(exact)) if bounded else ANY))
+        for entries in told.values():
+            entries.sort(key=_spoken)
+        return told
 
     def known(self, ecosystem: str, names: Iterable[str]) -> set[str]:
         return {str(name) for (name,) in self._asked(
@@ -358,3 +390,7 @@ def _with(head: Advisory, entries: Iterable[Affected]) -> Advisory:
 
 def _place(advisory: Advisory) -> tuple[str, str, str]:
     return advisory.id, advisory.source, advisory.part
+
+
+def _spoken(entry: Entry) -> tuple[str, str, str]:
+    return _place(entry.advisory)

@@ -11,10 +11,13 @@ import msgspec
 
 from custody.formats.osv import Advisory, Affected, cve_of
 from custody.kit.clock import format_rfc3339
-from custody.vulns.reach import RULES, reach
+from custody.vulns import reach, severity
 
 _ENCODER, _ENTRY = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Affected)
+_HEAD = msgspec.msgpack.Decoder(Advisory)
 _AT_ONCE = 10_000
+RULES = f"{reach.RULES} {severity.RULES}"
+"""Those by which bounds and marks in a store were made."""
 
 
 class Batch:
@@ -31,10 +34,10 @@ class Batch:
         self._ecosystems: dict[str, int] = dict(db.execute(
             "SELECT name, number FROM ecosystem").fetchall())
         self._touched: set[str] = set()
-        self._bound()
+        self._mark()
 
-    def _bound(self) -> None:
-        """Bounds of all entries anew, where they were made by other rules."""
+    def _mark(self) -> None:
+        """Bounds of all entries, and who rates something, anew, where that was found by other rules."""
         db = self.db
         if db.execute("SELECT rules FROM bounds").fetchone() == (RULES,):
             return
@@ -42,9 +45,17 @@ class Batch:
         while rows := db.execute("SELECT ecosystem, name, advisory, place, entry FROM affected WHERE "
                                  "(ecosystem, name, advisory, place) > (?, ?, ?, ?) ORDER BY 1, 2, 3, 4 LIMIT ?",
                                  (*last, _AT_ONCE)).fetchall():
-            db.executemany("UPDATE affected SET low = ?, high = ? WHERE ecosystem = ? AND name = ? AND advisory = ? "
-                           "AND place = ?", [(*reach(_ENTRY.decode(row[4])), *row[:4]) for row in rows])
+            db.executemany("UPDATE affected SET low = ?, high = ?, exact = ? WHERE ecosystem = ? AND name = ? AND "
+                           "advisory = ? AND place = ?",
+                           [(*reach.reach(_ENTRY.decode(row[4])), *row[:4]) for row in rows])
             last = rows[-1][:4]
+        db.execute("DELETE FROM rater")
+        after = -1
+        while rows := db.execute("SELECT number, record FROM advisory WHERE NOT withdrawn AND number > ? "
+                                 "ORDER BY number LIMIT ?", (after, _AT_ONCE)).fetchall():
+            for number, record in rows:
+                self._rates(_HEAD.decode(record), number)
+            after = rows[-1][0]
         db.execute("UPDATE bounds SET rules = ?", (RULES,))
 
     def put(self, advisory: Advisory, modified: str) -> None:
@@ -58,16 +69,23 @@ class Batch:
                                 digest, _ENCODER.encode(head))).lastrowid
         if advisory.withdrawn:
             return
-        db.executemany("INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?, ?)", [
-            (self._ecosystem(entry.ecosystem), entry.name, number, place, *reach(entry), _ENCODER.encode(entry))
+        db.executemany("INSERT INTO affected (ecosystem, name, advisory, place, low, high, exact, entry) VALUES "
+                       "(?, ?, ?, ?, ?, ?, ?, ?)", [
+            (self._ecosystem(entry.ecosystem), entry.name, number, place, *reach.reach(entry), _ENCODER.encode(entry))
             for place, entry in enumerate(advisory.affected)])
         db.executemany("INSERT OR IGNORE INTO alias VALUES (?, ?)",
                        [(name, number) for name in (*advisory.aliases, *advisory.cves, *advisory.hashes)])
+        self._rates(advisory, cast(int, number))
         db.executemany("INSERT OR IGNORE INTO upstream VALUES (?, ?)",
                        [(name, number) for upstream in advisory.upstream
                         for name in dict.fromkeys((upstream, cve_of(upstream) or upstream))])
         db.executemany("INSERT OR REPLACE INTO change VALUES (?, ?, ?)",
                        [(package.ecosystem, package.name, self.number) for package in advisory.affected])
+
+    def _rates(self, advisory: Advisory, number: int) -> None:
+        if severity.rates(advisory):
+            self.db.executemany("INSERT OR IGNORE INTO rater VALUES (?, ?)", [(name, number) for name in (
+                advisory.id, *advisory.aliases, *advisory.cves, *advisory.hashes)])
 
     def drop(self, number: int) -> None:
         db = self.db
@@ -75,7 +93,7 @@ class Batch:
                                        "FROM affected JOIN ecosystem ON ecosystem.number = affected.ecosystem "
                                        "WHERE advisory = ? RETURNING ecosystem", (self.number, number)).fetchall():
             self._touched.add(ecosystem)
-        for table in ("affected", "alias", "upstream"):
+        for table in ("affected", "alias", "upstream", "rater"):
             db.execute(f"DELETE FROM {table} WHERE advisory = ?", (number,))  # noqa: S608 - constants
         db.execute("DELETE FROM advisory WHERE number = ?", (number,))
 
