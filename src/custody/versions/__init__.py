@@ -41,7 +41,8 @@ KEYS = 3
 _LONGEST = 1024
 ORDERS: dict[Order, Callable[[str], Any]] = {
     "alpm": alpm.key, "apk": apk.key, "brew": brew.key, "cocoapods": cocoapods.key, "conda": conda.key, "deb": deb.key,
-    "dotted": dotted.key, "generic": generic.key, "gentoo": gentoo.key, "luarocks": luarocks.key, "maven": maven.key, "nix": nix.key,
+    "dotted": dotted.key, "generic": generic.key, "gentoo": gentoo.key, "luarocks": luarocks.key, "maven": maven.key,
+    "nix": nix.key,
     "nuget": semver.nuget_key, "packagist": packagist.key, "pep440": pep440.key, "perl": perl.key,
     "pub": semver.key_with_build, "rpm": rpm.key, "rubygems": rubygems.key, "semver": semver.key,
     "vcpkg": vcpkg.key}
