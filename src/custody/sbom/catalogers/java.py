@@ -23,9 +23,10 @@ from custody.sbom.catalogers.fact import Fact, unknown
 
 _ARCHIVES = ("jar", "war", "ear", "par", "sar", "nar", "kar", "far", "hpi", "jpi", "lpkg", "aar", "rar", "zap")
 _NESTED = tuple(f".{ending}".encode() for ending in _ARCHIVES)
-_TOLD = re.compile(rb"(?i:(?:.*/)?pom\.(?:properties|xml)|META-INF/MANIFEST\.MF|"
-                   rb"(?:META-INF/)?LICEN[CS]E(?:\.txt|\.md)?)\Z", re.DOTALL)
-_LICENSE = re.compile(r"(?:meta-inf/)?licen[cs]e(?:\.txt|\.md)?\Z")
+_TOLD = re.compile(rb"(?i:(?:.*/)?pom\.(?:properties|xml)|META-INF/MANIFEST\.MF)\Z", re.DOTALL)
+_LICENSES = frozenset(folder + name + ending for folder in ("META-INF/", "") for name in (
+    "LICENSE", "License", "license", "LICENCE") for ending in ("", ".txt", ".md", ".TXT"))
+_LICENSE_NAMES = frozenset(name.encode() for name in _LICENSES)
 _PROJECT = re.compile(r"(?:.*/)?META-INF/maven/(?P<group>[^/]+)/(?P<name>[^/]+)/pom\.xml\Z", re.DOTALL)
 ALONE = "Java archive without coordinates"
 """The kind of what is listed by the name of its file, and that no advisory can speak of."""
@@ -85,8 +86,8 @@ class _Contents:
     folders: set[bytes] = field(default_factory=set)
     """What the names of its classes begin with: three parts of them."""
     classes: bool = False
-    license_texts: set[str] = field(default_factory=set)
-    """The licences that its texts are; empty for a text that is of none that is told, or of several."""
+    license_texts: set[bytes] = field(default_factory=set)
+    """Empty for one that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,21 +201,22 @@ def _contents(archive: Archive, spent: _Spent) -> _Contents:
         if name[-6:] == b".class":
             folders.add(b"/".join(name.split(b"/", 3)[:3]))
             return False
-        return name[-4:].lower() in _NESTED or name[-5:].lower() == b".lpkg" or _TOLD.match(name)
+        return (name in _LICENSE_NAMES or name[-4:].lower() in _NESTED or name[-5:].lower() == b".lpkg"
+                or _TOLD.match(name))
 
     spent.spend(_ENTRY * min(archive.count, archive.size // 46))
     for member in archive.members(telling):
         lower = member.name.lower()
         base = lower.rpartition("/")[2]
-        if base not in ("pom.xml", "pom.properties", "manifest.mf") and not _LICENSE.match(lower):
+        if base not in ("pom.xml", "pom.properties", "manifest.mf") and member.name not in _LICENSES:
             contents.nested.append(member)
             continue
         try:
             spent.spend(512 + (_XML if base == "pom.xml" else 1) * min(member.size, _FILE))
             _member(archive, member, lower, contents, spent)
         except ValueError:
-            if _LICENSE.match(lower):
-                contents.license_texts.add("")
+            if member.name in _LICENSES:
+                contents.license_texts.add(b"")
                 continue
             contents.unread.add(f"unreadable {'manifest' if base == 'manifest.mf' else base} in a Java archive")
     contents.classes = bool(folders)
@@ -223,9 +225,8 @@ def _contents(archive: Archive, spent: _Spent) -> _Contents:
 
 def _member(archive: Archive, member: Member, lower: str, contents: _Contents, spent: _Spent) -> None:
     """Raises ValueError for one that cannot be read."""
-    if _LICENSE.match(lower):
-        known = licensetext.recognise(archive.content(member, licensetext.LARGEST)) or ""
-        contents.license_texts.add(known)
+    if member.name in _LICENSES:
+        contents.license_texts.add(archive.content(member, licensetext.LARGEST))
     elif lower == _MANIFEST:
         contents.manifest = jar.manifest(archive.content(member, _FILE))
     elif lower.endswith("pom.properties"):
@@ -282,8 +283,10 @@ def _licenses(contents: _Contents | None, project: pom.Pom | None, poms: Mapping
         parts = (part.partition(";")[0].strip(' "')
                  for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*\Z)', words[:2000]))
         stated = tuple(dict.fromkeys(part for part in parts if part and part != "<<EXTERNAL>>"))
-    if len(contents.license_texts) == 1 and not any(map(licenses.expression, stated)):
-        return tuple(filter(None, contents.license_texts)) or stated
+    if contents.license_texts and not any(map(licenses.expression, stated)):
+        told = {licensetext.recognise(text) for text in contents.license_texts}
+        if len(told) == 1 and (license_ := told.pop()) is not None:
+            return (license_,)
     return stated
 
 
