@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Order = Literal["alpm", "apk", "brew", "conda", "deb", "dotted", "generic", "gentoo", "luarocks", "maven", "nix",
-                "nuget", "packagist", "pep440", "perl", "pub", "rpm", "rubygems", "semver", "vcpkg"]
+Order = Literal["alpm", "apk", "brew", "cocoapods", "conda", "deb", "dotted", "generic", "gentoo", "luarocks", "maven",
+                "nix", "nuget", "packagist", "pep440", "perl", "pub", "rpm", "rubygems", "semver", "vcpkg"]
 """How versions are put in order: a key of `versions.ORDERS`."""
 Resolver = Literal["names", "site", "node_modules", "file", "archive", "stated"]
 """How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
@@ -161,7 +161,7 @@ ECOSYSTEMS = {row.type: row for row in (
     Ecosystem(type="github", osv="GitHub Actions", order="semver", compared=_folded, grouped=True),
     Ecosystem(type="terraform", grouped=True), Ecosystem(type="jsr", grouped=True),
     Ecosystem(type="conda", order="conda"),
-    Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods"),
+    Ecosystem(type="otp"), Ecosystem(type="luarocks", order="luarocks"), Ecosystem(type="cocoapods", order="cocoapods"),
     Ecosystem(type="opam", order="deb"),
     Ecosystem(type="conan", order="generic"), Ecosystem(type="vcpkg", order="vcpkg"),
     Ecosystem(type="pear"), Ecosystem(type="pecl"),

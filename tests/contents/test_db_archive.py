@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.adapters.sqlite.javaarchives import SqliteJavaArchives
 from custody.cli.main import main
-from custody.errors import CustodyError, MalformedError, VerificationError
+from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats.dsse import Envelope
 from custody.formats.osv import Advisory, Affected, Range
 from custody.kit.digest import sha256
 from custody.kit.pae import pae
+from custody.ports.javaarchives import Archive, Project
 from custody.sign.keys import PrivateKey
 from custody.vulns import archive
 from custody.vulns.store import import_advisories
@@ -128,6 +130,77 @@ def test_signed_nonsense_is_a_named_error_and_takes_nothing(tmp_path: Path, cont
     with pytest.raises(MalformedError, match=message):
         archive.read(target, _made(tmp_path / "a", content), KEYS, NOW)
     assert not target.status().sources
+
+
+_SUM = b"s" * 20
+
+
+def _values(*values: tuple[bytes, object]) -> bytes:
+    whole = [kind + msgspec.msgpack.encode(value) for kind, value in values]
+    return b"".join(len(data).to_bytes(4, "big") + data for data in whole)
+
+
+def _kept(path: Path) -> SqliteJavaArchives:
+    kept = SqliteJavaArchives(path)
+    kept.replace([Project(7, "org.old", "old")], [Archive(b"o" * 20, 7, "1")])
+    return kept
+
+
+_PROJECTS, _ARCHIVES = (b"P", [[(1, "org.a", "a"), (2, "org.b", "b")]]), (b"J", [[(_SUM, 2, "1.0")]])
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (_values(_PROJECTS), "without an archive"), (_values(_ARCHIVES), "a Java archive of project 2"),
+    (_values(_ARCHIVES, _PROJECTS), "archives? behind|of project 2|behind Java archives"),
+    (_values(_PROJECTS, _ARCHIVES, _PROJECTS), "projects behind Java archives"),
+    (_values(_PROJECTS, (b"J", [[(b"short", 2, "1.0")]])), "5 bytes of SHA-1"),
+    (_values(_PROJECTS, (b"J", [[(_SUM, 3, "1.0")]])), "of project 3"),
+    (_values((b"P", [[(2, "org.b", "b"), (1, "org.a", "a")]]), _ARCHIVES), "Java project 1 behind 2"),
+    (_values((b"P", [[(1, "org.b", "b"), (1, "org.a", "a")]]), _ARCHIVES), "Java project 1 behind 1"),
+    (_values((b"P", [[(1, "org.b")]]), _ARCHIVES), "expected a record"),
+    (_values(_PROJECTS, (b"J", [[("text", 2, "1.0")]])), "expected a record"),
+    (_values(_PROJECTS, _ARCHIVES) + _record(), "behind the index of Java archives"),
+    (_values(_PROJECTS) + _record(), "behind the index of Java archives")])
+def test_an_index_that_is_none_leaves_the_one_before(tmp_path: Path, content: bytes, message: str) -> None:
+    target, java = SqliteAdvisories(tmp_path / "to.db"), _kept(tmp_path / "java.db")
+    with pytest.raises(MalformedError, match=message):
+        archive.read(target, _made(tmp_path / "a", zstandard.compress(_record() + content)), KEYS, NOW,
+                     java=lambda: java)
+    assert [project.name for project in java.projects()] == ["old"]
+    assert not target.status().sources
+
+
+def test_an_index_is_signed_as_the_rest(store: SqliteAdvisories, tmp_path: Path) -> None:
+    java = SqliteJavaArchives(tmp_path / "from-java.db")
+    java.replace([Project(1, "org.a", "a"), Project(9, "org.b", "b")],
+                 (Archive(number.to_bytes(20, "big"), 1 + 8 * (number % 2), "1") for number in range(25_000)))
+    file = tmp_path / "a.adv"
+    contents = archive.write(store, file, KEY, NOW, java)
+    assert (contents.java_archives, contents.records) == (25_000, 14)
+    kept = _kept(tmp_path / "to-java.db")
+    with pytest.raises(VerificationError, match="no signature of the keys"):
+        archive.read(SqliteAdvisories(tmp_path / "to.db"), file, OTHERS, LATER, java=lambda: kept)
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    (tmp_path / "bent").write_bytes(data)
+    with pytest.raises(VerificationError, match="which is signed"):
+        archive.read(SqliteAdvisories(tmp_path / "to.db"), tmp_path / "bent", KEYS, LATER, java=lambda: kept)
+    with pytest.raises(UnsupportedError, match="of which none is kept here"):
+        archive.read(SqliteAdvisories(tmp_path / "to.db"), file, KEYS, LATER)
+    assert kept.count() == 1
+    archive.read(SqliteAdvisories(tmp_path / "to.db"), file, KEYS, LATER, java=lambda: kept)
+    assert (list(kept.projects()), list(kept.archives())) == (list(java.projects()), list(java.archives()))
+
+
+def test_an_index_alone_can_be_exported(tmp_path: Path) -> None:
+    java, file = _kept(tmp_path / "java.db"), tmp_path / "a.adv"
+    archive.write(SqliteAdvisories(tmp_path / "from.db"), file, KEY, NOW, java)
+    kept = SqliteJavaArchives(tmp_path / "to-java.db")
+    assert archive.read(SqliteAdvisories(tmp_path / "to.db"), file, KEYS, NOW, java=lambda: kept)[0].records == 0
+    assert kept.count() == 1
+    java.clear()
+    with pytest.raises(CustodyError, match="nothing to export"):
+        archive.write(SqliteAdvisories(tmp_path / "from.db"), file, KEY, NOW, java)
 
 
 def test_another_format_and_another_payload(tmp_path: Path) -> None:

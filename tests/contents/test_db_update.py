@@ -529,6 +529,26 @@ def test_only_what_this_run_checked_is_imported(home: Path, publisher: Mirror, r
     assert [*(home / ".custody/downloads").iterdir()] == []
 
 
+@pytest.mark.parametrize(("endings", "wrong", "said"), [
+    ((".sha512",), "", ""), ((".sha256", ".sha512"), "", ""), ((".sha512",), ".sha512", "expected 0"),
+    ((".sha256", ".sha512"), ".sha512", "expected 0"), ((".sha256", ".sha512"), ".sha256", "expected 0"),
+    ((".sha512",), "absent", "answered 404"), ((".md5",), "", "whose address ends in .sha256 or .sha512")])
+def test_every_digest_that_a_feed_names_must_be_the_documents(
+        home: Path, publisher: Mirror, run: Run, endings: tuple[str, ...], wrong: str, said: str) -> None:
+    document, place = _csaf("CVE-2024-0001"), "/a.example/csaf/a.json"
+    made = {".sha256": hashlib.sha256(document), ".sha512": hashlib.sha512(document), ".md5": hashlib.md5(document)}
+    publisher.files[place] = document
+    for ending in endings if wrong != "absent" else ():
+        digest = made[ending].hexdigest() if ending != wrong else "0" * len(made[ending].hexdigest())
+        publisher.files[place + ending] = f"{digest}  a.json\n".encode()
+    publisher.files[ROLIE] = json.dumps({"feed": {"entry": [
+        {"updated": "2026-01-01T00:00:00Z", "content": {"src": f"{publisher.url}{place}"},
+         "link": [{"rel": "hash", "href": f"{publisher.url}{place}{ending}"} for ending in endings]}]}}).encode()
+    done = run("db", "update", "rolie/a")
+    assert (done.code, said in done.err, bool(_store(home).named(["CVE-2024-0001"]))) == (
+        6 if said else 0, True, not said), done.err
+
+
 def test_a_folder_that_an_older_run_left_is_not_read(home: Path, publisher: Mirror, run: Run) -> None:
     address = f"{publisher.url}/a.example/csaf/"
     left = home / ".custody/downloads" / hashlib.sha256(address.encode()).hexdigest()[:16]

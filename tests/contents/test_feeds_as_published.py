@@ -330,6 +330,7 @@ def _rolie(world: World, **updated: str) -> bytes:
 def test_a_rolie_feed(world: World) -> None:
     document = feeds.csaf()
     world.publisher.files |= {"/feed.json": _rolie(world, a="2024-05-01T10:00:00Z"), "/a.json": document,
+                              "/a.json.sha512": hashlib.sha512(document).hexdigest().encode() + b"  a.json",
                               "/a.json.sha256": b"0" * 64}
     assert ".sha256 says" in world.update("/feed.json", "rolie").failure
     assert world.ids("Red Hat:8", "kernel") == []
@@ -338,9 +339,11 @@ def test_a_rolie_feed(world: World) -> None:
     assert world.update("/feed.json", "rolie").unchanged
     world.publisher.asked.clear()
     world.publisher.files |= {"/feed.json": _rolie(world, a="2024-05-01T10:00:00Z", b="2024-06-01T10:00:00Z"),
-                              "/b.json": document, "/b.json.sha256": hashlib.sha256(document).hexdigest().encode()}
+                              "/b.json": document, "/b.json.sha256": hashlib.sha256(document).hexdigest().encode(),
+                              "/b.json.sha512": hashlib.sha512(document).hexdigest().upper().encode()}
     assert world.update("/feed.json", "rolie").failure == ""
-    assert [path for path, _ in world.publisher.asked] == ["/feed.json", "/b.json", "/b.json.sha256"]
+    assert [path for path, _ in world.publisher.asked] == [
+        "/feed.json", "/b.json", "/b.json.sha512", "/b.json.sha256"]
 
 
 @pytest.mark.parametrize(("feed", "reason"), [

@@ -263,14 +263,25 @@ def test_what_a_catalogue_has_is_said_and_no_records(home: Path, run: Run) -> No
                         run("db", "import", "kev.json").err)
 
 
-def test_an_export_says_that_the_index_is_no_part_of_it(home: Path, run: Run) -> None:
+def test_an_export_carries_the_index_to_a_machine_without_a_network(
+        home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "a.json").write_text(json.dumps(record("A-1", [{"introduced": "0"}], package="flask")))
     assert run("db", "import", "a.json").code == 0
-    assert "trivy-java.db" not in run("db", "export", "--insecure-unsigned", "a.custody").err
+    assert "Java" not in run("db", "export", "--insecure-unsigned", "a.custody").err
     _import_good(home, run)
+    before = SqliteJavaArchives(home / "home" / "java-archives.db")
     done = run("db", "export", "--insecure-unsigned", "b.custody")
-    assert (done.code, "the index of Java archives is no part of it: carry trivy-java.db" in done.err) == (
-        0, True), done.err
+    assert f"b.custody: {before.count()} Java archive" in done.err
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(home / "other"))
+    assert run("db", "import", "b.custody").code == 2, "nobody signed it"
+    assert not (home / "other" / "java-archives.db").exists()
+    done = run("db", "import", "--insecure-unsigned", "b.custody")
+    assert (done.code, "by their SHA-1" in done.err) == (0, True), done.err
+    after = SqliteJavaArchives(home / "other" / "java-archives.db")
+    assert (list(after.projects()), list(after.archives())) == (list(before.projects()), list(before.archives()))
+    assert after.edition() != before.edition()
+    assert run("db", "import", "--insecure-unsigned", "a.custody", "--allow-older").code == 0
+    assert after.count() == before.count(), "an export without an index takes none away"
 
 
 _VIEW = (_SCHEMA[0], "CREATE TABLE hidden(artifact_id INTEGER, version TEXT, sha1 BLOB, archive_type TEXT)",

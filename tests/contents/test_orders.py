@@ -36,6 +36,9 @@ _CHAINS = {
     "luarocks": "1.alpha1-1 1.beta-1 1.rc1-1 1-0 1-1 1-2 1-10 1.a-1 1.1-1 1.10-1 2.0.0-1 cvs-1 scm-1 scm-2 dev-1",
     # Homebrew's own cases; marks of what was before a release are in test_ports_versions.
     "brew": "1.2.2 1.2.3 1.2.3_1 1.2.3_10 1.2.3.post34 1.2.3a 1.2.3-p9 1.2.3-p34 1.2.3.1 1.2.4 HEAD-abcdef",
+    # Pod::Version: letters make a prerelease, of whose parts numbers are before texts; zeros at the end count for none.
+    "cocoapods": "0.9 1.0.a.2 1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.10 1.0.0-alpha.b 1.0.b1 1.0.b10 1.0 1.0.1-rc 1.0.1 "
+                 "1.2 1.10 2016.4",
     # vcpkg's document of versions; a date is what semantic versions have behind a year.
     "vcpkg": "1.0.0-alpha 1.0.0-alpha.1 1.0.0-beta.2 1.0.0-beta.11 1.0.0-beta.a 1.0.0-rc 1.0.0 1.0.0#1 1.0.0#10 "
              "1.0.0.0 1.1 1.10 2024-01-30 2024-01-30.1 2024-01-30.10 2024-01-31",
@@ -45,6 +48,7 @@ _CHAINS = {
 _SAME = {"conda": ("0.4 0.4.0", "0.4.1.rc 0.4.1.RC", "1.1.0dev1 1.1.dev1", "1.1.0post1 1.1.post1"),
          "cpan": ("1.2.3 1.002003", "1.5 v1.500", "1.02_03 1.0203"), "luarocks": ("1.0-1 1-1", "scm-1 scm.0-1"),
          "brew": ("0.1 0.1.0", "1.2.3alpha4 1.2.3A4", "1.0_0 1", "HEAD HEAD-fedcba", "2.0-p1 2p1", "1.b 1-b"),
+         "cocoapods": ("1.0.0 1", "1.0+a 1.0+b", "1.0.0-rc 1.rc", "1.0.a10 1.0.a.10"),
          "vcpkg": ("1.0+a 1.0+b", "1.0#0 1.0", "r2#1 r2#1"),
          "generic": ("v1.2 1.2.0", "1.0-rc1 1.0rc1"), "nix": ("2.3-1 2.3.1",), "ebuild": ("1.0-r0 1.0", "1 01"),
          "Packagist": ("1.0 1.0.0.0", "v1.0-stable 1.0", "1.0+x 1.0", "1.0-BETA2 1.0b2", "1.0-patch1 1.0-p1"),
@@ -52,6 +56,7 @@ _SAME = {"conda": ("0.4 0.4.0", "0.4.1.rc 0.4.1.RC", "1.1.0dev1 1.1.dev1", "1.1.
 _REFUSED = {"cpan": ("1.2.x", "v1_2", ""), "luarocks": ("~1-1", "1.0+2", ""),
             "conda": ("1..2", "a b", "1!2!3"), "alpm": ("1.0.", "x:1-1"), "ebuild": ("1.0_foo", "r1"),
             "brew": ("", "-", "..."), "vcpkg": ("", "#1", "1.0#", "1.0#x", "1.0#1#2"),
+            "cocoapods": ("", "v1", "1-alpha", "1.0+", "1 0", "1..0", "1.0+1.2+a"),
             "generic": ("latest", "1.x", "1.0.windows.1", "r2 d2")}
 
 

@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -249,8 +248,7 @@ def test_lists_of_any_bytes_are_read_or_refused(kind: str, content: bytes) -> No
         pass
 
 
-def test_a_byte_flipped_in_a_large_file_is_found_wherever_it_is_hashed(tmp_path: Path) -> None:
-    """Large files are hashed in other threads, small ones in pieces that keep the interpreter."""
+def test_a_byte_flipped_in_a_large_file_is_found(tmp_path: Path) -> None:
     sizes = (2046, 2047, 2048, 4094, 4095, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 3 << 20, 5 << 20)
     files = {f"usr/bin/f{size}": bytes([size % 251]) * size for size in sizes}
     assert proof(tmp_path / "same", debian(files), [("usr/bin/again", ("link", "usr/bin/f5242880"))]).count(
@@ -266,12 +264,3 @@ def test_a_large_file_and_its_hard_link_have_one_digest(tmp_path: Path) -> None:
     members = debian({"usr/bin/a": large, "usr/bin/b": large})
     members = [(path, ("link", "usr/bin/a")) if path == "usr/bin/b" else (path, data) for path, data in members]
     assert proof(tmp_path, members).differences == ()
-
-
-def test_the_threads_that_hash_end_with_the_proof_and_where_a_layer_is_broken(tmp_path: Path) -> None:
-    large = {f"usr/bin/f{number}": b"%d" % number * 1_000_000 for number in range(4)}
-    proof(tmp_path / "whole", debian(large), list(large.items()))
-    broken = image(tmp_path / "broken", debian(large), [("usr/bin/.wh..", b"")])
-    with pytest.raises(CustodyError, match="whiteout of nothing"):
-        catalog(broken, prove=True)
-    assert not [thread for thread in threading.enumerate() if thread.name == "hashing"]

@@ -33,7 +33,7 @@ from custody.vulns import archive, feeds
 from custody.vulns.feeds import Address
 from custody.vulns.store import Imported
 from custody.wiring import command_http, registry_client
-from custody.wiring.local import advisories, advisory_importer, java_archives
+from custody.wiring.local import advisories, advisory_importer, java_archives, java_index
 
 _SHOWN = 5
 _REGISTRY = "oci://"
@@ -100,9 +100,16 @@ def _import_archive(store: AdvisoryStore, path: Path, keys: Sequence[str], *, un
                          hint="--key FILE or the setting advisories.keys, or --insecure-unsigned")
     trusted = [load_public_key(public_key(name), name).key for name in named]
     with progress(f"Importing {said or path}"):
-        contents, added = archive.read(store, path, trusted, system_clock(), unsigned=unsigned, older=older)
+        contents, added = archive.read(store, path, trusted, system_clock(), unsigned=unsigned, older=older,
+                                       java=lambda: java_index(settings()))
     print(visible(f"{said or path}: {amount(contents.records, 'record')} of {contents.created}, {added} new or "
                   "changed"), file=sys.stderr)
+    _tell_index(said or str(path), contents)
+
+
+def _tell_index(where: str, contents: archive.Contents) -> None:
+    if contents.java_archives:
+        print(visible(f"{where}: {amount(contents.java_archives, 'Java archive')} by their SHA-1"), file=sys.stderr)
 
 
 @click.command("export")
@@ -112,7 +119,7 @@ def _import_archive(store: AdvisoryStore, path: Path, keys: Sequence[str], *, un
 def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
     """Write all advisories into one signed file, or as one artifact into a registry, for `import` and `update --from`.
 
-    The index of Java archives is no part of it: import trivy-java.db on the other machine, too.
+    The index of Java archives, where there is one, is a part of it.
     """
     private = load_signing_key(key)
     if private is None and not insecure_unsigned:
@@ -120,13 +127,13 @@ def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
     store, now = advisories(settings()), system_clock()
     if not target.startswith(_REGISTRY):
         with progress(f"Exporting {target}"):
-            contents = archive.write(store, Path(target), private, now)
+            contents = archive.write(store, Path(target), private, now, java_archives(settings()))
         _tell_exported(target, contents)
         return
     ref = reference.parse(target.removeprefix(_REGISTRY), "target")
     with tempfile.TemporaryDirectory(prefix="custody-") as folder:
         path = Path(folder) / "advisories.custody"
-        contents = archive.write(store, path, private, now)
+        contents = archive.write(store, path, private, now, java_archives(settings()))
         pushed = asyncio.run(_with_client(partial(advisoryartifact.push, ref=ref, archive=path)))
     _tell_exported(target, contents)
     print(pushed.digest)
@@ -134,10 +141,7 @@ def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
 
 def _tell_exported(target: str, contents: archive.Contents) -> None:
     print(visible(f"{target}: {_extent(contents)}"), file=sys.stderr)
-    index = java_archives(settings())
-    if index is not None and index.count():
-        print(visible(f"{target}: the index of Java archives is no part of it: carry trivy-java.db with it"),
-              file=sys.stderr)
+    _tell_index(target, contents)
 
 
 async def _with_client(work: Callable[..., Any]) -> Any:

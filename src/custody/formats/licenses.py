@@ -83,6 +83,7 @@ _ALIASES = {
     "eclipse distribution license - v 1.0": "BSD-3-Clause", "edl 1.0": "BSD-3-Clause",
     "common development and distribution license (cddl) v1.0": "CDDL-1.0", "cddl 1.0": "CDDL-1.0",
     "cddl 1.1": "CDDL-1.1",
+    "https://oss.oracle.com/licenses/cddl+gpl-1.1": "CDDL-1.1 OR GPL-2.0-only WITH Classpath-exception-2.0",
     "public domain, per creative commons cc0": "CC0-1.0", "go license": "BSD-3-Clause",
     "gpl2 w/ cpe": "GPL-2.0-only WITH Classpath-exception-2.0", "the go license": "BSD-3-Clause",
     # R ("Writing R Extensions", 1.1.2)

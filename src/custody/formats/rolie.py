@@ -11,14 +11,15 @@ from custody.kit import strictjson
 from custody.kit.clock import parse_rfc3339
 
 MAX_SIZE = 256 << 20
+_SUMS = (".sha512", ".sha256")
 
 
 class Entry(NamedTuple):
     updated: datetime
     source: str
     """The document's address."""
-    sha256: str
-    """The address of its SHA-256; empty where none is said."""
+    sums: tuple[str, ...]
+    """The addresses of its SHA-512 and SHA-256, by their endings; none where the feed says none."""
 
 
 def entries(data: bytes, where: str, *, secure: bool = True) -> list[Entry]:
@@ -42,12 +43,14 @@ def _entry(row: Any, schemes: tuple[str, ...], where: str) -> Entry:
         row.get("link"), list) else []
     own = next((link.get("href") for link in links if link.get("rel") == "self"), None)
     source = (content.get("src") if isinstance(content, dict) else None) or own
-    sums = next((str(link["href"]) for link in links if link.get("rel") == "hash"
-                 and str(link.get("href", "")).endswith(".sha256")), "")
+    hashes = [str(link.get("href", "")) for link in links if link.get("rel") == "hash"]
+    sums = tuple(address for ending in _SUMS for address in hashes if address.endswith(ending))
+    if hashes and not sums:
+        raise MalformedError(f"{where}.link", got=hashes[0], expected="a hash whose address ends in .sha256 or .sha512")
     updated = row.get("updated")
     if not isinstance(updated, str):
         raise MalformedError(f"{where}.updated", got=updated, expected="a time")
-    for address in (source, sums) if sums else (source,):
+    for address in (source, *sums):
         if not isinstance(address, str) or urlsplit(address).scheme not in schemes:
             raise MalformedError(where, got=address, expected="an address that begins with https://")
     return Entry(parse_rfc3339(updated, f"{where}.updated"), str(source), sums)

@@ -52,6 +52,12 @@ class JavaArchiveStore(JavaArchives, Protocol):
 
     def clear(self) -> None: ...
 
+    def projects(self) -> Iterator[Project]:
+        """All of them, by their numbers."""
+
+    def archives(self) -> Iterator[Archive]:
+        """All of them, each of a project that is there."""
+
     def replace(self, projects: Iterable[Project], archives: Iterable[Archive]) -> Replaced:
         """All of it at once; where either raises, or no archive is left, what was there stays. 20 bytes of a SHA-1
         each, of one that comes twice the first. Nobody waits while they are read, projects before archives.

@@ -172,7 +172,7 @@ class Updater:
         since = parse_rfc3339(feed.cursor) if feed.cursor else None
         changed = [row for row in rows if since is None or row.updated > since]
         added = await self._fetch_and_import(
-            name, url, [Document(row.source, row.sha256) for row in changed]) if changed else 0
+            name, url, [Document(row.source, row.sums) for row in changed]) if changed else 0
         newest = max((row.updated for row in rows), default=None)
         self._keep(feed, **listed[1], cursor=format_rfc3339(newest) if newest else feed.cursor)
         return Updated(name, url, added=added)

@@ -24,10 +24,10 @@ _AT_ONCE = 8
 
 
 class Document(NamedTuple):
-    """Where one is, and where its SHA-256 is said; empty where nobody says it."""
+    """Where one is, and where its SHA-512 or SHA-256 are said, each of which must be that of its bytes."""
 
     address: str
-    sha256: str = ""
+    sums: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -70,6 +70,6 @@ async def _checked(downloads: Downloads, document: Document) -> bytes:
     answer = await downloads.get(document.address, {}, _LARGEST)
     if answer is None:
         raise MalformedError(place_of(document.address), got="no document", expected="one")
-    if document.sha256:
-        await downloads.check_bytes(document.address, document.sha256, answer[0])
+    for sums in document.sums:
+        await downloads.check_bytes(document.address, sums, answer[0])
     return answer[0]

@@ -120,14 +120,15 @@ class Downloads:
             raise
 
     async def check_bytes(self, url: str, sidecar: str, data: bytes) -> None:
-        """Compare what this address answered with the SHA-256 at `sidecar`.
+        """Compare what this address answered with the SHA-256 at `sidecar`, or the SHA-512 where it ends in `.sha512`.
 
         Raises VerificationError, NetworkError where it cannot be known.
         """
-        _compare(hashlib.sha256(data).hexdigest(), await self._stated(sidecar), url, sidecar)
+        made = hashlib.sha512(data) if sidecar.endswith(".sha512") else hashlib.sha256(data)
+        _compare(made.hexdigest(), await self._stated(sidecar), url, sidecar)
 
     async def _stated(self, sidecar: str) -> str:
-        """The SHA-256 of a sidecar, small letters; empty where it says none."""
+        """The digest of a sidecar, small letters; empty where it says none."""
         answer = await self.get(sidecar, {}, 4096)
         text = answer[0].decode("utf-8-sig", "replace") if answer else ""
         return next((line.partition(":")[2] for line in text.splitlines() if line.startswith("sha256:")),
@@ -188,7 +189,7 @@ class Downloads:
 
 def _compare(got: str, stated: str, url: str, sidecar: str) -> None:
     if got != stated:
-        raise VerificationError(f"{place_of(url)}: got {got}, expected {stated[:128] or 'a SHA-256'}, as "
+        raise VerificationError(f"{place_of(url)}: got {got}, expected {stated[:128] or 'a digest'}, as "
                                 f"{place_of(sidecar)} says")
 
 

@@ -17,6 +17,7 @@ from custody.versions import (
     alpm,
     apk,
     brew,
+    cocoapods,
     conda,
     deb,
     dotted,
@@ -35,12 +36,13 @@ from custody.versions import (
     vcpkg,
 )
 
-KEYS = 2
+KEYS = 3
 """Counts changes of what `sortable` gives: keys that were kept before are made anew."""
 _LONGEST = 1024
 ORDERS: dict[Order, Callable[[str], Any]] = {
-    "alpm": alpm.key, "apk": apk.key, "brew": brew.key, "conda": conda.key, "deb": deb.key, "dotted": dotted.key,
-    "generic": generic.key, "gentoo": gentoo.key, "luarocks": luarocks.key, "maven": maven.key, "nix": nix.key,
+    "alpm": alpm.key, "apk": apk.key, "brew": brew.key, "cocoapods": cocoapods.key, "conda": conda.key, "deb": deb.key,
+    "dotted": dotted.key, "generic": generic.key, "gentoo": gentoo.key, "luarocks": luarocks.key, "maven": maven.key,
+    "nix": nix.key,
     "nuget": semver.nuget_key, "packagist": packagist.key, "pep440": pep440.key, "perl": perl.key,
     "pub": semver.key_with_build, "rpm": rpm.key, "rubygems": rubygems.key, "semver": semver.key,
     "vcpkg": vcpkg.key}

@@ -14,16 +14,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 import zstandard
 
-from custody.errors import MalformedError, UsageError, VerificationError
+from custody.errors import MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.formats import zstd
 from custody.formats.dsse import Envelope, parse_envelope
 from custody.formats.epss import EpssScores
@@ -33,8 +33,11 @@ from custody.kit import strictjson
 from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.kit.pae import pae
 from custody.ports.advisories import AdvisoryStore, Feed
+from custody.ports.javaarchives import JavaArchiveStore
 from custody.sign.keys import PrivateKey, signed
 from custody.trust.keys import AnyPublicKey
+from custody.vulns import javaindex
+from custody.vulns.javaindex import Archives, Projects
 
 PAYLOAD_TYPE = "application/vnd.custody.advisories+json"
 MEDIA_TYPE = "application/vnd.custody.advisories.v1"
@@ -44,14 +47,15 @@ _LONGEST = 64 << 20
 _WINDOW = 128 << 20
 _PIECE = 1 << 20
 _EVENTS, _RANGES = ("introduced", "fixed", "last_affected", "limit", "after"), ("SEMVER", "ECOSYSTEM", "UNREAD")
-_Value = Advisory | ExploitedCatalogue | EpssScores
-_KINDS: dict[bytes, type[Any]] = {b"A": Advisory, b"K": ExploitedCatalogue, b"E": EpssScores}
+_Value = Advisory | ExploitedCatalogue | EpssScores | Projects | Archives
+_KINDS: dict[bytes, type[Any]] = {b"A": Advisory, b"K": ExploitedCatalogue, b"E": EpssScores, b"P": Projects,
+                                  b"J": Archives}
 _DECODERS = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in _KINDS.items()}
 _ARCHIVE = "archive"
 """The feed that says how new the archive was that was imported last."""
 
 
-class Contents(msgspec.Struct, frozen=True, kw_only=True):
+class Contents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the signature is of."""
 
     format: int
@@ -59,29 +63,37 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     records: int
     sources: dict[str, int]
+    java_archives: int = 0
 
 
-def write(store: AdvisoryStore, path: Path, key: PrivateKey | None, now: datetime) -> Contents:
-    """All that the store has. Raises UsageError where there is nothing, or the file cannot be written."""
+def write(store: AdvisoryStore, path: Path, key: PrivateKey | None, now: datetime,
+          java: JavaArchiveStore | None = None) -> Contents:
+    """All that the store has, and the index of Java archives. Raises UsageError where there is nothing, or the file
+    cannot be written.
+    """
     counts: dict[str, int] = {}
+    archives = 0
     digest = hashlib.sha256()
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as content:
             temporary = Path(content.name)
             with zstandard.ZstdCompressor(level=10).stream_writer(content, closefd=False) as stream:
-                for kind, source, value in _values(store):
-                    counts[source] = counts.get(source, 0) + 1
+                for kind, source, value in chain(_values(store), _index(java)):
+                    if isinstance(value, Archives):
+                        archives += len(value.rows)
+                    elif source:
+                        counts[source] = counts.get(source, 0) + 1
                     data = kind + msgspec.msgpack.encode(value)
                     stream.write(len(data).to_bytes(4, "big") + data)
         try:
-            if not counts:
+            if not counts and not archives:
                 raise UsageError("the advisory database is empty: there is nothing to export",
                                  hint="custody db update, or custody db import PATH")
             with temporary.open("rb") as content:
                 while piece := content.read(_PIECE):
                     digest.update(piece)
             contents = Contents(format=1, created=format_rfc3339(now), sha256=digest.hexdigest(),
-                                records=sum(counts.values()), sources=counts)
+                                records=sum(counts.values()), sources=counts, java_archives=archives)
             payload = msgspec.json.encode(contents)
             signatures = (("", key.sign(pae(PAYLOAD_TYPE, payload))),) if key else ()
             head = json.dumps(Envelope(PAYLOAD_TYPE, payload, signatures).to_json(), separators=(",", ":"))
@@ -109,8 +121,9 @@ def is_archive(path: Path) -> bool:
 
 
 def read(store: AdvisoryStore, path: Path, keys: Sequence[AnyPublicKey], now: datetime, *, unsigned: bool = False,
-         older: bool = False) -> tuple[Contents, int]:
-    """Take what it says in place of what there is of the same publishers; also how many records were new.
+         older: bool = False, java: Callable[[], JavaArchiveStore] | None = None) -> tuple[Contents, int]:
+    """Take what it says in place of what there is of the same publishers, and of the index of Java archives where it
+    has one (`java`: called only then); also how many records were new.
 
     Raises VerificationError where none of the keys signed it (`unsigned`: that does not matter), it is not what was
     signed, or it is older than the archive that was imported last (`older`: that does not matter); MalformedError.
@@ -128,8 +141,8 @@ def read(store: AdvisoryStore, path: Path, keys: Sequence[AnyPublicKey], now: da
                                         hint="--allow-older, if that is meant")
             file.seek(begin)
             with store.together():
-                added = _take(store, _read_values(_checked(file, str(path), contents), str(path)), now,
-                              f"{path.name} of {contents.created}")
+                values = _index_last(_read_values(_checked(file, str(path), contents), str(path)), str(path))
+                added = _take(store, values, now, f"{path.name} of {contents.created}", java)
                 store.keep(Feed(address=_ARCHIVE, cursor=contents.created, checked=format_rfc3339(now)))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
@@ -156,6 +169,22 @@ def _values(store: AdvisoryStore) -> Iterator[tuple[bytes, str, _Value]]:
         yield b"K", "kev", catalogue
     if (scores := store.all_scores()) is not None:
         yield b"E", "epss", scores
+
+
+def _index(java: JavaArchiveStore | None) -> Iterator[tuple[bytes, str, _Value]]:
+    for value in javaindex.values(java) if java is not None else ():
+        yield b"P" if isinstance(value, Projects) else b"J", "", value
+
+
+def _index_last(values: Iterator[_Value], where: str) -> Iterator[_Value]:
+    """The index replaces the one before when all that it was read from is; nothing can be wrong behind it."""
+    begun = False
+    for value in values:
+        if begun and not isinstance(value, Projects | Archives):
+            raise MalformedError(where, got=f"{type(value).__name__.lower()} behind the index of Java archives",
+                                 expected="that as the last")
+        begun = begun or isinstance(value, Projects | Archives)
+        yield value
 
 
 def _head(file: IO[bytes], where: str, keys: Sequence[AnyPublicKey], *, unsigned: bool) -> Contents:
@@ -229,7 +258,8 @@ def _read_values(pieces: Iterator[bytes], where: str) -> Iterator[_Value]:
 def _value(data: bytes, where: str) -> _Value:
     decoder = _DECODERS.get(data[:1])
     if decoder is None:
-        raise MalformedError(where, got=f"a value of kind {data[:1]!r}", expected="records, a catalogue or scores")
+        raise MalformedError(where, got=f"a value of kind {data[:1]!r}", expected="records, a catalogue, scores, or "
+                             "an index of Java archives")
     try:
         value: _Value = decoder.decode(data[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -242,16 +272,22 @@ def _value(data: bytes, where: str) -> _Value:
     return value
 
 
-def _take(store: AdvisoryStore, values: Iterable[_Value], now: datetime, origin: str) -> int:
+def _take(store: AdvisoryStore, values: Iterable[_Value], now: datetime, origin: str,
+          java: Callable[[], JavaArchiveStore] | None) -> int:
     added = 0
     for part, group in groupby(values, lambda value: (value.source, value.part) if isinstance(value, Advisory)
                                else None):
         if part is not None:
             added += store.replace(*part, (value for value in group if isinstance(value, Advisory)), now, origin)
             continue
-        for value in group:
+        rest = iter(group)
+        for value in rest:
             if isinstance(value, ExploitedCatalogue):
                 added += len(value.entries) * store.add_exploited(value, now)
             elif isinstance(value, EpssScores):
                 added += len(value.entries) * store.add_scores(value, now)
+            elif java is None:
+                raise UnsupportedError(origin, "has an index of Java archives, of which none is kept here")
+            else:
+                javaindex.take(chain([value], rest), java(), origin)
     return added

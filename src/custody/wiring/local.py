@@ -55,12 +55,19 @@ def advisories_in(file: Path) -> SqliteAdvisories:
 
 
 def advisory_importer(settings: Settings, store: AdvisoryStore) -> Importer:
-    from custody.adapters.sqlite.javaarchives import SqliteJavaArchives, TrivyJavaTables
+    from custody.adapters.sqlite.javaarchives import TrivyJavaTables
     from custody.adapters.sqlite.scannerdb import SqliteScannerTables
     from custody.services.advisoryimport import Importer
 
     return Importer(store, SqliteScannerTables, settings.state() / "downloads", TrivyJavaTables,
-                    lambda: SqliteJavaArchives(settings.state() / _JAVA_ARCHIVES))
+                    lambda: java_index(settings))
+
+
+def java_index(settings: Settings) -> SqliteJavaArchives:
+    """The same as `java_archives`, made where there is none."""
+    from custody.adapters.sqlite.javaarchives import SqliteJavaArchives
+
+    return SqliteJavaArchives(settings.state() / _JAVA_ARCHIVES)
 
 
 def java_archives(settings: Settings) -> SqliteJavaArchives | None:

@@ -61,6 +61,14 @@ class SqliteJavaArchives:
         with self._database.write() as db:
             _empty(db)
 
+    def projects(self) -> Iterator[Project]:
+        for row in self._database.read("SELECT number, grouped, name FROM artifact ORDER BY number"):
+            yield Project(*row)
+
+    def archives(self) -> Iterator[Archive]:
+        for row in self._database.read(_PLACED):
+            yield Archive(bytes(row[0]), row[1], row[2])
+
     def replace(self, projects: Iterable[Project], archives: Iterable[Archive]) -> Replaced:
         # Foreign rows are gathered in a file of their own: however long that takes, nobody waits for a lock; and which
         # archive is of which project is found by keys that are unique there.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from custody.ecosystems import of_type
-from custody.formats import jar, pom, purl
+from custody.formats import jar, licenses, licensetext, pom, purl
 from custody.formats.zip import Archive, Member
 from custody.sbom.catalogers import coordinates
 from custody.sbom.catalogers.cataloger import Cataloger, ending
@@ -24,6 +24,9 @@ from custody.sbom.catalogers.fact import Fact, unknown
 _ARCHIVES = ("jar", "war", "ear", "par", "sar", "nar", "kar", "far", "hpi", "jpi", "lpkg", "aar", "rar", "zap")
 _NESTED = tuple(f".{ending}".encode() for ending in _ARCHIVES)
 _TOLD = re.compile(rb"(?i:(?:.*/)?pom\.(?:properties|xml)|META-INF/MANIFEST\.MF)\Z", re.DOTALL)
+_LICENSES = frozenset(folder + name + ending for folder in ("META-INF/", "") for name in (
+    "LICENSE", "License", "license", "LICENCE") for ending in ("", ".txt", ".md", ".TXT"))
+_LICENSE_NAMES = frozenset(name.encode() for name in _LICENSES)
 _PROJECT = re.compile(r"(?:.*/)?META-INF/maven/(?P<group>[^/]+)/(?P<name>[^/]+)/pom\.xml\Z", re.DOTALL)
 ALONE = "Java archive without coordinates"
 """The kind of what is listed by the name of its file, and that no advisory can speak of."""
@@ -38,6 +41,8 @@ _RATIO, _RATIO_FROM = 200, 32 << 20
 _UNPACKED = 2 << 30
 """Bytes of packed archives within one file of an image, altogether."""
 _NESTED_MOST, _PROJECTS, _NEEDS = 5_000, 5_000, 2_000
+_PARENTS = 8
+"""How far up the parents of a project are followed."""
 _ENTRY, _XML, _INFLATED = 60, 6, 8
 """Work: of a member of a directory, of a byte of XML; and how many bytes are hashed or inflated in that of one."""
 
@@ -81,6 +86,8 @@ class _Contents:
     folders: set[bytes] = field(default_factory=set)
     """What the names of its classes begin with: three parts of them."""
     classes: bool = False
+    license_texts: set[bytes] = field(default_factory=set)
+    """Empty for one that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def _itself(chosen: Coordinates | None, name: FileName, contents: _Contents, pla
     if name.name and not place.path.lower().endswith(".zip"):
         version = coordinates.version_of(contents.manifest, name)
         yield Fact(type="generic", name=name.name, version=version, supplier=_maker(contents, None),
-                   licenses=_licenses(contents, None), requires=needs, hashes=hashes, within=place.within,
+                   licenses=_licenses(contents, None, {}), requires=needs, hashes=hashes, within=place.within,
                    evidence=coordinates.NAME_ONLY, form="archive")
 
 
@@ -194,19 +201,23 @@ def _contents(archive: Archive, spent: _Spent) -> _Contents:
         if name[-6:] == b".class":
             folders.add(b"/".join(name.split(b"/", 3)[:3]))
             return False
-        return name[-4:].lower() in _NESTED or name[-5:].lower() == b".lpkg" or _TOLD.match(name)
+        return (name in _LICENSE_NAMES or name[-4:].lower() in _NESTED or name[-5:].lower() == b".lpkg"
+                or _TOLD.match(name))
 
     spent.spend(_ENTRY * min(archive.count, archive.size // 46))
     for member in archive.members(telling):
         lower = member.name.lower()
         base = lower.rpartition("/")[2]
-        if base not in ("pom.xml", "pom.properties", "manifest.mf"):
+        if base not in ("pom.xml", "pom.properties", "manifest.mf") and member.name not in _LICENSES:
             contents.nested.append(member)
             continue
         try:
             spent.spend(512 + (_XML if base == "pom.xml" else 1) * min(member.size, _FILE))
             _member(archive, member, lower, contents, spent)
         except ValueError:
+            if member.name in _LICENSES:
+                contents.license_texts.add(b"")
+                continue
             contents.unread.add(f"unreadable {'manifest' if base == 'manifest.mf' else base} in a Java archive")
     contents.classes = bool(folders)
     return contents
@@ -214,7 +225,9 @@ def _contents(archive: Archive, spent: _Spent) -> _Contents:
 
 def _member(archive: Archive, member: Member, lower: str, contents: _Contents, spent: _Spent) -> None:
     """Raises ValueError for one that cannot be read."""
-    if lower == _MANIFEST:
+    if member.name in _LICENSES:
+        contents.license_texts.add(archive.content(member, licensetext.LARGEST))
+    elif lower == _MANIFEST:
         contents.manifest = jar.manifest(archive.content(member, _FILE))
     elif lower.endswith("pom.properties"):
         spent.project()
@@ -239,7 +252,8 @@ def _fact(told: Coordinates, contents: _Contents, key: tuple[str, str], place: _
     within = "!".join(part for part in (place.within, member) if part)
     whole = contents if not member else None
     return Fact(
-        type="maven", name=f"{told.group}/{told.name}", version=told.version, licenses=_licenses(whole, project),
+        type="maven", name=f"{told.group}/{told.name}", version=told.version,
+        licenses=_licenses(whole, project, contents.poms),
         supplier=_maker(whole, project), requires=(*needs, *_needed(project)), hashes=hashes, within=within,
         evidence=told.evidence, qualifiers=(("classifier", classifier),) if classifier else (),
         form="part" if member else "archive", homepage=project.url if project else "",
@@ -255,15 +269,36 @@ def _needed(project: pom.Pom | None) -> tuple[str, ...]:
         if needed.scope in ("compile", "runtime") and coordinates.valid(needed.group, needed.name, "1")))
 
 
-def _licenses(contents: _Contents | None, project: pom.Pom | None) -> tuple[str, ...]:
-    """As they are written: of the project file, else of the manifest (OSGi Core, "Bundle-License"; Jenkins)."""
-    if project is not None and project.licenses:
-        return project.licenses
+def _licenses(contents: _Contents | None, project: pom.Pom | None, poms: Mapping[tuple[str, str], pom.Pom],
+              ) -> tuple[str, ...]:
+    """As they are written: of the project file, or of the nearest of its parents that is in the archive too; else of
+    the manifest (OSGi Core, "Bundle-License"; Jenkins). Where none of these words is a licence on the SPDX list, of the
+    archive's own text, if that is the text of one.
+    """
+    stated = _of_projects(project, poms)
     if contents is None:
-        return ()
-    stated = contents.manifest.get("bundle-license", "") or contents.manifest.get("plugin-license-name", "")
-    parts = (part.partition(";")[0].strip(' "') for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*\Z)', stated[:2000]))
-    return tuple(dict.fromkeys(part for part in parts if part and part != "<<EXTERNAL>>"))
+        return stated
+    if not stated:
+        words = contents.manifest.get("bundle-license", "") or contents.manifest.get("plugin-license-name", "")
+        parts = (part.partition(";")[0].strip(' "')
+                 for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*\Z)', words[:2000]))
+        stated = tuple(dict.fromkeys(part for part in parts if part and part != "<<EXTERNAL>>"))
+    if contents.license_texts and not any(map(licenses.expression, stated)):
+        told = {licensetext.recognise(text) for text in contents.license_texts}
+        if len(told) == 1 and (license_ := told.pop()) is not None:
+            return (license_,)
+    return stated
+
+
+def _of_projects(project: pom.Pom | None, poms: Mapping[tuple[str, str], pom.Pom]) -> tuple[str, ...]:
+    for _ in range(_PARENTS):
+        if project is None or project.licenses:
+            return project.licenses if project is not None else ()
+        above = project.parent
+        project = None if above is None else poms.get(above[:2])
+        if project is not None and above is not None and project.version != above[2]:
+            return ()
+    return ()
 
 
 def _maker(contents: _Contents | None, project: pom.Pom | None) -> str:
@@ -299,5 +334,5 @@ def _hashes(place: _Place) -> tuple[tuple[str, str], ...]:
 
 
 CATALOGER = Cataloger(
-    name="Java archive", version=1, types=("maven", "generic"), search=read, largest=2 << 30,
+    name="Java archive", version=2, types=("maven", "generic"), search=read, largest=2 << 30,
     listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(ending(*_ARCHIVES, "zip", pattern=r".*\.[^/]+"),))

@@ -49,7 +49,6 @@ class Prover:
                     return
 
     def __exit__(self, *_: object) -> None:
-        self._image.lanes.close()
         for layer in self.layers:
             layer.close()
 
@@ -64,20 +63,13 @@ class Prover:
             return Proof(stated=0, same=0, counts=(("unread", 1),), differences=(
                 Difference(path="", state="unread", reason=f"names {limit}"),))
         said = verdict.read(tree, self.layers)
-        self._finish(self.layers)
         for place, needed in verdict.wanting(said, tree, self.layers).items():
             more = Sums(self._image, needed)
             again(place, more)
-            self._finish([more])
             for path, made in more.digests.items():
                 self.layers[place].digests[path] = (*self.layers[place].digests.get(path, ()), *made)
             self.layers[place].beyond.update(more.beyond)
         return verdict.judge(said, tree, self.layers, packages, digests)
-
-    def _finish(self, layers: Sequence[Sums]) -> None:
-        for layer in layers:
-            layer.finish()
-        self._image.lanes.close()
 
 
 def _first(chunks: Iterable[bytes]) -> Iterator[bytes]:

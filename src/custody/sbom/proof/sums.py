@@ -10,26 +10,21 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, cast
 
 from custody.sbom.content import Content, Member
 from custody.sbom.limits import Account, FullError
 from custody.sbom.proof import statements
-from custody.sbom.proof.lanes import Handover, Lanes
 
 _SYSTEMS = {"etc/debian_version": "md5", "var/lib/dpkg/status": "md5", "etc/alpine-release": "sha1",
             "etc/redhat-release": "sha256", "etc/system-release": "sha256", "etc/arch-release": "sha256"}
 _ALL = ("md5", "sha1", "sha256")
+_SITES = ("/dist-packages/", "/lib/python3.")
 _NOT_A_DISTRIBUTIONS = ("usr/local/", "home/", "root/", "srv/", "app/", "opt/venv/", "opt/conda/", "tmp/", "var/")
 _INSTALLED = ("/site-packages/", "/dist-packages/", "/bin/", "conda")
 _FILES, _HOLES, _DATABASES = 1_000_000, 1 << 30, 4 << 30
-_SPOOL = 1 << 20
-_HERE = 64 << 10
-"""Bytes of the largest file that is hashed by whoever reads it: handing over many small ones takes longer."""
-_KEPT = 2047
-"""Bytes that hashlib hashes without giving up the interpreter ("hashlib", update), which it then waits for: longer than
-hashing a small file takes, where other layers are read beside."""
+_SPOOL = _WHOLE = 1 << 20
 _MADE: Mapping[str, Callable[..., hashlib._Hash]] = {
     "md5": hashlib.md5, "sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
 NAMES = {16: "md5", 20: "sha1", 32: "sha256", 64: "sha512"}
@@ -48,7 +43,6 @@ class Image:
         self.files = Account(_FILES, "files that are compared with their packages")
         self.holes = Account(_HOLES, "bytes of holes in files")
         self.databases = Account(_DATABASES, "bytes of lists of installed files")
-        self.lanes = Lanes()
 
     @property
     def accounts(self) -> tuple[Account, ...]:
@@ -67,29 +61,27 @@ class Sums:
 
     def __init__(self, image: Image, needed: Mapping[str, tuple[str, ...]] | None = None) -> None:
         """`needed`: the only files that are hashed, and how."""
-        self.digests: dict[str, Sequence[bytes]] = {}
-        """By path; those of large files once this is `finished` and the lanes are closed."""
+        self.digests: dict[str, tuple[bytes, ...]] = {}
         self.stating: dict[str, BinaryIO] = {}
         """Files that state what is installed, by path."""
         self.beyond: dict[str, str] = {}
         """Files that were not hashed or kept, and why."""
         self._image, self._needed = image, needed
-        self._handover = Handover(image.lanes)
 
     def watch(self, entry: Member) -> Watched | None:
         """What is read in the place of a file; None for what is no file, or is left out."""
-        path, kind = entry.path, entry.kind
-        if path in self.digests or self.beyond or self.stating:
+        path = entry.path
+        if entry.kind == "link":
             self.forget(path)
-        if kind != "file":
-            if kind == "link" and entry.target in self.digests:
+            if entry.target in self.digests:
                 self.digests[path] = self.digests[entry.target]
             return None
-        if path in _SYSTEMS:
-            self._image.recognise(path)
-        needed = self._needed
-        algorithms = self._guess(path) if needed is None else needed.get(path, ())
-        states = statements.kind(path) if needed is None else None
+        self.forget(path)
+        if entry.kind != "file":
+            return None
+        self._image.recognise(path)
+        algorithms = self._needed.get(path, ()) if self._needed is not None else self._guess(path)
+        states = statements.kind(path) if self._needed is None else None
         if states and states != "rpm" and entry.size > statements.LARGEST:
             self.beyond[path] = f"list of installed files of more than {statements.LARGEST >> 20} MiB"
             states = None
@@ -104,8 +96,7 @@ class Sums:
         except FullError as limit:
             self.beyond[path] = f"{'list of installed files' if states else 'file'} {limit}"
             return None
-        return Watched(entry, algorithms, spooled() if states else None,
-                       self._handover if algorithms and entry.size > _HERE else None)
+        return Watched(entry, algorithms, spooled() if states else None)
 
     def forget(self, path: str) -> None:
         """A later entry of one name counts."""
@@ -122,16 +113,8 @@ class Sums:
             watched.copy.seek(0)
             self.stating[watched.path] = watched.copy
 
-    def finish(self) -> None:
-        """Before the lanes are closed: hand over what is left."""
-        self._handover.release()
-
     def settle(self) -> Made:
-        """All digests, once they are made; of the files that state what is installed the sizes, for whoever reads them
-        from where they are.
-        """
-        self.finish()
-        self._image.lanes.close()
+        """All that was made, and of the files that state what is installed the sizes: who has this layer reads them."""
         return ({path: tuple(made) for path, made in self.digests.items()}, self.beyond,
                 {path: file.seek(0, os.SEEK_END) for path, file in self.stating.items()})
 
@@ -153,7 +136,11 @@ class Sums:
         if "/site-packages/" in path:
             return ("sha256",)
         systems = self._image.systems
-        return tuple(systems) if len(systems) == 1 else _ALL
+        if len(systems) != 1:
+            return _ALL
+        if any(site in path for site in _SITES):
+            return tuple(systems | {"sha256"})
+        return tuple(systems)
 
 
 def spooled() -> BinaryIO:
@@ -164,16 +151,13 @@ def spooled() -> BinaryIO:
 class Watched:
     """A file whose bytes are hashed as somebody else reads them."""
 
-    __slots__ = ("_algorithms", "_handover", "_hashers", "_inner", "copy", "entry", "kind", "path", "size", "stored",
-                 "target")
+    __slots__ = ("_algorithms", "_hashers", "_inner", "copy", "entry", "kind", "path", "size", "stored", "target")
 
-    def __init__(self, entry: Content, algorithms: tuple[str, ...], copy: BinaryIO | None,
-                 handover: Handover | None) -> None:
-        """`handover`: to whom hashing is left."""
+    def __init__(self, entry: Content, algorithms: tuple[str, ...], copy: BinaryIO | None) -> None:
         self.entry, self.copy = entry, copy
         self.path, self.size, self.stored = entry.path, entry.size, entry.stored
         self.kind, self.target = "file", ""
-        self._algorithms, self._handover = algorithms, handover
+        self._algorithms = algorithms
         self._hashers: list[hashlib._Hash] = []
         self._inner: Iterator[bytes] | None = None
 
@@ -186,31 +170,17 @@ class Watched:
             self._inner = self.entry.pieces()
             self._hashers = [_MADE[name](usedforsecurity=False) for name in self._algorithms]
         for piece in self._inner:
-            if self._handover is not None:
-                self._handover.update(self._hashers, piece)
-            else:
-                for hasher in self._hashers:
-                    hasher.update(piece)
+            for hasher in self._hashers:
+                hasher.update(piece)
             if self.copy is not None:
                 self.copy.write(piece)
             yield piece
 
-    def digests(self) -> Sequence[bytes]:
-        """Of all of it, when nobody reads it any more; where hashing is left to another, there once that is done."""
-        if self._inner is None and self.copy is None and self._handover is None and self.size == self.stored:
+    def digests(self) -> tuple[bytes, ...]:
+        """Of all of it, when nobody reads it any more."""
+        if self._inner is None and self.copy is None and self.size <= _WHOLE and self.size == self.stored:
             content = b"".join(self.entry.pieces())  # most files: small, and nobody cared for them
-            return tuple(_digest(_MADE[name], content) for name in self._algorithms)
+            return tuple(_MADE[name](content, usedforsecurity=False).digest() for name in self._algorithms)
         for _ in self.pieces():
             pass
-        if self._handover is not None:
-            return self._handover.end(self._hashers)
         return tuple(hasher.digest() for hasher in self._hashers)
-
-
-def _digest(made: Callable[..., hashlib._Hash], content: bytes) -> bytes:
-    hasher = made(content[:_KEPT], usedforsecurity=False)
-    if len(content) > _KEPT:
-        whole = memoryview(content)
-        for start in range(_KEPT, len(content), _KEPT):
-            hasher.update(whole[start:start + _KEPT])
-    return hasher.digest()
