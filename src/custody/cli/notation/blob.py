@@ -7,6 +7,6 @@ import click
 from custody.cli.groups import Group
 
 
-@click.group("blob", cls=Group, places={}, aliases={})
+@click.group("blob", cls=Group, places={})
 def command() -> None:
     """Sign and verify files: the signature is another file."""

@@ -7,6 +7,6 @@ import click
 from custody.cli.groups import Group
 
 
-@click.group("policy", cls=Group, places={}, aliases={})
+@click.group("policy", cls=Group, places={})
 def command() -> None:
     """The trust policy for images."""
