@@ -12,9 +12,12 @@ PLACE = "custody.cli.notation"
 @click.group("notation", cls=Group, places={
     "blob": f"{PLACE}.blob",
     "certificate": f"{PLACE}.certificate",
+    "inspect": f"{PLACE}.inspect",
     "key": f"{PLACE}.key",
+    "list": f"{PLACE}.list",
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
+    "verify": f"{PLACE}.verify",
     "version": f"{PLACE}.version",
 }, aliases={"cert": "certificate", "ls": "list"})
 def command() -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import click
 
 from custody.cli.groups import Group
+from custody.cli.notation import PLACE
 
 
-@click.group("blob", cls=Group, places={})
+@click.group("blob", cls=Group, places={
+    "policy": f"{PLACE}.blob_policy",
+    "verify": f"{PLACE}.blob_verify",
+})
 def command() -> None:
     """Sign and verify files: the signature is another file."""

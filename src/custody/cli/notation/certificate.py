@@ -5,8 +5,15 @@ from __future__ import annotations
 import click
 
 from custody.cli.groups import Group
+from custody.cli.notation import PLACE
 
 
-@click.group("certificate", cls=Group, places={}, aliases={"ls": "list"})
+@click.group("certificate", cls=Group, places={
+    "add": f"{PLACE}.certificate_add",
+    "delete": f"{PLACE}.certificate_delete",
+    "doctor": f"{PLACE}.certificate_doctor",
+    "list": f"{PLACE}.certificate_list",
+    "show": f"{PLACE}.certificate_show",
+}, aliases={"ls": "list"})
 def command() -> None:
     """Certificates of the trust stores, and such for tests."""
