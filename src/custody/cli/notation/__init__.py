@@ -15,6 +15,7 @@ PLACE = "custody.cli.notation"
     "key": f"{PLACE}.key",
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
+    "sign": f"{PLACE}.sign",
     "version": f"{PLACE}.version",
 }, aliases={"cert": "certificate", "ls": "list"})
 def command() -> None:
