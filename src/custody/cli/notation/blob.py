@@ -7,6 +7,8 @@ import click
 from custody.cli.groups import Group
 
 
-@click.group("blob", cls=Group, places={})
+@click.group("blob", cls=Group, places={
+    "sign": "custody.cli.notation.blob_sign",
+})
 def command() -> None:
     """Sign and verify files: the signature is another file."""

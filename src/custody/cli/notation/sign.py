@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from custody.cli.notation.options import Command, Narrator, known, logging_options, registry_options, warn
-from custody.cli.notation.signing import signer, signing_options, terms
+from custody.cli.notation.signing import signer, signing_options, summary, terms
 from custody.cli.run import settings
 from custody.errors import UsageError
-from custody.formats import oci, reference
+from custody.formats import reference
 from custody.kit import digest as digests
 from custody.kit.clock import system_clock
 from custody.registry.layout import Layout
@@ -69,8 +69,7 @@ async def _sign(artifact: str, narrator: Narrator, options: dict[str, Any], *, f
                  "are mutable and a tag reference can point to a different artifact than the one signed.")
         narrator.info(f"{artifact}: is {subject.digest}, {subject.media_type}, {subject.size} bytes")
         pushed, signed = await sign_artifact(place, subject, key, how, system_clock)
-        narrator.info(f"signature {pushed.digest}: {signed.media_type}, {signed.envelope.algorithm}, "
-                      f"{len(signed.envelope.chain)} certificates, {'' if signed.envelope.timestamp else 'not '}stamped")
+        narrator.info(f"signature {pushed.digest}: {summary(signed)}")
     print(f"Successfully signed {name}@{subject.digest}")
 
 

@@ -12,8 +12,9 @@ import click
 from custody.cli.notation.options import Narrator, directory, pairs
 from custody.errors import MalformedError, UsageError
 from custody.formats.notary import COSE, JWS
+from custody.kit.amount import amount
 from custody.ports.http import Http
-from custody.sign.notary.sign import EnvelopeMaker, Key, Terms
+from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms
 from custody.sign.notary.signingkeys import load_configuration, load_signing_keys, open_local_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -78,6 +79,9 @@ def terms(http: Http, options: Mapping[str, Any]) -> Terms:
                          f"{'root-cert' if url else 'url'}, expected both")
     stamp = None
     if url:
+        from custody.kit.clock import system_clock
+        from custody.sign.notary.crl import ListCache
+        from custody.sign.notary.revocation import OnlineRevocations
         from custody.sign.notary.timestamping import authority_root, stamper
 
         try:
@@ -85,9 +89,17 @@ def terms(http: Http, options: Mapping[str, Any]) -> Terms:
                 data = stream.read(_MAX_ROOT)
         except OSError as error:
             raise UsageError(f"--timestamp-root-cert {root}: {error.strerror}") from None
-        stamp = stamper(http, url, authority_root(data, f"--timestamp-root-cert {root}"))
+        revocations = OnlineRevocations(http, system_clock, ListCache(directory().revocation_lists))
+        stamp = stamper(http, url, authority_root(data, f"--timestamp-root-cert {root}"), revocations)
     form = options["signature_format"] or load_configuration(directory()).signature_format
     return Terms(_TYPES[form], _duration(options["expiry"]), pairs(options["user_metadata"], "--user-metadata"), stamp)
+
+
+def summary(signed: Signed) -> str:
+    """What was made, for people."""
+    stamped = "with a timestamp" if signed.envelope.timestamp else "without a timestamp"
+    return (f"{signed.media_type}, {signed.envelope.algorithm}, {amount(len(signed.envelope.chain), 'certificate')}, "
+            f"{stamped}")
 
 
 def _duration(text: str | None) -> timedelta | None:

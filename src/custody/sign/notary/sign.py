@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from custody import __version__
@@ -26,8 +26,8 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.sign.certificate import load_certificate
 from custody.sign.notary.chain import check_signing_chain
+from custody.sign.notary.envelope import check_signature
 from custody.sign.notary.issuance import algorithm_of, key_name
-from custody.trust.keys import verifies
 
 AGENT = f"custody/{__version__}"
 RESERVED = "io.cncf.notary"
@@ -89,9 +89,8 @@ class Signed:
     def annotations(self) -> dict[str, str]:
         """Of the manifest that holds it: whose certificates, and when."""
         prints = [sha256(certificate).removeprefix("sha256:") for certificate in self.envelope.chain]
-        when = self.envelope.signing_time
         return {**self.plugin_annotations, THUMBPRINTS: json.dumps(prints, separators=(",", ":")),
-                **({CREATED: format_rfc3339(when)} if when else {})}
+                CREATED: format_rfc3339(self.envelope.signing_time)}
 
 
 class LocalKey:
@@ -206,32 +205,13 @@ def _checked(data: bytes, media_type: str, moment: datetime | None) -> notary.En
     check_signing_chain(chain)
     moment = moment or envelope.signing_time
     for certificate in chain:
-        if moment and not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
+        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
             raise VerificationError(
                 f"certificate {certificate.subject.rfc4514_string()}: not valid at {format_rfc3339(moment)}, when it "
                 f"is to sign; it is valid from {format_rfc3339(certificate.not_valid_before_utc)} to "
                 f"{format_rfc3339(certificate.not_valid_after_utc)}", check=Check.CERTIFICATE)
-    leaf = chain[0].public_key()
-    expected = algorithm_for(leaf, "certificate chain [0]")
-    if envelope.algorithm != expected:
-        raise VerificationError(f"signature: {envelope.algorithm}, expected {expected} of a certificate with a key of "
-                                f"{key_name(leaf)}", check=Check.SIGNATURE)
-    if not signature_verifies(leaf, envelope.algorithm, envelope.signature, envelope.signed):
-        raise VerificationError("signature: is not that of the certificate's key over what was to be signed",
-                                check=Check.SIGNATURE)
+    check_signature(envelope, chain[0])
     return envelope
-
-
-def signature_verifies(key: object, algorithm: str, signature: bytes, data: bytes) -> bool:
-    """Whether a raw signature is the key's over `data`, by an algorithm that the key's kind and size go with."""
-    used = hash_of(algorithm)
-    if isinstance(key, rsa.RSAPublicKey):
-        return verifies(key, signature, data, used, padding.PSS(padding.MGF1(used), used.digest_size))
-    if not isinstance(key, ec.EllipticCurvePublicKey) or len(signature) != 2 * ((key.curve.key_size + 7) // 8):
-        return False
-    half = len(signature) // 2
-    pair = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
-    return verifies(key, encode_dss_signature(*pair), data, used)
 
 
 def _check_made(envelope: notary.Envelope, target: notary.Target, terms: Terms) -> None:

@@ -8,27 +8,32 @@ from __future__ import annotations
 from asn1crypto import parser
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from custody.errors import MalformedError, UsageError
 from custody.formats.cosign import pem_certificates
 from custody.ports.http import Http
 from custody.sign.authorities import request_timestamp
 from custody.sign.certificate import is_ca, load_certificate
+from custody.sign.notary.countersignature import countersigned
+from custody.sign.notary.revocation import Revocations, check_answers
 from custody.sign.notary.sign import Stamp
-from custody.sign.timestamp import check_timestamp
-from custody.trust.roots import CertificateAuthority, Validity
 
 
-def stamper(http: Http, url: str, root: x509.Certificate) -> Stamp:
-    """Whoever stamps signatures at `url`, believed by `root`. It raises NetworkError, MalformedError and, for a
-    timestamp that is not the authority's over this signature, VerificationError."""
-    authority = CertificateAuthority("", url, "", (root.public_bytes(Encoding.DER),), Validity())
+def stamper(http: Http, url: str, root: x509.Certificate, revocations: Revocations | None = None) -> Stamp:
+    """Whoever stamps signatures at `url`, believed by `root`; `revocations` knows whose certificates are revoked.
+
+    It raises NetworkError, MalformedError and, for a timestamp that is not the authority's over this signature,
+    VerificationError.
+    """
 
     async def stamp(signature: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
-        response = await request_timestamp(http, url, signature, algorithm.name)
-        check_timestamp(response, signature, [authority])
-        return token_of(response)
+        # The library that writes requests has no SHA-384.
+        response = await request_timestamp(http, url, signature, "sha256" if algorithm.name == "sha256" else "sha512")
+        token = token_of(response)
+        witnessed = countersigned(token, signature, [root])
+        if revocations:
+            check_answers(await revocations.answers(witnessed.chain, None), "timestamp authority")
+        return token
 
     return stamp
 
@@ -40,7 +45,8 @@ def token_of(response: bytes) -> bytes:
         status = sum(map(len, parser.parse(content)[3:6]))
         header, value, trailer = parser.parse(content[status:], strict=True)[3:6]
     except ValueError:
-        raise MalformedError("timestamp", got=f"{len(response)} bytes", expected="a TimeStampResp with a token") from None
+        raise MalformedError("timestamp", got=f"{len(response)} bytes",
+                             expected="a TimeStampResp with a token") from None
     return bytes(header + value + trailer)
 
 
