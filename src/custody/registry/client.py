@@ -236,16 +236,19 @@ class RegistryClient:
         except (AuthenticationError, DeniedError):
             return False  # the source may be closed to us where the target is not: uploading will show
 
-    async def push_manifest(self, ref: Reference, data: bytes, media_type: str, *,
-                            tag: str | None = None) -> oci.Descriptor:
-        """Store a manifest by digest or tag; keeps the fallback tag where the registry ignores `subject`."""
+    async def push_manifest(self, ref: Reference, data: bytes, media_type: str, *, tag: str | None = None,
+                            fallback: bool = False) -> oci.Descriptor:
+        """Store a manifest by digest or tag; keeps the fallback tag where the registry ignores `subject`.
+
+        `fallback` keeps it everywhere, for clients that look for referrers nowhere else.
+        """
         descriptor = oci.Descriptor(media_type, digests.sha256(data), len(data))
         async with await self._requests.ask("PUT", ref, f"manifests/{tag or descriptor.digest}", actions=PUSH,
                                             body=data, headers={"Content-Type": media_type},
                                             expect=(200, 201, 202)) as answer:
             knows_subject = "oci-subject" in answer.headers
         body = oci.parse_manifest(data, str(ref), media_type)
-        if body.subject is not None and not knows_subject:
+        if body.subject is not None and (fallback or not knows_subject):
             await self._referrers.added(ref, body, descriptor)
         return descriptor
 

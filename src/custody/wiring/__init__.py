@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from custody.wiring.clients import kinds as kinds
     from custody.wiring.clients import notify_key as notify_key
     from custody.wiring.clients import others as others
+    from custody.wiring.clients import programs as programs
     from custody.wiring.clients import provider_lookup as provider_lookup
     from custody.wiring.clients import registry_client as registry_client
     from custody.wiring.clients import service_http as service_http
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _PLACES = {name: place for place, names in {
     "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notify_key",
-                "others", "provider_lookup", "registry_client", "service_http", "signers", "trusted_root",
+                "others", "programs", "provider_lookup", "registry_client", "service_http", "signers", "trusted_root",
                 "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.ports.lookup import Lookup
+    from custody.ports.programs import Programs
     from custody.registry.client import RegistryClient
     from custody.services.gather import Gatherer
     from custody.services.remembered import Remembered
@@ -44,6 +45,13 @@ def service_http(settings: Settings, *, ca_file: Path | None = None) -> Http:
     from custody.adapters.http.aiohttp import AiohttpHttp
 
     return AiohttpHttp(offline=settings.offline, ca_file=ca_file)
+
+
+def programs() -> Programs:
+    """Plugins' processes."""
+    from custody.adapters.programs import SystemPrograms
+
+    return SystemPrograms()
 
 
 def registry_client(settings: Settings, http: Http | None = None) -> RegistryClient:

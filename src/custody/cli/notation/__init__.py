@@ -17,6 +17,7 @@ PLACE = "custody.cli.notation"
     "list": f"{PLACE}.list",
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
+    "sign": f"{PLACE}.sign",
     "verify": f"{PLACE}.verify",
     "version": f"{PLACE}.version",
 }, aliases={"cert": "certificate", "ls": "list"})

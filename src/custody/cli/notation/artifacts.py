@@ -46,7 +46,7 @@ def artifact_options(command: _F) -> _F:
                                       help="REFERENCE is DIR:TAG or DIR@DIGEST, an OCI layout.")(command))
 
 
-def _deprecated(_context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it
+def _deprecated(_context: click.Context, _option: click.Parameter, value: bool) -> None:
     if value:
         warn("flag '--allow-referrers-api' is deprecated: the referrers API is always asked.")
 

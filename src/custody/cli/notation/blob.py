@@ -10,6 +10,7 @@ from custody.cli.notation import PLACE
 
 @click.group("blob", cls=Group, places={
     "policy": f"{PLACE}.blob_policy",
+    "sign": f"{PLACE}.blob_sign",
     "verify": f"{PLACE}.blob_verify",
 })
 def command() -> None:

@@ -13,6 +13,6 @@ from custody.cli.notation.trustpolicies import BLOBS, import_policy
 @click.command("import", cls=Command)
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace the policy that is there without asking.")
-def command(source: Path, force: bool) -> None:  # noqa: FBT001 - click calls it by name
+def command(source: Path, force: bool) -> None:
     """Check a trust policy document for files, and put it where notation and custody read it."""
     import_policy(BLOBS, source, force=force)

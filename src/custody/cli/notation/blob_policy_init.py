@@ -15,8 +15,8 @@ from custody.cli.notation.trustpolicies import BLOBS, begin_policy
               help="\"x509.subject: C=US, ST=WA, O=acme\", or \"*\"; repeatable.")
 @click.option("--global", "is_global", is_flag=True, help="It counts where no policy is named.")
 @click.option("--force", is_flag=True, help="Replace the policy that is there without asking.")
-def command(name: str, trust_store: tuple[str, ...], trusted_identity: tuple[str, ...], is_global: bool,  # noqa: FBT001
-            force: bool) -> None:  # noqa: FBT001 - click calls it by name
+def command(name: str, trust_store: tuple[str, ...], trusted_identity: tuple[str, ...], is_global: bool,
+            force: bool) -> None:
     """Make a trust policy document with one statement of level strict."""
     statement = {"name": name, "signatureVerification": {"level": "strict"}, "trustStores": list(trust_store),
                  "trustedIdentities": list(trusted_identity)}

@@ -17,7 +17,7 @@ from custody.errors import UsageError
 @store_options
 @click.option("-a", "--all", "whole", is_flag=True, help="Delete the whole named store.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before.")
-def command(name: str | None, store_type: str, store: str, whole: bool, yes: bool) -> None:  # noqa: FBT001 - click's
+def command(name: str | None, store_type: str, store: str, whole: bool, yes: bool) -> None:
     """Delete a file of certificates from a trust store, or all of them."""
     if (name is None) != whole:
         raise UsageError("certificate delete: give the name of a file, or --all for the whole store")

@@ -1,4 +1,4 @@
-"""`custody notation certificate doctor`: what a certificate chain lacks to sign, or to stamp, for the Notary Project."""
+"""`custody notation certificate doctor`: what a chain lacks to sign, or to stamp, for the Notary Project."""
 
 from __future__ import annotations
 

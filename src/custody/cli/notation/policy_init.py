@@ -17,7 +17,7 @@ from custody.cli.notation.trustpolicies import IMAGES, begin_policy
               help="\"x509.subject: C=US, ST=WA, O=acme\", or \"*\"; repeatable.")
 @click.option("--force", is_flag=True, help="Replace the policy that is there without asking.")
 def command(name: str, registry_scope: tuple[str, ...], trust_store: tuple[str, ...],
-            trusted_identity: tuple[str, ...], force: bool) -> None:  # noqa: FBT001 - click calls it by name
+            trusted_identity: tuple[str, ...], force: bool) -> None:
     """Make a trust policy document with one statement of level strict."""
     begin_policy(IMAGES, {"name": name, "registryScopes": list(registry_scope) or ["*"],
                           "signatureVerification": {"level": "strict"}, "trustStores": list(trust_store),

@@ -55,7 +55,8 @@ def show_policy(kind: Kind) -> None:
     path = kind.path()
     data = read_document(path)
     if data is None:
-        raise MissingEvidenceError(f"{path}: there is no {kind.word}", hint=f"{kind.command} import FILE puts one there")
+        raise MissingEvidenceError(f"{path}: there is no {kind.word}",
+                                   hint=f"{kind.command} import FILE puts one there")
     try:
         kind.parse(data, path.name)
     except UsageError as error:

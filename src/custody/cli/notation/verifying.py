@@ -1,4 +1,4 @@
-"""What `notation verify` and `notation blob verify` verify with: the policies, stores, plugins and lists of the directory."""
+"""What the verifying commands verify with: the policies, stores, plugins and revocation lists of the directory."""
 
 from __future__ import annotations
 
