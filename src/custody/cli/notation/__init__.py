@@ -13,6 +13,8 @@ PLACE = "custody.cli.notation"
     "blob": f"{PLACE}.blob",
     "certificate": f"{PLACE}.certificate",
     "key": f"{PLACE}.key",
+    "login": f"{PLACE}.login",
+    "logout": f"{PLACE}.logout",
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
     "sign": f"{PLACE}.sign",

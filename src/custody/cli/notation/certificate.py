@@ -7,6 +7,9 @@ import click
 from custody.cli.groups import Group
 
 
-@click.group("certificate", cls=Group, places={}, aliases={"ls": "list"})
+@click.group("certificate", cls=Group, places={
+    "cleanup-test": "custody.cli.notation.certificate_cleanup_test",
+    "generate-test": "custody.cli.notation.certificate_generate_test",
+}, aliases={"ls": "list"})
 def command() -> None:
     """Certificates of the trust stores, and such for tests."""
