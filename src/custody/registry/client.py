@@ -95,6 +95,10 @@ class RegistryClient:
         """Ask an image's registry whether it is there; any answer is one. Raises NetworkError."""
         await self._requests.ping(ref)
 
+    async def check_login(self, ref: Reference) -> None:
+        """Ask an image's registry whether it takes our login. Raises AuthenticationError, NetworkError."""
+        await self._requests.check_login(ref)
+
     async def resolve(self, ref: Reference) -> oci.Descriptor:
         """Digest, size and media type of a manifest. Raises NotFoundError."""
         return await self._requests.resolve(ref) or (await self.manifest(ref))[0]

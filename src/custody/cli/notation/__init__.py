@@ -15,6 +15,8 @@ PLACE = "custody.cli.notation"
     "inspect": f"{PLACE}.inspect",
     "key": f"{PLACE}.key",
     "list": f"{PLACE}.list",
+    "login": f"{PLACE}.login",
+    "logout": f"{PLACE}.logout",
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
     "sign": f"{PLACE}.sign",

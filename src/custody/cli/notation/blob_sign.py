@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -15,8 +15,9 @@ from custody.errors import UnsupportedError, UsageError
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
+from custody.ports.http import Http
 from custody.services.notarysigning import BLOB_TYPE, sign_blob, signature_path
-from custody.sign.notary.sign import EnvelopeMaker
+from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms
 from custody.wiring import command_http
 
 
@@ -32,7 +33,8 @@ from custody.wiring import command_http
 def command(blob: Path, media_type: str, signature_directory: Path, force: bool, **options: Any) -> None:
     """Sign a file as `notation blob sign` does, and write the signature to another."""
     narrator = Narrator(options["debug"], options["verbose"])
-    key, how = signer(options, narrator), terms(command_http(settings()), options)
+    http = command_http(settings())
+    key, how = signer(options, narrator), terms(http, options)
     if isinstance(key, EnvelopeMaker):
         raise UnsupportedError(f"plugin {key.name}", "makes envelopes and says nothing of its keys, and a file is "
                                "named by the hash that goes with the key", hint="sign with a plugin that has "
@@ -41,7 +43,7 @@ def command(blob: Path, media_type: str, signature_directory: Path, force: bool,
     destination.check(path, "--signature-directory")
     try:
         with blob.open("rb") as stream:
-            signed = asyncio.run(sign_blob(stream, media_type, key, how, system_clock))
+            signed = asyncio.run(_sign(http, stream, media_type, key, how))
     except OSError as error:
         raise UsageError(f"{blob}: {error.strerror}") from None
     narrator.info(f"{blob}: {signed.envelope.target.digest}, {signed.envelope.target.size} bytes; {summary(signed)}")
@@ -51,3 +53,10 @@ def command(blob: Path, media_type: str, signature_directory: Path, force: bool,
         return
     destination.write(path, signed.data, "--signature-directory")
     print(f"Successfully signed {visible(str(blob))}\nSignature file written to {visible(str(path))}")
+
+
+async def _sign(http: Http, stream: BinaryIO, media_type: str, key: Key, how: Terms) -> Signed:
+    try:
+        return await sign_blob(stream, media_type, key, how, system_clock)
+    finally:
+        await http.close()
