@@ -65,7 +65,7 @@ _STORES: Sequence[Rule] = (
 class _Silent:
     """Nobody is asked."""
 
-    async def answers(self, chain: Sequence[x509.Certificate], signed_at: datetime | None) -> list[Answer]:  # noqa: ARG002
+    async def answers(self, chain: Sequence[x509.Certificate], signed_at: datetime | None) -> list[Answer]:
         return [Answer(certificate.subject.rfc4514_string(), State.GOOD) for certificate in chain[:-1]]
 
 
@@ -120,7 +120,7 @@ def _directory(place: Path) -> Directory:
     return Directory(place, place, place / "cache")
 
 
-def _statement(timestamps: bool) -> Statement:  # noqa: FBT001
+def _statement(timestamps: bool) -> Statement:
     document = {"version": "1.0", "trustPolicies": [{
         "name": "oracle", "registryScopes": ["*"], "signatureVerification": {"level": "strict"},
         "trustStores": ["ca:valid-trust-store", "signingAuthority:valid-trust-store"] + (
