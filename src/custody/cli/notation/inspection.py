@@ -81,7 +81,8 @@ def _pairs(entries: dict[str, str]) -> list[Branch]:
 def _stamp_branch(stamp: dict[str, Any]) -> list[Branch]:
     if "error" in stamp:
         return [(f"error: {stamp['error']}", [])]
-    return [(f"timestamp: {stamp['timestamp']}", []), _certificates(stamp["certificates"])]
+    span = ", ".join(map(_shown, stamp["timestamp"].strip("[]").split(", ")))
+    return [(f"timestamp: [{span}]", []), _certificates(stamp["certificates"])]
 
 
 def _certificates(certificates: list[dict[str, str]]) -> Branch:
