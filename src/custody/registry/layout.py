@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
+from custody.errors import MalformedError, NotFoundError, UnsupportedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import destination, strictjson
 from custody.kit import digest as digests
@@ -50,12 +50,37 @@ class Layout:
 
     def manifest(self, descriptor: oci.Descriptor) -> bytes:
         """Its bytes. Raises VerificationError unless they are the descriptor's."""
-        data = self._read(_blob(descriptor.digest), oci.MAX_MANIFEST)
+        return self.blob(descriptor, oci.MAX_MANIFEST)
+
+    def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
+        """A small blob, whole. Raises VerificationError unless size and digest are the descriptor's."""
+        if descriptor.size > limit:
+            raise MalformedError(f"{self._folder}: {descriptor.digest}", got=f"{descriptor.size} bytes",
+                                 expected=f"at most {limit}")
+        data = self._read(_blob(descriptor.digest), limit)
         actual = digests.compute(data, descriptor.digest.partition(":")[0])
         if (actual, len(data)) != (descriptor.digest, descriptor.size):
             raise VerificationError(f"{self._folder}: {descriptor.digest}: got {len(data)} bytes of {actual}, expected "
                                     f"{descriptor.size}")
         return data
+
+    def referrers(self, digest: str) -> list[oci.Descriptor]:
+        """Manifests of index.json whose subject this is, with their artifact types; the older form's is the media type
+        of its configuration. What is no manifest refers to nothing. Raises VerificationError.
+        """
+        those: list[oci.Descriptor] = []
+        for entry in self._index().manifests:
+            if entry.media_type != oci.MANIFEST or entry.digest == digest:
+                continue
+            data = self.manifest(entry)
+            try:
+                body = oci.parse_manifest(data, f"{self._folder}: {entry.digest}", entry.media_type)
+            except (MalformedError, UnsupportedError):
+                continue
+            if isinstance(body, oci.Manifest) and body.subject is not None and body.subject.digest == digest:
+                those.append(msgspec.structs.replace(
+                    entry, artifact_type=body.artifact_type or body.config.media_type, annotations=body.annotations))
+        return those
 
     def push_blob(self, data: bytes, media_type: str) -> oci.Descriptor:
         digest = digests.sha256(data)

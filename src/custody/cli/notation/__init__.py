@@ -12,12 +12,15 @@ PLACE = "custody.cli.notation"
 @click.group("notation", cls=Group, places={
     "blob": f"{PLACE}.blob",
     "certificate": f"{PLACE}.certificate",
+    "inspect": f"{PLACE}.inspect",
     "key": f"{PLACE}.key",
+    "list": f"{PLACE}.list",
     "login": f"{PLACE}.login",
     "logout": f"{PLACE}.logout",
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
     "sign": f"{PLACE}.sign",
+    "verify": f"{PLACE}.verify",
     "version": f"{PLACE}.version",
 }, aliases={"cert": "certificate", "ls": "list"})
 def command() -> None:

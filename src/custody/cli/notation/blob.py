@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from custody.cli.groups import Group
+from custody.cli.notation import PLACE
 
 
 @click.group("blob", cls=Group, places={
-    "sign": "custody.cli.notation.blob_sign",
+    "policy": f"{PLACE}.blob_policy",
+    "sign": f"{PLACE}.blob_sign",
+    "verify": f"{PLACE}.blob_verify",
 })
 def command() -> None:
     """Sign and verify files: the signature is another file."""

@@ -23,6 +23,7 @@ from custody.trust.keys import verifies
 MEDIA_TYPE = "application/ocsp-request"
 MAX_ANSWER = 20 * 1024
 _AHEAD = timedelta(minutes=5)
+_INVALIDITY_DATE = CRLEntryExtensionOID.INVALIDITY_DATE
 _HASHES = ("sha256", "sha384", "sha512")
 
 
@@ -127,7 +128,7 @@ def _invalid_since(read: ocsp.OCSPResponse) -> datetime | None:
     for present in read.single_extensions:
         if isinstance(present.value, x509.InvalidityDate):
             return present.value.invalidity_date.replace(tzinfo=UTC)
-        if present.oid == CRLEntryExtensionOID.INVALIDITY_DATE and isinstance(present.value, x509.UnrecognizedExtension):
+        if isinstance(present.value, x509.UnrecognizedExtension) and present.oid == _INVALIDITY_DATE:
             return _generalized(present.value.value)
     return None
 
