@@ -24,14 +24,14 @@ SUFFIXES = {notary.JWS: "jws", notary.COSE: "cose"}
 _READ = 1 << 20
 
 
-class Place(Protocol):
+class Depot(Protocol):
     """Where an artifact lies, and its signature will."""
 
     async def push(self, subject: oci.Descriptor, signed: Signed) -> oci.Descriptor:
         """Store a signature as a referrer of the artifact; its manifest's descriptor."""
 
 
-class RegistryPlace:
+class RegistryDepot:
     """A repository. With `fallback` the referrers tag is kept even where the registry has the referrers API."""
 
     def __init__(self, client: RegistryClient, ref: Reference, *, fallback: bool) -> None:
@@ -46,7 +46,7 @@ class RegistryPlace:
         return await self._client.push_manifest(self._ref, data, oci.MANIFEST, fallback=self._fallback)
 
 
-class LayoutPlace:
+class LayoutDepot:
     """A folder of this machine."""
 
     def __init__(self, layout: Layout) -> None:
@@ -68,12 +68,12 @@ def manifest_of(subject: oci.Descriptor, blob: oci.Descriptor, config: oci.Descr
     return json.dumps(manifest.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-async def sign_artifact(place: Place, subject: oci.Descriptor, key: Key | EnvelopeMaker, terms: Terms,
+async def sign_artifact(depot: Depot, subject: oci.Descriptor, key: Key | EnvelopeMaker, terms: Terms,
                         clock: Clock) -> tuple[oci.Descriptor, Signed]:
-    """Sign a manifest, and store the signature beside it. Raises as `sign` and the place do."""
+    """Sign a manifest, and store the signature beside it. Raises as `sign` and the depot do."""
     target = notary.Target(subject.media_type, subject.digest, subject.size, dict(subject.annotations))
     signed = await sign(target, key, terms, clock())
-    return await place.push(subject, signed), signed
+    return await depot.push(subject, signed), signed
 
 
 async def sign_blob(blob: BinaryIO, media_type: str, key: Key, terms: Terms, clock: Clock) -> Signed:

@@ -9,6 +9,7 @@ from custody.cli.notation import PLACE
 
 
 @click.group("blob", cls=Group, places={
+    "inspect": f"{PLACE}.blob_inspect",
     "policy": f"{PLACE}.blob_policy",
     "sign": f"{PLACE}.blob_sign",
     "verify": f"{PLACE}.blob_verify",

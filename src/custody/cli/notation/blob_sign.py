@@ -11,11 +11,12 @@ import click
 from custody.cli.notation.options import Command, Narrator, confirmed, logging_options, warn
 from custody.cli.notation.signing import signer, signing_options, summary, terms
 from custody.cli.run import settings
-from custody.errors import UnsupportedError, UsageError
+from custody.errors import UnsupportedError
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.ports.http import Http
+from custody.services.notarysignatures import opened
 from custody.services.notarysigning import BLOB_TYPE, sign_blob, signature_path
 from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms
 from custody.wiring import command_http
@@ -41,11 +42,8 @@ def command(blob: Path, media_type: str, signature_directory: Path, force: bool,
                                "SIGNATURE_GENERATOR.RAW")
     path = signature_path(blob, signature_directory, how.media_type)
     destination.check(path, "--signature-directory")
-    try:
-        with blob.open("rb") as stream:
-            signed = asyncio.run(_sign(http, stream, media_type, key, how))
-    except OSError as error:
-        raise UsageError(f"{blob}: {error.strerror}") from None
+    with opened(blob) as stream:
+        signed = asyncio.run(_sign(http, stream, media_type, key, how))
     narrator.info(f"{blob}: {signed.envelope.target.digest}, {signed.envelope.target.size} bytes; {summary(signed)}")
     if force:
         warn("existing signature file will be overwritten")

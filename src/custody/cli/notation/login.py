@@ -56,7 +56,7 @@ def _credential(options: dict[str, Any], *, from_input: bool) -> Credential:
     secret = options["password"] or os.environ.get("NOTATION_PASSWORD", "")
     if from_input:
         secret = sys.stdin.read(_LONGEST).removesuffix("\n").removesuffix("\r")
-    if not secret:
+    elif not secret:
         name = name or click.prompt("Username", default="", show_default=False, err=True)
         secret = click.prompt("Password" if name else "Token", default="", show_default=False, err=True,
                               hide_input=sys.stdin.isatty())

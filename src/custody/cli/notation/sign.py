@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from custody.cli.notation.artifacts import split_layout
 from custody.cli.notation.options import Command, Narrator, known, logging_options, registry_options, warn
 from custody.cli.notation.signing import signer, signing_options, summary, terms
 from custody.cli.run import settings
@@ -16,7 +17,7 @@ from custody.formats import reference
 from custody.kit import digest as digests
 from custody.kit.clock import system_clock
 from custody.registry.layout import Layout
-from custody.services.notarysigning import LayoutPlace, Place, RegistryPlace, sign_artifact
+from custody.services.notarysigning import Depot, LayoutDepot, RegistryDepot, sign_artifact
 from custody.wiring import command_http, registry_client
 
 
@@ -50,11 +51,11 @@ async def _sign(artifact: str, narrator: Narrator, options: dict[str, Any], *, f
     http = command_http(settings())
     key, how = signer(options, narrator), terms(http, options)
     async with registry_client(settings(), http) as client:
-        place: Place
+        depot: Depot
         if layout:
-            folder, identifier = _layout_reference(artifact)
+            folder, identifier = split_layout(artifact)
             held = Layout(Path(folder))
-            subject, name, place = held.resolve(identifier), folder, LayoutPlace(held)
+            subject, name, depot = held.resolve(identifier), folder, LayoutDepot(held)
         else:
             ref = reference.parse(artifact)
             identifier = ref.digest or ref.tag or ""
@@ -63,21 +64,11 @@ async def _sign(artifact: str, narrator: Narrator, options: dict[str, Any], *, f
                                  "REGISTRY/NAME@DIGEST")
             asker = known(client, ref.registry, options)
             subject, name = await asker.resolve(ref), ref.name
-            place = RegistryPlace(asker, ref.at(subject.digest), fallback=fallback)
+            depot = RegistryDepot(asker, ref.at(subject.digest), fallback=fallback)
         if not digests.is_digest(identifier):
             warn(f"Always sign the artifact using digest(@sha256:...) rather than a tag(:{identifier}) because tags "
                  "are mutable and a tag reference can point to a different artifact than the one signed.")
         narrator.info(f"{artifact}: is {subject.digest}, {subject.media_type}, {subject.size} bytes")
-        pushed, signed = await sign_artifact(place, subject, key, how, system_clock)
+        pushed, signed = await sign_artifact(depot, subject, key, how, system_clock)
         narrator.info(f"signature {pushed.digest}: {summary(signed)}")
     print(f"Successfully signed {name}@{subject.digest}")
-
-
-def _layout_reference(text: str) -> tuple[str, str]:
-    """DIR and TAG, or DIR and DIGEST. Raises UsageError."""
-    folder, at, identifier = text.rpartition("@")
-    if not at:
-        folder, _, identifier = text.rpartition(":")
-    if not folder or not identifier or "/" in identifier:
-        raise UsageError(f"{text}: got no folder with a tag or digest, expected DIR:TAG or DIR@DIGEST")
-    return folder, identifier

@@ -120,9 +120,10 @@ def read_document(path: Path, limit: int = MAX_DOCUMENT) -> bytes | None:
         if path.is_symlink():
             raise MalformedError(str(path), got="a link", expected="a regular file") from None
         raise UsageError(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise MalformedError(str(path), got="no file", expected="a regular file")
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise MalformedError(str(path), got="no file", expected="a regular file")
         data = stream.read(limit + 1)
     if len(data) > limit:
         raise MalformedError(str(path), got=f"more than {limit} bytes", expected=f"at most {limit}")
