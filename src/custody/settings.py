@@ -25,7 +25,8 @@ _SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ",",
                "exempt_namespaces": ",", "policy_hosts": ",", "exception_keys": os.pathsep, "notify": ","}
 """How a variable lists several values; hosts have colons in them."""
-_PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
+_PATHS = ("data_dir", "kubeconfig", "trusted_root", "notation", "signing_config", "tls_certificate", "tls_key",
+          "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key", "provider_certificate",
           "provider_key")
 _PATHS_IN_TABLES = {
@@ -237,6 +238,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Names of images → where they are served: `"ghcr.io/myorg" = "127.0.0.1:5080/myorg"`. Longest prefix wins."""
     trusted_root: str | None = None
     """trusted_root.json to verify with; default: the one of this data directory's services."""
+    notation: str | None = None
+    """A folder as `notation` keeps it, with trustpolicy.json and truststore/x509: by that trust policy signatures of
+    the Notary Project are evidence too, for policies that name no signers of their own."""
     signing_config: str | None = None
     """signing_config.json that says where to sign; default: this data directory's services."""
     policies: list[str] = []

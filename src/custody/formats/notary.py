@@ -23,6 +23,7 @@ from policylang.errors import Shape
 ARTIFACT_TYPE = "application/vnd.cncf.notary.signature"
 JWS = "application/jose+json"
 COSE = "application/cose"
+ENVELOPES = (JWS, COSE)
 PAYLOAD_TYPE = "application/vnd.cncf.notary.payload.v1+json"
 MAX_ENVELOPE = 1 << 20
 X509 = "notary.x509"

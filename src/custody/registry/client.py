@@ -81,6 +81,11 @@ class RegistryClient:
         view._referrers = self._referrers.within(budget)
         return view
 
+    @property
+    def http(self) -> Http:
+        """What asks, for others that must be asked about what a registry holds; it is closed with the client."""
+        return self._requests.transport.http
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -86,7 +86,8 @@ def test_what_notation_signs_custody_verifies(kind: str, form: str, directory: D
     assert capsys.readouterr().out == notation(directory, "list", "--insecure-registry", image).stdout
 
 
-def test_inspect_says_what_notation_says(directory: Directory, registry: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_says_what_notation_says(directory: Directory, registry: str,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
     list_key(directory, "mine", key_of("EC-256"), chain_of("EC-256"), default=True)
     image = asyncio.run(push_image(registry, "app"))
     with time_authority() as (url, root):
@@ -149,7 +150,8 @@ def test_a_layout_by_notation(directory: Directory, tmp_path: Path, capsys: pyte
         assert "give both" in capsys.readouterr().err
 
 
-def test_stores_and_policies_are_shared(directory: Directory, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stores_and_policies_are_shared(directory: Directory, tmp_path: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
     """What one program puts into the directory, the other lists, shows and deletes in the same words."""
     root: x509.Certificate = chain_of("EC-256")[-1]
     (tmp_path / "root.pem").write_bytes(pem_of(root))

@@ -17,7 +17,6 @@ from asn1crypto import cms, tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from custody.errors import Check, MalformedError, VerificationError
@@ -97,7 +96,8 @@ class _Token:
     imprint: tuple[str, bytes]
     moment: datetime
     accuracy: timedelta
-    certificates: list[bytes]
+    certificates: list[tuple[bytes, bytes]]
+    """DER of each, and of its issuer's name."""
     signers: list[_Signer]
 
 
@@ -123,7 +123,7 @@ def countersigned(token: bytes, signature: bytes, roots: Sequence[x509.Certifica
     for signer in read.signers:
         try:
             # 3.
-            leaf = _signing_certificate(signer, certificates)
+            leaf = _signing_certificate(signer, read)
             # 4.
             _check_signer(signer, leaf, read.content)
             # 5.
@@ -166,7 +166,8 @@ def _read(token: bytes) -> _Token:
             raise ValueError("too many")
         return _Token(content, {"v1": 1}.get(stamp["version"].native, 0),
                       (str(imprint["hash_algorithm"]["algorithm"].native), bytes(imprint["hashed_message"].native)),
-                      moment, margin, [choice.chosen.dump() for choice in certificates if choice.name == "certificate"],
+                      moment, margin, [(choice.chosen.dump(), choice.chosen["tbs_certificate"]["issuer"].dump())
+                                       for choice in certificates if choice.name == "certificate"],
                       [_signer(signer) for signer in signers])
     except _BROKEN:
         raise MalformedError("timestamp", got=f"{len(token)} bytes", expected="an RFC 3161 TimeStampToken") from None
@@ -207,21 +208,22 @@ def _check_imprint(read: _Token, signature: bytes) -> None:
 
 
 def _certificates(read: _Token) -> tuple[x509.Certificate, ...]:
-    return tuple(load_certificate(der, "timestamp: certificate") for der in read.certificates)
+    return tuple(load_certificate(der, "timestamp: certificate") for der, _ in read.certificates)
 
 
-def _signing_certificate(signer: _Signer, certificates: Sequence[x509.Certificate]) -> x509.Certificate:
-    """The one whose hash is among what is signed (RFC 5816)."""
+def _signing_certificate(signer: _Signer, read: _Token) -> x509.Certificate:
+    """The one whose hash is among what is signed (RFC 5816), which is the one that the signer is named by."""
     if len(signer.identifiers) != 1:
         raise VerificationError("the signed attributes do not name the signing certificate (signing-certificate-v2)")
     algorithm, digest, serial = signer.identifiers[0]
     if algorithm not in _HASHES:
         raise VerificationError(f"its certificate is named with {algorithm}, expected {', '.join(_HASHES)}")
-    for certificate in certificates:
-        der = certificate.public_bytes(Encoding.DER)
+    for der, issuer in read.certificates:
         if hashlib.new(algorithm, der).digest() == digest:
-            if certificate.serial_number != (signer.serial if serial is None else serial):
-                raise VerificationError("the signing certificate has another serial number than is said")
+            certificate = load_certificate(der, "timestamp: certificate")
+            numbers = {signer.serial, certificate.serial_number} | ({serial} if serial is not None else set())
+            if issuer != signer.issuer or len(numbers) > 1:
+                raise VerificationError("the signing certificate has another issuer or serial number than is said")
             return certificate
     raise VerificationError("the certificate that signed it is not in the token")
 

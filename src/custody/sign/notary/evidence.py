@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
 
 from custody.errors import Check, UnsupportedError, VerificationError
 from custody.evidence.model import CertificateSigner, Evidence, Verified, seal
@@ -19,8 +22,11 @@ from custody.kit.digest import sha256
 from custody.sign.certificate import load_certificate
 from custody.sign.keys import identity_of, public_key
 from custody.sign.notary.chain import check_signing_chain
-from custody.sign.notary.countersignature import countersigned
 from custody.sign.notary.envelope import check_signature, primitive
+from custody.sign.notary.trustpolicy import Validation
+
+if TYPE_CHECKING:
+    from custody.sign.notary.verify import Outcome
 
 _MAX_DOCUMENT = 10 * 1000 * 1000  # bytes, as Kyverno reads
 
@@ -63,11 +69,29 @@ def verify_notation(evidence: Evidence, trusted: Notaries, now: datetime) -> Ver
     if envelope.target.digest != evidence.subject:
         raise VerificationError(f"subject: the signature is of {envelope.target.digest}, expected {evidence.subject}",
                                 check=Check.SUBJECT)
-    key = public_key(chain[0].public_key(), "certificate")
-    signer = CertificateSigner(subject=chain[0].subject.rfc4514_string(), fingerprint=sha256(envelope.chain[0]))
-    return seal(evidence, kind="signature", predicate_type=intoto.COSIGN_SIGN, predicate={},
-                signer=signer, signed_at=moment, log=None, annotations=dict(envelope.target.annotations),
-                format="notary",
+    return _sealed(evidence, envelope, chain[0], moment)
+
+
+def vouched(evidence: Evidence, outcome: Outcome) -> Verified:
+    """A signature that a trust policy lets count, by somebody whom it names; what it only logs is no objection.
+
+    Raises VerificationError where it does not count, and where nobody knows who signed: at level audit authenticity is
+    logged alone.
+    """
+    if outcome.error is not None:
+        raise outcome.error
+    envelope = outcome.envelope
+    unknown = next((result.error for result in outcome.failures if result.validation is Validation.AUTHENTICITY), None)
+    if envelope is None or unknown is not None:
+        raise unknown or VerificationError("signature: it was not verified", check=Check.SIGNATURE)
+    return _sealed(evidence, envelope, outcome.chain[0], outcome.moment)
+
+
+def _sealed(evidence: Evidence, envelope: notary.Envelope, leaf: x509.Certificate, moment: datetime | None) -> Verified:
+    key = public_key(leaf.public_key(), "certificate")
+    signer = CertificateSigner(subject=leaf.subject.rfc4514_string(), fingerprint=sha256(envelope.chain[0]))
+    return seal(evidence, kind="signature", predicate_type=intoto.COSIGN_SIGN, predicate={}, signer=signer,
+                signed_at=moment, log=None, annotations=dict(envelope.target.annotations), format="notary",
                 signature=identity_of(key, primitive(envelope, key.key), envelope.signed))
 
 
@@ -97,5 +121,7 @@ def _moment(envelope: notary.Envelope, trusted: Notaries) -> datetime | None:
         return None
     if envelope.timestamp is None:
         raise VerificationError("timestamp: there is none, and signatures must have one", check=Check.TIME)
+    from custody.sign.notary.countersignature import countersigned
+
     return countersigned(envelope.timestamp, envelope.signature,
                          [load_certificate(der, "tsaCerts") for der in trusted.authorities]).moment

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from custody.errors import MalformedError, VerificationError
 from custody.kit.clock import format_rfc3339
-from custody.sign.certificate import extension
+from custody.sign.certificate import extension, load_certificate
 from custody.sign.keys import usable
 from custody.sign.notary.issuance import issued_by
 from custody.trust.keys import verifies
@@ -62,15 +62,16 @@ def revoked(answer: bytes, certificate: x509.Certificate, issuer: x509.Certifica
             raise VerificationError(f"the responder answered {read.response_status.name.lower().replace('_', ' ')}")
         single = next((entry for entry in read.responses if entry.serial_number == certificate.serial_number), None)
         status = None if single is None else single.certificate_status
-        signers, unknown = read.certificates, [present.oid.dotted_string for present in (
-            *read.extensions, *read.single_extensions) if present.critical]
+        signers = [made.public_bytes(Encoding.DER) for made in read.certificates]
+        unknown = [present.oid.dotted_string for present in (*read.extensions, *read.single_extensions)
+                   if present.critical]
         fits = single is not None and _is_of(single, issuer)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise MalformedError("OCSP response", got=f"{len(answer)} bytes", expected="one in DER, about one certificate"
                              ) from None
     if single is None or not fits:
         raise VerificationError("the answer is of another certificate")
-    _check_signer(read, signers, issuer, now)
+    _check_signer(read, [load_certificate(der, "OCSP response: certificate") for der in signers], issuer, now)
     if unknown:
         raise VerificationError(f"the answer has the critical extension {unknown[0]}")
     if single.next_update_utc is None or now > single.next_update_utc:

@@ -170,7 +170,8 @@ class OnlineRevocations:
         if not url.lower().startswith("http://"):
             raise UnsupportedError(place_of(url), "revocation is asked for over http:// alone")
         headers = {"Content-Type": ocsp.MEDIA_TYPE} if body is not None else {}
-        async with await self._http.request(method, url, headers=headers, body=body, reach=self._reach) as answer:
+        where = {} if self._reach is None else {"reach": self._reach}
+        async with await self._http.request(method, url, headers=headers, body=body, **where) as answer:
             if answer.status != 200:
                 raise NetworkError(f"the answer has the status {answer.status}")
             return await answer.read(limit)

@@ -32,7 +32,7 @@ ANY = "*"
 
 
 class Validation(enum.StrEnum):
-    """What is checked of a signature, in this order."""
+    """What is checked of a signature."""
 
     INTEGRITY = "integrity"
     AUTHENTICITY = "authenticity"
