@@ -58,8 +58,8 @@ _PATTERNS = (
      r"[\w ,]*\d[\w ,]*"),
     ("…", r".*?"), (r"\s+", r"\s+"))
 """What is in a document → what may stand there: a digest, parts of names, times, numbers."""
-_OTHERS = ("crane", "oras", "skopeo", "cosign", "notation", "kubectl", "htpasswd", "ssh-keygen", "git", "curl", "openssl",
-           "dd")
+_OTHERS = ("crane", "oras", "skopeo", "cosign", "notation", "kubectl", "htpasswd", "ssh-keygen", "git", "curl",
+           "openssl", "dd")
 _TIMEOUT = 300.0
 
 
