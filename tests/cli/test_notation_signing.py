@@ -11,16 +11,19 @@ import stat
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from custody.adapters.http.stdlib import StdlibHttp
+from custody.cli.notation.options import known
 from custody.cli.run import run
 from custody.formats import notary
 from custody.formats import reference as references
 from custody.registry.client import RegistryClient
+from custody.registry.credentials import Credential
+from custody.registry.logins import Find
 from custody.sign.notary.directory import Directory
 from tests.registry.odd import odd
 from tests.serving import registry_on
@@ -184,6 +187,43 @@ def test_the_old_name_of_a_flag(directory: Directory, tmp_path: Path, capsys: py
             assert notation("sign", *options, ref) == 0
             assert len([tag for tag in asyncio.run(tags_of(host, name)) if tag.startswith("sha256-")]) == tags, options
     assert "deprecated, use --force-referrers-tag=false" in capsys.readouterr().err
+
+
+class _Asked:
+    """What a client is told of a registry."""
+
+    def knowing(self, find: Find, *, plain_http: Sequence[str] = ()) -> _Asked:
+        self.find, self.plain = find, list(plain_http)
+        return self
+
+
+@pytest.mark.parametrize(("options", "config", "plain"), [
+    ({}, "{}", []), ({"insecure_registry": True}, "{}", ["r.example:5000"]),
+    ({}, '{"insecureRegistries":["r.example:5000"]}', ["r.example:5000"]),
+    ({}, '{"insecureRegistries":["r.example"]}', [])])
+def test_registries_without_tls(directory: Directory, options: dict[str, bool], config: str, plain: list[str]) -> None:
+    directory.config_file.write_text(config)
+    client = _Asked()
+    said = {"insecure_registry": False, "username": None, "password": None, **options}
+    assert known(client, "r.example:5000", said) is client  # type: ignore[arg-type, comparison-overlap]
+    assert client.plain == plain
+
+
+@pytest.mark.parametrize(("options", "environment", "login"), [
+    ({"username": "ann", "password": "x"}, {}, Credential("ann", "x")),
+    ({"password": "token"}, {}, Credential(identity_token="token")),
+    ({}, {"NOTATION_USERNAME": "bob", "NOTATION_PASSWORD": "y"}, Credential("bob", "y")),
+    ({"username": "ann"}, {"NOTATION_USERNAME": "bob", "NOTATION_PASSWORD": "y"}, Credential("ann", "y")),
+    ({}, {}, None)])
+def test_whose_login(directory: Directory, options: dict[str, str], environment: dict[str, str],
+                     login: Credential | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client = _Asked()
+    known(client, "r.example", {"insecure_registry": False, "username": None, "password": None,  # type: ignore[arg-type]
+                                **options})
+    assert client.find("r.example", "app", lambda *_: None) == login
+    assert client.find("other.example", "app", lambda *_: None) is None  # a password is for the registry that is named
 
 
 # Keys

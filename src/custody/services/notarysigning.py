@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from custody.errors import UsageError
 from custody.formats import notary, oci
-from custody.formats.reference import Reference
 from custody.kit.clock import Clock
-from custody.registry.client import RegistryClient
-from custody.registry.layout import Layout
 from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms, hash_of, sign
+
+if TYPE_CHECKING:
+    from custody.formats.reference import Reference
+    from custody.registry.client import RegistryClient
+    from custody.registry.layout import Layout
 
 BLOB_TYPE = "application/octet-stream"
 SUFFIXES = {notary.JWS: "jws", notary.COSE: "cose"}

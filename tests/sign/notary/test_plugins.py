@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from custody.adapters.programs import SystemPrograms
 from custody.errors import (
@@ -24,9 +29,10 @@ from custody.errors import (
     VerificationError,
 )
 from custody.formats import notary
+from custody.ports.programs import Finished
 from custody.sign.notary.directory import Directory
-from custody.sign.notary.plugin import ENVELOPE, Plugin, installed, open_plugin
-from custody.sign.notary.pluginkeys import plugin_signer
+from custody.sign.notary.plugin import ENVELOPE, RAW, Metadata, Plugin, installed, open_plugin
+from custody.sign.notary.pluginkeys import PluginEnvelopes, PluginKey, plugin_signer
 from custody.sign.notary.sign import Signed, Terms, sign
 from tests.sign.notary.materials import (
     KINDS,
@@ -183,6 +189,42 @@ def test_a_program_that_is_none(directory: Directory) -> None:
         open_plugin(directory, "text", SystemPrograms()).metadata()
     (directory.plugins / "linked").symlink_to(directory.plugins / "try")
     assert installed(directory) == ["folder", "text", "try"]
+
+
+class _Answering:
+    """Implements ports.programs: the same words to every question."""
+
+    def __init__(self, status: int, output: bytes, errors: bytes) -> None:
+        self._done = Finished(status, output, errors)
+
+    def run(self, argv: Sequence[str], given: bytes, *, seconds: float, limit: int) -> Finished:
+        assert json.loads(given) or argv[1] == "get-plugin-metadata"
+        assert seconds <= 120
+        assert limit == 4 << 20
+        return self._done
+
+
+_NAMES = ("name", "description", "version", "url", "supportedContractVersions", "capabilities", "keyId", "keySpec",
+          "signature", "signingAlgorithm", "certificateChain", "signatureEnvelope", "signatureEnvelopeType",
+          "annotations", "errorCode", "errorMessage")
+_VALUES = st.one_of(st.none(), st.integers(), st.sampled_from(["try", "1.0", "k", "EC-256", "AAAA", RAW, ENVELOPE,
+                                                               notary.JWS, "ERROR", "TIMEOUT"]), st.text(max_size=6))
+_ANSWERS = st.one_of(st.binary(max_size=40), st.dictionaries(st.sampled_from(_NAMES), st.one_of(
+    _VALUES, st.lists(_VALUES, max_size=3), st.dictionaries(st.text(max_size=3), _VALUES, max_size=2))).map(
+        lambda document: json.dumps(document).encode()))
+
+
+@given(st.integers(0, 2), _ANSWERS, _ANSWERS)
+def test_no_answer_breaks_it(status: int, output: bytes, errors: bytes) -> None:
+    """Whatever a plugin says, nothing is signed by it but with a signature that is right; and there was none."""
+    plugin = Plugin("try", Path(sys.executable), _Answering(status, output, errors))
+    metadata = Metadata("try", "", "1.0.0", "", (RAW,))
+    for signer in (PluginKey(plugin, metadata, "k", {}), PluginEnvelopes(plugin, "k", {})):
+        with pytest.raises(CustodyError) as raised:
+            asyncio.run(sign(TARGET, signer, Terms(), NOW))
+        assert raised.value.message
+    with contextlib.suppress(CustodyError):
+        assert plugin.metadata().name == "try"
 
 
 def test_a_program_that_reads_nothing(tmp_path: Path) -> None:

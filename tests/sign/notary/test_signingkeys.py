@@ -132,6 +132,13 @@ def test_places_that_are_no_files(place: Directory, tmp_path: Path) -> None:
         load_signing_keys(place)
 
 
+def test_a_directory_that_nobody_may_write() -> None:
+    """Not root either: files of that name are the kernel's to make."""
+    with pytest.raises(UsageError, match=r"No such file|Permission denied") as raised:
+        save_signing_keys(directory_in(Path("/proc/self/notation")), SigningKeys())
+    assert raised.value.hint == "NOTATION_CONFIG names another"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_cannot_be_written(place: Directory) -> None:
     place.config.mkdir(mode=0o500)

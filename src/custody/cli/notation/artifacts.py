@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from custody.cli.notation.options import known, warn
+from custody.cli.notation.options import known, split_layout, warn
 from custody.errors import UsageError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
@@ -78,13 +78,3 @@ async def find(client: RegistryClient, artifact: str, options: Mapping[str, Any]
 def seen_as(artifact: Artifact) -> str:
     """Its name with its digest."""
     return f"{artifact.name}@{artifact.subject.digest}"
-
-
-def split_layout(text: str) -> tuple[str, str]:
-    """DIR and TAG, or DIR and DIGEST. Raises UsageError."""
-    folder, at, identifier = text.rpartition("@")
-    if not at:
-        folder, _, identifier = text.rpartition(":")
-    if not folder or not identifier or "/" in identifier:
-        raise UsageError(f"{text}: got no folder with a tag or digest, expected DIR:TAG or DIR@DIGEST")
-    return folder, identifier

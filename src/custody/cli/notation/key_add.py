@@ -29,8 +29,10 @@ def command(name: str, plugin: str, identifier: str | None, plugin_config: tuple
         raise UsageError("--id: got none, expected which key of the plugin it is")
     config = pairs(plugin_config, "--plugin-config")
     opened = open_plugin(directory(), plugin, programs())
-    Narrator(options["debug"], options["verbose"]).debug(f"plugin {plugin}: {opened.path}")
+    narrator = Narrator(options["debug"], options["verbose"])
+    narrator.debug(f"plugin {plugin}: {opened.path}")
     keys = load_signing_keys(directory()).with_key(SigningKey(name, id=identifier, plugin=plugin,
                                                               plugin_config=config), default=default)
     save_signing_keys(directory(), keys)
+    narrator.info(f"wrote {directory().signing_keys}")
     print(f"{visible(name)}: marked as default" if default else visible(name))

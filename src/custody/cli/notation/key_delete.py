@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from custody.cli.notation.options import Command, directory, logging_options
+from custody.cli.notation.options import Command, Narrator, directory, logging_options
 from custody.kit.visible import visible
 from custody.sign.notary.signingkeys import load_signing_keys, save_signing_keys
 
@@ -14,10 +14,11 @@ from custody.sign.notary.signingkeys import load_signing_keys, save_signing_keys
 @click.command("delete", cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @logging_options
-def command(names: tuple[str, ...], **_options: Any) -> None:
+def command(names: tuple[str, ...], **options: Any) -> None:
     """Take keys out of the list of signing keys; their files, or the plugin's keys, stay."""
     keys = load_signing_keys(directory())
     save_signing_keys(directory(), keys.without(names))
+    Narrator(options["debug"], options["verbose"]).info(f"wrote {directory().signing_keys}")
     if len(names) > 1:
         print("Removed the following keys from Notation signing key list. The source keys still exist.")
         for name in names:

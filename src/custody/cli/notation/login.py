@@ -16,6 +16,7 @@ from custody.formats.reference import Reference, parse_host
 from custody.registry.credentials import Credential
 from custody.registry.helper import ask_helper
 from custody.sign.notary.logins import HINT, find_login, keeper
+from custody.sign.notary.signingkeys import load_configuration
 from custody.wiring import registry_client
 
 _LONGEST = 64 * 1024
@@ -33,7 +34,8 @@ def command(server: str, password_stdin: bool, **options: Any) -> None:
     narrator = Narrator(options["debug"], options["verbose"])
     kept = keeper(directory(), os.environ)
     narrator.debug(f"logins are kept by {kept.helper(host) or 'nobody'} ({kept.path})")
-    asyncio.run(_try(host, credential, insecure=options["insecure_registry"]))
+    insecure = options["insecure_registry"] or host in load_configuration(directory()).insecure_registries
+    asyncio.run(_try(host, credential, insecure=insecure))
     if not kept.keep(host, credential):
         if find_login(directory(), host, "", ask_helper) != credential:
             raise UsageError(f"failed to log in to {host}: the credential could not be saved because a credentials "

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from custody.cli.notation.options import Command, directory, logging_options
+from custody.cli.notation.options import Command, Narrator, directory, logging_options
 from custody.formats.reference import parse_host
 from custody.sign.notary.logins import keeper
 
@@ -15,7 +15,9 @@ from custody.sign.notary.logins import keeper
 @click.command("logout", cls=Command)
 @click.argument("server", metavar="REGISTRY")
 @logging_options
-def command(server: str, **_options: Any) -> None:
+def command(server: str, **options: Any) -> None:
     """Forget the login at a registry that `login` kept."""
-    keeper(directory(), os.environ).forget(parse_host(server, "registry"))
+    host, kept = parse_host(server, "registry"), keeper(directory(), os.environ)
+    Narrator(options["debug"], options["verbose"]).info(f"logins are kept by {kept.helper(host) or kept.path}")
+    kept.forget(host)
     print("Logout Succeeded")

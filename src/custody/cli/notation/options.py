@@ -99,14 +99,25 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return False
 
 
+def split_layout(text: str) -> tuple[str, str]:
+    """DIR and TAG, or DIR and DIGEST. Raises UsageError."""
+    folder, at, identifier = text.rpartition("@")
+    if not at:
+        folder, _, identifier = text.rpartition(":")
+    if not folder or not identifier or "/" in identifier:
+        raise UsageError(f"{text}: got no folder with a tag or digest, expected DIR:TAG or DIR@DIGEST")
+    return folder, identifier
+
+
 def known(client: RegistryClient, host: str, options: Mapping[str, Any]) -> RegistryClient:
-    """The client with the login and the plain HTTP that the registry options ask for.
+    """The client with the login and the plain HTTP that the registry options, or config.json, ask for.
 
     A login is that of the options, of $NOTATION_USERNAME and $NOTATION_PASSWORD, of notation's config.json, or the one
     that containers' own files hold.
     """
     from custody.registry.credentials import Credential
     from custody.sign.notary.logins import find_login
+    from custody.sign.notary.signingkeys import load_configuration
 
     username = options["username"] or os.environ.get("NOTATION_USERNAME", "")
     password = options["password"] or os.environ.get("NOTATION_PASSWORD", "")
@@ -119,4 +130,5 @@ def known(client: RegistryClient, host: str, options: Mapping[str, Any]) -> Regi
             return Credential(username, password) if username else Credential(identity_token=password)
         return find_login(place, registry, repository, ask)
 
-    return client.knowing(find, plain_http=[host] if options["insecure_registry"] else [])
+    plain = options["insecure_registry"] or host in load_configuration(place).insecure_registries
+    return client.knowing(find, plain_http=[host] if plain else [])

@@ -8,15 +8,22 @@ from typing import Any
 
 import click
 
-from custody.cli.notation.artifacts import split_layout
-from custody.cli.notation.options import Command, Narrator, known, logging_options, registry_options, warn
+from custody.cli.notation.options import (
+    Command,
+    Narrator,
+    known,
+    logging_options,
+    registry_options,
+    split_layout,
+    warn,
+)
 from custody.cli.notation.signing import signer, signing_options, summary, terms
 from custody.cli.run import settings
 from custody.errors import UsageError
-from custody.formats import reference
+from custody.formats import oci
 from custody.kit import digest as digests
 from custody.kit.clock import system_clock
-from custody.registry.layout import Layout
+from custody.ports.http import Http
 from custody.services.notarysigning import Depot, LayoutDepot, RegistryDepot, sign_artifact
 from custody.wiring import command_http, registry_client
 
@@ -49,26 +56,38 @@ def command(artifact: str, force_referrers_tag: bool, allow_referrers_api: bool,
 
 async def _sign(artifact: str, narrator: Narrator, options: dict[str, Any], *, fallback: bool, layout: bool) -> None:
     http = command_http(settings())
-    key, how = signer(options, narrator), terms(http, options)
-    async with registry_client(settings(), http) as client:
-        depot: Depot
-        if layout:
-            folder, identifier = split_layout(artifact)
-            held = Layout(Path(folder))
-            subject, name, depot = held.resolve(identifier), folder, LayoutDepot(held)
-        else:
-            ref = reference.parse(artifact)
-            identifier = ref.digest or ref.tag or ""
-            if not artifact.endswith(identifier) or not identifier:
-                raise UsageError(f"{artifact}: got no tag and no digest, expected REGISTRY/NAME:TAG or "
-                                 "REGISTRY/NAME@DIGEST")
-            asker = known(client, ref.registry, options)
-            subject, name = await asker.resolve(ref), ref.name
-            depot = RegistryDepot(asker, ref.at(subject.digest), fallback=fallback)
+    try:
+        key, how = signer(options, narrator), terms(http, options)
+        depot, name, subject, identifier = await (_in_layout(artifact) if layout else _in_registry(
+            http, artifact, options, fallback=fallback))
         if not digests.is_digest(identifier):
             warn(f"Always sign the artifact using digest(@sha256:...) rather than a tag(:{identifier}) because tags "
                  "are mutable and a tag reference can point to a different artifact than the one signed.")
         narrator.info(f"{artifact}: is {subject.digest}, {subject.media_type}, {subject.size} bytes")
         pushed, signed = await sign_artifact(depot, subject, key, how, system_clock)
         narrator.info(f"signature {pushed.digest}: {summary(signed)}")
+    finally:
+        await http.close()
     print(f"Successfully signed {name}@{subject.digest}")
+
+
+async def _in_layout(artifact: str) -> tuple[Depot, str, oci.Descriptor, str]:
+    """Where the signature goes, the artifact's name and manifest, and the tag or digest that was given."""
+    from custody.registry.layout import Layout
+
+    folder, identifier = split_layout(artifact)
+    layout = Layout(Path(folder))
+    return LayoutDepot(layout), folder, layout.resolve(identifier), identifier
+
+
+async def _in_registry(http: Http, artifact: str, options: dict[str, Any], *,
+                       fallback: bool) -> tuple[Depot, str, oci.Descriptor, str]:
+    from custody.formats import reference
+
+    ref = reference.parse(artifact)
+    identifier = ref.digest or ref.tag or ""
+    if not identifier or not artifact.endswith(identifier):
+        raise UsageError(f"{artifact}: got no tag and no digest, expected REGISTRY/NAME:TAG or REGISTRY/NAME@DIGEST")
+    client = known(registry_client(settings(), http), ref.registry, options)
+    subject = await client.resolve(ref)
+    return RegistryDepot(client, ref.at(subject.digest), fallback=fallback), ref.name, subject, identifier

@@ -60,6 +60,15 @@ def signer(options: Mapping[str, Any], narrator: Narrator) -> Key | EnvelopeMake
     if plugin:
         narrator.info(f"signing with the key {identifier} of plugin {plugin}")
         return plugin_signer(open_plugin(directory(), plugin, programs()), identifier, config)
+    return listed_signer(name, config, narrator)
+
+
+def listed_signer(name: str | None, config: Mapping[str, str], narrator: Narrator) -> Key | EnvelopeMaker:
+    """Whoever signs by a key of the list, or by its default one; `config` is for its plugin. Raises as `signer`."""
+    from custody.sign.notary.plugin import open_plugin
+    from custody.sign.notary.pluginkeys import plugin_signer
+    from custody.wiring import programs
+
     key = load_signing_keys(directory()).key(name)
     if not key.plugin:
         if config:

@@ -124,8 +124,10 @@ def configured(request: dict[str, Any], config: Mapping[str, str]) -> dict[str, 
 
 def same(answer: Mapping[str, Any], key: str, expected: str, where: str) -> None:
     """Raises VerificationError where an answer does not repeat what was asked for."""
-    if answer.get(key) != expected:
-        raise VerificationError(f"{where}.{key}: got {str(answer.get(key))[:200]!r}, expected {expected!r}")
+    value = answer.get(key)
+    if value != expected:
+        got = "nothing" if value is None else repr(str(value)[:200])
+        raise VerificationError(f"{where}.{key}: got {got}, expected {expected!r}")
 
 
 def _texts(answer: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
