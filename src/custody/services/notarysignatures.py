@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from custody.errors import (
     MalformedError,
@@ -22,10 +22,12 @@ from custody.errors import (
 )
 from custody.formats import notary, oci
 from custody.formats.reference import Reference
-from custody.registry.client import RegistryClient
-from custody.registry.layout import Layout
 from custody.sign.notary.trustpolicy import SKIP, Statement
 from custody.sign.notary.verify import Demands, Outcome, Verifier
+
+if TYPE_CHECKING:
+    from custody.registry.client import RegistryClient
+    from custody.registry.layout import Layout
 
 MAX_SIGNATURES = 100
 _SUFFIXES = {"jws": notary.JWS, "cose": notary.COSE}

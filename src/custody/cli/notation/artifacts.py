@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from custody.cli.notation.options import known, split_layout, warn
+from custody.cli.run import settings
 from custody.errors import UsageError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
-from custody.registry.client import RegistryClient
 from custody.services.notarysignatures import MAX_SIGNATURES, LayoutPlace, Place, RegistryPlace
+from custody.wiring import registry_client
+
+if TYPE_CHECKING:
+    from custody.ports.http import Http
+    from custody.registry.client import RegistryClient
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -51,10 +57,24 @@ def _deprecated(_context: click.Context, _option: click.Parameter, value: bool) 
         warn("flag '--allow-referrers-api' is deprecated: the referrers API is always asked.")
 
 
-async def find(client: RegistryClient, artifact: str, options: Mapping[str, Any], operation: str) -> Artifact:
+@contextlib.asynccontextmanager
+async def client_for(options: Mapping[str, Any], http: Http | None = None) -> AsyncIterator[RegistryClient | None]:
+    """A registry's client, which closes `http`; None for a layout, which needs none."""
+    if not options.get("oci_layout"):
+        async with registry_client(settings(), http) as client:
+            yield client
+        return
+    try:
+        yield None
+    finally:
+        if http is not None:
+            await http.close()
+
+
+async def find(client: RegistryClient | None, artifact: str, options: Mapping[str, Any], operation: str) -> Artifact:
     """Raises UsageError, MalformedError, NotFoundError; warns of a tag."""
     place: Place
-    if options.get("oci_layout"):
+    if client is None:
         from custody.registry.layout import Layout
 
         folder, identifier = split_layout(artifact)

@@ -8,13 +8,11 @@ from typing import Any
 
 import click
 
-from custody.cli.notation.artifacts import find, limit_options, seen_as
+from custody.cli.notation.artifacts import client_for, find, limit_options, seen_as
 from custody.cli.notation.inspection import branch_of, drawn, inspected
 from custody.cli.notation.options import Command, logging_options, registry_options, warn
-from custody.cli.run import settings
 from custody.errors import CustodyError, VerificationError
 from custody.formats import notary
-from custody.wiring import registry_client
 
 
 @click.command("inspect", cls=Command)
@@ -35,7 +33,7 @@ def command(artifact: str, output: str, **options: Any) -> None:
 async def _inspect(artifact: str, output: str, options: dict[str, Any]) -> None:
     shown: list[dict[str, Any]] = []
     skipped = 0
-    async with registry_client(settings()) as client:
+    async with client_for(options) as client:
         where = await find(client, artifact, options, "inspect")
         signatures = await where.place.signatures(where.subject)
         for signature in signatures[:options["max_signatures"]]:

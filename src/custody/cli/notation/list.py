@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from custody.cli.notation.artifacts import artifact_options, find, seen_as
+from custody.cli.notation.artifacts import artifact_options, client_for, find, seen_as
 from custody.cli.notation.options import Command, logging_options, registry_options
-from custody.cli.run import settings
 from custody.formats import notary
-from custody.wiring import registry_client
 
 
 @click.command("list", cls=Command)
@@ -25,7 +23,7 @@ def command(artifact: str, **options: Any) -> None:
 
 
 async def _list(artifact: str, options: dict[str, Any]) -> None:
-    async with registry_client(settings()) as client:
+    async with client_for(options) as client:
         where = await find(client, artifact, options, "list")
         signatures = await where.place.signatures(where.subject)
     if not signatures:

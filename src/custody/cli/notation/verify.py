@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from custody.cli.notation.artifacts import artifact_options, find, seen_as
+from custody.cli.notation.artifacts import artifact_options, client_for, find, seen_as
 from custody.cli.notation.options import Command, Narrator, columns, logging_options, pairs, registry_options, warn
 from custody.cli.notation.verifying import oci_policy, open_verifier
 from custody.cli.run import settings
@@ -16,7 +16,7 @@ from custody.errors import UsageError
 from custody.services.notarysignatures import Judged, refusal, verify_artifact
 from custody.sign.notary.trustpolicy import SKIP
 from custody.sign.notary.verify import Demands
-from custody.wiring import command_http, registry_client
+from custody.wiring import command_http
 
 
 @click.command("verify", cls=Command)
@@ -44,7 +44,7 @@ def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], us
 async def _verify(artifact: str, scope: str | None, demands: Demands, options: dict[str, Any]) -> None:
     narrator = Narrator(options["debug"], options["verbose"])
     policy, http = oci_policy(), command_http(settings())
-    async with registry_client(settings(), http) as client:
+    async with client_for(options, http) as client:
         where = await find(client, artifact, options, "verify")
         statement = policy.for_image(scope or where.name)
         narrator.info(f"trust policy {statement.name}, level {statement.level.name}")

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -20,15 +21,16 @@ from custody.kit.clock import Clock, format_rfc3339
 from custody.sign.certificate import load_certificate
 from custody.sign.notary import crl, ocsp
 from custody.sign.notary.chain import check_signing_chain
-from custody.sign.notary.countersignature import countersigned
 from custody.sign.notary.distinguishedname import subject_name
 from custody.sign.notary.envelope import check_signature
 from custody.sign.notary.issuance import algorithm_of
 from custody.sign.notary.plugin import REVOCATION, TRUSTED_IDENTITY, Plugin
-from custody.sign.notary.pluginverdict import PluginVerdict, check_version, judged_by
 from custody.sign.notary.revocation import Revocations, State, check_answers
 from custody.sign.notary.trustpolicy import ANY, SKIP, Action, Level, Statement, Validation, VerifyTimestamp
 from custody.sign.notary.truststore import TrustStores
+
+if TYPE_CHECKING:
+    from custody.sign.notary.pluginverdict import PluginVerdict
 
 _STORES = {notary.X509: "ca", notary.SIGNING_AUTHORITY: "signingAuthority"}
 Describe = Callable[[str], notary.Target]
@@ -212,6 +214,8 @@ class _Course:
         name, least = envelope.extended.get(notary.PLUGIN), envelope.extended.get(notary.PLUGIN_MIN_VERSION)
         if name is None and least is None:
             return None
+        from custody.sign.notary.pluginverdict import PluginVerdict, check_version
+
         try:
             if not isinstance(name, str) or not name.strip() or notary.PLUGIN not in envelope.critical:
                 raise MalformedError(notary.PLUGIN, got=name, expected="the name of a plugin, critical")
@@ -277,6 +281,8 @@ class _Course:
 
     async def _stamped(self, envelope: notary.Envelope) -> datetime:
         """Raises MalformedError, VerificationError."""
+        from custody.sign.notary.countersignature import countersigned
+
         if not envelope.timestamp:
             raise VerificationError("timestamp: there is none, and the trust policy has a tsa store", check=Check.TIME)
         stamp = countersigned(envelope.timestamp, envelope.signature, self._verifier.trusted(self._statement, "tsa"))
@@ -306,6 +312,8 @@ class _Course:
 
     async def _heed(self, envelope: notary.Envelope, verdict: PluginVerdict) -> None:
         """What the plugin says of the validations that are its own, and whether it knew all critical attributes."""
+        from custody.sign.notary.pluginverdict import judged_by
+
         skipped = self._outcome.level.actions[Validation.REVOCATION] is Action.SKIP
         asked = [capability for capability in verdict.capabilities if not (skipped and capability == REVOCATION)]
         if not asked:
