@@ -109,28 +109,28 @@ def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: List
 
 
 def _check(made: x509.CertificateRevocationList, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime,
-           what: str) -> None:
+           kind: str) -> None:
     usage = extension(issuer, x509.KeyUsage)
     if made.issuer != issuer.subject:
-        raise VerificationError(f"the {what} is by {made.issuer.rfc4514_string()}, expected "
+        raise VerificationError(f"the {kind} is by {made.issuer.rfc4514_string()}, expected "
                                 f"{issuer.subject.rfc4514_string()}")
     if usage is not None and not usage.value.crl_sign:
         raise VerificationError(f"{issuer.subject.rfc4514_string()} may not sign revocation lists (key usage)")
     if not _is_signed(made, issuer):
-        raise VerificationError(f"the {what} is not signed by {issuer.subject.rfc4514_string()}")
+        raise VerificationError(f"the {kind} is not signed by {issuer.subject.rfc4514_string()}")
     if made.next_update_utc is None or now > made.next_update_utc:
         until = "no time" if made.next_update_utc is None else format_rfc3339(made.next_update_utc)
-        raise VerificationError(f"the {what} is too old: it is good until {until}")
+        raise VerificationError(f"the {kind} is too old: it is good until {until}")
     if made.last_update_utc > now + _AHEAD:
-        raise VerificationError(f"the {what} is of the future: {format_rfc3339(made.last_update_utc)}")
+        raise VerificationError(f"the {kind} is of the future: {format_rfc3339(made.last_update_utc)}")
     for present in made.extensions:
         if present.critical and not isinstance(present.value, _UNDERSTOOD):
-            raise VerificationError(f"the {what} has the critical extension {present.oid.dotted_string}")
+            raise VerificationError(f"the {kind} has the critical extension {present.oid.dotted_string}")
     scope = _of(made, x509.IssuingDistributionPoint)
     if scope is not None and (scope.indirect_crl or scope.only_contains_attribute_certs
                               or (scope.only_contains_user_certs and is_ca(certificate))
                               or (scope.only_contains_ca_certs and not is_ca(certificate))):
-        raise VerificationError(f"the {what} is of other certificates (issuing distribution point)")
+        raise VerificationError(f"the {kind} is of other certificates (issuing distribution point)")
 
 
 def _is_signed(made: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:

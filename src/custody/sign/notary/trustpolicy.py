@@ -257,8 +257,8 @@ def _subjects(identities: Sequence[str], where: str) -> tuple[Name, ...]:
         if kind == _SUBJECT:
             names.append((identity, parse_name(value, where)))
     for at, (identity, name) in enumerate(names):
-        for other, (wider, part) in enumerate(names):
-            if at != other and is_part(part, name):
+        for place, (wider, part) in enumerate(names):
+            if at != place and is_part(part, name):
                 raise MalformedError(where, got=f"{identity!r}, which {wider!r} holds already", expected="no overlap")
     return tuple(name for _, name in names)
 
