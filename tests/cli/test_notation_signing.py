@@ -8,6 +8,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -15,6 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.notation.options import known
@@ -25,8 +30,10 @@ from custody.registry.client import RegistryClient
 from custody.registry.credentials import Credential
 from custody.registry.logins import Find
 from custody.sign.notary.directory import Directory
+from tests.cli.commands import custody
 from tests.registry.odd import odd
-from tests.serving import registry_on
+from tests.server.test_certificates import Authority
+from tests.serving import registry_on, served
 from tests.sign.notary.materials import (
     chain_of,
     directory_in,
@@ -361,6 +368,39 @@ def test_sources_of_plugins(directory: Directory, tmp_path: Path, capsys: pytest
     broken.write_bytes(b"PK\x03\x04" + b"x" * 100)
     refused(capsys, "expected a zip or tar.gz archive", 2, "plugin", "install", "--file", str(broken))
     refused(capsys, "unable to find plugin absent", 6, "plugin", "uninstall", "-y", "absent")
+
+
+def test_a_plugin_of_a_server(directory: Directory, tmp_path: Path, program: bytes) -> None:
+    source = packed(tmp_path, "zip", {"notation-zipped": (program, 0o755)}).read_bytes()
+    authority = Authority("servers")
+    for name, data in zip(("server.crt", "server.key"), authority.leaf(), strict=True):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    checksum = hashlib.sha256(source).hexdigest()
+
+    def install(url: str, checksum: str = checksum) -> subprocess.CompletedProcess[str]:
+        return custody("notation", "plugin", "install", "--url", url, "--sha256sum", checksum, cwd=tmp_path,
+                       SSL_CERT_FILE=str(tmp_path / "ca.pem"), **{name: value for name, value in environment(
+                           directory).items() if name.startswith("NOTATION_")})
+
+    async def file(_request: Request) -> Response:
+        return Response(source)
+
+    async def away(request: Request) -> Response:
+        return RedirectResponse("/plugin.zip" if request.url.path == "/moved" else "http://127.0.0.1:1/plugin.zip")
+
+    app = Starlette(routes=[Route("/plugin.zip", file), Route("/moved", away), Route("/away", away)])
+    with served(app, certificate=tmp_path / "server.crt", key=tmp_path / "server.key") as url:
+        for path, given, reason in (("/away", checksum, "redirected to what is not HTTPS"),
+                                    ("/absent", checksum, "answered 404"), ("/plugin.zip", "0" * 64, "expected 0000")):
+            done = install(url + path, given)
+            assert done.returncode != 0
+            assert reason in done.stderr
+            assert not directory.plugins.exists()
+        done = install(f"{url}/moved")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"Downloading plugin from {url}/moved", "Download completed",
+                                        "Successfully installed plugin zipped, version 1.2.3"]
 
 
 def test_an_archive_that_unpacks_without_end(directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -31,6 +31,7 @@ from custody.formats import cbor, notary, notarywriter
 from custody.sign.certificate import load_certificate
 from custody.sign.notary.countersignature import countersigned
 from custody.sign.notary.envelope import check_signature
+from custody.sign.notary.revocation import Answer, State
 from custody.sign.notary.sign import CREATED, THUMBPRINTS, LocalKey, Signed, Terms, sign
 from custody.sign.notary.signingkeys import SigningKey, open_local_key
 from custody.sign.notary.timestamping import authority_root, stamper, token_of
@@ -170,12 +171,12 @@ def test_a_signature_that_is_none(key: _Strange, reason: str, media_type: str) -
 # Timestamps
 
 
-def stamped(url: str, root: Any, kind: str = "EC-256", **terms: Any) -> Signed:
+def stamped(url: str, root: Any, kind: str = "EC-256", revocations: Any = None, **terms: Any) -> Signed:
     async def ask() -> Signed:
         http = StdlibHttp()
         try:
             key = LocalKey(key_of(kind), chain_of(kind), "key")
-            return await sign(TARGET, key, Terms(stamp=stamper(http, url, root), **terms), NOW)
+            return await sign(TARGET, key, Terms(stamp=stamper(http, url, root, revocations), **terms), NOW)
         finally:
             await http.close()
 
@@ -202,6 +203,27 @@ def test_a_timestamp_of_another_root() -> None:
 def test_an_authority_that_is_not_there() -> None:
     with pytest.raises(NetworkError):
         stamped("http://127.0.0.1:1/", issue(key_of("EC-256"), "root", None, ca=True))
+
+
+class _Known:
+    """Implements Revocations: the same answer of every certificate."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def answers(self, chain: Any, signed_at: datetime | None) -> list[Answer]:
+        assert (len(chain), signed_at) == (2, None)
+        return [Answer("CN=tsa", self._state, "CRL", "so it says")]
+
+
+@pytest.mark.parametrize(("state", "reason"), [
+    (State.REVOKED, "timestamp authority: CN=tsa is revoked"), (State.UNKNOWN, "is unknown to its responder"),
+    (State.UNAVAILABLE, "could not be looked up")])
+def test_an_authority_that_was_revoked(state: State, reason: str) -> None:
+    with materials.time_authority() as (url, root):
+        with pytest.raises(VerificationError, match=reason):
+            stamped(url, root, revocations=_Known(state))
+        assert stamped(url, root, revocations=_Known(State.GOOD)).envelope.timestamp
 
 
 def test_the_root_of_an_authority() -> None:
