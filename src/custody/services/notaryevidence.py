@@ -7,6 +7,7 @@ what is wrong with them is said of each signature, none of which counts then.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from custody.errors import CustodyError, UsageError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State, Verified
@@ -22,6 +23,8 @@ from custody.sign.notary.revocation import OnlineRevocations
 from custody.sign.notary.trustpolicy import SKIP, Document, parse_oci
 from custody.sign.notary.truststore import DirectoryStores
 from custody.sign.notary.verify import Verifier
+
+_LOG = logging.getLogger(__name__)
 
 
 class NotaryTrust:
@@ -54,6 +57,10 @@ class NotaryTrust:
             return _rejected(evidence, State.FAILED, error.message, error)
         except CustodyError as error:
             return _rejected(evidence, State.UNVERIFIABLE, error.message)
+        except Exception as error:
+            # A verifier's own fault, brought about by a document, costs that document and not the one beside it.
+            _LOG.exception("a signature of the Notary Project could not be verified")
+            return _rejected(evidence, State.UNVERIFIABLE, f"verifying it failed with {type(error).__name__}")
 
     def _policy(self) -> Document:
         """Raises UsageError, MalformedError, UnsupportedError."""

@@ -53,7 +53,8 @@ def load(der: bytes, where: str) -> x509.CertificateRevocationList:
             raise ValueError("too long")
         made = x509.load_der_x509_crl(der)
         _ = (made.extensions, made.issuer, made.last_update_utc, made.next_update_utc, made.signature_algorithm_oid)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a revocation list in DER") from None
     return made
 
@@ -92,7 +93,7 @@ def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: List
         raise VerificationError("the certificate names a list of changes, which its list does not: it is not read")
     latest: x509.RevokedCertificate | None = None
     for made in (lists.base, lists.delta):
-        entry = made.get_revoked_certificate_by_serial_number(certificate.serial_number) if made is not None else None
+        entry = _named(made, certificate) if made is not None else None
         if entry is None:
             continue
         invalid, reason = _entry(entry)
@@ -153,6 +154,13 @@ def _check_changes(base: x509.CertificateRevocationList, delta: x509.Certificate
     if least.crl_number > since.crl_number:
         raise VerificationError(f"the list of changes is to the list {least.crl_number}, expected at most "
                                 f"{since.crl_number}, the list's")
+
+
+def _named(made: x509.CertificateRevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
+    try:
+        return made.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    except ValueError:
+        raise VerificationError("the list's entries cannot be read") from None
 
 
 def _entry(entry: x509.RevokedCertificate) -> tuple[datetime | None, x509.ReasonFlags | None]:

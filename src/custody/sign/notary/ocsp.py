@@ -25,6 +25,8 @@ MAX_ANSWER = 20 * 1024
 _AHEAD = timedelta(minutes=5)
 _INVALIDITY_DATE = CRLEntryExtensionOID.INVALIDITY_DATE
 _HASHES = ("sha256", "sha384", "sha512")
+_BROKEN = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+           x509.UnsupportedGeneralNameType)
 
 
 class UnknownError(VerificationError):
@@ -61,32 +63,28 @@ def revoked(answer: bytes, certificate: x509.Certificate, issuer: x509.Certifica
         if read.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise VerificationError(f"the responder answered {read.response_status.name.lower().replace('_', ' ')}")
         single = next((entry for entry in read.responses if entry.serial_number == certificate.serial_number), None)
-        status = None if single is None else single.certificate_status
-        signers = [made.public_bytes(Encoding.DER) for made in read.certificates]
+        if single is None or not _is_of(single, issuer):
+            raise VerificationError("the answer is of another certificate")
+        status, made, until = single.certificate_status, single.this_update_utc, single.next_update_utc
+        since, reason, invalid = single.revocation_time_utc, single.revocation_reason, _invalid_since(read)
+        signers = [signer.public_bytes(Encoding.DER) for signer in read.certificates]
         unknown = [present.oid.dotted_string for present in (*read.extensions, *read.single_extensions)
                    if present.critical]
-        fits = single is not None and _is_of(single, issuer)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _BROKEN:
         raise MalformedError("OCSP response", got=f"{len(answer)} bytes", expected="one in DER, about one certificate"
                              ) from None
-    if single is None or not fits:
-        raise VerificationError("the answer is of another certificate")
     _check_signer(read, [load_certificate(der, "OCSP response: certificate") for der in signers], issuer, now)
     if unknown:
         raise VerificationError(f"the answer has the critical extension {unknown[0]}")
-    if single.next_update_utc is None or now > single.next_update_utc:
-        until = "no time" if single.next_update_utc is None else format_rfc3339(single.next_update_utc)
-        raise VerificationError(f"the answer is too old: it is good until {until}")
-    if single.this_update_utc > now + _AHEAD:
-        raise VerificationError(f"the answer is of the future: {format_rfc3339(single.this_update_utc)}")
+    if until is None or now > until:
+        raise VerificationError("the answer is too old: it is good until "
+                                + (format_rfc3339(until) if until else "no time"))
+    if made > now + _AHEAD:
+        raise VerificationError(f"the answer is of the future: {format_rfc3339(made)}")
     if status is ocsp.OCSPCertStatus.UNKNOWN:
         raise UnknownError("the responder does not know the certificate")
-    if status is ocsp.OCSPCertStatus.GOOD:
+    if status is ocsp.OCSPCertStatus.GOOD or (signed_at is not None and invalid is not None and signed_at < invalid):
         return ""
-    invalid = _invalid_since(read)
-    if signed_at is not None and invalid is not None and signed_at < invalid:
-        return ""
-    since, reason = single.revocation_time_utc, single.revocation_reason
     return (f"revoked since {format_rfc3339(since)}" if since else "revoked") + (f" ({reason.value})" if reason else "")
 
 
@@ -114,7 +112,7 @@ def _check_signer(read: ocsp.OCSPResponse, signers: list[x509.Certificate], issu
     try:
         algorithm = read.signature_hash_algorithm
         key = usable(signer.public_key(), "OCSP response")
-    except (ValueError, UnsupportedAlgorithm):
+    except _BROKEN:
         raise VerificationError("the answer is signed in a way that is not read") from None
     if algorithm is None or algorithm.name not in _HASHES:
         raise VerificationError(f"the answer is signed with {algorithm.name if algorithm else 'no hash'}, expected one "
