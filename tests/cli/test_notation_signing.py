@@ -24,7 +24,7 @@ from starlette.routing import Route
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.notation.options import known
 from custody.cli.run import run
-from custody.formats import notary
+from custody.formats import notary, oci
 from custody.formats import reference as references
 from custody.registry.client import RegistryClient
 from custody.registry.credentials import Credential
@@ -231,6 +231,24 @@ def test_whose_login(directory: Directory, options: dict[str, str], environment:
                                 **options})
     assert client.find("r.example", "app", lambda *_: None) == login
     assert client.find("other.example", "app", lambda *_: None) is None  # a password is for the registry that is named
+
+
+def test_a_manifest_that_is_said_to_be_another(directory: Directory, tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    """A registry, or a layout's list, that gives the bytes that were asked for another type."""
+    digest = layout(tmp_path / "image")
+    data = (tmp_path / "image" / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_bytes()
+    with odd() as registry:
+        registry.put("app", "1", data, oci.INDEX)
+        refused(capsys, f"is listed as {oci.INDEX}, and says itself that it is {oci.MANIFEST}", 4, "sign",
+                f"{registry.host}/app@{digest}")
+        registry.put("app", "1", data)
+        assert notation("sign", f"{registry.host}/app@{digest}") == 0
+        registry.put("text", "1", b'"what"', "text/plain")
+        refused(capsys, "got 'what', expected a JSON object", 2, "sign", f"{registry.host}/text:1")
+    path = tmp_path / "image" / "index.json"
+    path.write_text(path.read_text().replace(oci.MANIFEST, oci.DOCKER_MANIFEST))
+    refused(capsys, f"is listed as {oci.DOCKER_MANIFEST}", 4, "sign", "--oci-layout", f"image@{digest}")
 
 
 # Keys

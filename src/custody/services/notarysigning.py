@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from custody.errors import UsageError
+from custody.errors import UsageError, VerificationError
 from custody.formats import notary, oci
 from custody.kit.clock import Clock
 from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms, hash_of, sign
@@ -58,6 +58,18 @@ class LayoutDepot:
         blob = self._layout.push_blob(signed.data, signed.media_type)
         config = self._layout.push_blob(oci.EMPTY_BLOB, notary.ARTIFACT_TYPE)
         return self._layout.push_manifest(manifest_of(subject, blob, config, signed), oci.MANIFEST)
+
+
+def subject_of(descriptor: oci.Descriptor, data: bytes, where: str) -> oci.Descriptor:
+    """What is signed of a manifest: the type that its own bytes say, their digest and how many they are.
+
+    Whoever keeps it may say another type of the same bytes, and would have that signed. Raises VerificationError then,
+    MalformedError, UnsupportedError for what is no manifest.
+    """
+    kind = oci.parse_manifest(data, where, descriptor.media_type).media_type
+    if kind != descriptor.media_type:
+        raise VerificationError(f"{where}: is listed as {descriptor.media_type}, and says itself that it is {kind}")
+    return oci.Descriptor(kind, descriptor.digest, len(data))
 
 
 def manifest_of(subject: oci.Descriptor, blob: oci.Descriptor, config: oci.Descriptor, signed: Signed) -> bytes:

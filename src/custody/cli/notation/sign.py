@@ -24,7 +24,7 @@ from custody.formats import oci
 from custody.kit import digest as digests
 from custody.kit.clock import system_clock
 from custody.ports.http import Http
-from custody.services.notarysigning import Depot, LayoutDepot, RegistryDepot, sign_artifact
+from custody.services.notarysigning import Depot, LayoutDepot, RegistryDepot, sign_artifact, subject_of
 from custody.wiring import command_http, registry_client
 
 
@@ -77,7 +77,8 @@ async def _in_layout(artifact: str) -> tuple[Depot, str, oci.Descriptor, str]:
 
     folder, identifier = split_layout(artifact)
     layout = Layout(Path(folder))
-    return LayoutDepot(layout), folder, layout.resolve(identifier), identifier
+    listed = layout.resolve(identifier)
+    return LayoutDepot(layout), folder, subject_of(listed, layout.manifest(listed), artifact), identifier
 
 
 async def _in_registry(http: Http, artifact: str, options: dict[str, Any], *,
@@ -89,5 +90,5 @@ async def _in_registry(http: Http, artifact: str, options: dict[str, Any], *,
     if not identifier or not artifact.endswith(identifier):
         raise UsageError(f"{artifact}: got no tag and no digest, expected REGISTRY/NAME:TAG or REGISTRY/NAME@DIGEST")
     client = known(registry_client(settings(), http), ref.registry, options)
-    subject = await client.resolve(ref)
+    subject = subject_of(*await client.manifest(ref), artifact)
     return RegistryDepot(client, ref.at(subject.digest), fallback=fallback), ref.name, subject, identifier
