@@ -134,6 +134,22 @@ def test_revoked_signers_are_nobody(directory: Directory, image: str) -> None:
     assert "revocation unavailable" in gathered(image, directory).rejected[0].reason
 
 
+@pytest.mark.parametrize(("who", "code"), [
+    ("x509Subject': 'C=US, ST=WA, O=acme", 0), ("x509Subject': 'CN=EC-256, C=US, ST=WA, O=acme", 0),
+    ("x509Subject': 'C=US, ST=WA, O=other", 3), ("key': 'sha256:" + 64 * "0", 3), ("x509Subject': 'O=acme", 3)])
+def test_who_counts(who: str, code: int, directory: Directory, image: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy says whose signature it means, beside the trust policy that lets it count at all."""
+    policy(directory)
+    expression = f"size(evidence(c.image, {{'signatures': [{{'{who}'}}]}}).signatures) > 0"
+    begin, _, rest = POLICY.partition("evidence(c.image)")
+    Path("policy.yaml").write_text(begin + expression + rest.partition("'O=acme')")[2].replace("))\n", ")\n", 1))
+    Path("custody.toml").write_text(f'notation = "{directory.config}"\n')
+    capsys.readouterr()
+    assert run(["check", "--policy", "policy.yaml", image]) == code
+    said = capsys.readouterr().out
+    assert code == 0 or any(words in said for words in ("does not count", "C is missing", "who")), said
+
+
 def test_check_and_tree(directory: Directory, image: str, capsys: pytest.CaptureFixture[str]) -> None:
     policy(directory)
     Path("policy.yaml").write_text(POLICY)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from custody.errors import (
     MalformedError,
     MissingEvidenceError,
+    NotFoundError,
     UnsupportedError,
     UsageError,
     VerificationError,
@@ -116,7 +117,8 @@ async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Stat
         tell(f"signature {signature.digest}")
         try:
             data, media_type = await place.envelope(signature)
-        except (MalformedError, UnsupportedError, VerificationError) as error:
+        except (MalformedError, NotFoundError, UnsupportedError, VerificationError) as error:
+            # Broken by itself, whoever pushed it: the signature beside it may count.
             judged.append(Judged(signature.digest, None, error.message))
             tell(f"signature {signature.digest}: {error.message}")
             continue
