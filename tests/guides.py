@@ -36,7 +36,8 @@ ROOT = Path(__file__).parent.parent
 ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "contents": "docs/guides/contents.md",
          "advisories": "docs/guides/advisories.md", "vex": "docs/guides/vex.md", "scan": "docs/guides/scan.md",
          "sbom": "docs/guides/sbom.md", "affected": "docs/guides/affected.md",
-         "sign": "docs/guides/sign.md", "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
+         "sign": "docs/guides/sign.md", "notation": "docs/guides/notation.md",
+         "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
          "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",
@@ -57,7 +58,8 @@ _PATTERNS = (
      r"[\w ,]*\d[\w ,]*"),
     ("…", r".*?"), (r"\s+", r"\s+"))
 """What is in a document → what may stand there: a digest, parts of names, times, numbers."""
-_OTHERS = ("crane", "oras", "skopeo", "cosign", "kubectl", "htpasswd", "ssh-keygen", "git", "curl", "openssl", "dd")
+_OTHERS = ("crane", "oras", "skopeo", "cosign", "notation", "kubectl", "htpasswd", "ssh-keygen", "git", "curl",
+           "openssl", "dd")
 _TIMEOUT = 300.0
 
 
@@ -148,7 +150,7 @@ class Reader:
         self.in_cluster = False
         programs = folder / "bin"
         programs.mkdir()
-        for name in ("crane", "oras", "skopeo", "cosign", "opa", "kubectl", "htpasswd"):
+        for name in ("crane", "oras", "skopeo", "cosign", "notation", "opa", "kubectl", "htpasswd"):
             peer = PEERS / {"cosign": "cosign-v3"}.get(name, name)
             if peer.is_file() and os.access(peer, os.X_OK):
                 (programs / name).symlink_to(peer)

@@ -25,9 +25,9 @@ _SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ",",
                "exempt_namespaces": ",", "policy_hosts": ",", "exception_keys": os.pathsep, "notify": ","}
 """How a variable lists several values; hosts have colons in them."""
-_PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
-          "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key", "provider_certificate",
-          "provider_key")
+_PATHS = ("data_dir", "kubeconfig", "trusted_root", "notation", "signing_config", "tls_certificate", "tls_key",
+          "tls_client_ca", "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key",
+          "provider_certificate", "provider_key")
 _PATHS_IN_TABLES = {
     "auth": ("htpasswd",), "summaries": ("keys",), "advisories": ("keys",), "source": ("popular",),
     "counting": ("vex", "ignorefiles", "key"), "external_data": ("client_ca", "certificate", "key", "keys")}
@@ -65,8 +65,7 @@ class AuthIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     jwks: str | None = None
     """A file with the issuer's public keys (JWK set). Without one they are asked for at `url` (OIDC discovery)."""
     identity: Literal["email", "github-workflow", "uri", "subject"] = "email"
-    """What of a token is the name in `allow`: `email`, https://github.com/ and `job_workflow_ref`, a URI in `sub`,
-    or `sub` whatever it is."""
+    """The name in `allow`: `email`, https://github.com/ and `job_workflow_ref`, a URI in `sub`, or `sub` as it is."""
     subject_domain: str | None = None
     """For identity uri: scheme and host that every subject has."""
 
@@ -227,8 +226,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """URLs that `watch` tells what appeared, changed and disappeared, as CloudEvents.
     `CUSTODY_NOTIFY=https://one.example/hook,https://two.example/hook`."""
     notify_secret: str | None = None
-    """What those messages are signed with (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Better in
-    CUSTODY_NOTIFY_SECRET than in a file."""
+    """Signs them (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes. Better in CUSTODY_NOTIFY_SECRET."""
     counting: Counting | None = None
     """What `watch`, and `watch_interval`, leave out."""
     offline: bool = False
@@ -237,6 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Names of images → where they are served: `"ghcr.io/myorg" = "127.0.0.1:5080/myorg"`. Longest prefix wins."""
     trusted_root: str | None = None
     """trusted_root.json to verify with; default: the one of this data directory's services."""
+    notation: str | None = None
+    """A folder with `notation`'s trustpolicy.json and truststore/x509: by them its signatures are evidence too."""
     signing_config: str | None = None
     """signing_config.json that says where to sign; default: this data directory's services."""
     policies: list[str] = []

@@ -68,6 +68,10 @@ def certificate(key: Any, issuer: tuple[x509.Certificate, Any] | None, *, name: 
     return builder.sign(issuer[1] if issuer else key, hashes.SHA256())
 
 
+def _usage(*, issues: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(not issues, False, False, False, False, issues, False, False, False)
+
+
 def fulcio(number: int, value: bytes) -> tuple[Any, bool]:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{number}"), value), False
 
@@ -92,7 +96,8 @@ class World:
         self.root = certificate(self.root_key, None, name="root", ca=True, **span)
         self.ca = certificate(self.ca_key, (self.root, self.root_key), name="intermediate", ca=True, path_length=0,
                               usages=[Usage.CODE_SIGNING], **span)
-        self.tsa_root = certificate(self.tsa_root_key, None, name="tsa root", ca=True, **span)
+        self.tsa_root = certificate(self.tsa_root_key, None, name="tsa root", ca=True,
+                                    extensions=[(_usage(issues=True), True)], **span)
         self.tsa = self.tsa_certificate()
         self.log1 = LogSigner("log1.example", self.log1_key)
         self.log2 = LogSigner("log2.example", self.log2_key)
@@ -100,7 +105,7 @@ class World:
     def tsa_certificate(self, usages: list[Any] | None = None, *, critical: bool = True) -> x509.Certificate:
         return certificate(self.tsa_key, (self.tsa_root, self.tsa_root_key), name="tsa", start=NOW - 20 * DAY,
                            end=NOW + 20 * DAY, usages=[Usage.TIME_STAMPING] if usages is None else usages,
-                           eku_critical=critical)
+                           eku_critical=critical, extensions=[(_usage(), True)])
 
     def trusted_root(self, *, ca: Validity = ALWAYS, ct: Validity = ALWAYS, log1: Validity = ALWAYS,
                      log2: Validity = ALWAYS, tsa: Validity = ALWAYS, tsa_chain: tuple[Any, ...] | None = None,

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import Evidence, Verified
 from custody.formats import cbor, notary
-from custody.sign.notation import Notaries, verify_notation
+from custody.sign.notary.evidence import Notaries, verify_notation
 from tests.sign.authority import DAY, NOW, OTHER, World, certificate, new_key
 from tests.sign.authority import IMAGE as DIGEST
 
@@ -155,18 +155,25 @@ INTERMEDIATE_KEY = new_key()
     (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"]), "which is not there"),
     (jws(**{f"{NAME}expiry": "2026-06-01T13:00:00Z"}), "crit: got 'no io.cncf.notary.expiry'"),
     (jws(**{f"{NAME}verificationPlugin": "p"}), "verificationPlugin"),
-    (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"], **{f"{NAME}expiry": "2026-06-01T11:00:00Z"}), "expired at"),
+    (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"], **{f"{NAME}expiry": "2026-06-01T11:00:00Z"},
+         **{f"{NAME}signingTime": "2026-06-01T10:00:00Z"}), "expired at"),
+    (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"], **{f"{NAME}expiry": "2026-06-01T12:00:00Z"}),
+     "expected a time after that of the signature"),
+    (jws(**{f"{NAME}signingTime": None}), "expected the time of the signature"),
+    (jws(crit=[f"{NAME}signingScheme", f"{NAME}signingScheme"]), "a name twice"),
+    (jws(crit=[f"{NAME}signingScheme", f"{NAME}signingTime"]), "no time that is the signer's word alone"),
     (jws(**{f"{NAME}signingScheme": "x"}), "signingScheme"),
     (jws(**{f"{NAME}signingScheme": "notary.x509.signingAuthority", f"{NAME}signingTime": None,
             f"{NAME}authenticSigningTime": "2026-06-01T12:00:00Z"},
          crit=[f"{NAME}signingScheme", f"{NAME}authenticSigningTime"]), "signing scheme: got notary.x509.signing"),
-    (jws(chain=(LEAF,)), "did not issue"), (jws(chain=(LEAF, STRANGER)), "did not issue"),
+    (jws(chain=(LEAF,)), "stands alone and is not self-signed"), (jws(chain=(LEAF, STRANGER)), "did not issue"),
     (jws(chain=(ROOT, LEAF)), "signature"),
     (jws(chain=(leaf(end=NOW - timedelta(hours=1)), ROOT)), "not valid at"),
-    (jws(chain=(leaf(usages=[Usage.SERVER_AUTH]), ROOT)), "not for codeSigning alone"),
-    (jws(chain=(leaf(usages=[Usage.CODE_SIGNING, Usage.SERVER_AUTH]), ROOT)), "not for codeSigning alone"),
-    (jws(chain=(leaf(extensions=[]), ROOT)), "no critical key usage"),
-    (jws(chain=(leaf(extensions=[(SIGNING[0], False)]), ROOT)), "no critical key usage"),
+    (jws(chain=(leaf(usages=[Usage.SERVER_AUTH]), ROOT)), "is for serverAuth too"),
+    (jws(chain=(leaf(usages=[Usage.CODE_SIGNING, Usage.TIME_STAMPING]), ROOT)), "is for timeStamping too"),
+    (jws(chain=(leaf(usages=[Usage.ANY_EXTENDED_KEY_USAGE]), ROOT)), "is for any use"),
+    (jws(chain=(leaf(extensions=[]), ROOT)), "has no key usage"),
+    (jws(chain=(leaf(extensions=[(SIGNING[0], False)]), ROOT)), "a key usage that is not critical"),
     (jws(chain=(leaf(ca=True), ROOT)), "is a CA certificate"),
     (jws(chain=(leaf(extensions=[SIGNING, (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b""), True)]),
                 ROOT)), "critical extension 1.2.3"),

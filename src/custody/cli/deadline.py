@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Set
 from types import FrameType
 from typing import Any
 
@@ -45,9 +46,10 @@ class Duration(click.ParamType[float]):
         return nanoseconds / 1e9
 
 
-def option() -> click.Option:
-    """Added to each command that asks others over a network."""
-    return click.Option(["-t", "--timeout"], type=Duration(), metavar="DURATION", expose_value=False, is_eager=True,
+def option(taken: Set[str] = frozenset()) -> click.Option:
+    """Added to each command that asks others over a network; -t only where that means nothing else (`taken`)."""
+    names = [name for name in ("-t", "--timeout") if name not in taken]
+    return click.Option(names, type=Duration(), metavar="DURATION", expose_value=False, is_eager=True,
                         callback=lambda _ctx, _param, value: start(value),
                         help="End with exit code 6 when it is not done by then: 30s, 3m0s. Default: no limit.")
 

@@ -10,11 +10,16 @@ import click
 
 
 class Group(click.Group):
-    """`places` are modules by the names of commands: beside those that are added to it as to any group."""
+    """`places` are modules by the names of commands: beside those that are added to it as to any group.
 
-    def __init__(self, *arguments: Any, places: Mapping[str, str], **settings: Any) -> None:
+    `aliases` are further names of commands, which lists leave out.
+    """
+
+    def __init__(self, *arguments: Any, places: Mapping[str, str], aliases: Mapping[str, str] | None = None,
+                 **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._places = places
+        self.aliases = aliases or {}
         self.share: Callable[[click.Command], None] = lambda _: None
         """Told of each command that was imported: what all commands have is given to it."""
 
@@ -22,9 +27,10 @@ class Group(click.Group):
         return sorted({*super().list_commands(ctx), *self._places})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = self.aliases.get(cmd_name, cmd_name)
         if cmd_name in self._places and cmd_name not in self.commands:
             command = importlib.import_module(self._places[cmd_name]).command
             assert isinstance(command, click.Command)
-            self.add_command(command)
+            self.add_command(command, cmd_name)
             self.share(command)
         return super().get_command(ctx, cmd_name)

@@ -97,7 +97,7 @@ def _share(command: click.Command, *, network: bool) -> None:
                                            callback=lambda _ctx, _param, value: _hush(value),
                                            help="Of what standard error gets, only warnings and errors."))
     if network and "--timeout" not in taken:
-        command.params.append(deadline.option())
+        command.params.append(deadline.option(taken))
 
 
 def _share_below(command: click.Command, *, network: bool) -> None:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "attach": ("custody.cli.attach", "Sign and verify", "put an SBOM beside an image, unsigned"),
     "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
     "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
+    "notation": ("custody.cli.notation", "Sign and verify", "the Notary Project's commands: sign, verify, key, …"),
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
@@ -39,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
-                     "sbom", "scan", "log", "vex", "db"})
+                     "sbom", "scan", "log", "vex", "db", "notation"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

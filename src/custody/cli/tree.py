@@ -13,7 +13,7 @@ from custody.cli.trust_files import load_root, trusted_root_option
 from custody.cli.trust_options import resolve
 from custody.errors import CustodyError
 from custody.evidence.model import Evidence, KeylessSigner, Rejected, State, Verified
-from custody.formats import intoto
+from custody.formats import intoto, notary
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.services.verify import Terms, Unlogged, judge
@@ -21,7 +21,7 @@ from custody.sign.decoders import format_of
 from custody.sign.keys import load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import NOT_LOGGED, Trust
-from custody.wiring import registry_client
+from custody.wiring import notary_trust, registry_client
 
 _KINDS = {"signature": "signatures", "attestation": "attestations", "unsigned": "unsigned", "unread": "not read"}
 
@@ -35,19 +35,26 @@ _KINDS = {"signature": "signatures", "attestation": "attestations", "unsigned": 
 def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: str) -> None:
     """Show the signatures, attestations and SBOMs of an image.
 
-    ✓ is verified against the trusted root or a given key and in a log, ~ the same but in no log, ✗ is not verified.
+    ✓ is verified against the trusted root or a given key and in a log, or by the trust policy of the setting
+    `notation`; ~ is verified but in no log, ✗ is not verified.
     """
     keys = tuple(load_public_key(read_key_file(path), path) for path in key)
     asyncio.run(_run(image, Trust(load_root(settings(), trusted_root), keys), output))
 
 
 async def _run(image: str, trust: Trust, output: str) -> None:
-    async with registry_client(settings()) as client:
-        ref, _ = await resolve(client, image)
-        gathered = await fetch_evidence(client, ref)
     terms, now = Terms(trust, unlogged=Unlogged.ANYBODY), system_clock()
-    rows = [*(_row(evidence, judge(evidence, terms, now)) for evidence in gathered.evidence),
-            *map(_unread, gathered.rejected)]
+    async with registry_client(settings()) as client:
+        ref, subject = await resolve(client, image)
+        notation = notary_trust(settings(), client)
+        gathered = await fetch_evidence(client, ref, notation=notation is not None)
+        rows = []
+        for evidence in gathered.evidence:
+            if notation is not None and evidence.media_type in notary.ENVELOPES:
+                rows.append(_row(evidence, await notation.judge(ref, subject, evidence)))
+            else:
+                rows.append(_row(evidence, judge(evidence, terms, now)))
+    rows += map(_unread, gathered.rejected)
     if output == "json":
         print(json.dumps({"image": str(ref), "digest": ref.digest, "evidence": rows}, indent=2))
         return
@@ -77,13 +84,13 @@ def _unread(rejected: Rejected) -> dict[str, Any]:
 def _row(evidence: Evidence, judged: Verified | Rejected) -> dict[str, Any]:
     row: dict[str, Any] = {"mediaType": evidence.media_type, "digest": evidence.digest, "source": evidence.source}
     if isinstance(judged, Verified):
-        log = judged.log
-        return {"kind": judged.kind, "mark": "✓" if log else "~", "verified": True,
+        log, notation = judged.log, judged.format == "notary"
+        return {"kind": judged.kind, "mark": "✓" if log or notation else "~", "verified": True,
                 "predicateType": judged.predicate_type, **row, "signer": str(judged.signer),
                 "keyless": isinstance(judged.signer, KeylessSigner),
                 "signedAt": format_rfc3339(judged.signed_at) if judged.signed_at else None,
                 "log": f"{log.base_url} index {log.index}" if log else None, "state": None,
-                "reason": "" if log else NOT_LOGGED}
+                "reason": "" if log or notation else NOT_LOGGED}
     kind, predicate_type = _claimed(evidence)
     return {"kind": kind, "mark": "✗", "verified": False, "predicateType": predicate_type, **row, "signer": None,
             "keyless": None, "signedAt": None, "log": None, "state": State.UNVERIFIABLE, "reason": judged.reason}
@@ -92,6 +99,8 @@ def _row(evidence: Evidence, judged: Verified | Rejected) -> dict[str, Any]:
 def _claimed(evidence: Evidence) -> tuple[str, str | None]:
     """What a document that nobody vouches for says it is: its kind and predicate type."""
     form = format_of(evidence.media_type)
+    if evidence.media_type in notary.ENVELOPES:
+        return "signature", intoto.COSIGN_SIGN
     if form is None:
         return "unsigned", None
     try:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from custody.cli.goflags import Command as Command
 from custody.cli.kept_keys import public_key
 from custody.cli.password import ask
 from custody.cli.trust_files import load_root, trusted_root_option
@@ -40,29 +41,6 @@ def _apply(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
         return command
 
     return decorate
-
-
-class Command(click.Command):
-    """Flags may be written as Go's programs take them: `--flag=true`, `--flag=false`. The last one counts."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {name: option.opts for option in self.params if isinstance(option, click.Option) and option.is_flag
-                 for name in option.opts}
-        kept: list[str] = []
-        for at, argument in enumerate(args):
-            if argument == "--":
-                kept += args[at:]
-                break
-            name, equals, value = argument.partition("=")
-            if name not in flags or not equals:
-                kept.append(argument)
-            elif value == "true":
-                kept.append(name)
-            elif value == "false":
-                kept = [given for given in kept if given not in flags[name]]
-            else:
-                raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
-        return super().parse_args(ctx, kept)
 
 
 verify_options = _apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
@@ -38,6 +39,20 @@ def text(value: str) -> bytes:
 def array(*items: bytes) -> bytes:
     """Of items that are encoded already."""
     return _head(4, len(items)) + b"".join(items)
+
+
+def integer(value: int) -> bytes:
+    return _head(0, value) if value >= 0 else _head(1, -1 - value)
+
+
+def mapping(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Of keys and values that are encoded already, in the order in which they shall stand."""
+    return _head(5, len(pairs)) + b"".join(key + value for key, value in pairs)
+
+
+def tagged(tag: int, value: bytes) -> bytes:
+    """Of a value that is encoded already."""
+    return _head(6, tag) + value
 
 
 def _head(major: int, count: int) -> bytes:

@@ -1,14 +1,15 @@
 """Signature envelopes of the Notary Project, JWS and COSE, as one shape.
 
 (notaryproject/specifications signature-envelope-jws and -cose.) Nothing here is verified. What an envelope marks as
-critical and custody does not know is refused: it may say that the signature does not count.
+critical and is of no header that is known here is for its verification plugin: whoever verifies without one must refuse
+it (`Envelope.unprocessed`), for it may say that the signature does not count.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,10 +23,14 @@ from policylang.errors import Shape
 ARTIFACT_TYPE = "application/vnd.cncf.notary.signature"
 JWS = "application/jose+json"
 COSE = "application/cose"
+ENVELOPES = (JWS, COSE)
 PAYLOAD_TYPE = "application/vnd.cncf.notary.payload.v1+json"
 MAX_ENVELOPE = 1 << 20
 X509 = "notary.x509"
-_SCHEMES = (X509, "notary.x509.signingAuthority")
+SIGNING_AUTHORITY = "notary.x509.signingAuthority"
+PLUGIN = "io.cncf.notary.verificationPlugin"
+PLUGIN_MIN_VERSION = "io.cncf.notary.verificationPluginMinVersion"
+_SCHEMES = (X509, SIGNING_AUTHORITY)
 _NAME = "io.cncf.notary."
 _CRITICAL = {f"{_NAME}{name}" for name in ("signingScheme", "authenticSigningTime", "expiry")}
 _MUST = f"{_NAME}signingScheme"
@@ -55,12 +60,23 @@ class Envelope:
     """DER, leaf first, root last."""
     scheme: str
     """notary.x509 or notary.x509.signingAuthority."""
-    signing_time: datetime | None
+    signing_time: datetime
     """As the signer says; for a signing authority, as it vouches."""
     expiry: datetime | None
     timestamp: bytes | None
     """DER TimeStampToken over the signature."""
     target: Target
+    agent: str = ""
+    """What signed, as that says itself; not signed."""
+    extended: Mapping[str, Any] = field(default_factory=dict)
+    """Signed attributes that the specification leaves to plugins, by name."""
+    critical: frozenset[str] = frozenset()
+    """Which of those nobody may overlook."""
+
+    @property
+    def unprocessed(self) -> list[str]:
+        """Critical attributes that a plugin has to know."""
+        return sorted(self.critical - {PLUGIN, PLUGIN_MIN_VERSION})
 
 
 def parse_envelope(data: bytes, media_type: str, where: str = "envelope") -> Envelope:
@@ -93,6 +109,7 @@ def _jws(data: bytes, where: str) -> Envelope:
                      signature=parts["signature"], payload=parts["payload"],
                      chain=[_base64(entry, f"{where}.header.x5c") for entry in chain],
                      stamp=None if stamp is None else _base64(stamp, f"{where}.header.timestampSignature"),
+                     agent=header.raw(f"{_NAME}signingAgent"),
                      moment=lambda value, path: parse_rfc3339(value, path))
 
 
@@ -120,11 +137,11 @@ def _cose(data: bytes, where: str) -> Envelope:
     signed = cbor.array(cbor.text("Signature1"), cbor.byte_string(raw), cbor.byte_string(b""),
                         cbor.byte_string(payload))
     return _envelope(attributes, where, signed=signed, signature=signature, payload=payload, chain=chain, stamp=stamp,
-                     moment=_seconds)
+                     agent=header.get(f"{_NAME}signingAgent"), moment=_seconds)
 
 
 def _envelope(attributes: dict[Any, Any], where: str, *, signed: bytes, signature: bytes, payload: bytes,
-              chain: list[bytes], stamp: bytes | None, moment: Any) -> Envelope:
+              chain: list[bytes], stamp: bytes | None, agent: Any, moment: Any) -> Envelope:
     algorithm = attributes.pop("alg")
     if algorithm not in _COSE_ALGORITHMS.values():
         raise UnsupportedError(f"{where}.alg", f"{algorithm!r}; ES and PS with SHA-256, 384 and 512 are read")
@@ -134,8 +151,8 @@ def _envelope(attributes: dict[Any, Any], where: str, *, signed: bytes, signatur
     critical = attributes.pop("crit")
     if not isinstance(critical, list) or _MUST not in critical or not all(isinstance(name, str) for name in critical):
         raise MalformedError(f"{where}.crit", got=critical, expected=f"a list with {_MUST}")
-    if unknown := sorted({*critical} - _CRITICAL):
-        raise UnsupportedError(f"{where}.crit", f"{unknown[0]} is critical, and custody does not know it")
+    if len({*critical}) < len(critical):
+        raise MalformedError(f"{where}.crit", got="a name twice", expected="each once")
     if missing := sorted(name for name in critical if name not in attributes):
         raise MalformedError(f"{where}.crit", got=f"{missing[0]}, which is not there", expected="what is there")
     # What must be critical and is not could be left out by whoever reads it.
@@ -150,14 +167,22 @@ def _envelope(attributes: dict[Any, Any], where: str, *, signed: bytes, signatur
         raise MalformedError(f"{where}.{foreign}", got=f"one beside {scheme}", expected=own)
     times = {name: moment(attributes.pop(f"{_NAME}{name}"), f"{where}.{name}") for name in (own, "expiry")
              if f"{_NAME}{name}" in attributes}
-    if scheme != X509 and own not in times:
-        raise MalformedError(f"{where}.{own}", got="nothing", expected="the time that the authority vouches for")
-    if attributes:
-        raise UnsupportedError(f"{where}.protected", f"{min(attributes, key=str)!r}, which custody does not know")
+    if own not in times:
+        raise MalformedError(f"{where}.{own}", got="nothing", expected="the time of the signature")
+    if "expiry" in times and times["expiry"] <= times[own]:
+        raise MalformedError(f"{where}.expiry", got=f"{times['expiry']:%Y-%m-%dT%H:%M:%SZ}", expected="a time after "
+                             "that of the signature")
+    if f"{_NAME}signingTime" in critical and scheme == X509:
+        raise MalformedError(f"{where}.crit", got="signingTime", expected="no time that is the signer's word alone")
+    if unnamed := [name for name in attributes if not isinstance(name, str)]:
+        raise UnsupportedError(f"{where}.protected", f"{unnamed[0]!r}, which custody does not know")
+    if agent is not None and not isinstance(agent, str):
+        raise MalformedError(f"{where}.signingAgent", got=Shape(agent), expected="text")
     if not 1 <= len(chain) <= _MAX_CHAIN:
         raise MalformedError(f"{where}.x5c", got=f"{len(chain)} certificates", expected=f"1 to {_MAX_CHAIN}")
-    return Envelope(algorithm, signed, signature, tuple(chain), scheme, times.get(own), times.get("expiry"), stamp,
-                    _target(payload, f"{where}.payload"))
+    return Envelope(algorithm, signed, signature, tuple(chain), scheme, times[own], times.get("expiry"), stamp,
+                    _target(payload, f"{where}.payload"), agent or "", attributes,
+                    frozenset(name for name in critical if name in attributes))
 
 
 def _target(payload: bytes, where: str) -> Target:

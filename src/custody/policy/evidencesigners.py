@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from custody.errors import MalformedError
-from custody.evidence.model import KeylessSigner, KeySigner, Signer
+from custody.errors import MalformedError, UsageError
+from custody.evidence.model import CertificateSigner, KeylessSigner, KeySigner, Signer
 from custody.kit.digest import sha256
 from custody.policy.evidencecontents import KINDS
 from policylang.errors import Shape
@@ -30,8 +31,12 @@ class Accepted(NamedTuple):
     """Of a key that the evidence is to be verified with, whoever else is believed."""
     ignore_log: bool = False
     """A signature by it needs no entry in a transparency log."""
+    name: Mapping[str, str] = MappingProxyType({})
+    """Of a Notary Project signer: parts of the certificate's subject."""
 
     def takes(self, signer: Signer) -> bool:
+        if self.name:
+            return isinstance(signer, CertificateSigner) and _named(self.name, signer.subject)
         if self.key:
             return isinstance(signer, KeySigner) and signer.fingerprint == self.key
         return isinstance(signer, KeylessSigner) and all(
@@ -46,7 +51,8 @@ Who = Mapping[str, Sequence[Accepted]]
 def accepted(written: Any) -> Who:
     """`{"signatures": [{"issuer": …, "subject": …}], …}`; also `issuerRegExp`, `subjectRegExp`, which the whole text
     must match, and `key`: a public key in PEM, with `ignoreTlog` where no log has its signatures, or the fingerprint of
-    one that evidence is verified with anyway.
+    one that evidence is verified with anyway; and `x509Subject`, parts of the subject of whoever made a signature of
+    the Notary Project, as trust policies write it.
 
     Raises MalformedError.
     """
@@ -68,13 +74,19 @@ def _accepted(entry: Any, where: str) -> Accepted:
     if not isinstance(entry, dict) or not all(isinstance(value, str) and value for name, value in entry.items()
                                               if name != "ignoreTlog"):
         raise MalformedError(where, got=Shape(entry), expected="a map of texts")
-    known = {"issuer", "subject", "issuerRegExp", "subjectRegExp", "key", "ignoreTlog"}
+    known = {"issuer", "subject", "issuerRegExp", "subjectRegExp", "key", "ignoreTlog", "x509Subject"}
     if unknown := sorted(str(name) for name in entry if name not in known):
         raise MalformedError(where, got=unknown[0][:_SHOWN], expected=", ".join(sorted(known)))
     if "key" in entry:
         return _key(entry, where)
     if "ignoreTlog" in entry:
         raise MalformedError(f"{where}.ignoreTlog", got="it", expected="it beside a key alone")
+    if "x509Subject" in entry:
+        from custody.sign.notary.distinguishedname import parse_name
+
+        if len(entry) > 1:
+            raise MalformedError(where, got=", ".join(sorted(entry)), expected="x509Subject alone")
+        return Accepted({}, {}, name=parse_name(entry["x509Subject"], f"{where}.x509Subject"))
     for name in ("issuer", "subject"):
         if (name in entry) == (f"{name}RegExp" in entry):
             raise MalformedError(where, got=f"{'both' if name in entry else 'neither'} of {name} and {name}RegExp",
@@ -82,6 +94,16 @@ def _accepted(entry: Any, where: str) -> Accepted:
     return Accepted({name: entry[name] for name in ("issuer", "subject") if name in entry},
                     {name: _pattern(entry[f"{name}RegExp"], f"{where}.{name}RegExp")
                      for name in ("issuer", "subject") if f"{name}RegExp" in entry})
+
+
+def _named(name: Mapping[str, str], subject: str) -> bool:
+    """Whether a subject has these parts; one that cannot be compared has none."""
+    from custody.sign.notary.distinguishedname import is_part, parse_name
+
+    try:
+        return is_part(name, parse_name(subject, "subject"))
+    except UsageError:
+        return False
 
 
 def _key(entry: Mapping[str, Any], where: str) -> Accepted:

@@ -81,6 +81,11 @@ class RegistryClient:
         view._referrers = self._referrers.within(budget)
         return view
 
+    @property
+    def http(self) -> Http:
+        """What asks, for others that must be asked about what a registry holds; it is closed with the client."""
+        return self._requests.transport.http
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -94,6 +99,10 @@ class RegistryClient:
     async def ping(self, ref: Reference) -> None:
         """Ask an image's registry whether it is there; any answer is one. Raises NetworkError."""
         await self._requests.ping(ref)
+
+    async def check_login(self, ref: Reference) -> None:
+        """Ask an image's registry whether it takes our login. Raises AuthenticationError, NetworkError."""
+        await self._requests.check_login(ref)
 
     async def resolve(self, ref: Reference) -> oci.Descriptor:
         """Digest, size and media type of a manifest. Raises NotFoundError."""
@@ -236,16 +245,19 @@ class RegistryClient:
         except (AuthenticationError, DeniedError):
             return False  # the source may be closed to us where the target is not: uploading will show
 
-    async def push_manifest(self, ref: Reference, data: bytes, media_type: str, *,
-                            tag: str | None = None) -> oci.Descriptor:
-        """Store a manifest by digest or tag; keeps the fallback tag where the registry ignores `subject`."""
+    async def push_manifest(self, ref: Reference, data: bytes, media_type: str, *, tag: str | None = None,
+                            fallback: bool = False) -> oci.Descriptor:
+        """Store a manifest by digest or tag; keeps the fallback tag where the registry ignores `subject`.
+
+        `fallback` keeps it everywhere, for clients that look for referrers nowhere else.
+        """
         descriptor = oci.Descriptor(media_type, digests.sha256(data), len(data))
         async with await self._requests.ask("PUT", ref, f"manifests/{tag or descriptor.digest}", actions=PUSH,
                                             body=data, headers={"Content-Type": media_type},
                                             expect=(200, 201, 202)) as answer:
             knows_subject = "oci-subject" in answer.headers
         body = oci.parse_manifest(data, str(ref), media_type)
-        if body.subject is not None and not knows_subject:
+        if body.subject is not None and (fallback or not knows_subject):
             await self._referrers.added(ref, body, descriptor)
         return descriptor
 

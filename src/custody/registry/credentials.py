@@ -59,7 +59,7 @@ def find_credential(host: str, repository: str = "", environ: Mapping[str, str] 
 
     host = parse_host(host)
     for where, document in _documents(environ):
-        credential = _from_document(where, document, host, repository, ask or ask_helper)
+        credential = credential_of(where, document, host, repository, ask or ask_helper)
         if credential:
             return credential
     return None
@@ -103,13 +103,14 @@ def credential_in(documents: Mapping[str, str], host: str, repository: str = "")
     host = parse_host(host)
     for where, text in documents.items():
         auths = {"auths": _document(where, text.encode()).get("auths")}
-        if (credential := _from_document(where, auths, host, repository, lambda *_: None)) is not None:
+        if (credential := credential_of(where, auths, host, repository, lambda *_: None)) is not None:
             return credential
     return None
 
 
-def _from_document(where: str, document: dict[str, Any], host: str, repository: str,
-                   ask: Ask) -> Credential | None:
+def credential_of(where: str, document: dict[str, Any], host: str, repository: str, ask: Ask) -> Credential | None:
+    """The login in a document of Docker's format. Raises AuthenticationError, MalformedError."""
+    host = parse_host(host)
     auths, helpers = (_table(where, document, key) for key in ("auths", "credHelpers"))
     spelled = _matching(auths, host, repository)
     server = _HUB_SERVER if host == DOCKER_HUB else host

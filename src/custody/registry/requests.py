@@ -66,6 +66,12 @@ class Requests:
         """Raises NetworkError where the registry gives no answer at all."""
         await self.transport.ping(f"{self.registry(ref).origin}/v2/")
 
+    async def check_login(self, ref: Reference) -> None:
+        """Raises AuthenticationError where the registry does not take the login; NetworkError."""
+        registry = self.registry(ref)
+        async with await self.transport.send("GET", f"{registry.origin}/v2/", registry, registry.host, scope=""):
+            pass
+
     def url(self, ref: Reference, path: str) -> str:
         registry = self.registry(ref)
         return f"{registry.origin}/v2/{quote(registry.repository)}/{path}"

@@ -53,6 +53,11 @@ class Transport:
         self._exchanges = Exchanges()
         self.budget: Budget | None = None
 
+    @property
+    def http(self) -> Http:
+        """What asks, for requests that are no registry's."""
+        return self._http
+
     def within(self, budget: Budget) -> Transport:
         view = copy.copy(self)
         view.budget = budget

@@ -12,7 +12,7 @@ from custody.formats.reference import Reference
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
 from custody.sign.listing import Document, Limits, list_notary
-from custody.sign.notation import attested
+from custody.sign.notary.evidence import attested
 
 _MAX_ARTIFACTS = 50
 _BROKEN = (NotFoundError, VerificationError, MalformedError, UnsupportedError)

@@ -23,7 +23,7 @@ import msgspec
 
 from custody.errors import CustodyError, NetworkError, NotFoundError, VerificationError
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified, unreached
-from custody.formats import reference
+from custody.formats import notary, oci, reference
 from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.kit.concurrency import together
@@ -36,7 +36,7 @@ from custody.services.evidencecache import EvidenceCache
 from custody.services.pace import Pace
 from custody.services.remembered import Probe, Remembered
 from custody.services.verify import Terms, Unlogged, sort
-from custody.services.verifying import Share, Verifying
+from custody.services.verifying import Share, Verifying, memory_of
 from custody.sign.blob import blob_evidence
 from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.listing import Document, Limits, Listing, fetch_document, list_documents, list_notary
@@ -46,6 +46,7 @@ from custody.trust.roots import TrustedRoot
 
 if TYPE_CHECKING:
     from custody.registry.credentials import Ask, Credential
+    from custody.services.notaryevidence import NotaryTrust
 
 _LOG = logging.getLogger(__name__)
 _MIB = 1024 * 1024
@@ -77,8 +78,10 @@ class Gatherer:
     """One registry client, one trust root; `keep` is how many seconds an answer counts."""
 
     def __init__(self, client: RegistryClient, root: TrustedRoot | None, clock: Clock, *, keep: float = 10.0,
-                 bounds: Bounds = Bounds(), remembered: Remembered | None = None) -> None:
-        """`remembered` has what was gathered before, for when a registry does not answer."""
+                 bounds: Bounds = Bounds(), remembered: Remembered | None = None,
+                 notation: NotaryTrust | None = None) -> None:
+        """`remembered` has what was gathered before, for when a registry does not answer; `notation` says whose
+        signatures of the Notary Project count, where no policy does."""
         self._client = client
         self._root = root
         self._clock = clock
@@ -87,6 +90,7 @@ class Gatherer:
         self._verifying = Verifying()
         self._memory = _Memory(bounds.memory)
         self._pace = Pace()
+        self._notation = notation
         self.remembered = remembered
 
     @property
@@ -214,7 +218,8 @@ class Gatherer:
     async def _known(self, ref: Reference, question: _Question) -> EvidenceSet:
         if self.remembered is None:
             return await self._collect(ref, question)
-        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question),
+        name = _name(ref, question, self._notation if question.authority is None else None)
+        return await self.remembered.gather(name, ref.registry, lambda: self._collect(ref, question),
                                             self._probe(ref, question))
 
     def _probe(self, ref: Reference, question: _Question) -> Probe:
@@ -250,11 +255,13 @@ class Gatherer:
             try:
                 async with asyncio.timeout(bounds.seconds):
                     # The image itself is asked for too: evidence about something that is not there admits nothing.
-                    listing, _ = await together((self._list(client, ref, question), self._there(client, ref)))
-                    assert listing is not None
+                    listing, subject = await together((self._list(client, ref, question), client.resolve(ref)))
+                    assert isinstance(listing, Listing)
+                    assert isinstance(subject, oci.Descriptor)
+                    notation = self._notation if question.authority is None else None
                     share, gate = Share(), asyncio.Semaphore(bounds.at_once)
-                    judged = await together(self._judge(client, ref, document, terms, share, gate, held)
-                                            for document in listing.documents)
+                    judged = await together(self._judge(client, ref, document, terms, share, gate, held, (
+                        notation, subject)) for document in listing.documents)
                     if question.authority is not None and question.authority.notary:
                         judged += await notarized(
                             client, ref, question.predicate_types or frozenset(), bounds.documents,
@@ -269,18 +276,22 @@ class Gatherer:
         if authority.notary:
             return await list_notary(client, place, limits, apart=bool(authority.repository))
         return await list_documents(client, place, unsigned=False, predicate_types=question.predicate_types,
-                                    limits=limits, artifacts=authority.artifacts, apart=bool(authority.repository))
-
-    async def _there(self, client: RegistryClient, ref: Reference) -> None:
-        await client.resolve(ref)
+                                    limits=limits, artifacts=authority.artifacts, apart=bool(authority.repository),
+                                    notation=self._notation is not None and question.authority is None)
 
     async def _judge(self, client: RegistryClient, ref: Reference, document: Document, terms: Terms, share: Share,
-                     gate: asyncio.Semaphore, held: _Held) -> Verified | Rejected:
+                     gate: asyncio.Semaphore, held: _Held,
+                     by: tuple[NotaryTrust | None, oci.Descriptor | None] = (None, None)) -> Verified | Rejected:
         async with gate:
             evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
             if isinstance(evidence, Rejected):
                 return evidence
-            result, memory = await self._verifying.verify(share, evidence, terms, self._clock)
+            notation, subject = by
+            if notation is not None and subject is not None and evidence.media_type in notary.ENVELOPES:
+                result = await notation.judge(ref, subject, evidence)
+                memory = memory_of(result)
+            else:
+                result, memory = await self._verifying.verify(share, evidence, terms, self._clock)
         held.take(memory)
         held.give_back(len(evidence.data))
         held.parsed += memory
@@ -304,9 +315,9 @@ class _Question:
         return (self.authority.insecure, self.authority.registry_ca) if self.authority is not None else (False, "")
 
 
-def _name(ref: Reference, question: _Question) -> str:
+def _name(ref: Reference, question: _Question, notation: NotaryTrust | None) -> str:
     """Of the image and of all that its evidence is verified by; logins only say who may read."""
-    return f"{ref} {_terms_digest(question)}"
+    return f"{ref} {_terms_digest(question)}{f' {notation.digest}' if notation is not None else ''}"
 
 
 @lru_cache(64)

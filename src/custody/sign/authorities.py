@@ -63,11 +63,15 @@ async def request_certificate(http: Http, url: str, token: str, key: PrivateKey)
     return cosign.pem_certificates("".join(pems), "certificate authority")
 
 
-async def request_timestamp(http: Http, url: str, signature: bytes) -> bytes:
-    """DER TimeStampResp over a signature (RFC 3161), asked for with a nonce and the authority's certificate."""
-    from rfc3161_client import TimestampRequestBuilder, decode_timestamp_response
+async def request_timestamp(http: Http, url: str, signature: bytes, hash_name: str = "sha512") -> bytes:
+    """DER TimeStampResp over a signature (RFC 3161), asked for with a nonce and the authority's certificate.
 
-    request = TimestampRequestBuilder().data(signature).nonce(nonce=True).cert_request(cert_request=True).build()
+    `hash_name` is what of the signature the authority sees: sha256, sha384 or sha512.
+    """
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timestamp_response
+
+    builder = TimestampRequestBuilder().data(signature).hash_algorithm(HashAlgorithm[hash_name.upper()])
+    request = builder.nonce(nonce=True).cert_request(cert_request=True).build()
     answer = await _post(http, url, request.as_bytes(), "timestamp authority",
                          {"Content-Type": "application/timestamp-query"})
     assert isinstance(answer, bytes)  # no refusal is accepted

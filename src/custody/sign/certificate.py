@@ -75,6 +75,8 @@ def load_certificate(der: bytes, where: str) -> x509.Certificate:
         # The library decodes lazily: ask for all that is used later, so that what is broken is found here.
         _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer,
              certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        if not der.endswith(b"\0" + certificate.signature):
+            raise ValueError("bits behind the signature")  # the same certificate would have several spellings
     except (ValueError, TypeError, UnsupportedAlgorithm, CryptographyDeprecationWarning, x509.InvalidVersion,
             x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a DER X.509 certificate") from None

@@ -37,7 +37,8 @@ _ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
 _SIGNATURE_KINDS = {
     _ARTIFACT: "signatures that cosign stores as OCI 1.1 artifacts are not "
                                                        "evaluated by custody yet",
-    notary.ARTIFACT_TYPE: "signatures of the Notary Project count for policies that ask for them alone"}
+    notary.ARTIFACT_TYPE: "signatures of the Notary Project count for policies that ask for them, or by the trust "
+                          "policy that the setting `notation` names"}
 _TAGS = {".sig": cosign.SIMPLE_SIGNING, ".att": dsse.MEDIA_TYPE, ".sbom": ""}
 _MAX_MANIFEST = 256 * 1024  # a bundle's manifest has about 1 KiB
 _MAX_NAMED = 20  # documents that are not asked for, by digest; the others by their number
@@ -82,10 +83,11 @@ class Listing(msgspec.Struct, frozen=True):
 
 async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bool = True,
                          predicate_types: frozenset[str] | None = None, limits: Limits = Limits(),
-                         artifacts: bool = False, apart: bool = False) -> Listing:
+                         artifacts: bool = False, apart: bool = False, notation: bool = False) -> Listing:
     """List what is kept about `ref.digest`: bundles among its referrers, and the layers of cosign's tags.
 
-    `unsigned` adds the `.sbom` tag, `artifacts` the signatures that cosign stores as OCI 1.1 artifacts. `apart`: the
+    `unsigned` adds the `.sbom` tag, `artifacts` the signatures that cosign stores as OCI 1.1 artifacts,
+    `notation` those of the Notary Project. `apart`: the
     repository need not have the image itself.
     `predicate_types` are those that the caller can use; None: any. Raises whatever keeps the list from being whole, and
     VerificationError above the limits.
@@ -95,7 +97,7 @@ async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bo
     suffixes = [suffix for suffix in _TAGS if _useful(suffix, predicate_types, unsigned=unsigned)]
     tally = _Tally(ref, predicate_types, limits)
     layers = (_layers(client, tally, suffix) for suffix in suffixes)
-    parts = await together([_bundles(client, tally, artifacts=artifacts, apart=apart), *layers])
+    parts = await together([_bundles(client, tally, artifacts=artifacts, apart=apart, notation=notation), *layers])
     documents = [document for part in parts for document in part]
     tally.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
     return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), tally.rejected())
@@ -212,7 +214,8 @@ class _Tally:
         return (*self._rejected, *named)
 
 
-async def _bundles(client: RegistryClient, tally: _Tally, *, artifacts: bool, apart: bool) -> list[Document]:
+async def _bundles(client: RegistryClient, tally: _Tally, *, artifacts: bool, apart: bool, notation: bool
+                   ) -> list[Document]:
     listed: list[oci.Descriptor] = []
     for referrer in await client.referrers(tally.ref, apart=apart):
         source, annotations = f"referrer {referrer.digest}", dict(referrer.annotations)
@@ -220,7 +223,7 @@ async def _bundles(client: RegistryClient, tally: _Tally, *, artifacts: bool, ap
         if kind.startswith(bundles.PREFIX):
             if tally.asked_for(source, annotations) and tally.fits(source, referrer.size, _MAX_MANIFEST, annotations):
                 listed.append(referrer)
-        elif kind == _ARTIFACT and artifacts:
+        elif (kind == _ARTIFACT and artifacts) or (kind == notary.ARTIFACT_TYPE and notation):
             if tally.asked_for(source, {**annotations, PREDICATE_TYPE: intoto.COSIGN_SIGN}):
                 listed.append(referrer)
         elif kind in _SIGNATURE_KINDS:

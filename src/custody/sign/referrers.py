@@ -34,14 +34,16 @@ class Gathered(NamedTuple):
 
 
 async def fetch_evidence(client: RegistryClient, ref: Reference, *, unsigned: bool = True,
-                         predicate_types: frozenset[str] | None = None, limits: Limits = Limits()) -> Gathered:
-    """All evidence about the image `ref.digest`, smallest first.
+                         predicate_types: frozenset[str] | None = None, limits: Limits = Limits(),
+                         notation: bool = False) -> Gathered:
+    """All evidence about the image `ref.digest`, smallest first; with `notation` the Notary Project's signatures too.
 
     One broken document is one rejection; what cannot be had for a reason that may pass is an error of the whole
     (`custody.sign.listing` says why). Raises NetworkError and its like, and VerificationError where there is more than
     `limits` allow: nothing is left out silently.
     """
-    listing = await list_documents(client, ref, unsigned=unsigned, predicate_types=predicate_types, limits=limits)
+    listing = await list_documents(client, ref, unsigned=unsigned, predicate_types=predicate_types, limits=limits,
+                                   notation=notation)
     gate = asyncio.Semaphore(8)
     subject = str(ref.digest)
 

@@ -12,7 +12,7 @@ from custody.kit.digest import sha256
 from custody.ports.lookup import Authority
 from custody.sign.certificate import build_chain, check_sct, is_ca, load_certificate, read_signing_certificate
 from custody.sign.keys import PublicKey, Scheme, load_public_key, public_key
-from custody.sign.notation import Notaries
+from custody.sign.notary.evidence import Notaries
 from custody.sign.verify import Trust
 from custody.trust.keys import AnyPublicKey, key_details, verifies
 from custody.trust.roots import (

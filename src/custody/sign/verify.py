@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from custody.sign.certificate import SigningCertificate
-    from custody.sign.notation import Notaries
+    from custody.sign.notary.evidence import Notaries
 
 NOT_LOGGED = "log entry: there is none"
 """The reason why a signature that is in no log does not count."""
@@ -71,7 +71,7 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime, *, de
         # 1. Decode: whatever the format, it becomes a claim.
         _check_weight(evidence.data, trust, "document")
         if trust.notaries is not None:
-            from custody.sign.notation import verify_notation
+            from custody.sign.notary.evidence import verify_notation
 
             return verify_notation(evidence, trust.notaries, now)
         claim = decoder(evidence)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from custody.wiring.clients import gatherer as gatherer
     from custody.wiring.clients import key_lookup as key_lookup
     from custody.wiring.clients import kinds as kinds
+    from custody.wiring.clients import notary_trust as notary_trust
     from custody.wiring.clients import notify_key as notify_key
     from custody.wiring.clients import others as others
+    from custody.wiring.clients import programs as programs
     from custody.wiring.clients import provider_lookup as provider_lookup
     from custody.wiring.clients import registry_client as registry_client
     from custody.wiring.clients import service_http as service_http
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
 _PLACES = {name: place for place, names in {
-    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notify_key",
-                "others", "provider_lookup", "registry_client", "service_http", "signers", "trusted_root",
-                "trusted_root_file"),
+    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notary_trust",
+                "notify_key", "others", "programs", "provider_lookup", "registry_client", "service_http", "signers",
+                "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.ports.lookup import Lookup
+    from custody.ports.programs import Programs
     from custody.registry.client import RegistryClient
     from custody.services.gather import Gatherer
+    from custody.services.notaryevidence import NotaryTrust
     from custody.services.remembered import Remembered
     from custody.services.signers import Signers
     from custody.services.simulation.testing import Others
@@ -44,6 +46,13 @@ def service_http(settings: Settings, *, ca_file: Path | None = None) -> Http:
     from custody.adapters.http.aiohttp import AiohttpHttp
 
     return AiohttpHttp(offline=settings.offline, ca_file=ca_file)
+
+
+def programs() -> Programs:
+    """Plugins' processes."""
+    from custody.adapters.programs import SystemPrograms
+
+    return SystemPrograms()
 
 
 def registry_client(settings: Settings, http: Http | None = None) -> RegistryClient:
@@ -209,7 +218,24 @@ def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_c
     size = settings.max_document * 1024 * 1024
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
-                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered)
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered,
+                    notation=notary_trust(settings, client, clock))
+
+
+def notary_trust(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> NotaryTrust | None:
+    """By whom signatures of the Notary Project count; None where the settings name no folder.
+
+    Raises UsageError where it is none.
+    """
+    if settings.notation is None:
+        return None
+    from custody.services.notaryevidence import NotaryTrust
+    from custody.sign.notary.directory import Directory
+
+    folder = Path(settings.notation)
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="notation in custody.toml names it")
+    return NotaryTrust(Directory(folder, folder, settings.data / "cache" / "notation"), client.http, clock)
 
 
 @contextlib.asynccontextmanager

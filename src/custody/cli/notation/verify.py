@@ -1,0 +1,77 @@
+"""`custody notation verify`: does a signature beside the image count, by the trust policy for its repository?"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+
+from custody.cli.notation.artifacts import artifact_options, client_for, find, seen_as
+from custody.cli.notation.options import Command, Narrator, columns, logging_options, pairs, registry_options, warn
+from custody.cli.notation.verifying import oci_policy, open_verifier
+from custody.cli.run import settings
+from custody.errors import UsageError
+from custody.services.notarysignatures import Judged, refusal, verify_artifact
+from custody.sign.notary.trustpolicy import SKIP
+from custody.sign.notary.verify import Demands
+from custody.wiring import command_http
+
+
+@click.command("verify", cls=Command)
+@click.argument("artifact", metavar="REFERENCE")
+@artifact_options
+@click.option("--scope", metavar="REPOSITORY", help="With --oci-layout: by which trust policy, REGISTRY/NAME.")
+@click.option("--plugin-config", multiple=True, metavar="{key}={value}",
+              help="Passed to the verification plugin as it is; repeatable.")
+@click.option("-m", "--user-metadata", multiple=True, metavar="{key}={value}",
+              help="The signature must have been made with this; repeatable.")
+@registry_options
+@logging_options
+def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], user_metadata: tuple[str, ...],
+            **options: Any) -> None:
+    """Verify an image as `notation verify` does.
+
+    It needs one signature that counts by the trust policy for its repository. What that only logs is a warning.
+    """
+    if bool(scope) != bool(options["oci_layout"]):
+        raise UsageError("--scope and --oci-layout: give both; a layout does not say which repository it is of")
+    demands = Demands(pairs(user_metadata, "--user-metadata"), pairs(plugin_config, "--plugin-config"))
+    asyncio.run(_verify(artifact, scope, demands, options))
+
+
+async def _verify(artifact: str, scope: str | None, demands: Demands, options: dict[str, Any]) -> None:
+    narrator = Narrator(options["debug"], options["verbose"])
+    policy, http = oci_policy(), command_http(settings())
+    async with client_for(options, http) as client:
+        where = await find(client, artifact, options, "verify")
+        statement = policy.for_image(scope or where.name)
+        narrator.info(f"trust policy {statement.name}, level {statement.level.name}")
+        judged = await verify_artifact(where.place, where.subject, statement, open_verifier(http, settings(), narrator),
+                                       demands, options["max_signatures"], narrator.info)
+    _report(judged, f"{seen_as(where)}")
+
+
+def _report(judged: list[Judged], name: str) -> None:
+    last = judged[-1]
+    if last.reason or last.outcome is None:
+        raise refusal(judged, name)
+    for result in last.outcome.failures:
+        assert result.error is not None  # it is a failure
+        warn(f"{result.validation} was set to \"{result.action}\" and failed with error: {result.error.message}")
+    if last.outcome.level == SKIP:
+        print(f"Trust policy is configured to skip signature verification for {name}")
+        return
+    print(f"Successfully verified signature for {name}")
+    show_metadata(last)
+
+
+def show_metadata(judged: Judged) -> None:
+    """What the user signed with the artifact."""
+    envelope = judged.outcome.envelope if judged.outcome else None
+    if envelope is not None and envelope.target.annotations:
+        print("\nThe artifact was signed with the following user metadata.\n")
+        sys.stdout.write(columns([("KEY", "VALUE"), *sorted(envelope.target.annotations.items())]))
+
+

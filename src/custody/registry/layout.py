@@ -1,0 +1,156 @@
+"""OCI layouts that are written to: blobs by digest, and manifests that index.json lists (image-spec image-layout.md).
+
+What is added is on the disk before index.json names it, and that is replaced whole, by one writer at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from custody.errors import MalformedError, NotFoundError, UnsupportedError, UsageError, VerificationError
+from custody.formats import oci
+from custody.kit import destination, strictjson
+from custody.kit import digest as digests
+
+REF_NAME = "org.opencontainers.image.ref.name"
+_MAX_DEPTH = 4
+
+
+class Layout:
+    """A folder. Every method raises UsageError where files cannot be read or written, MalformedError for what they
+    hold."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        marker = strictjson.loads(self._read("oci-layout", 4096), f"{folder}/oci-layout")
+        if not isinstance(marker, dict) or not isinstance(marker.get("imageLayoutVersion"), str):
+            raise MalformedError(f"{folder}/oci-layout", got=marker, expected="imageLayoutVersion")
+
+    def resolve(self, identifier: str) -> oci.Descriptor:
+        """The manifest or index of a tag or a digest, whose bytes are what its digest says.
+
+        Raises NotFoundError, VerificationError.
+        """
+        index = self._index()
+        if digests.is_digest(identifier):
+            listed = self._below(index, identifier, 0)
+        else:
+            tagged = [entry for entry in index.manifests if entry.annotations.get(REF_NAME) == identifier]
+            listed = tagged[-1] if tagged else None
+        if listed is None:
+            raise NotFoundError(f"{self._folder}: no manifest {identifier}")
+        return oci.Descriptor(listed.media_type, listed.digest, len(self.manifest(listed)))
+
+    def manifest(self, descriptor: oci.Descriptor) -> bytes:
+        """Its bytes. Raises VerificationError unless they are the descriptor's."""
+        return self.blob(descriptor, oci.MAX_MANIFEST)
+
+    def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
+        """A small blob, whole. Raises VerificationError unless size and digest are the descriptor's."""
+        if descriptor.size > limit:
+            raise MalformedError(f"{self._folder}: {descriptor.digest}", got=f"{descriptor.size} bytes",
+                                 expected=f"at most {limit}")
+        data = self._read(_blob(descriptor.digest), limit)
+        actual = digests.compute(data, descriptor.digest.partition(":")[0])
+        if (actual, len(data)) != (descriptor.digest, descriptor.size):
+            raise VerificationError(f"{self._folder}: {descriptor.digest}: got {len(data)} bytes of {actual}, expected "
+                                    f"{descriptor.size}")
+        return data
+
+    def referrers(self, digest: str) -> list[oci.Descriptor]:
+        """Manifests of index.json whose subject this is, with their artifact types; the older form's is the media type
+        of its configuration. What is no manifest refers to nothing. Raises VerificationError.
+        """
+        those: list[oci.Descriptor] = []
+        for entry in self._index().manifests:
+            if entry.media_type != oci.MANIFEST or entry.digest == digest:
+                continue
+            data = self.manifest(entry)
+            try:
+                body = oci.parse_manifest(data, f"{self._folder}: {entry.digest}", entry.media_type)
+            except (MalformedError, UnsupportedError):
+                continue
+            if isinstance(body, oci.Manifest) and body.subject is not None and body.subject.digest == digest:
+                those.append(msgspec.structs.replace(
+                    entry, artifact_type=body.artifact_type or body.config.media_type, annotations=body.annotations))
+        return those
+
+    def push_blob(self, data: bytes, media_type: str) -> oci.Descriptor:
+        digest = digests.sha256(data)
+        path = self._folder / _blob(digest)
+        if not path.is_file() or path.read_bytes() != data:
+            destination.make_folder(path.parent, "")
+            destination.write(path, data, "")
+        return oci.Descriptor(media_type, digest, len(data))
+
+    def push_manifest(self, data: bytes, media_type: str) -> oci.Descriptor:
+        """Store a manifest, and list it in index.json with its annotations."""
+        body = oci.parse_manifest(data, str(self._folder), media_type)
+        descriptor = self.push_blob(data, media_type)
+        entry = msgspec.structs.replace(descriptor, annotations=body.annotations)
+        with self._writing():
+            document = strictjson.loads(self._read("index.json", oci.MAX_MANIFEST), f"{self._folder}/index.json")
+            index = self._index()
+            if all(listed.digest != descriptor.digest for listed in index.manifests):
+                # What else the document says stays as it is.
+                document["manifests"] = [*document["manifests"], entry.to_json()]
+                text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+                destination.write(self._folder / "index.json", text.encode(), "")
+        return descriptor
+
+    def _below(self, index: oci.Index, digest: str, depth: int) -> oci.Descriptor | None:
+        for entry in index.manifests:
+            if entry.digest == digest:
+                return entry
+        for entry in index.manifests if depth < _MAX_DEPTH else ():
+            if entry.media_type in oci.INDEX_TYPES:
+                body = oci.parse_manifest(self.manifest(entry), f"{self._folder}: {entry.digest}", entry.media_type)
+                deeper = self._below(body, digest, depth + 1) if isinstance(body, oci.Index) else None
+                if deeper is not None:
+                    return deeper
+        return None
+
+    def _index(self) -> oci.Index:
+        index = oci.parse_manifest(self._read("index.json", oci.MAX_MANIFEST), f"{self._folder}/index.json", oci.INDEX)
+        if not isinstance(index, oci.Index):
+            raise MalformedError(f"{self._folder}/index.json", got="a manifest", expected="an index")
+        return index
+
+    def _read(self, name: str, limit: int) -> bytes:
+        path = self._folder / name
+        try:
+            if path.exists() and not path.is_file():  # opening a pipe would wait for whoever writes into it
+                raise UsageError(f"{path}: is no regular file", hint="a layout's files are")
+            with path.open("rb") as stream:
+                data = stream.read(limit + 1)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}",
+                             hint="is it the folder of an OCI layout, and whole?") from None
+        if len(data) > limit:
+            raise MalformedError(str(path), got=f"more than {limit} bytes", expected=f"at most {limit}")
+        return data
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One of several writers at a time; the others wait."""
+        try:
+            handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise UsageError(f"{self._folder}: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _blob(digest: str) -> str:
+    algorithm, _, value = digests.parse(digest).partition(":")
+    return f"blobs/{algorithm}/{value}"

@@ -1,0 +1,178 @@
+"""Signatures of the Notary Project beside an artifact, found and verified: in a registry, or in an OCI layout.
+
+(notaryproject/specifications signature-specification, OCI signatures: those whose artifact type, or in their older form
+whose configuration's media type, is application/vnd.cncf.notary.signature.) The subject that a registry reports only
+says where to look: what binds a signature to an image is signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from custody.errors import (
+    MalformedError,
+    MissingEvidenceError,
+    NotFoundError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
+from custody.formats import notary, oci
+from custody.formats.reference import Reference
+from custody.sign.notary.trustpolicy import SKIP, Statement
+from custody.sign.notary.verify import Demands, Outcome, Verifier
+
+if TYPE_CHECKING:
+    from custody.registry.client import RegistryClient
+    from custody.registry.layout import Layout
+
+MAX_SIGNATURES = 100
+_SUFFIXES = {"jws": notary.JWS, "cose": notary.COSE}
+_READ = 1 << 20
+
+
+class Place(Protocol):
+    """Where an artifact lies, and its signatures."""
+
+    async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:
+        """Manifests of signatures. Raises whatever keeps the list from being whole."""
+
+    async def envelope(self, signature: oci.Descriptor) -> tuple[bytes, str]:
+        """An envelope and its media type. Raises MalformedError for another form, and what the place raises."""
+
+
+class RegistryPlace:
+    """A repository."""
+
+    def __init__(self, client: RegistryClient, ref: Reference) -> None:
+        self._client = client
+        self._ref = ref
+
+    async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:
+        return [referrer for referrer in await self._client.referrers(self._ref.at(subject.digest))
+                if referrer.artifact_type == notary.ARTIFACT_TYPE]
+
+    async def envelope(self, signature: oci.Descriptor) -> tuple[bytes, str]:
+        place = self._ref.at(signature.digest)
+        descriptor, data = await self._client.manifest(place)
+        layer = _layer(data, str(place), descriptor.media_type)
+        return await self._client.blob(place, layer, max_size=notary.MAX_ENVELOPE), layer.media_type
+
+
+class LayoutPlace:
+    """A folder of this machine."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:
+        return [referrer for referrer in self._layout.referrers(subject.digest)
+                if referrer.artifact_type == notary.ARTIFACT_TYPE]
+
+    async def envelope(self, signature: oci.Descriptor) -> tuple[bytes, str]:
+        layer = _layer(self._layout.manifest(signature), signature.digest, signature.media_type)
+        return self._layout.blob(layer, notary.MAX_ENVELOPE), layer.media_type
+
+
+def _layer(manifest: bytes, where: str, media_type: str) -> oci.Descriptor:
+    """The one layer of a signature's manifest."""
+    body = oci.parse_manifest(manifest, where, media_type)
+    if not isinstance(body, oci.Manifest) or len(body.layers) != 1:
+        raise MalformedError(where, got="another manifest", expected="an image manifest with one layer, the envelope")
+    return body.layers[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One signature that was looked at."""
+
+    source: str
+    """Digest of its manifest."""
+    outcome: Outcome | None
+    """None where it could not be had."""
+    reason: str
+    """Why it does not count; "" where it does."""
+
+
+async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Statement, verifier: Verifier,
+                          demands: Demands = Demands(), limit: int = MAX_SIGNATURES,
+                          tell: Callable[[str], None] = lambda _: None) -> list[Judged]:
+    """Signatures in the place's order, up to the first that counts, which is the last one then.
+
+    At level skip nothing is looked at: one outcome without results. Raises MissingEvidenceError where there is no
+    signature, VerificationError where there are more than `limit` and none of the first ones counts.
+    """
+    if statement.level == SKIP:
+        return [Judged(subject.digest, Outcome(SKIP), "")]
+    signatures = await place.signatures(subject)
+    if not signatures:
+        raise MissingEvidenceError(f"{subject.digest}: no signature of the Notary Project is beside it")
+    target = notary.Target(subject.media_type, subject.digest, subject.size, {})
+    judged: list[Judged] = []
+    for signature in signatures[:limit]:
+        tell(f"signature {signature.digest}")
+        try:
+            data, media_type = await place.envelope(signature)
+        except (MalformedError, NotFoundError, UnsupportedError, VerificationError) as error:
+            # Broken by itself, whoever pushed it: the signature beside it may count.
+            judged.append(Judged(signature.digest, None, error.message))
+            tell(f"signature {signature.digest}: {error.message}")
+            continue
+        outcome = await verifier.verify(data, media_type, statement, lambda _: target, demands)
+        judged.append(Judged(signature.digest, outcome, outcome.error.message if outcome.error else ""))
+        if outcome.error is None:
+            return judged
+        tell(f"signature {signature.digest}: {outcome.error.message}")
+    if len(signatures) > limit:
+        raise VerificationError(f"{subject.digest}: none of {limit} signatures counts, and there are {len(signatures)}",
+                                hint="--max-signatures looks at more")
+    return judged
+
+
+def refusal(judged: Sequence[Judged], name: str) -> VerificationError:
+    """The error for an artifact of which no signature counts."""
+    return VerificationError(f"{name}: no signature that counts\n" + "\n".join(
+        f"  {entry.source}: {entry.reason}" for entry in judged))
+
+
+def describe_file(path: Path, media_type: str) -> Callable[[str], notary.Target]:
+    """What a signature of a file must be of, by the hash that it is named with. Raises UsageError when it is read."""
+    def describe(algorithm: str) -> notary.Target:
+        state, size = hashlib.new(algorithm), 0
+        with opened(path) as stream:
+            while chunk := stream.read(_READ):
+                state.update(chunk)
+                size += len(chunk)
+        return notary.Target(media_type, f"{algorithm}:{state.hexdigest()}", size, {})
+
+    return describe
+
+
+def envelope_file(path: Path) -> tuple[bytes, str]:
+    """A signature file and the media type that its name tells: FILE.jws.sig, FILE.cose.sig.
+
+    Raises UsageError, MalformedError.
+    """
+    parts = path.name.split(".")
+    media_type = _SUFFIXES.get(parts[-2]) if len(parts) > 2 else None
+    if media_type is None:
+        raise UsageError(f"{path}: its name does not say which envelope it is, expected FILE.jws.sig or FILE.cose.sig")
+    with opened(path) as stream:
+        data = stream.read(notary.MAX_ENVELOPE + 1)
+    if len(data) > notary.MAX_ENVELOPE:
+        raise MalformedError(str(path), got=f"more than {notary.MAX_ENVELOPE} bytes", expected="an envelope")
+    return data, media_type
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file. Raises UsageError."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is no regular file")
+        return path.open("rb")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None

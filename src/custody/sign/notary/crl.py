@@ -1,0 +1,217 @@
+"""Certificate revocation lists: whether one that an issuer made names a certificate (RFC 5280 sections 5 and 6.3).
+
+Lists are kept where `notation` keeps them, in its form: `CACHE/crl/HEX`, the SHA-256 of the list's URL, a JSON object
+with `baseCRL` and `deltaCRL` in base64. What is kept is trusted for nothing: it is checked like what was just fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from custody.errors import CustodyError, MalformedError, VerificationError
+from custody.formats.protojson import Message, decode_base64, encode_base64
+from custody.kit import strictjson
+from custody.kit.clock import format_rfc3339
+from custody.sign.certificate import extension, is_ca
+from custody.sign.notary.directory import read_document, write_document
+
+MAX_LIST = 32 * 1024 * 1024
+_MAX_KEPT = strictjson.MAX_SIZE
+_AHEAD = timedelta(minutes=5)
+"""How far the clock of an issuer may be ahead of ours."""
+_UNDERSTOOD = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
+_HASHES = ("sha256", "sha384", "sha512")
+_HOLD, _REMOVED = x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """A list, and one of what changed since then."""
+
+    base: x509.CertificateRevocationList
+    delta: x509.CertificateRevocationList | None = None
+
+    def current(self, now: datetime) -> bool:
+        return all(made.next_update_utc is not None and now <= made.next_update_utc
+                   for made in (self.base, self.delta) if made is not None)
+
+
+def load(der: bytes, where: str) -> x509.CertificateRevocationList:
+    """Raises MalformedError."""
+    try:
+        if len(der) > MAX_LIST:
+            raise ValueError("too long")
+        made = x509.load_der_x509_crl(der)
+        _ = (made.extensions, made.issuer, made.last_update_utc, made.next_update_utc, made.signature_algorithm_oid)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType):
+        raise MalformedError(where, got=f"{len(der)} bytes", expected="a revocation list in DER") from None
+    return made
+
+
+def places(certificate: x509.Certificate) -> list[str]:
+    """URLs of lists that a certificate names."""
+    points = extension(certificate, x509.CRLDistributionPoints)
+    return list(_urls(points.value)) if points else []
+
+
+def newer_places(made: x509.CertificateRevocationList) -> list[str]:
+    """URLs of lists of what changed since this one."""
+    points = _of(made, x509.FreshestCRL)
+    return list(_urls(points)) if points else []
+
+
+def _urls(points: x509.CRLDistributionPoints | x509.FreshestCRL) -> Iterator[str]:
+    for point in points:
+        for name in point.full_name or ():
+            if isinstance(name, x509.UniformResourceIdentifier):
+                yield name.value
+
+
+def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: Lists, signed_at: datetime | None,
+            now: datetime) -> str:
+    """Why the certificate counts no more; "" where the lists say nothing against it.
+
+    `signed_at` is when an authority says that it was used: it may have been right until then. Raises
+    VerificationError where the lists say nothing at all: they are not the issuer's, too old, or of other certificates.
+    """
+    _check(lists.base, certificate, issuer, now, "list")
+    if lists.delta is not None:
+        _check(lists.delta, certificate, issuer, now, "list of changes")
+        _check_changes(lists.base, lists.delta)
+    elif extension(certificate, x509.FreshestCRL) is not None:
+        raise VerificationError("the certificate names a list of changes, which its list does not: it is not read")
+    latest: x509.RevokedCertificate | None = None
+    for made in (lists.base, lists.delta):
+        entry = _named(made, certificate) if made is not None else None
+        if entry is None:
+            continue
+        invalid, reason = _entry(entry)
+        if signed_at is not None and invalid is not None and signed_at < invalid:
+            return ""
+        if reason not in (_HOLD, _REMOVED):
+            why = f" ({reason.value})" if reason else ""
+            return f"revoked since {format_rfc3339(entry.revocation_date_utc)}{why}"
+        if latest is None or latest.revocation_date_utc < entry.revocation_date_utc:
+            latest = entry
+    if latest is not None and _entry(latest)[1] is _HOLD:
+        return f"on hold since {format_rfc3339(latest.revocation_date_utc)}"
+    return ""
+
+
+def _check(made: x509.CertificateRevocationList, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime,
+           kind: str) -> None:
+    usage = extension(issuer, x509.KeyUsage)
+    if made.issuer != issuer.subject:
+        raise VerificationError(f"the {kind} is by {made.issuer.rfc4514_string()}, expected "
+                                f"{issuer.subject.rfc4514_string()}")
+    if usage is not None and not usage.value.crl_sign:
+        raise VerificationError(f"{issuer.subject.rfc4514_string()} may not sign revocation lists (key usage)")
+    if not _is_signed(made, issuer):
+        raise VerificationError(f"the {kind} is not signed by {issuer.subject.rfc4514_string()}")
+    if made.next_update_utc is None or now > made.next_update_utc:
+        until = "no time" if made.next_update_utc is None else format_rfc3339(made.next_update_utc)
+        raise VerificationError(f"the {kind} is too old: it is good until {until}")
+    if made.last_update_utc > now + _AHEAD:
+        raise VerificationError(f"the {kind} is of the future: {format_rfc3339(made.last_update_utc)}")
+    for present in made.extensions:
+        if present.critical and not isinstance(present.value, _UNDERSTOOD):
+            raise VerificationError(f"the {kind} has the critical extension {present.oid.dotted_string}")
+    scope = _of(made, x509.IssuingDistributionPoint)
+    if scope is not None and (scope.indirect_crl or scope.only_contains_attribute_certs
+                              or (scope.only_contains_user_certs and is_ca(certificate))
+                              or (scope.only_contains_ca_certs and not is_ca(certificate))):
+        raise VerificationError(f"the {kind} is of other certificates (issuing distribution point)")
+
+
+def _is_signed(made: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    try:
+        algorithm, key = made.signature_hash_algorithm, issuer.public_key()
+        # The library's type of keys that sign lists leaves out those that never do, for which it raises TypeError.
+        return (algorithm is None or algorithm.name in _HASHES) and made.is_signature_valid(key)  # type: ignore[arg-type]
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+
+
+def _check_changes(base: x509.CertificateRevocationList, delta: x509.CertificateRevocationList) -> None:
+    """RFC 5280 section 5.2.4."""
+    since, number, least = _of(base, x509.CRLNumber), _of(delta, x509.CRLNumber), _of(delta, x509.DeltaCRLIndicator)
+    if since is None or number is None or least is None:
+        raise VerificationError("the list of changes, or the list that it changes, has no number")
+    if number.crl_number <= since.crl_number:
+        raise VerificationError(f"the list of changes has the number {number.crl_number}, expected more than "
+                                f"{since.crl_number}, the list's")
+    if least.crl_number > since.crl_number:
+        raise VerificationError(f"the list of changes is to the list {least.crl_number}, expected at most "
+                                f"{since.crl_number}, the list's")
+
+
+def _named(made: x509.CertificateRevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
+    try:
+        return made.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    except ValueError:
+        raise VerificationError("the list's entries cannot be read") from None
+
+
+def _entry(entry: x509.RevokedCertificate) -> tuple[datetime | None, x509.ReasonFlags | None]:
+    invalid: datetime | None = None
+    reason: x509.ReasonFlags | None = None
+    try:
+        for present in entry.extensions:
+            if isinstance(present.value, x509.InvalidityDate):
+                invalid = present.value.invalidity_date.replace(tzinfo=UTC)
+            elif isinstance(present.value, x509.CRLReason):
+                reason = present.value.reason
+            elif present.critical:
+                raise VerificationError(f"an entry of the list has the critical extension {present.oid.dotted_string}")
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise VerificationError("the certificate's entry in the list cannot be read") from None
+    return invalid, reason
+
+
+def _of(made: x509.CertificateRevocationList, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return made.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ListCache:
+    """Lists that were fetched before, in notation's folder."""
+
+    folder: Path
+
+    def known(self, url: str, now: datetime) -> Lists | None:
+        """Those of a URL that are still good. Whatever is broken counts as not there."""
+        try:
+            data = read_document(self._path(url), _MAX_KEPT)
+            if data is None:
+                return None
+            kept = Message(strictjson.loads(data, str(self._path(url)), max_depth=4), "revocation lists")
+            delta = kept.raw("deltaCRL")
+            lists = Lists(load(kept.data("baseCRL"), "baseCRL"),
+                          None if delta is None else load(decode_base64(delta, "deltaCRL"), "deltaCRL"))
+        except CustodyError:
+            return None
+        return lists if lists.current(now) else None
+
+    def keep(self, url: str, base: bytes, delta: bytes | None) -> None:
+        """Raises CustodyError where it cannot be written, which takes nothing away from what was fetched."""
+        document = {"baseCRL": encode_base64(base)} | ({"deltaCRL": encode_base64(delta)} if delta is not None else {})
+        data = json.dumps(document, separators=(",", ":")).encode()
+        if len(data) <= _MAX_KEPT:
+            write_document(self._path(url), data)
+
+    def _path(self, url: str) -> Path:
+        return self.folder / hashlib.sha256(url.encode()).hexdigest()

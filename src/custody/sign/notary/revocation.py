@@ -1,0 +1,177 @@
+"""Whether certificates of a chain were revoked: OCSP first, then revocation lists.
+
+(notaryproject/specifications trust-store-trust-policy, certificate revocation evaluation.) For each certificate below
+the root one of five things is known, and that nobody could be asked is not that there is nothing against it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Protocol
+
+from cryptography import x509
+
+from custody.errors import Check, CustodyError, MalformedError, NetworkError, UnsupportedError, VerificationError
+from custody.kit.address import Reach
+from custody.kit.clock import Clock
+from custody.kit.concurrency import together
+from custody.ports.http import Http, place_of
+from custody.sign.notary import crl, ocsp
+
+OCSP_SECONDS = 2.0
+LIST_SECONDS = 5.0
+_MAX_PLACES = 8
+_SILENT = (NetworkError, VerificationError, MalformedError, UnsupportedError)
+
+
+class State(enum.StrEnum):
+    """What is known of a certificate."""
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    """Its responder does not know it."""
+    UNAVAILABLE = "unavailable"
+    """Nobody who could say gave an answer that counts."""
+    NOT_REVOKABLE = "not revokable"
+    """It names neither responders nor lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of one certificate."""
+
+    subject: str
+    state: State
+    method: str = ""
+    """`OCSP` or `CRL`; "" where there is none."""
+    reason: str = ""
+
+
+class Revocations(Protocol):
+    """Whoever knows of revoked certificates."""
+
+    async def answers(self, chain: Sequence[x509.Certificate], signed_at: datetime | None) -> list[Answer]:
+        """One for each certificate but the root, in the chain's order; never raises for what the world did.
+
+        `signed_at` is when a signing authority says that the chain was used.
+        """
+
+
+def check_answers(answers: Sequence[Answer], where: str) -> None:
+    """Raises VerificationError for a certificate that was revoked, or of which that is not known."""
+    for state in (State.REVOKED, State.UNKNOWN, State.UNAVAILABLE):
+        for answer in answers:
+            if answer.state is state:
+                said = {State.REVOKED: "is revoked", State.UNKNOWN: "is unknown to its responder",
+                        State.UNAVAILABLE: "could not be looked up (revocation unavailable)"}[state]
+                raise VerificationError(f"{where}: {answer.subject} {said}: {answer.reason}", check=Check.CERTIFICATE)
+
+
+class OnlineRevocations:
+    """Asks responders and fetches lists, over plain HTTP as they are served; lists are kept until they are too old."""
+
+    def __init__(self, http: Http, clock: Clock, cache: crl.ListCache | None = None, *, reach: Reach | None = None,
+                 tell: Callable[[str], None] = lambda _: None) -> None:
+        """`reach`: networks that certificates may send us into; None: any. `tell` gets what went on, for people."""
+        self._http = http
+        self._clock = clock
+        self._cache = cache
+        self._reach = reach
+        self._tell = tell
+
+    async def answers(self, chain: Sequence[x509.Certificate], signed_at: datetime | None) -> list[Answer]:
+        return await together(self._of(*pair, signed_at) for pair in pairwise(chain))
+
+    async def _of(self, certificate: x509.Certificate, issuer: x509.Certificate, signed_at: datetime | None) -> Answer:
+        subject, reasons = certificate.subject.rfc4514_string(), []
+        responders, lists = ocsp.places(certificate), crl.places(certificate)
+        if len(responders) > _MAX_PLACES or len(lists) > _MAX_PLACES:
+            return Answer(subject, State.UNAVAILABLE, "", f"it names more than {_MAX_PLACES} places to ask")
+        state = State.UNAVAILABLE
+        if responders:
+            state, reason = await self._by_responders(certificate, issuer, responders, signed_at)
+            if state in (State.GOOD, State.REVOKED) or not lists:
+                return Answer(subject, state, "OCSP", reason)
+            self._tell(f"{subject}: OCSP: {reason}; its revocation list is asked")
+            reasons.append(f"OCSP: {reason}")
+        if not lists:
+            return Answer(subject, State.NOT_REVOKABLE)
+        by_list, reason = await self._by_lists(certificate, issuer, lists, signed_at)
+        if by_list in (State.GOOD, State.REVOKED):
+            return Answer(subject, by_list, "CRL", reason)
+        return Answer(subject, State.UNAVAILABLE, "CRL", "; ".join([*reasons, reason]))
+
+    async def _by_responders(self, certificate: x509.Certificate, issuer: x509.Certificate, places: Sequence[str],
+                             signed_at: datetime | None) -> tuple[State, str]:
+        """The first answer that counts, whatever it says."""
+        reason = ""
+        for url in places:
+            try:
+                body = await self._within(OCSP_SECONDS, self._fetch(
+                    "POST", url, ocsp.MAX_ANSWER, ocsp.request(certificate, issuer)))
+                against = ocsp.revoked(body, certificate, issuer, signed_at, self._clock())
+                return (State.REVOKED, against) if against else (State.GOOD, "")
+            except ocsp.UnknownError as error:
+                return State.UNKNOWN, f"{place_of(url)}: {error.message}"
+            except _SILENT as error:
+                reason = f"{place_of(url)}: {error.message}"
+        return State.UNAVAILABLE, reason
+
+    async def _by_lists(self, certificate: x509.Certificate, issuer: x509.Certificate, places: Sequence[str],
+                        signed_at: datetime | None) -> tuple[State, str]:
+        """All of them must be had: each may be of other reasons."""
+        for url in places:
+            try:
+                lists = await self._lists(url)
+                if against := crl.revoked(certificate, issuer, lists, signed_at, self._clock()):
+                    return State.REVOKED, against
+            except _SILENT as error:
+                return State.UNAVAILABLE, f"{place_of(url)}: {error.message}"
+        return State.GOOD, ""
+
+    async def _lists(self, url: str) -> crl.Lists:
+        known = self._cache.known(url, self._clock()) if self._cache else None
+        if known is not None:
+            self._tell(f"revocation list of {place_of(url)}: as it was fetched before")
+            return known
+        der = await self._within(LIST_SECONDS, self._fetch("GET", url, crl.MAX_LIST))
+        base, delta = crl.load(der, "revocation list"), None
+        failure: CustodyError | None = None
+        for newer in crl.newer_places(base)[:_MAX_PLACES]:
+            try:
+                delta = await self._within(LIST_SECONDS, self._fetch("GET", newer, crl.MAX_LIST))
+                break
+            except _SILENT as error:
+                failure = error
+        if delta is None and failure is not None:
+            raise failure
+        lists = crl.Lists(base, None if delta is None else crl.load(delta, "list of changes"))
+        if self._cache is not None:
+            try:
+                await asyncio.to_thread(self._cache.keep, url, der, delta)
+            except CustodyError as error:
+                self._tell(f"revocation list of {place_of(url)}: not kept: {error.message}")
+        return lists
+
+    async def _within(self, seconds: float, asked: Awaitable[bytes]) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return await asked
+        except TimeoutError:
+            raise NetworkError(f"no answer within {seconds:g} s") from None
+
+    async def _fetch(self, method: str, url: str, limit: int, body: bytes | None = None) -> bytes:
+        if not url.lower().startswith("http://"):
+            raise UnsupportedError(place_of(url), "revocation is asked for over http:// alone")
+        headers = {"Content-Type": ocsp.MEDIA_TYPE} if body is not None else {}
+        where = {} if self._reach is None else {"reach": self._reach}
+        async with await self._http.request(method, url, headers=headers, body=body, **where) as answer:
+            if answer.status != 200:
+                raise NetworkError(f"the answer has the status {answer.status}")
+            return await answer.read(limit)

@@ -1,0 +1,94 @@
+"""OCI layouts that are written to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
+from custody.formats import oci
+from custody.kit.digest import sha256
+from custody.registry.layout import Layout
+from tests.sign.notary.materials import layout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    layout(tmp_path / "layout")
+    return tmp_path / "layout"
+
+
+def manifest(number: int, **more: object) -> bytes:
+    empty = oci.Descriptor(oci.EMPTY, sha256(b"{}"), 2)
+    return json.dumps(oci.Manifest(oci.MANIFEST, empty, (), annotations={"n": str(number)}).to_json() | more).encode()
+
+
+def test_by_tag_and_by_digest(folder: Path) -> None:
+    held = Layout(folder)
+    descriptor = held.resolve("v1")
+    assert held.resolve(descriptor.digest) == descriptor
+    assert sha256(held.manifest(descriptor)) == descriptor.digest
+    for unknown in ("v2", "sha256:" + "0" * 64):
+        with pytest.raises(NotFoundError, match="no manifest"):
+            held.resolve(unknown)
+
+
+def test_below_an_index(folder: Path) -> None:
+    held = Layout(folder)
+    inner = held.push_blob(manifest(1), oci.MANIFEST)
+    held.push_manifest(json.dumps(oci.Index(oci.INDEX, (inner,)).to_json()).encode(), oci.INDEX)
+    assert held.resolve(inner.digest).digest == inner.digest
+
+
+def test_what_index_json_says_stays(folder: Path) -> None:
+    path = folder / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": {"kept": "é"}, "other": [1]}))
+    held = Layout(folder)
+    pushed = held.push_manifest(manifest(1), oci.MANIFEST)
+    assert held.push_manifest(manifest(1), oci.MANIFEST) == pushed
+    said = json.loads(path.read_text())
+    assert (said["annotations"], said["other"], len(said["manifests"])) == ({"kept": "é"}, [1], 2)
+    assert said["manifests"][1] == {"mediaType": oci.MANIFEST, "digest": pushed.digest, "size": pushed.size,
+                                    "annotations": {"n": "1"}}
+
+
+def test_many_writers(folder: Path) -> None:
+    """Each in a thread of its own, with a descriptor of its own: no entry is lost."""
+    threads = [threading.Thread(target=lambda at=at: Layout(folder).push_manifest(manifest(at), oci.MANIFEST))
+               for at in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(json.loads((folder / "index.json").read_text())["manifests"]) == 13
+
+
+def test_bytes_that_are_others(folder: Path) -> None:
+    held = Layout(folder)
+    descriptor = held.resolve("v1")
+    path = folder / "blobs" / "sha256" / descriptor.digest.removeprefix("sha256:")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"a"', b'"z"'))
+    with pytest.raises(VerificationError, match="expected"):
+        held.resolve("v1")
+    held.push_blob(data, oci.MANIFEST)  # a damaged one is written again
+    assert held.resolve("v1") == descriptor
+
+
+def test_no_layout(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        Layout(tmp_path / "nothing")
+    (folder / "oci-layout").write_text("{}")
+    with pytest.raises(MalformedError, match="imageLayoutVersion"):
+        Layout(folder)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (folder / "index.json").write_bytes(manifest(1))
+    with pytest.raises(MalformedError, match="got 'a manifest'"):
+        Layout(folder).resolve("v1")
+    (folder / "index.json").unlink()
+    (folder / "index.json").mkdir()
+    with pytest.raises(UsageError, match="is no regular file"):
+        Layout(folder).resolve("v1")
