@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Set
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -31,9 +32,13 @@ from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
+from custody.sign.certificate import load_certificate
 from custody.sign.referrers import image_manifests, push_bundle, push_signature
 from custody.sign.signer import Signer
 from custody.wiring import command_http, registry_client
+
+if TYPE_CHECKING:
+    from custody.sign.notary.sign import EnvelopeMaker, Key
 
 
 @click.command(cls=Command)
@@ -45,19 +50,25 @@ from custody.wiring import command_http, registry_client
 @click.option("--format", "form", type=click.Choice(["bundle", "legacy", "both"]), default="bundle", show_default=True,
               help="A Sigstore bundle (cosign 3), a layer of the tag sha256-<hex>.sig (cosign 2, Kyverno by key), or "
               "both.")
+@click.option("--formats", metavar="LIST", help="What every verifier reads, in one go: `v3` (as --format bundle), `v2` "
+              "(legacy), `notation` (by a key of `custody notation key`), with commas between them.")
+@click.option("--notation-key", metavar="NAME", help="The key that signs for `notation`. Default: the list's default.")
 @click.option("--upload", type=bool, default=True, metavar="BOOL", help="=false stores nothing in the registry.")
 @click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
-def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool, form: str, upload: bool,
-            bundle_file: Path | None, **options: Any) -> None:
+def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool, form: str, formats: str | None,
+            notation_key: str | None, upload: bool, bundle_file: Path | None, **options: Any) -> None:
     """Sign images and store the signature beside them, as `cosign sign` 3 does.
 
     Name the image by digest: a tag may move between your look and this signature.
     """
-    if form == "legacy" and bundle_file:
-        raise UsageError("--bundle: --format legacy makes none", hint="--format both")
-    if form == "legacy" and not upload:
-        raise UsageError("--upload=false: a signature of --format legacy is kept nowhere else")
+    chosen, flag = _chosen(form, formats)
+    if notation_key and "notation" not in chosen:
+        raise UsageError("--notation-key: nothing is signed for notation", hint="--formats v3,notation")
+    if bundle_file and "v3" not in chosen:
+        raise UsageError(f"--bundle: {flag} makes none", hint="--format both")
+    if not upload and chosen - {"v3"}:
+        raise UsageError(f"--upload=false: a signature of {flag} is kept nowhere else")
     if not upload and not bundle_file:
         raise UsageError("--upload=false: the signature would be kept nowhere", hint="--bundle FILE")
     if bundle_file and len(images) > 1:
@@ -65,23 +76,40 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bo
     if bundle_file:
         destination.check(bundle_file, "--bundle")
     given = intoto.parse_annotations(annotations)
-    asyncio.run(_run(images, given, Kept(form != "legacy", form != "bundle", upload, bundle_file), recursive, options))
+    asyncio.run(_run(images, given, Kept(chosen, upload, bundle_file, notation_key), recursive, options))
+
+
+_FORMATS = {"bundle": {"v3"}, "legacy": {"v2"}, "both": {"v2", "v3"}}
+
+
+def _chosen(form: str, formats: str | None) -> tuple[Set[str], str]:
+    """The forms of both options, and how the one that was given is spelled. Raises UsageError."""
+    if formats is None:
+        return _FORMATS[form], f"--format {form}"
+    if click.get_current_context().get_parameter_source("form") is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--format and --formats: give one")
+    listed = [name.strip() for name in formats.split(",")]
+    if unknown := [name for name in listed if name not in ("v2", "v3", "notation")]:
+        raise UsageError(f"--formats: got {unknown[0]!r}, expected v2, v3 and notation with commas between them")
+    return set(listed), f"--formats {formats}"
 
 
 class Kept(NamedTuple):
     """In which forms, and where."""
 
-    bundle: bool
-    legacy: bool
+    formats: Set[str]
+    """Of v2, v3 and notation."""
     upload: bool
     file: Path | None
+    notation_key: str | None
 
 
 async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept, recursive: bool,
                options: dict[str, Any]) -> None:
     http = command_http(settings())
-    signer = await make_signer(http, options)
-    if kept.legacy:
+    notary = _notary(kept)  # before a browser is opened: what else is missing is known by now
+    signer = await make_signer(http, options) if kept.formats - {"notation"} else None
+    if signer and "v2" in kept.formats:
         _check_logs(signer, options["tlog_upload"])
     async with registry_client(settings(), http) as client:
         for image in images:
@@ -92,7 +120,34 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept,
             if kept.file and len(manifests) > 1:
                 raise UsageError(f"--bundle: is one file, and -r signs {len(manifests)} manifests of {image}")
             for manifest in manifests:
-                await _sign(client, signer, ref.at(manifest.digest), manifest, annotations, kept)
+                at = ref.at(manifest.digest)
+                if signer:
+                    await _sign(client, signer, at, manifest, annotations, kept)
+                if notary:
+                    await _sign_for_notation(client, notary, at, annotations)
+
+
+def _notary(kept: Kept) -> Key | EnvelopeMaker | None:
+    """Whoever signs for notation. Raises UsageError where there is no such key."""
+    if "notation" not in kept.formats:
+        return None
+    from custody.cli.notation.options import Narrator
+    from custody.cli.notation.signing import listed_signer
+
+    return listed_signer(kept.notation_key, {}, Narrator())
+
+
+async def _sign_for_notation(client: RegistryClient, notary: Key | EnvelopeMaker, ref: Reference,
+                             annotations: dict[str, str]) -> None:
+    from custody.services.notarysigning import RegistryDepot, sign_artifact, subject_of
+    from custody.sign.notary.sign import Terms
+
+    subject = subject_of(*await client.manifest(ref), str(ref))
+    pushed, made = await sign_artifact(RegistryDepot(client, ref, fallback=True), subject, notary,
+                                       Terms(metadata=annotations), system_clock)
+    print(f"{ref.name}@{pushed.digest}")
+    leaf = load_certificate(made.envelope.chain[0], "certificate")
+    print(f"{ref}: signed for notation by {visible(leaf.subject.rfc4514_string())}", file=sys.stderr)
 
 
 def _check_logs(signer: Signer, insisted: bool | None) -> None:
@@ -108,7 +163,7 @@ def _check_logs(signer: Signer, insisted: bool | None) -> None:
 async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest: oci.Descriptor,
                 annotations: dict[str, str], kept: Kept) -> None:
     digest = manifest.digest
-    if kept.bundle:
+    if "v3" in kept.formats:
         statement = intoto.statement(digest, intoto.COSIGN_SIGN, {}, annotations=annotations)
         data, verified = await signer.sign(statement, digest)
         if kept.file:
@@ -117,7 +172,7 @@ async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest
             pushed = await push_bundle(client, ref, manifest, data, intoto.COSIGN_SIGN, system_clock())
             print(f"{ref.name}@{pushed.digest}")
         tell(ref, "signed", verified)
-    if kept.legacy:
+    if "v2" in kept.formats:
         payload = json.dumps(cosign.simple_signing(cosign.SimpleSigning(digest, ref.name, annotations)),
                              separators=(",", ":")).encode()
         layer, verified = await signer.sign_payload(payload, digest)
