@@ -149,6 +149,9 @@ sys.exit(main(sys.argv[1:]))
     ("verify-attestation", "--key", "k.pub", "--insecure-ignore-tlog", "registry.example.com/a:1"),
     ("log", "info", "--log", "https://log.example.com", "--trusted-root", "trusted_root.json"),
     ("check", "registry.example.com/a:1", "--policy", "p.yaml"),
+    ("notation", "sign", "registry.example.com/a:1"), ("notation", "list", "registry.example.com/a:1"),
+    ("notation", "inspect", "registry.example.com/a:1"),
+    ("notation", "login", "-u", "ann", "-p", "secret", "registry.example.com"),
 ])
 def test_offline_opens_no_socket(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     from tests.cli.test_platform_commands import POLICY
@@ -158,8 +161,10 @@ def test_offline_opens_no_socket(tmp_path: Path, arguments: tuple[str, ...]) -> 
     (tmp_path / "p.yaml").write_text(policy)
     (tmp_path / "bom.json").write_text('{"bomFormat": "CycloneDX", "specVersion": "1.6"}')
     custody("trust", "export", ".", "--url", "https://log.example.com", cwd=tmp_path)
+    custody("notation", "certificate", "generate-test", "--default", "t", cwd=tmp_path, NOTATION_CONFIG=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", AUDIT, "--offline", *arguments], cwd=tmp_path, text=True,
-                          capture_output=True, check=False, env={**os.environ, "COSIGN_PASSWORD": ""})
+                          capture_output=True, check=False,
+                          env={**os.environ, "COSIGN_PASSWORD": "", "NOTATION_CONFIG": str(tmp_path)})
     assert "SOCKET" not in done.stderr
     assert "no sockets with --offline" in done.stderr + done.stdout
     assert done.returncode == (3 if arguments[0] == "check" else 6), done.stderr
