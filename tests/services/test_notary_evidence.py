@@ -123,6 +123,7 @@ def test_revoked_signers_are_nobody(directory: Directory, image: str) -> None:
         ca.lists["a"] = ca.revoked()
         assert run(["notation", "sign", "-k", "revocable", image]) == 0
         assert len(gathered(image, directory).verified) == 2
+        assert Path(".custody/.gitignore").read_text()
         ca.lists["a"] = ca.revoked((REASONS.key_compromise, None))
         for kept in (Path(".custody/cache/notation/crl")).glob("*"):
             kept.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from custody.errors import CustodyError, UsageError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State, Verified
@@ -30,10 +31,12 @@ _LOG = logging.getLogger(__name__)
 class NotaryTrust:
     """One directory. Verification plugins are not run: what asks for one does not count."""
 
-    def __init__(self, directory: Directory, http: Http, clock: Clock) -> None:
+    def __init__(self, directory: Directory, http: Http, clock: Clock,
+                 ready: Callable[[], object] = lambda: None) -> None:
+        """`ready` is called before a revocation list is kept: it makes what the cache is to stand in."""
         self._directory = directory
         self._verifier = Verifier(DirectoryStores(directory), OnlineRevocations(
-            http, clock, ListCache(directory.revocation_lists)), clock)
+            http, clock, ListCache(directory.revocation_lists, ready)), clock)
 
     @property
     def digest(self) -> str:

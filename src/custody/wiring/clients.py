@@ -235,7 +235,8 @@ def notary_trust(settings: Settings, client: RegistryClient, clock: Clock = syst
     folder = Path(settings.notation)
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="notation in custody.toml names it")
-    return NotaryTrust(Directory(folder, folder, settings.data / "cache" / "notation"), client.http, clock)
+    return NotaryTrust(Directory(folder, folder, settings.data / "cache" / "notation"), client.http, clock,
+                       settings.state)
 
 
 @contextlib.asynccontextmanager

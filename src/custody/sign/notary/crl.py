@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -191,6 +191,8 @@ class ListCache:
     """Lists that were fetched before, in notation's folder."""
 
     folder: Path
+    ready: Callable[[], object] = lambda: None
+    """Called before something is written: it makes what the folder is to stand in."""
 
     def known(self, url: str, now: datetime) -> Lists | None:
         """Those of a URL that are still good. Whatever is broken counts as not there."""
@@ -211,6 +213,7 @@ class ListCache:
         document = {"baseCRL": encode_base64(base)} | ({"deltaCRL": encode_base64(delta)} if delta is not None else {})
         data = json.dumps(document, separators=(",", ":")).encode()
         if len(data) <= _MAX_KEPT:
+            self.ready()
             write_document(self._path(url), data)
 
     def _path(self, url: str) -> Path:
