@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -151,7 +152,7 @@ def test_one_who_had_enough_ends_the_processes(stored: StoredImage, monkeypatch:
             os.waitpid(process, 0)
 
 
-def test_what_is_left_out_does_not_depend_on_who_was_faster(tmp_path: Path) -> None:
+def test_what_is_beyond_the_image_s_limits_is_left_to_threads(tmp_path: Path) -> None:
     stored = image(tmp_path / "i", *([(f"app/node_modules/{layer}n{place}/package.json",
                                        b'{"name": "n%d%d", "version": "1"}' % (layer, place)) for place in range(40)]
                                      for layer in range(4)))
@@ -162,6 +163,28 @@ def test_what_is_left_out_does_not_depend_on_who_was_faster(tmp_path: Path) -> N
         unknown.count for unknown in catalog(stored, limits=few).unknowns) > 0
     with pytest.raises(MalformedError, match="bytes of names"):
         catalog(stored, limits=Limits(names=300), forks=True)
+
+
+@pytest.mark.parametrize("made", [0, 1])
+def test_where_no_process_can_be_made_threads_read(stored: StoredImage, monkeypatch: pytest.MonkeyPatch, made: int,
+                                                   ) -> None:
+    expected, fork, processes = catalog(stored), os.fork, list[int]()
+
+    def refused() -> int:
+        if len(processes) == made:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        if process := fork():
+            processes.append(process)
+        return process
+
+    monkeypatch.setattr(os, "fork", refused)
+    before = len(os.listdir("/proc/self/fd"))
+    assert catalog(stored, forks=True) == expected
+    assert len(processes) == made
+    assert len(os.listdir("/proc/self/fd")) == before
+    for process in processes:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(process, 0)
 
 
 def test_it_is_not_worth_it_for_little(monkeypatch: pytest.MonkeyPatch) -> None:

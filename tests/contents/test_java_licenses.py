@@ -87,7 +87,8 @@ def test_an_archive_without_words_has_the_licence_of_its_text(name: str, tmp_pat
 
 def test_words_that_are_a_licence_count_before_a_text_and_others_behind_it(tmp_path: Path) -> None:
     assert licenses(tmp_path / "a", {"LICENSE": APACHE}, {"Bundle-License": "MIT"}) == ("MIT",)
-    assert licenses(tmp_path / "b", {"LICENSE": APACHE}, {"Bundle-License": "https://x/LICENSE"}) == ("Apache-2.0",)
+    assert licenses(tmp_path / "b", {"LICENSE": APACHE}, {"Bundle-License": "https://x/LICENSE"}) == (
+        "https://x/LICENSE",)
     assert licenses(tmp_path / "c", {"LICENSE": b"mine"}, {"Bundle-License": "https://x/L"}) == ("https://x/L",)
 
 
@@ -112,3 +113,33 @@ def test_a_parent_in_the_same_archive_says_its_childrens(version: str, expected:
 def test_parents_in_a_circle_say_nothing(tmp_path: Path) -> None:
     assert licenses(tmp_path, {**project("com.acme", "shop", "1", PARENT % "7"),
                                **project("com.acme", "above", "7", PARENT % "7")}) == ()
+
+
+@pytest.mark.parametrize("text", [
+    "Acme is not open source. It may not be used in production without paying a fee. The rest:\n%s",
+    '"Commons Clause": the right to sell the Software is not granted.\n%s',
+    "%s\n未经书面许可\n", "Использование\n%s",
+    "Copyright (c) 2024 Acme, only for evaluation\n%s", "MIT License for evaluation alone\n%s", "%s\nand a fee"])
+def test_terms_beside_a_text_make_it_another(text: str) -> None:
+    plain = MIT.decode() if isinstance(MIT, bytes) else MIT
+    assert licensetext.recognise((text % plain).encode()) is None
+
+
+@pytest.mark.parametrize("front", [
+    "The MIT License (MIT)\n\nCopyright (c) 2011-2024 Jane Doe, https://doe.example\n\n", "MIT License\n",
+    "# The MIT License\n\nPortions copyright © 2024 Acme, Inc. and others\nAll rights reserved.\n"])
+def test_titles_and_holders_stand_in_front(front: str) -> None:
+    plain = MIT.decode() if isinstance(MIT, bytes) else MIT
+    whole = plain[plain.index("Permission is hereby"):]
+    assert licensetext.recognise((front + whole).encode()) == "MIT"
+
+
+@pytest.mark.parametrize("stated", ["GPL", "Commercial", "SSPL", "CC BY-NC 4.0", "GNU General Public License"])
+def test_what_is_stated_is_not_replaced_by_a_text(tmp_path: Path, stated: str) -> None:
+    assert licenses(tmp_path / "a", {"LICENSE": MIT}, {"Bundle-License": stated}) == (stated,)
+
+
+@pytest.mark.parametrize("other", ["LICENSE-acme.txt", "COPYING", "META-INF/LICENCE.commercial", "license.html"])
+def test_every_text_of_a_licence_counts(tmp_path: Path, other: str) -> None:
+    assert licenses(tmp_path / "a", {"META-INF/LICENSE": MIT, other: b"ask us"}) == ()
+    assert licenses(tmp_path / "b", {"META-INF/LICENSE": MIT, other: MIT}) == ("MIT",)

@@ -175,9 +175,35 @@ def test_what_no_verifier_reads_is_told_where_it_has_the_name() -> None:
     [sighting] = _look(_log([_entry(cert=two)]), names=Names(subject=IDENTITY)).sightings
     assert (sighting.signer, sighting.doubt) == (
         f"b@c.d and {IDENTITY}", "certificate: 2 subject alternative names, expected exactly one")
+    for names in (Names(subject=IDENTITY, issuer_regexp="^https://token"), Names(subject_regexp=IDENTITY)):
+        assert len(_look(_log([_entry(cert=two)]), names=names).sightings) == 1
+    assert _look(_log([_entry(cert=two)]), names=Names(subject_regexp="nobody")).sightings == []
     server = _WORLD.leaf(new_key(), usages=[Usage.SERVER_AUTH])
+    assert len(_look(_log([_entry(cert=server)]), names=Names(issuer_regexp="^https://else")).sightings) == 1
     [sighting] = _look(_log([_entry(cert=server)]), names=Names(subject=IDENTITY)).sightings
     assert "extended key usage is not codeSigning" in sighting.doubt
+
+
+def test_an_envelope_in_a_log_of_version_2() -> None:
+    holder = {"x509Certificate": {"rawBytes": b64(_WORLD.leaf(new_key()).public_bytes(Encoding.DER))},
+              "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
+    body = canonical({"apiVersion": "0.0.2", "kind": "dsse", "spec": {"dsseV002": {
+        "payloadHash": {"algorithm": "SHA2_256", "digest": b64(bytes(32))},
+        "signatures": [{"content": b64(b"s"), "verifier": holder}]}}})
+    [sighting] = _look(_log([*_OTHERS, body])).sightings
+    assert (sighting.kind, sighting.digest) == ("dsse 0.0.2", "sha256:" + "00" * 32)
+
+
+def test_a_certificate_that_cannot_be_read_is_told_by_its_bytes() -> None:
+    der = _WORLD.leaf(new_key()).public_bytes(Encoding.DER)
+    broken = der.replace(b"\x06\x03\x55\x1d\x25", b"\x06\x03\x55\x1d\x11")  # two extensions of one kind
+    body = json.loads(_entry())
+    body["spec"]["hashedRekordV002"]["signature"]["verifier"]["x509Certificate"]["rawBytes"] = b64(broken)
+    log = _log([canonical(body)])
+    for names in (_ME, Names(subject=IDENTITY), Names(subject_regexp="ann"), Names(issuer_regexp="https")):
+        [sighting] = _look(log, names=names).sightings
+        assert (sighting.signer, bool(sighting.doubt)) == ("a certificate that cannot be read", True)
+    assert _look(log, names=Names(subject="nobody@acme.example")).sightings == []
 
 
 @pytest.mark.parametrize("body", [
@@ -226,7 +252,8 @@ def test_a_log_that_forgets_what_was_seen() -> None:
 
 @pytest.mark.parametrize(("change", "reason"), [
     ({"type": "x"}, "type"), ({"size": 3}, "those of a tree of this size"), ({"size": -1}, "size"),
-    ({"hashes": ["zz"]}, "hashes"), ({"hashes": ["00"]}, "a hash has 32 bytes"), ({"more": 1}, "more")])
+    ({"hashes": ["zz"]}, "hashes"), ({"hashes": ["00"]}, "a hash has 32 bytes"), ({"more": 1}, "more"),
+    ({"asked": 1}, "asked")])
 def test_a_state_that_is_none(change: dict[str, Any], reason: str) -> None:
     state = json.loads(Seen("o", 1, (bytes(32),), "").to_json())
     parse_seen(json.dumps(state).encode(), "state")
@@ -270,6 +297,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     said = capsys.readouterr()
     assert json.loads(said.out)["index"] == 5
     assert "1 signature in your name, in none of the bundles that are yours" in said.err
+    (bundles / "package.json").write_text("{}")
+    assert run([*asked, "--known", str(bundles), "--state", str(tmp_path / "strangers.json")]) == 3
+    assert "package.json is no bundle" in capsys.readouterr().err
+    assert run([*asked, "--state", str(tmp_path / "strangers.json")]) == 2
+    assert "is of who looked for others" in capsys.readouterr().err
     assert run([*asked, "--state", str(tmp_path / "state.json")]) == 0
     said = capsys.readouterr()
     assert [line.partition(":")[0] for line in said.out.splitlines()] == ["entry 4", "entry 5"]

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -27,7 +27,7 @@ from custody.sign.keys import load_public_key
 from custody.sign.logwatch import Names, Seen, Sighting, begin_at, describe, look, parse_seen
 
 _BUNDLES = (".json", ".bundle", ".sigstore")
-_MAX_BUNDLE = 16 << 20
+_MAX_HEAD = 64 << 10
 
 
 @click.command("watch")
@@ -64,13 +64,15 @@ def command(place: str | None, identity: str | None, identity_regexp: str | None
     root = load_root(settings(), trusted_root)
     authorities = root.certificate_authorities if root else ()
     own = frozenset(_leaves(known))
-    strangers = 0
+    strangers, asked = 0, f"{names.digest} {'strangers' if known else 'all'}"
+    if sys.stdout is None:
+        raise UsageError("standard output: is closed, and what is told once is not told again")
     while True:
         try:
             with opened(place) as reader:
                 verifier = verifier_of(reader, trusted_root)
-                kept = state or _kept(verifier.name, names)
-                seen = _read(kept)
+                kept = state or _kept(verifier.name, asked)
+                seen = _read(kept, asked)
                 if seen is None and since is not None:
                     seen = begin_at(reader, verifier, since)
                 with progress(f"Reading {verifier.name}") as advance:
@@ -85,7 +87,8 @@ def command(place: str | None, identity: str | None, identity_regexp: str | None
         for sighting in told:
             print(_line(sighting) if output == "json" else visible(describe(sighting)), flush=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        destination.write(kept, watched.seen.to_json(), "--state")  # told, then kept: rather twice than never
+        # Told, then kept: rather twice than never.
+        destination.write(kept, replace(watched.seen, asked=asked).to_json(), "--state")
         if once or watched.entries:
             print(_sum(verifier.name, watched.entries, watched.unread, watched.seen.size, len(told),
                        len(watched.sightings) - len(told), bool(known)), file=sys.stderr)
@@ -109,18 +112,21 @@ def _line(sighting: Sighting) -> str:
     return json.dumps({**asdict(sighting), "signed_at": moment})
 
 
-def _kept(log: str, names: Names) -> Path:
-    asked = repr((log, names.subject, names.subject_regexp, names.issuer, names.issuer_regexp, sorted(names.keys)))
-    return settings().data / "log-watch" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+def _kept(log: str, asked: str) -> Path:
+    return settings().data / "log-watch" / f"{hashlib.sha256(f'{log} {asked}'.encode()).hexdigest()[:16]}.json"
 
 
-def _read(path: Path) -> Seen | None:
+def _read(path: Path, asked: str) -> Seen | None:
     try:
-        return parse_seen(path.read_bytes(), str(path))
+        seen = parse_seen(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"--state {path}: {error.strerror}") from None
+    if seen.asked != asked:
+        raise UsageError(f"--state {path}: is of who looked for others, or with --known for strangers alone",
+                         hint="give each question a file of its own")
+    return seen
 
 
 def _leaves(known: tuple[Path, ...]) -> Iterator[bytes]:
@@ -135,5 +141,8 @@ def _leaves(known: tuple[Path, ...]) -> Iterator[bytes]:
                 data = file.read_bytes()
             except OSError as error:
                 raise UsageError(f"--known {file}: {error.strerror}") from None
+            if path.is_dir() and b"application/vnd.dev.sigstore.bundle" not in data[:_MAX_HEAD]:
+                print(visible(f"note: {file} is no bundle"), file=sys.stderr)
+                continue
             for entry in parse_bundle(data, str(file)).entries:
                 yield leaf_hash(entry.body)

@@ -14,19 +14,28 @@ from custody.kit.digest import sha256
 
 LARGEST = 64 << 10
 """Bytes of a text that is looked at."""
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")
 _LEFT_OUT = frozenset(("http", "https", "www"))
-_BEFORE = 80
-"""Words in front of a licence's own, of its title and the copyright; behind them is none."""
-_APPENDIX = re.compile(
-    r"appendix how to apply the apache license to your work .{1,1500}? limitations under the license")
+_LINES, _LINE = 40, 25
+"""Lines in front of a licence's own words, and words in each: its title and who has the copyright."""
+_APPENDIX = "appendix how to apply the apache license to your work "
+_APPENDIX_DIGEST = "610fd854e3da68e3c8d42bad3ca84231ab792d29c948e457e6d50eaee5b57398"
+_NAMES = r"((?:[^\W_]+ ){1,20}?)"
 _HOLDERS = (
-    (re.compile(r"neither the names? of .{1,200}? nor the names of .{1,80}? may"), "neither nor may"),
-    (re.compile(r"this software is provided by .{1,160}? as is and"), "provided as is and"),
-    (re.compile(r"in no event shall .{1,160}? be liable"), "in no event be liable"),
+    (re.compile(rf"neither the names? of {_NAMES}nor the names of {_NAMES}may"), "neither nor may"),
+    (re.compile(rf"this software is provided by {_NAMES}as is and"), "provided as is and"),
+    (re.compile(rf"in no event shall {_NAMES}be liable"), "in no event be liable"),
+    (re.compile(rf"copyright {_NAMES}licensed under the apache license version 2 0 the license you"), "licensed you"),
     (re.compile(r"(?<= )(?:[123]|[abc]|i{1,3}) (?=redistributions? |neither )"), ""))
-_OTHERS = re.compile(r"\b(?:licensed|sublicense|subcomponents?|permission|redistributions?|gpl|lgpl|agpl|dual)\b")
-"""Words in front of a licence's own that say that there is more than one."""
+_TERMS = re.compile(
+    r"\b(?:licensed|sublicense|subcomponents?|permission|permitted|redistributions?|gpl|lgpl|agpl|dual|commons|clause|"
+    r"use[ds]?|using|production|commercial(?:ly)?|evaluation|paid|pay(?:ing|ment)?|fees?|contract|forbidden|prohibited|"
+    r"must|may|not|no|only|without|except|subject|unless|provided|if|shall|patents?|restricted|terms|conditions?)\b")
+"""Words that neither a holder's name nor a title has: they say under what more it is."""
+_TITLE = re.compile(r"(?:the )?(?:new |modified |revised |simplified )?(?:mit|x11|expat|isc|apache|bsd|mozilla|eclipse)"
+                    r"(?: (?:2|3))?(?: clause)?(?: public)?(?: software)?(?: license)?(?: (?:mit|isc|bsd|mpl|epl))?"
+                    r"(?: version| v)?(?: [12] 0)?(?: (?:2|3) clause)?(?: (?:the )?(?:mit|isc|bsd|license))*\Z")
+_COPYRIGHT = re.compile(r"(?:portions |parts )?(?:copyright|c [0-9]{4})\b|all rights reserved\Z|(?:the )?licen[sc]e\Z")
 
 
 class _Text(NamedTuple):
@@ -61,7 +70,8 @@ def recognise(content: bytes) -> str | None:
     """The identifier on the SPDX list; None where it is another text, or has more in it than one licence."""
     if len(content) > LARGEST:
         return None
-    words = _words(content)
+    lines = [_words(line) for line in content.decode("utf-8", "replace").lower().splitlines()]
+    words = " ".join(filter(None, lines))
     for text in _TEXTS:
         start = words.find(text.begin)
         end = words.find(text.end, start)
@@ -69,23 +79,37 @@ def recognise(content: bytes) -> str | None:
             continue
         end += len(text.end)
         if _digest(words[start:end]) == text.digest:
-            behind = words[end:].strip()
-            if text.license == "Apache-2.0":
-                behind = _APPENDIX.sub("", behind, count=1)
-            return text.license if _alone(words[:start], behind) else None
+            return text.license if _alone(lines, words[:start], words[end:].strip(), text) else None
     return None
 
 
-def _words(content: bytes) -> str:
-    text = content.decode("utf-8", "replace").lower().replace("licence", "license")
-    return " ".join(word for word in _WORD.findall(text) if word not in _LEFT_OUT)
+def _words(line: str) -> str:
+    line = line.replace("licence", "license").replace("©", " copyright ")
+    return " ".join(word for word in _WORD.findall(line) if word not in _LEFT_OUT)
 
 
 def _digest(words: str) -> str:
     for pattern, word in _HOLDERS:
-        words = pattern.sub(word, words)
+        words = pattern.sub(lambda match, word=word: (  # type: ignore[misc]
+            match[0] if any(_TERMS.search(name) for name in match.groups()) else word), words)
     return sha256(words.encode())[7:]
 
 
-def _alone(front: str, behind: str) -> bool:
-    return not behind.strip() and len(front.split()) <= _BEFORE and not _OTHERS.search(front)
+def _alone(lines: list[str], front: str, behind: str, text: _Text) -> bool:
+    """Whether in front of a licence's words are only titles and the copyright, and behind them nothing."""
+    if behind and not (text.license == "Apache-2.0" and behind.startswith(_APPENDIX)
+                       and _digest(behind) == _APPENDIX_DIGEST):
+        return False
+    count, left = 0, len(front)
+    for line in lines:
+        if left <= 0:
+            return True
+        if not line:
+            continue
+        count += 1
+        line = line[:left].strip()
+        left -= len(line) + 1
+        if count > _LINES or line.count(" ") >= _LINE or not (
+                _TITLE.match(line) or (_COPYRIGHT.match(line) and not _TERMS.search(line))):
+            return False
+    return True

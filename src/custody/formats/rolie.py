@@ -51,6 +51,13 @@ def _entry(row: Any, schemes: tuple[str, ...], where: str) -> Entry:
     if not isinstance(updated, str):
         raise MalformedError(f"{where}.updated", got=updated, expected="a time")
     for address in (source, *sums):
-        if not isinstance(address, str) or urlsplit(address).scheme not in schemes:
+        if not isinstance(address, str) or _scheme(address) not in schemes:
             raise MalformedError(where, got=address, expected="an address that begins with https://")
     return Entry(parse_rfc3339(updated, f"{where}.updated"), str(source), sums)
+
+
+def _scheme(address: str) -> str:
+    try:
+        return urlsplit(address).scheme
+    except ValueError:  # brackets that hold no address
+        return ""

@@ -7,6 +7,7 @@ whoever asked, who reads it again and says why not.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -68,14 +69,37 @@ def read(places: Sequence[int], processes: int, work: Read, accounts: Accounts,
     """The layers of those `places` that could be read, within what the image may take, in about this order.
 
     This process is one of the `processes`. `accounts` are charged with what all of them took; where that is more than
-    one image may, none is read, since what is left out of which layer must not depend on who was faster. `watchers`
-    see the bytes of their layers, whoever reads them.
+    one image may, or no process can be made, none is read. `watchers` see the bytes of their layers, whoever reads
+    them.
     """
+    begun = accounts.spent()
+    children: list[_Child] = []
+    try:
+        results = _all(places, processes, work, accounts, progress, watchers, children)
+    except OSError:  # no process, no pipe: whoever asked has threads
+        results = None
+    told = [result for child in children for result in child.results]
+    if results is None or accounts.full or not all(accounts.charge(result.spent) for result in told):
+        accounts.give_back(begun)
+        for result in told:
+            result.close()
+        return {}
+    for result in told:
+        results[result.place] = result.facts
+        if watchers and result.made:
+            watchers[result.place].restore(result.made, result.files)
+    return results
+
+
+def _all(places: Sequence[int], processes: int, work: Read, accounts: Accounts,
+         progress: Callable[[int], None] | None, watchers: Sequence[Sums] | None,
+         children: list[_Child]) -> dict[int, LayerFacts]:
+    """What this process read; what the others did is in `children`, none of which is left."""
     results: dict[int, LayerFacts] = {}
-    jobs, begun = _Jobs(places), accounts.spent()
-    with _turn() as large, _turn() as window, accounts.between(large, window):
-        children = [_Child(jobs, work, accounts, watchers) for _ in range(processes - 1)]
+    with _jobs(places) as jobs, _turn() as large, _turn() as window, accounts.between(large, window):
         try:
+            for _ in range(processes - 1):
+                children.append(_Child(jobs, work, accounts, watchers))  # noqa: PERF401 - of a failure, those before it
             collecting = [threading.Thread(target=child.collect, args=(progress,), daemon=True) for child in children]
             for thread in collecting:
                 thread.start()
@@ -89,36 +113,31 @@ def read(places: Sequence[int], processes: int, work: Read, accounts: Accounts,
             for thread in collecting:
                 thread.join()
         finally:
-            jobs.close()
             for child in children:
                 child.end()
-    told = [result for child in children for result in child.results]
-    if accounts.full or not all(accounts.charge(result.spent) for result in told):
-        accounts.give_back(begun)
-        for result in told:
-            result.close()
-        return {}
-    for result in told:
-        results[result.place] = result.facts
-        if watchers and result.made:
-            watchers[result.place].restore(result.made, result.files)
     return results
+
+
+@contextmanager
+def _jobs(places: Sequence[int]) -> Iterator[_Jobs]:
+    source, sink = os.pipe()
+    try:
+        os.write(sink, b"".join(map(_JOB.pack, places)))  # less than a pipe holds: an image has hundreds at most
+        os.close(sink)
+        yield _Jobs(source)
+    finally:
+        os.close(source)
 
 
 class _Jobs:
     """The places that nobody has begun, which several processes take from one pipe."""
 
-    def __init__(self, places: Sequence[int]) -> None:
-        self._source, sink = os.pipe()
-        os.write(sink, b"".join(map(_JOB.pack, places)))  # less than a pipe holds: an image has hundreds at most
-        os.close(sink)
+    def __init__(self, source: int) -> None:
+        self._source = source
 
     def __iter__(self) -> Iterator[int]:
         while job := os.read(self._source, _JOB.size):
             yield _JOB.unpack(job)[0]
-
-    def close(self) -> None:
-        os.close(self._source)
 
 
 class _Child:
@@ -127,7 +146,12 @@ class _Child:
     def __init__(self, jobs: _Jobs, work: Read, accounts: Accounts, watchers: Sequence[Sums] | None) -> None:
         self.results: list[_Result] = []
         self._source, sink = os.pipe()
-        self._process = os.fork()
+        try:
+            self._process = os.fork()
+        except OSError:
+            os.close(self._source)
+            os.close(sink)
+            raise
         if self._process:
             os.close(sink)
             return
@@ -138,8 +162,8 @@ class _Child:
             os._exit(0)
 
     def collect(self, progress: Callable[[int], None] | None) -> None:
-        """Until it has no more to say."""
-        with open(self._source, "rb", closefd=False) as stream:
+        """Until it has no more to say, or nothing can be kept of it: what is missing is read again."""
+        with contextlib.suppress(OSError), open(self._source, "rb", closefd=False) as stream:
             while len(head := stream.read(_HEAD.size)) == _HEAD.size:
                 kind, size = _HEAD.unpack(head)
                 if kind == _PROGRESS:

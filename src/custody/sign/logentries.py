@@ -1,6 +1,7 @@
 """What a transparency log's entries say of who signed: the certificates and keys in them, whatever kind they are of.
 
-(rekor-tiles api/proto: hashedrekord 0.0.2; rekor pkg/types: hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.1 and 0.0.2.)
+(rekor-tiles api/proto: hashedrekord 0.0.2, dsse 0.0.2; rekor pkg/types: hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.1
+and 0.0.2.)
 Read quickly and without judging: which bytes a log may take as an entry is the log's matter, and whoever verifies a
 signature compares them with those that it is told (`sign.logentry`).
 """
@@ -42,11 +43,23 @@ def read_entry(body: bytes) -> Recorded | None:
 
 def _version_2(kind: str, spec: Any) -> Recorded:
     record = spec["hashedRekordV002"]
-    verifier = record["signature"]["verifier"]
+    return Recorded(kind, _hash(record["data"]), (_holder(record["signature"]["verifier"]),))
+
+
+def _dsse_2(kind: str, spec: Any) -> Recorded:
+    record = spec["dsseV002"]
+    return Recorded(kind, _hash(record["payloadHash"]),
+                    tuple(_holder(signature["verifier"]) for signature in record["signatures"]))
+
+
+def _hash(output: Any) -> str:
+    algorithm = output["algorithm"].replace("SHA2_", "sha")
+    return f"{algorithm}:{base64.b64decode(output['digest'], validate=True).hex()}"
+
+
+def _holder(verifier: Any) -> bytes:
     holder = verifier.get("x509Certificate") or verifier["publicKey"]
-    algorithm = record["data"]["algorithm"].replace("SHA2_", "sha")
-    digest = base64.b64decode(record["data"]["digest"], validate=True)
-    return Recorded(kind, f"{algorithm}:{digest.hex()}", (base64.b64decode(holder["rawBytes"], validate=True),))
+    return base64.b64decode(holder["rawBytes"], validate=True)
 
 
 def _hashedrekord(kind: str, spec: Any) -> Recorded:
@@ -72,8 +85,8 @@ def _intoto_2(kind: str, spec: Any) -> Recorded:
                     tuple(_pem(signature["publicKey"]) for signature in spec["content"]["envelope"]["signatures"]))
 
 
-_READERS = {"hashedrekord 0.0.2": _version_2, "hashedrekord 0.0.1": _hashedrekord, "dsse 0.0.1": _dsse,
-            "intoto 0.0.1": _intoto_1, "intoto 0.0.2": _intoto_2}
+_READERS = {"hashedrekord 0.0.2": _version_2, "dsse 0.0.2": _dsse_2, "hashedrekord 0.0.1": _hashedrekord,
+            "dsse 0.0.1": _dsse, "intoto 0.0.1": _intoto_1, "intoto 0.0.2": _intoto_2}
 
 
 def _pem(text: str) -> bytes:

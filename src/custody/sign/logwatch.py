@@ -85,14 +85,24 @@ class Names:
             return True
         return _matches(self.subject_regexp, text.decode())
 
-    def meant(self, subjects: Set[str], issuer: str) -> bool:
-        if self.subject and self.subject not in subjects:
-            return False
-        if self.subject_regexp and not any(_matches(self.subject_regexp, subject) for subject in subjects):
-            return False
-        if self.issuer and self.issuer != issuer:
-            return False
-        return not self.issuer_regexp or _matches(self.issuer_regexp, issuer)
+    def meant(self, subjects: Set[str] | None, issuer: str | None) -> bool:
+        """Whether it may be one of those. What is not known (None) may be anybody: better told than missed."""
+        if subjects is not None:
+            if self.subject and self.subject not in subjects:
+                return False
+            if self.subject_regexp and not any(_matches(self.subject_regexp, subject) for subject in subjects):
+                return False
+        if issuer is not None:
+            if self.issuer and self.issuer != issuer:
+                return False
+            return not self.issuer_regexp or _matches(self.issuer_regexp, issuer)
+        return True
+
+    @property
+    def digest(self) -> str:
+        """Of all that is asked."""
+        return sha256(repr((self.subject, self.subject_regexp, self.issuer, self.issuer_regexp,
+                            sorted(self.keys))).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +130,13 @@ class Seen:
     hashes: tuple[bytes, ...]
     checkpoint: str
     """The last one that was verified, as the log signed it; "" before any."""
+    asked: str = ""
+    """What was looked for: of anything else it says nothing."""
 
     def to_json(self) -> bytes:
         hashes = [digest.hex() for digest in self.hashes]
         return json.dumps({"type": _STATE, "origin": self.origin, "size": self.size, "hashes": hashes,
-                           "checkpoint": self.checkpoint}).encode()
+                           "checkpoint": self.checkpoint, "asked": self.asked}).encode()
 
 
 def parse_seen(data: bytes, where: str) -> Seen:
@@ -135,7 +147,8 @@ def parse_seen(data: bytes, where: str) -> Seen:
     listed = root.raw("hashes")
     try:
         hashes = tuple(bytes.fromhex(digest) for digest in listed)
-        seen = Seen(root.text("origin"), root.integer("size"), hashes, root.text("checkpoint", ""))
+        seen = Seen(root.text("origin"), root.integer("size"), hashes, root.text("checkpoint", ""),
+                    root.text("asked"))
         Frontier(seen.size, hashes)
         if any(len(digest) != 32 for digest in hashes):
             raise ValueError("a hash has 32 bytes")
@@ -234,15 +247,15 @@ def _certified(index: int, recorded: Recorded, der: bytes, names: Names,
     try:
         certificate = load_certificate(der, "certificate")
     except CustodyError as error:
-        return sighted("a certificate that cannot be read", error.message, None) if names.subject else None
+        return sighted("a certificate that cannot be read", error.message, None)
     moment = certificate.not_valid_before_utc
     try:
         leaf = read_signing_certificate(der)
     except CustodyError as error:
         subjects = _subjects(certificate)
-        if not names.meant(subjects, names.issuer or ""):
+        if not names.meant(subjects, None):
             return None
-        return sighted(" and ".join(sorted(subjects)), error.message, moment)
+        return sighted(" and ".join(sorted(subjects or ())) or "a certificate without a name", error.message, moment)
     signer = leaf.signer
     if not names.meant({signer.subject}, signer.issuer):
         return None
@@ -253,10 +266,13 @@ def _certified(index: int, recorded: Recorded, der: bytes, names: Names,
     return sighted(f"{signer.subject} ({signer.issuer})", "", moment)
 
 
-def _subjects(certificate: x509.Certificate) -> Set[str]:
+def _subjects(certificate: x509.Certificate) -> Set[str] | None:
+    """None where a name is of a kind that is not compared."""
     alternative = extension(certificate, x509.SubjectAlternativeName)
-    return {name.value for name in alternative.value
-            if isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier))} if alternative else set()
+    known = (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName)
+    if alternative is None or not all(isinstance(name, known) for name in alternative.value):
+        return None
+    return {name.value for name in alternative.value if isinstance(name, known)}
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -49,8 +49,9 @@ def take(stated: Iterator[object], index: JavaArchiveStore, where: str) -> Repla
                 first.extend(value.rows)
                 return
             for project in _rows(value, where):
-                if numbers and project.number <= numbers[-1]:
-                    raise MalformedError(where, got=f"Java project {project.number} behind {numbers[-1]}",
+                if not 0 <= project.number < 1 << 63 or (numbers and project.number <= numbers[-1]):
+                    behind = f" behind {numbers[-1]}" if numbers else ""
+                    raise MalformedError(where, got=f"Java project {project.number}{behind}",
                                          expected="each once, in their order")
                 numbers.append(project.number)
                 yield project

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from custody.ecosystems import of_type
-from custody.formats import jar, licenses, licensetext, pom, purl
+from custody.formats import jar, licensetext, pom, purl
 from custody.formats.zip import Archive, Member
 from custody.sbom.catalogers import coordinates
 from custody.sbom.catalogers.cataloger import Cataloger, ending
@@ -24,9 +24,9 @@ from custody.sbom.catalogers.fact import Fact, unknown
 _ARCHIVES = ("jar", "war", "ear", "par", "sar", "nar", "kar", "far", "hpi", "jpi", "lpkg", "aar", "rar", "zap")
 _NESTED = tuple(f".{ending}".encode() for ending in _ARCHIVES)
 _TOLD = re.compile(rb"(?i:(?:.*/)?pom\.(?:properties|xml)|META-INF/MANIFEST\.MF)\Z", re.DOTALL)
-_LICENSES = frozenset(folder + name + ending for folder in ("META-INF/", "") for name in (
-    "LICENSE", "License", "license", "LICENCE") for ending in ("", ".txt", ".md", ".TXT"))
-_LICENSE_NAMES = frozenset(name.encode() for name in _LICENSES)
+_LICENSE = re.compile(r"(?i:(?:META-INF/)?(?:LICEN[SC]E|COPYING)(?![^/]*\.(?:jar|war|ear|zip|class|lpkg)\Z)[^/]*)\Z")
+"""A text of a licence: what any of them says counts, since an archive may have several."""
+_LICENSE_NAME = re.compile(_LICENSE.pattern.encode())
 _PROJECT = re.compile(r"(?:.*/)?META-INF/maven/(?P<group>[^/]+)/(?P<name>[^/]+)/pom\.xml\Z", re.DOTALL)
 ALONE = "Java archive without coordinates"
 """The kind of what is listed by the name of its file, and that no advisory can speak of."""
@@ -201,21 +201,21 @@ def _contents(archive: Archive, spent: _Spent) -> _Contents:
         if name[-6:] == b".class":
             folders.add(b"/".join(name.split(b"/", 3)[:3]))
             return False
-        return (name in _LICENSE_NAMES or name[-4:].lower() in _NESTED or name[-5:].lower() == b".lpkg"
+        return (_LICENSE_NAME.match(name) or name[-4:].lower() in _NESTED or name[-5:].lower() == b".lpkg"
                 or _TOLD.match(name))
 
     spent.spend(_ENTRY * min(archive.count, archive.size // 46))
     for member in archive.members(telling):
         lower = member.name.lower()
         base = lower.rpartition("/")[2]
-        if base not in ("pom.xml", "pom.properties", "manifest.mf") and member.name not in _LICENSES:
+        if base not in ("pom.xml", "pom.properties", "manifest.mf") and not _LICENSE.match(member.name):
             contents.nested.append(member)
             continue
         try:
             spent.spend(512 + (_XML if base == "pom.xml" else 1) * min(member.size, _FILE))
             _member(archive, member, lower, contents, spent)
         except ValueError:
-            if member.name in _LICENSES:
+            if _LICENSE.match(member.name):
                 contents.license_texts.add(b"")
                 continue
             contents.unread.add(f"unreadable {'manifest' if base == 'manifest.mf' else base} in a Java archive")
@@ -225,7 +225,7 @@ def _contents(archive: Archive, spent: _Spent) -> _Contents:
 
 def _member(archive: Archive, member: Member, lower: str, contents: _Contents, spent: _Spent) -> None:
     """Raises ValueError for one that cannot be read."""
-    if member.name in _LICENSES:
+    if _LICENSE.match(member.name):
         contents.license_texts.add(archive.content(member, licensetext.LARGEST))
     elif lower == _MANIFEST:
         contents.manifest = jar.manifest(archive.content(member, _FILE))
@@ -272,8 +272,8 @@ def _needed(project: pom.Pom | None) -> tuple[str, ...]:
 def _licenses(contents: _Contents | None, project: pom.Pom | None, poms: Mapping[tuple[str, str], pom.Pom],
               ) -> tuple[str, ...]:
     """As they are written: of the project file, or of the nearest of its parents that is in the archive too; else of
-    the manifest (OSGi Core, "Bundle-License"; Jenkins). Where none of these words is a licence on the SPDX list, of the
-    archive's own text, if that is the text of one.
+    the manifest (OSGi Core, "Bundle-License"; Jenkins). Where none says anything, of the archive's own text, if that is
+    the text of one: whoever says something else than his text does means it.
     """
     stated = _of_projects(project, poms)
     if contents is None:
@@ -283,7 +283,7 @@ def _licenses(contents: _Contents | None, project: pom.Pom | None, poms: Mapping
         parts = (part.partition(";")[0].strip(' "')
                  for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*\Z)', words[:2000]))
         stated = tuple(dict.fromkeys(part for part in parts if part and part != "<<EXTERNAL>>"))
-    if contents.license_texts and not any(map(licenses.expression, stated)):
+    if contents.license_texts and not stated:
         told = {licensetext.recognise(text) for text in contents.license_texts}
         if len(told) == 1 and (license_ := told.pop()) is not None:
             return (license_,)
