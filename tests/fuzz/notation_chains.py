@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from custody.cli.run import run
 from custody.formats import notary, oci
-from custody.registry.layout import Layout
+from custody.registry.listedlayout import ListedLayout
 from tests.apiserver import program
 from tests.fuzz.chance import Chance
 from tests.sign.notary.envelopes import KEYS, NAME, made
@@ -129,7 +129,7 @@ def compared(number: int, folder: Path) -> tuple[str, str]:
     os.environ |= {name: value for name, value in environment(directory).items() if name.startswith("NOTATION_")}
     stored = folder / "stored"
     digest = layout(stored)
-    held = Layout(stored)
+    held = ListedLayout(stored)
     subject = held.resolve(digest)
     author = Author(number)
     form = author.pick("jws", "cose")

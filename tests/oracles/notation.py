@@ -22,7 +22,7 @@ from custody.adapters.programs import SystemPrograms
 from custody.errors import CustodyError
 from custody.formats import notary, oci
 from custody.kit.digest import sha256
-from custody.registry.layout import Layout
+from custody.registry.listedlayout import ListedLayout
 from custody.sign.notary.countersignature import countersigned
 from custody.sign.notary.directory import Directory
 from custody.sign.notary.distinguishedname import subject_name
@@ -199,7 +199,7 @@ def _layout(folder: Path) -> None:
         place = Path(made) / "layout"
         shutil.copytree(folder, place)
         (place / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-        layout = Layout(place)
+        layout = ListedLayout(place)
         index = oci.parse_manifest((place / "index.json").read_bytes(), "index.json", oci.INDEX)
         assert isinstance(index, oci.Index)
         for entry in index.manifests:

@@ -28,7 +28,7 @@ from custody.sign.notary.verify import Demands, Outcome, Verifier
 
 if TYPE_CHECKING:
     from custody.registry.client import RegistryClient
-    from custody.registry.layout import Layout
+    from custody.registry.listedlayout import ListedLayout
 
 MAX_SIGNATURES = 100
 _SUFFIXES = {"jws": notary.JWS, "cose": notary.COSE}
@@ -66,7 +66,7 @@ class RegistryPlace:
 class LayoutPlace:
     """A folder of this machine."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: ListedLayout) -> None:
         self._layout = layout
 
     async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:

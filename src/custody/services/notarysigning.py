@@ -19,7 +19,7 @@ from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms, hash_of,
 if TYPE_CHECKING:
     from custody.formats.reference import Reference
     from custody.registry.client import RegistryClient
-    from custody.registry.layout import Layout
+    from custody.registry.listedlayout import ListedLayout
 
 BLOB_TYPE = "application/octet-stream"
 SUFFIXES = {notary.JWS: "jws", notary.COSE: "cose"}
@@ -51,7 +51,7 @@ class RegistryDepot:
 class LayoutDepot:
     """A folder of this machine."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: ListedLayout) -> None:
         self._layout = layout
 
     async def push(self, subject: oci.Descriptor, signed: Signed) -> oci.Descriptor:

@@ -70,6 +70,7 @@ def load_certificate(der: bytes, where: str) -> x509.Certificate:
         if len(der) > _MAX_CERTIFICATE:
             raise ValueError("too long")
         with warnings.catch_warnings():  # the library only warns of what RFC 5280 forbids, such as negative serials
+            warnings.simplefilter("ignore", UserWarning)  # of names that are longer than X.520 has them
             warnings.simplefilter("error", CryptographyDeprecationWarning)
             certificate = x509.load_der_x509_certificate(der)
         # The library decodes lazily: ask for all that is used later, so that what is broken is found here.

@@ -75,10 +75,10 @@ async def find(client: RegistryClient | None, artifact: str, options: Mapping[st
     """Raises UsageError, MalformedError, NotFoundError; warns of a tag."""
     place: Place
     if client is None:
-        from custody.registry.layout import Layout
+        from custody.registry.listedlayout import ListedLayout
 
         folder, identifier = split_layout(artifact)
-        layout = Layout(Path(folder))
+        layout = ListedLayout(Path(folder))
         subject, name, place = layout.resolve(identifier), folder, LayoutPlace(layout)
     else:
         ref = reference.parse(artifact)

@@ -82,9 +82,10 @@ def pairs(given: Sequence[str], flag: str) -> dict[str, str]:
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """A table as Go's tabwriter makes it of cells that each end with a tab: three spaces behind the widest."""
-    widths = [max(map(len, column)) + 3 for column in zip(*rows, strict=True)]
-    return "".join("".join(visible(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) + "\n"
-                   for row in rows)
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) + 3 for column in zip(*shown, strict=True)]
+    return "".join("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + "\n"
+                   for row in shown)
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

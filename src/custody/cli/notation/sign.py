@@ -73,10 +73,10 @@ async def _sign(artifact: str, narrator: Narrator, options: dict[str, Any], *, f
 
 async def _in_layout(artifact: str) -> tuple[Depot, str, oci.Descriptor, str]:
     """Where the signature goes, the artifact's name and manifest, and the tag or digest that was given."""
-    from custody.registry.layout import Layout
+    from custody.registry.listedlayout import ListedLayout
 
     folder, identifier = split_layout(artifact)
-    layout = Layout(Path(folder))
+    layout = ListedLayout(Path(folder))
     listed = layout.resolve(identifier)
     return LayoutDepot(layout), folder, subject_of(listed, layout.manifest(listed), artifact), identifier
 

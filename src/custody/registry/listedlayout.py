@@ -1,4 +1,5 @@
-"""OCI layouts that are written to: blobs by digest, and manifests that index.json lists (image-spec image-layout.md).
+"""OCI layouts whose index.json lists every manifest, evidence too, as oras and notation write them (image-spec
+image-layout.md). What is copied and saved lies in a `registry.layout`, which also finds what is listed nowhere.
 
 What is added is on the disk before index.json names it, and that is replaced whole, by one writer at a time.
 """
@@ -20,10 +21,11 @@ from custody.kit import destination, strictjson
 from custody.kit import digest as digests
 
 REF_NAME = "org.opencontainers.image.ref.name"
+_NAMING = (REF_NAME, "io.containerd.image.name")
 _MAX_DEPTH = 4
 
 
-class Layout:
+class ListedLayout:
     """A folder. Every method raises UsageError where files cannot be read or written, MalformedError for what they
     hold."""
 
@@ -72,7 +74,10 @@ class Layout:
         for entry in self._index().manifests:
             if entry.media_type != oci.MANIFEST or entry.digest == digest:
                 continue
-            data = self.manifest(entry)
+            try:
+                data = self.manifest(entry)
+            except NotFoundError:  # of an image that somebody took out, say: nobody can refer by what is not there
+                continue
             try:
                 body = oci.parse_manifest(data, f"{self._folder}: {entry.digest}", entry.media_type)
             except (MalformedError, UnsupportedError):
@@ -91,19 +96,34 @@ class Layout:
         return oci.Descriptor(media_type, digest, len(data))
 
     def push_manifest(self, data: bytes, media_type: str) -> oci.Descriptor:
-        """Store a manifest, and list it in index.json with its annotations."""
+        """Store a manifest, and list it in index.json with its annotations, but for those that name it: a tag that
+        means an image goes on meaning it.
+        """
         body = oci.parse_manifest(data, str(self._folder), media_type)
         descriptor = self.push_blob(data, media_type)
-        entry = msgspec.structs.replace(descriptor, annotations=body.annotations)
+        annotations = {key: value for key, value in body.annotations.items() if key not in _NAMING}
+        entry = msgspec.structs.replace(descriptor, annotations=annotations)
         with self._writing():
             document = strictjson.loads(self._read("index.json", oci.MAX_MANIFEST), f"{self._folder}/index.json")
             index = self._index()
             if all(listed.digest != descriptor.digest for listed in index.manifests):
                 # What else the document says stays as it is.
                 document["manifests"] = [*document["manifests"], entry.to_json()]
-                text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-                destination.write(self._folder / "index.json", text.encode(), "")
+                destination.write(self._folder / "index.json", self._dump(document), "")
         return descriptor
+
+    def _dump(self, document: object) -> bytes:
+        """Raises MalformedError for what could not be read again."""
+        where = f"{self._folder}/index.json"
+        try:
+            data = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        except ValueError:
+            raise MalformedError(where, got="a number beyond what JSON's readers have",
+                                 expected="finite ones") from None
+        if len(data) > oci.MAX_MANIFEST:
+            raise MalformedError(where, got=f"{len(data)} bytes with what is to be added",
+                                 expected=f"at most {oci.MAX_MANIFEST}")
+        return data
 
     def _below(self, index: oci.Index, digest: str, depth: int) -> oci.Descriptor | None:
         for entry in index.manifests:
@@ -130,6 +150,10 @@ class Layout:
                 raise UsageError(f"{path}: is no regular file", hint="a layout's files are")
             with path.open("rb") as stream:
                 data = stream.read(limit + 1)
+        except FileNotFoundError as error:
+            if name.startswith("blobs/"):
+                raise NotFoundError(f"{path}: {error.strerror}", hint="the layout is not whole") from None
+            raise UsageError(f"{path}: {error.strerror}", hint="is it the folder of an OCI layout?") from None
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}",
                              hint="is it the folder of an OCI layout, and whole?") from None

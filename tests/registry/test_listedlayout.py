@@ -11,7 +11,7 @@ import pytest
 from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit.digest import sha256
-from custody.registry.layout import Layout
+from custody.registry.listedlayout import ListedLayout
 from tests.sign.notary.materials import layout
 
 
@@ -27,7 +27,7 @@ def manifest(number: int, **more: object) -> bytes:
 
 
 def test_by_tag_and_by_digest(folder: Path) -> None:
-    held = Layout(folder)
+    held = ListedLayout(folder)
     descriptor = held.resolve("v1")
     assert held.resolve(descriptor.digest) == descriptor
     assert sha256(held.manifest(descriptor)) == descriptor.digest
@@ -37,7 +37,7 @@ def test_by_tag_and_by_digest(folder: Path) -> None:
 
 
 def test_below_an_index(folder: Path) -> None:
-    held = Layout(folder)
+    held = ListedLayout(folder)
     inner = held.push_blob(manifest(1), oci.MANIFEST)
     held.push_manifest(json.dumps(oci.Index(oci.INDEX, (inner,)).to_json()).encode(), oci.INDEX)
     assert held.resolve(inner.digest).digest == inner.digest
@@ -46,7 +46,7 @@ def test_below_an_index(folder: Path) -> None:
 def test_what_index_json_says_stays(folder: Path) -> None:
     path = folder / "index.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": {"kept": "é"}, "other": [1]}))
-    held = Layout(folder)
+    held = ListedLayout(folder)
     pushed = held.push_manifest(manifest(1), oci.MANIFEST)
     assert held.push_manifest(manifest(1), oci.MANIFEST) == pushed
     said = json.loads(path.read_text())
@@ -57,7 +57,7 @@ def test_what_index_json_says_stays(folder: Path) -> None:
 
 def test_many_writers(folder: Path) -> None:
     """Each in a thread of its own, with a descriptor of its own: no entry is lost."""
-    threads = [threading.Thread(target=lambda at=at: Layout(folder).push_manifest(manifest(at), oci.MANIFEST))
+    threads = [threading.Thread(target=lambda at=at: ListedLayout(folder).push_manifest(manifest(at), oci.MANIFEST))
                for at in range(12)]
     for thread in threads:
         thread.start()
@@ -67,7 +67,7 @@ def test_many_writers(folder: Path) -> None:
 
 
 def test_bytes_that_are_others(folder: Path) -> None:
-    held = Layout(folder)
+    held = ListedLayout(folder)
     descriptor = held.resolve("v1")
     path = folder / "blobs" / "sha256" / descriptor.digest.removeprefix("sha256:")
     data = path.read_bytes()
@@ -80,15 +80,48 @@ def test_bytes_that_are_others(folder: Path) -> None:
 
 def test_no_layout(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        Layout(tmp_path / "nothing")
+        ListedLayout(tmp_path / "nothing")
     (folder / "oci-layout").write_text("{}")
     with pytest.raises(MalformedError, match="imageLayoutVersion"):
-        Layout(folder)
+        ListedLayout(folder)
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (folder / "index.json").write_bytes(manifest(1))
     with pytest.raises(MalformedError, match="got 'a manifest'"):
-        Layout(folder).resolve("v1")
+        ListedLayout(folder).resolve("v1")
     (folder / "index.json").unlink()
     (folder / "index.json").mkdir()
     with pytest.raises(UsageError, match="is no regular file"):
-        Layout(folder).resolve("v1")
+        ListedLayout(folder).resolve("v1")
+
+
+def test_what_names_a_manifest_names_no_other(folder: Path) -> None:
+    held = ListedLayout(folder)
+    image = held.resolve("v1")
+    named = {"org.opencontainers.image.ref.name": "v1", "io.containerd.image.name": "x/y:v1", "kept": "yes"}
+    held.push_manifest(manifest(1, annotations=named), oci.MANIFEST)
+    assert held.resolve("v1") == image
+    assert json.loads((folder / "index.json").read_text())["manifests"][1]["annotations"] == {"kept": "yes"}
+
+
+@pytest.mark.parametrize(("said", "reason"), [
+    ('"other":1e999', "a number beyond what JSON's readers have"),
+    ('"annotations":{"x":"%s"}' % ("a" * (oci.MAX_MANIFEST - 400)), "bytes with what is to be added")])
+def test_an_index_that_could_not_be_read_again_is_not_written(folder: Path, said: str, reason: str) -> None:
+    path = folder / "index.json"
+    path.write_text(path.read_text().rstrip()[:-1] + f",{said}}}")
+    before = path.read_bytes()
+    with pytest.raises(MalformedError, match=reason):
+        ListedLayout(folder).push_manifest(manifest(1), oci.MANIFEST)
+    assert path.read_bytes() == before
+
+
+def test_a_neighbour_that_is_gone_refers_to_nothing(folder: Path) -> None:
+    held = ListedLayout(folder)
+    image = held.resolve("v1")
+    gone = held.push_manifest(manifest(1), oci.MANIFEST)
+    subject = {"mediaType": image.media_type, "digest": image.digest, "size": image.size}
+    referrer = held.push_manifest(manifest(2, subject=subject), oci.MANIFEST)
+    (folder / "blobs/sha256" / gone.digest[7:]).unlink()
+    assert [descriptor.digest for descriptor in held.referrers(image.digest)] == [referrer.digest]
+    with pytest.raises(NotFoundError, match="No such file"):
+        held.manifest(gone)
