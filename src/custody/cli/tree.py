@@ -10,7 +10,7 @@ import click
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
-from custody.cli.trust_options import resolve
+from custody.cli.trust_options import located
 from custody.errors import CustodyError
 from custody.evidence.model import Evidence, KeylessSigner, Rejected, State, Verified
 from custody.formats import intoto
@@ -43,8 +43,8 @@ def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: 
 
 async def _run(image: str, trust: Trust, output: str) -> None:
     async with registry_client(settings()) as client:
-        ref, _ = await resolve(client, image)
-        gathered = await fetch_evidence(client, ref)
+        at, ref = await located(client, image)
+        gathered = await fetch_evidence(at, ref)
     terms, now = Terms(trust, unlogged=Unlogged.ANYBODY), system_clock()
     rows = [*(_row(evidence, judge(evidence, terms, now)) for evidence in gathered.evidence),
             *map(_unread, gathered.rejected)]

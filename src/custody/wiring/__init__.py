@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from custody.wiring.clients import gatherer as gatherer
     from custody.wiring.clients import key_lookup as key_lookup
     from custody.wiring.clients import kinds as kinds
+    from custody.wiring.clients import layout_client as layout_client
     from custody.wiring.clients import notify_key as notify_key
     from custody.wiring.clients import others as others
     from custody.wiring.clients import provider_lookup as provider_lookup
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
 _PLACES = {name: place for place, names in {
-    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notify_key",
-                "others", "provider_lookup", "registry_client", "service_http", "signers", "trusted_root",
-                "trusted_root_file"),
+    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds",
+                "layout_client", "notify_key", "others", "provider_lookup", "registry_client", "service_http",
+                "signers", "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 
