@@ -175,6 +175,7 @@ def test_what_is_no_place(site: Site, tmp_path: Path, capsys: pytest.CaptureFixt
             ((f"oci:{tmp_path / 'none'}", image), "is no folder"),
             ((f"oci:{tmp_path / 'full'}", image), "No such file or directory"),
             ((image, f"archive:{tmp_path / 'x.tar'}"), "has no place for evidence"),
+            ((image, f"{site.registry}/elsewhere@sha256:{'0' * 64}"), "got another digest than the image's, sha256:"),
             ((image, f"oci:{tmp_path / 'x'}@sha256:{'0' * 64}"), "expected a tag after the folder")):
         capsys.readouterr()
         assert site.custody("copy", *arguments) == 2

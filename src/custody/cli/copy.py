@@ -70,6 +70,9 @@ async def packed(start: Place, plan: Plan) -> Cargo:
 
 
 async def carried(start: Place, end: Place, cargo: Cargo, tag: str | None, plan: Plan) -> Tally:
+    if not end.folder and end.ref.digest not in (None, cargo.root.digest):
+        raise UsageError(f"{end}: got another digest than the image's, {cargo.root.digest}",
+                         hint="name a tag, or nothing after the repository's name")
     total = sum(blob.size for blob in cargo.blobs().values())
     with progress(f"Copying {start.ref.repository}", total) as advance:
         return await carry(start, end, cargo, tag=tag, force=plan.force, advance=advance)

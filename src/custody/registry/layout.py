@@ -51,6 +51,7 @@ class Layout:
         self.entries: list[oci.Descriptor] = list(index.manifests)
         self._manifests: dict[str, tuple[str, bytes]] = {}
         self._referrers: dict[str, dict[str, oci.Descriptor]] | None = None
+        self._about: dict[str, bool] = {}
         self._put: dict[str, oci.Descriptor] = {}
         self._changed = False
 
@@ -109,9 +110,10 @@ class Layout:
         evidence = _EVIDENCE_TAG.match(tag)
         if evidence is None or evidence[2] not in _KINDS:
             return None
-        if not any(image.digest.replace(":", "-") == evidence[1] for image in self.images()):
+        listed = next((entry for entry in self.entries if entry.annotations.get(KIND) == _KINDS[evidence[2]]), None)
+        if listed is None or names_of(listed):
             return None
-        return next((entry for entry in self.entries if entry.annotations.get(KIND) == _KINDS[evidence[2]]), None)
+        return listed if any(image.digest.replace(":", "-") == evidence[1] for image in self.images()) else None
 
     def manifest(self, digest: str) -> tuple[oci.Descriptor, bytes] | None:
         """A manifest's descriptor and bytes. Raises VerificationError unless they have that digest."""
@@ -186,8 +188,13 @@ class Layout:
             return kind in _KINDS.values()
         if any(_EVIDENCE_TAG.match(name) for name in names_of(entry)):
             return True
-        held = self.manifest(entry.digest) if not names_of(entry) else None
-        return held is not None and oci.parse_manifest(held[1], entry.digest, held[0].media_type).subject is not None
+        if names_of(entry):
+            return False
+        if entry.digest not in self._about:
+            held = self.manifest(entry.digest)
+            body = oci.parse_manifest(held[1], entry.digest, held[0].media_type) if held else None
+            self._about[entry.digest] = body is not None and body.subject is not None
+        return self._about[entry.digest]
 
     # Writing
 

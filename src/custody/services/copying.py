@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
 from custody.services.cargo import Cargo, Piece
 
-_AT_ONCE = 4
+_AT_ONCE = 6
 _IN_MEMORY = 1 << 20
 
 
@@ -65,12 +65,29 @@ async def carry(source: Place, target: Place, cargo: Cargo, *, tag: str | None, 
         await together(carrier.unmoved(*named) for named in [*tags, *([(tag, cargo.root.digest)] if tag else [])])
     with tempfile.TemporaryDirectory(prefix="custody-copy-") as folder:
         await together(carrier.blob(blob, Path(folder)) for blob in cargo.blobs().values())
-    for piece in cargo.pieces:
-        await carrier.manifest(piece)
+    for wave in _waves(cargo):
+        await together(carrier.manifest(piece) for piece in wave)
     if tag is not None:
         root = next(piece for piece in cargo.pieces if piece.descriptor.digest == cargo.root.digest)
         await carrier.tag(root, tag)
     return carrier.tally
+
+
+def _waves(cargo: Cargo) -> Iterator[list[Piece]]:
+    """The pieces in groups, each of which names only what is in those before it, or not in the cargo at all."""
+    left = {piece.descriptor.digest for piece in cargo.pieces}
+    waiting = list(cargo.pieces)
+    while waiting:
+        wave = [piece for piece in waiting if left.isdisjoint(_named(piece))]
+        assert wave  # no manifest can name one that names it, by digests
+        yield wave
+        left -= {piece.descriptor.digest for piece in wave}
+        waiting = [piece for piece in waiting if piece.descriptor.digest in left]
+
+
+def _named(piece: Piece) -> list[str]:
+    children = piece.body.manifests if isinstance(piece.body, oci.Index) else ()
+    return [*(child.digest for child in children), *([piece.subject] if piece.subject else [])]
 
 
 class _Carrier:
@@ -79,7 +96,7 @@ class _Carrier:
         self._target = target
         self._advance = advance
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._listed: dict[str, set[str]] = {}
+        self._listed: dict[str, asyncio.Future[set[str]]] = {}
         self.tally = Tally()
 
     async def unmoved(self, tag: str, digest: str) -> None:
@@ -113,11 +130,13 @@ class _Carrier:
     async def manifest(self, piece: Piece) -> None:
         """By its tag where it has one of cosign's, else by digest."""
         digest = piece.descriptor.digest
-        if await self._held(piece.tag or digest) == digest and await self._is_listed(piece):
-            self.tally.there += 1
-            return
-        await self._push(piece, piece.tag or digest)
-        self.tally.pushed += 1
+        async with self._gate:
+            # What is not listed is pushed without another look; what is may have been deleted since.
+            if await self._is_listed(piece) and await self._held(piece.tag or digest) == digest:
+                self.tally.there += 1
+                return
+            await self._push(piece, piece.tag or digest)
+            self.tally.pushed += 1
 
     async def tag(self, piece: Piece, tag: str) -> None:
         if await self._held(tag) != piece.descriptor.digest:
@@ -140,9 +159,11 @@ class _Carrier:
         if subject is None:
             return True
         if subject not in self._listed:
-            try:
-                listed = await self._target.client.referrers(self._target.ref.at(subject))
-            except NotFoundError:  # of an image that is not there, nothing is listed yet
-                listed = []
-            self._listed[subject] = {referrer.digest for referrer in listed}
-        return piece.descriptor.digest in self._listed[subject]
+            self._listed[subject] = asyncio.ensure_future(self._referrers(subject))
+        return piece.descriptor.digest in await self._listed[subject]
+
+    async def _referrers(self, subject: str) -> set[str]:
+        try:
+            return {referrer.digest for referrer in await self._target.client.referrers(self._target.ref.at(subject))}
+        except NotFoundError:  # of an image that is not there, nothing is listed yet
+            return set()
