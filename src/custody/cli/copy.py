@@ -62,7 +62,9 @@ async def _run(configured: Settings, origin: str, goal: str, plan: Plan) -> None
 
 
 async def packed(start: Place, plan: Plan) -> Cargo:
-    cargo = await pack(start.client, start.ref, whole=plan.whole, kinds=plan.kinds, platform=plan.platform)
+    with progress(f"Listing {start.ref.repository}") as advance:
+        cargo = await pack(start.client, start.ref, whole=plan.whole, kinds=plan.kinds, platform=plan.platform,
+                           advance=advance)
     if cargo.left and not plan.untagged:
         warn(f"{start}: {amount(len(cargo.left), 'referrer')} of other kinds stay behind, such as "
              f"{cargo.left[0].artifact_type or cargo.left[0].media_type}; -r carries them")

@@ -13,7 +13,7 @@ own `subject` is compared is what keeps lists from leading in a circle, since no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,23 +80,27 @@ class Cargo:
 
 
 async def pack(client: RegistryClient, ref: Reference, *, whole: bool, kinds: Collection[str] = KINDS,
-               platform: str | None = None) -> Cargo:
+               platform: str | None = None, advance: Callable[[int], None] | None = None) -> Cargo:
     """All that belongs to the image `ref`. `whole`: of any kind, and the evidence of evidence; else of `kinds` alone.
+
+    `advance` is told of each manifest that was read.
 
     Raises what keeps it from being whole: VerificationError and NetworkError with their kinds.
     """
     descriptor, _ = await (client.manifest(ref) if platform is None else client.image(ref, platform))
-    packer = _Packer(client, ref, whole=whole, kinds=kinds)
+    packer = _Packer(client, ref, whole=whole, kinds=kinds, advance=advance or (lambda _: None))
     pieces = await packer.manifest(descriptor.digest, 0, evidence=False)
     return Cargo(descriptor, pieces, packer.left)
 
 
 class _Packer:
-    def __init__(self, client: RegistryClient, ref: Reference, *, whole: bool, kinds: Collection[str]) -> None:
+    def __init__(self, client: RegistryClient, ref: Reference, *, whole: bool, kinds: Collection[str],
+                 advance: Callable[[int], None]) -> None:
         self._client = client
         self._ref = ref
         self._whole = whole
         self._kinds = kinds
+        self._advance = advance
         self._seen: set[tuple[str, str | None]] = set()
         self._bytes = 0
         self._gate = asyncio.Semaphore(_AT_ONCE)
@@ -166,6 +170,7 @@ class _Packer:
         async with self._gate:
             descriptor, data = await self._client.manifest(place)
         body = oci.parse_manifest(data, str(place), descriptor.media_type)
+        self._advance(1)
         self._seen.add((descriptor.digest, tag))
         self._bytes += len(data)
         if len(self._seen) > MAX_MANIFESTS or self._bytes > _MAX_BYTES:
