@@ -36,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "contents": "docs/guides/contents.md",
          "advisories": "docs/guides/advisories.md", "vex": "docs/guides/vex.md", "scan": "docs/guides/scan.md",
          "sbom": "docs/guides/sbom.md", "affected": "docs/guides/affected.md",
-         "sign": "docs/guides/sign.md", "notation": "docs/guides/notation.md",
+         "sign": "docs/guides/sign.md", "notation": "docs/guides/notation.md", "carry": "docs/guides/carry.md",
          "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
          "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",

@@ -176,13 +176,18 @@ def test_an_empty_expression_speaks_for_itself(capsys: pytest.CaptureFixture[str
     assert "expected a value" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["sign", "-y", "--key", "cosign.key"], ["verify", "--key", "cosign.pub"], ["tree"],
-                                     ["attest", "--key", "cosign.key", "--predicate", "p.json"]])
-def test_a_layout_is_no_image_named_oci(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("command", "words"), [
+    (["sign", "-y", "--key", "cosign.key"], "oci:image: signatures are written into registries"),
+    (["attest", "--key", "cosign.key", "--predicate", "p.json"], "oci:image: signatures are written into registries"),
+    (["verify", "--key", "cosign.pub", "--insecure-ignore-tlog"], "oci:image: image is no folder"),
+    (["tree"], "oci:image: image is no folder"), (["copy"], "oci:image: image is no folder"),
+    (["clean", "-f"], "oci:image: signatures are written into registries"),
+    (["download", "signature"], "oci:image: image is no folder")])
+def test_a_layout_is_no_image_named_oci(command: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate-key-pair"]) == 0
     Path("p.json").write_text("{}")
-    assert run([*command, "oci:image"]) == 2
-    assert "oci:image: signatures are kept in registries, and this target has none" in capsys.readouterr().err
+    assert run([*command, "oci:image", *(["x.example/y:1"] if command == ["copy"] else [])]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("target", "reason", "hint"), [

@@ -125,7 +125,8 @@ def test_check_reads_pods_and_standard_input(place: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [
-    (("check", "oci:image"), 2, "evidence is kept in registries"),
+    (("check", "oci:image"), 2, "oci:image: image is no folder"),
+    (("check", "archive:image.tar"), 2, "evidence is kept in registries and OCI layouts"),
     (("check", "nginx", "--policy", "no-such.yaml"), 2, "no-such.yaml"),
     (("check", "Not/A/Name"), 2, "got 'Not/A/Name'"),
     (("trust", "token"), 2, "give one of --email and --workload"),

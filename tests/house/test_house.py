@@ -142,7 +142,9 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("arguments", [
     ("verify", "--key", "k.pub", "--insecure-ignore-tlog", "registry.example.com/a@sha256:" + "0" * 64),
     ("sbom", "registry.example.com/a:1"), ("scan", "--allow-empty-db", "registry.example.com/a:1"),
-    ("tree", "registry.example.com/a:1"),
+    ("tree", "registry.example.com/a:1"), ("copy", "-r", "registry.example.com/a:1", "registry.example.com/b:1"),
+    ("save", "--dir", "saved", "registry.example.com/a:1"), ("clean", "-f", "registry.example.com/a:1"),
+    ("download", "signature", "registry.example.com/a:1"), ("triangulate", "registry.example.com/a:1"),
     ("sign", "--key", "k.key", "registry.example.com/a:1"),
     ("attest", "--key", "k.key", "--predicate", "bom.json", "registry.example.com/a:1"),
     ("attach", "sbom", "--sbom", "bom.json", "registry.example.com/a:1"),

@@ -35,13 +35,14 @@ class Site:
     def who(self, email: str = PERSON) -> tuple[str, ...]:
         return ("--certificate-identity", email, "--certificate-oidc-issuer", self.stack.people.url)
 
-    def push(self, name: str, content: bytes = b"layer") -> str:
+    def push(self, name: str, content: bytes = b"layer", architecture: str = "amd64") -> str:
         """A small image; returns its reference by digest."""
 
         async def store() -> str:
             ref = references.parse(f"{self.registry}/{name}:1")
             async with RegistryClient(StdlibHttp()) as client:
-                config_data = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+                config_data = (b'{"architecture":"%s","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+                               % architecture.encode())
                 config, layer = await client.push_blob(ref, config_data), await client.push_blob(ref, content)
                 manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size),
                                         (oci.Descriptor(oci.LAYER_GZIP, layer.digest, layer.size),))

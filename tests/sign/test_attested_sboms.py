@@ -74,4 +74,4 @@ def test_compare_says_whom_it_needs(site: Site, capsys: pytest.CaptureFixture[st
     assert site.custody("sbom", "compare", image, "--insecure-ignore-tlog") == 2
     assert "--insecure-ignore-tlog: nobody is named whose SBOMs to fetch" in capsys.readouterr().err
     assert site.custody("sbom", "compare", *site.who(), "oci:layout") == 2
-    assert "signatures are kept in registries" in capsys.readouterr().err
+    assert "oci:layout: layout is no folder" in capsys.readouterr().err

@@ -14,6 +14,9 @@ from typing import Any
 import click
 
 from custody.cli import asker, kinds
+from custody.cli.airgap import carried_root
+from custody.cli.airgap import option as airgap_key_option
+from custody.cli.places import is_layout, stored
 from custody.cli.run import settings
 from custody.cli.trust_options import load_signing_key
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
@@ -62,14 +65,16 @@ Asked = str | Manifest
               help="Keep each decision with its inputs, for `custody replay`.")
 @click.option("--summary", "summary_key", metavar="KEY", help="Sign a verification summary (SLSA VSA) of each image "
               "that is allowed, and store it beside the image.")
+@airgap_key_option
 @asker.options
 @kinds.asking
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool,
             background: bool, output: str, folder: Path | None, summary_key: str | None,
-            crds: tuple[str, ...], kubeconfig: Path | None, **how: Any) -> None:
+            airgap_key: str | None, crds: tuple[str, ...], kubeconfig: Path | None, **how: Any) -> None:
     """Gather the evidence, decide, and say rule by rule why.
 
-    Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. Of
+    Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. An
+    image of an OCI layout, oci:DIR, is judged under the name that it was saved under, by the evidence in the folder. Of
     an IMAGE only rules about images speak. With --background no rule speaks that reads who asks, or how, and none of a
     policy with `background: false`. --user, --group, --operation and --old say who asks, and how; without them nobody
     creates what is given.
@@ -80,6 +85,8 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     if not _NAMESPACE.fullmatch(namespace):
         raise MalformedError("--namespace", got=namespace, expected="lower-case letters, digits and '-', at most 63")
     configured = settings() if kubeconfig is None else settings().replace(kubeconfig=str(kubeconfig))
+    root = carried_root([target for target in targets if is_layout(target)], airgap_key, configured.trusted_root)
+    configured = configured.replace(trusted_root=root)
     chosen = kinds.load(configured, policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
@@ -115,11 +122,16 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
         source = gatherer(configured, registry_client(configured, http))
+        folders = {target: stored(target) for target in asked if isinstance(target, str) and is_layout(target)}
         known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster, by.labels,
                            provider_lookup(configured, http, key_lookup(configured, http)))
 
         async def judge(target: Asked) -> Checked:
             async with gate:
+                if isinstance(target, str) and target in folders:
+                    image = folders[target]
+                    return await check_image(str(image.ref), policies, gatherer(configured, image.client), system_clock,
+                                             namespace, known)
                 if isinstance(target, str):
                     return await check_image(target, policies, source, system_clock, namespace, known)
                 if at is Course.BACKGROUND:
@@ -153,9 +165,11 @@ def _targets(target: str) -> Sequence[Asked]:
         for where in manifests.passed_over:
             print(f"warning: {visible(where)}: passed over, it has no kind", file=sys.stderr)
         return manifests.resources
-    for prefix in ("oci:", "archive:", "dir:", "sbom:"):
+    if is_layout(target):
+        return [target]
+    for prefix in ("archive:", "dir:", "sbom:"):
         if target.startswith(prefix):
-            raise UnsupportedError(target, "evidence is kept in registries, and this target has none",
+            raise UnsupportedError(target, "evidence is kept in registries and OCI layouts, and this target has none",
                                    hint="push the image, then check registry/name@digest")
     looks_like_path = target.startswith((".", "/", "~")) or target.endswith("/") or "\\" in target
     if looks_like_path or ("/" in target and path.parent.is_dir()):

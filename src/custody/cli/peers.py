@@ -41,7 +41,7 @@ _VERIFYING = {
     **_all("evidence is read from registries; there is no verifying from files yet", "--bundle", "--payload",
            "--signature"),
     "--new-bundle-format": "both formats are looked for", "--check-claims": "they are always checked",
-    "--local-image": "evidence is kept in registries: push the image with its referrers (oras copy -r)",
+    "--local-image": "an image with its evidence in a folder, as cosign save writes it, is oci:DIR",
     "--policy": "`custody check IMAGE --policy FILE` judges what statements say",
     "--max-workers": "images are verified one after another",
 }
@@ -116,7 +116,9 @@ _FLAGS: dict[str, dict[str, str]] = {
     "": _GLOBAL, "scan": _SCANNING, "sign": {
         **_SIGNING, "--new-bundle-format": "--format bundle is the default, --format legacy what =false was",
         **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
-    "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING, "verify": {**_VERIFYING, **_NAMED},
+    "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING,
+    **dict.fromkeys(("copy", "save", "load", "clean", "triangulate", "download signature", "download attestation",
+                     "download sbom"), _REGISTRY), "verify": {**_VERIFYING, **_NAMED},
     "verify-attestation": {**_VERIFYING, **_NAMED},
     "sbom list": {**_CONTENTS, **_SBOM}, "sbom convert": _CONVERTING, "sbom merge": _CONVERTING, "check": _CHECKING,
     "rego eval": {
@@ -127,12 +129,10 @@ _FLAGS: dict[str, dict[str, str]] = {
 }
 _COMMANDS = {
     **_all(_BLOBS, "sign-blob", "attest-blob", "verify-blob", "verify-blob-attestation"),
-    **_all("oras copy -r takes an image with its referrers", "copy", "cp", "save", "load"),
+    "cp": "custody copy",
     **_all("custody trust export", "trusted-root", "signing-config"), **_all(_KEY, "piv-tool", "pkcs11-tool"),
     **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
-    "triangulate": "`custody tree IMAGE` names all evidence; the tag of --format legacy is sha256-<hex>.sig",
-    "download": "`custody verify-attestation` prints statements; oras discover and oras pull fetch what is stored",
     "initialize": "--trusted-root FILE; there is no TUF client yet", "login": _LOGIN,
     "public-key": "`custody generate-key-pair` writes cosign.pub", "env": "docs/reference/settings.md",
     "attach signature": "custody sign", "attach attestation": "custody attest",
@@ -140,7 +140,6 @@ _COMMANDS = {
     **_all("custody serve --roles scanner,…", "server", "client"),
     **_all("custody watch and custody affected say what of a cluster is", "kubernetes", "k8s"),
     **_all("there are no plugins and no modules", "plugin", "module"),
-    "clean": "nothing in a registry is deleted from here: crane delete IMAGE@DIGEST",
     "cataloger": "docs/compatibility-packages.md lists what is read", "fix": "`upgrade` in -o json is the version",
     "convert": "custody sbom convert FILE -o FORMAT",
     "db download": "custody db update", "db check": "custody db status", "db delete": "custody db remove SOURCE",

@@ -25,6 +25,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
     "notation": ("custody.cli.notation", "Sign and verify", "the Notary Project's commands: sign, verify, key, …"),
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
+    "copy": ("custody.cli.copy", "Sign and verify", "carry an image with its evidence to another registry or folder"),
+    "save": ("custody.cli.save", "Sign and verify", "the same into a folder; --airgap: with one signed manifest"),
+    "load": ("custody.cli.load", "Sign and verify", "out of such a folder into a registry, checked first"),
+    "download": ("custody.cli.download", "Sign and verify", "print signatures, attestations or an SBOM as they lie"),
+    "clean": ("custody.cli.clean", "Sign and verify", "remove the signatures, attestations and SBOMs of an image"),
+    "triangulate": ("custody.cli.triangulate", "Sign and verify", "where cosign's tags of an image are"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
     "vex": ("custody.cli.vex", "Contents", "say that a product is not affected: create, check, merge"),
@@ -40,7 +46,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
-                     "sbom", "scan", "log", "vex", "db", "notation"})
+                     "copy", "save", "load", "download", "clean", "triangulate", "sbom", "scan", "log", "vex", "db",
+                     "notation"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

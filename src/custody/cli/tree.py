@@ -10,7 +10,7 @@ import click
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
-from custody.cli.trust_options import resolve
+from custody.cli.trust_options import located
 from custody.errors import CustodyError
 from custody.evidence.model import Evidence, KeylessSigner, Rejected, State, Verified
 from custody.formats import intoto, notary
@@ -45,9 +45,10 @@ def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: 
 async def _run(image: str, trust: Trust, output: str) -> None:
     terms, now = Terms(trust, unlogged=Unlogged.ANYBODY), system_clock()
     async with registry_client(settings()) as client:
-        ref, subject = await resolve(client, image)
-        notation = notary_trust(settings(), client)
-        gathered = await fetch_evidence(client, ref, notation=notation is not None)
+        at, ref = await located(client, image)
+        subject = await at.resolve(ref)
+        notation = notary_trust(settings(), at)
+        gathered = await fetch_evidence(at, ref, notation=notation is not None)
         rows = []
         for evidence in gathered.evidence:
             if notation is not None and evidence.media_type in notary.ENVELOPES:

@@ -122,8 +122,9 @@ def signers(verified: Sequence[Verified]) -> str:
 def named(image: str) -> Reference:
     """The image of a registry that `image` names; raises UnsupportedError for a layout's, MalformedError."""
     if image.startswith(("oci:", "archive:", "dir:", "sbom:")):
-        raise UnsupportedError(image, "signatures are kept in registries, and this target has none",
-                               hint="push the image, then name registry/name@digest")
+        raise UnsupportedError(image, "signatures are written into registries, and this target is none",
+                               hint="push the image, then name registry/name@digest; custody copy and load carry it "
+                               "with its evidence")
     return reference.parse(image)
 
 
@@ -134,16 +135,24 @@ async def resolve(client: RegistryClient, image: str) -> tuple[Reference, Any]:
     return ref.at(descriptor.digest), descriptor
 
 
+async def located(client: RegistryClient, image: str) -> tuple[RegistryClient, Reference]:
+    """Whom to ask about an image, and its name with its digest: `client`, or the folder of oci:DIR[:TAG|@DIGEST]."""
+    if image.startswith("oci:"):
+        from custody.cli.places import stored
+
+        return (held := stored(image)).client, held.ref
+    ref = named(image)
+    return client, ref if ref.digest else ref.at((await client.resolve(ref)).digest)
+
+
 async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIterator[tuple[Reference, Gathered]]:
     """Each image with its digest, and all that claims to be signed about it; fetched eight images at a time."""
     gate = asyncio.Semaphore(8)
 
     async def fetch(image: str) -> tuple[Reference, Gathered]:
         async with gate:
-            ref = named(image)
-            if ref.digest is None:
-                ref = ref.at((await client.resolve(ref)).digest)
-            return ref, await fetch_evidence(client, ref, unsigned=False)
+            at, ref = await located(client, image)
+            return ref, await fetch_evidence(at, ref, unsigned=False)
 
     tasks = [asyncio.create_task(fetch(image)) for image in images]
     try:

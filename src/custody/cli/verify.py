@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from custody.cli.airgap import carried_root
+from custody.cli.airgap import option as airgap_key_option
 from custody.cli.run import settings
 from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
 from custody.evidence.model import KeylessSigner, Verified
@@ -23,15 +25,18 @@ from custody.wiring import registry_client
 @click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
+@airgap_key_option
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="The signature has this annotation.")
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
               help="What stdout gets.")
-def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, **options: Any) -> None:
+def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, airgap_key: str | None,
+            **options: Any) -> None:
     """Verify signatures of images.
 
     Each image needs one signature by the key, or by the identity and issuer, that is about its digest and is in a
     transparency log of the trusted root. Attestations are never taken for signatures.
     """
+    options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     asyncio.run(_run(images, expected, intoto.parse_annotations(annotations), output))
 

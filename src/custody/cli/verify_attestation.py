@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from custody.cli.airgap import carried_root
+from custody.cli.airgap import option as airgap_key_option
 from custody.cli.run import settings
 from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
 from custody.formats import intoto
@@ -22,13 +24,16 @@ from custody.wiring import registry_client
 @click.command("verify-attestation", cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
+@airgap_key_option
 @click.option("--type", "kind", default="custom", show_default=True, metavar="TYPE",
               help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
               help="What stdout gets.")
-def command(images: tuple[str, ...], kind: str, output: str, **options: Any) -> None:
+def command(images: tuple[str, ...], kind: str, output: str, airgap_key: str | None,
+            **options: Any) -> None:
     """Verify attestations of images and print their DSSE envelopes, one a line."""
     predicate_type = intoto.predicate_type(kind)
+    options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     asyncio.run(_run(images, expected, predicate_type, output))
 

@@ -34,8 +34,8 @@ _MAX_SBOM = 1 << 28
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _CHAIN = "dev.sigstore.cosign/chain"
-_BUNDLE = "dev.sigstore.cosign/bundle"
-_TIMESTAMP = "dev.sigstore.cosign/rfc3161timestamp"
+BUNDLE = "dev.sigstore.cosign/bundle"
+TIMESTAMP = "dev.sigstore.cosign/rfc3161timestamp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bo
         certificates = pem_certificates(pem, _CERTIFICATE)
         if chain := annotations.get(_CHAIN):
             certificates += pem_certificates(chain, _CHAIN)
-    entries = (_log_entry(annotations[_BUNDLE]),) if annotations.get(_BUNDLE) else ()
+    entries = (_log_entry(annotations[BUNDLE]),) if annotations.get(BUNDLE) else ()
     timestamps: tuple[bytes, ...] = ()
-    if text := annotations.get(_TIMESTAMP):
-        stamp = Message(strictjson.loads(text, _TIMESTAMP, max_size=MAX_PAYLOAD), _TIMESTAMP)
+    if text := annotations.get(TIMESTAMP):
+        stamp = Message(strictjson.loads(text, TIMESTAMP, max_size=MAX_PAYLOAD), TIMESTAMP)
         timestamps = (stamp.data("SignedRFC3161Timestamp"),)
     envelope = message = None
     if attestation:
@@ -120,7 +120,7 @@ def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bo
 
 
 def _log_entry(text: str) -> LogEntry:
-    root = Message(strictjson.loads(text, _BUNDLE, max_size=2 * MAX_PAYLOAD), _BUNDLE)
+    root = Message(strictjson.loads(text, BUNDLE, max_size=2 * MAX_PAYLOAD), BUNDLE)
     payload = root.message("Payload")
     body = payload.data("body")
     shape = Message(strictjson.loads(body, "log entry", max_size=2 * MAX_PAYLOAD, max_depth=16), "log entry")
@@ -154,18 +154,18 @@ def layer_annotations(bundle: Bundle) -> dict[str, str]:
         if entry.promise is None:
             raise UnsupportedError("log entry", "has no signed entry timestamp, and a .sig layer holds no other proof")
         # Written as Go does it, in the order of the names.
-        result[_BUNDLE] = json.dumps({"SignedEntryTimestamp": encode_base64(entry.promise), "Payload": {
+        result[BUNDLE] = json.dumps({"SignedEntryTimestamp": encode_base64(entry.promise), "Payload": {
             "body": encode_base64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index,
             "logID": entry.log_id.hex()}}, separators=(",", ":"))
     for stamp in bundle.timestamps:
-        result[_TIMESTAMP] = json.dumps({"SignedRFC3161Timestamp": encode_base64(stamp)}, separators=(",", ":"))
+        result[TIMESTAMP] = json.dumps({"SignedRFC3161Timestamp": encode_base64(stamp)}, separators=(",", ":"))
     return result
 
 
 def signature_annotations(signature: str, certificate: str = "", bundle: str = "") -> dict[str, str]:
     """What a layer would say of a signature that is kept elsewhere: base64, PEM, and Rekor's bundle in JSON."""
     return {_SIGNATURE: signature, **({_CERTIFICATE: certificate} if certificate else {}),
-            **({_BUNDLE: bundle} if bundle else {})}
+            **({BUNDLE: bundle} if bundle else {})}
 
 
 def pem_certificates(text: str, where: str) -> tuple[bytes, ...]:

@@ -196,6 +196,8 @@ class Referrers:
             descriptor, data = await self._requests.manifest(ref.tagged(fallback_tag(ref.digest or "")))
         except NotFoundError:
             return None, ()
+        if descriptor.digest == ref.digest:
+            return descriptor.digest, ()  # `cosign copy` tags the image itself so: that is no list
         try:
             body = oci.parse_manifest(data, where, descriptor.media_type)
         except (MalformedError, UnsupportedError) as error:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from custody.wiring.clients import gatherer as gatherer
     from custody.wiring.clients import key_lookup as key_lookup
     from custody.wiring.clients import kinds as kinds
+    from custody.wiring.clients import layout_client as layout_client
     from custody.wiring.clients import notary_trust as notary_trust
     from custody.wiring.clients import notify_key as notify_key
     from custody.wiring.clients import others as others
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
 _PLACES = {name: place for place, names in {
-    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds", "notary_trust",
-                "notify_key", "others", "programs", "provider_lookup", "registry_client", "service_http", "signers",
-                "trusted_root", "trusted_root_file"),
+    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds",
+                "layout_client", "notary_trust", "notify_key", "others", "programs", "provider_lookup",
+                "registry_client", "service_http", "signers", "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 

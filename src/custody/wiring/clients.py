@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from custody.ports.lookup import Lookup
     from custody.ports.programs import Programs
     from custody.registry.client import RegistryClient
+    from custody.registry.layout import Layout
     from custody.services.gather import Gatherer
     from custody.services.notaryevidence import NotaryTrust
     from custody.services.remembered import Remembered
@@ -61,6 +62,17 @@ def registry_client(settings: Settings, http: Http | None = None) -> RegistryCli
 
     return RegistryClient(TellingHttp(http or command_http(settings)), mirrors=settings.mirrors,
                           plain_http=settings.plain_http)
+
+
+def layout_client(layout: Layout, *, writable: bool = False) -> RegistryClient:
+    """A client that reads an OCI layout on this disk, and with `writable` writes it, whatever an image is called.
+
+    It opens no socket. Leaving it writes the layout's index.
+    """
+    from custody.adapters.filesystem.layout import LayoutHttp
+    from custody.registry.client import RegistryClient
+
+    return RegistryClient(LayoutHttp(layout, writable=writable))
 
 
 def trusted_root(settings: Settings) -> TrustedRoot | None:

@@ -1,0 +1,60 @@
+"""Folders that crossed an air gap: whose their signed manifest must be, and the trusted root in them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from custody.cli.bars import progress
+from custody.cli.kept_keys import public_key
+from custody.cli.places import is_layout
+from custody.cli.trust_options import warn
+from custody.errors import UsageError
+from custody.kit.amount import amount
+from custody.kit.clock import system_clock
+from custody.kit.visible import visible
+from custody.services import airgap
+from custody.services.stored import split_layout
+from custody.services.verify import Terms
+from custody.sign.identity import not_by_key
+from custody.sign.keys import load_public_key
+from custody.sign.verify import Trust
+
+option = click.option("--airgap-key", metavar="FILE", help="Of oci:DIR: its signed manifest must be by this public key "
+                      "(see save --airgap), and every file in it; the trusted root in it counts then.")
+
+
+def by_key(key: str) -> Terms:
+    """A key's word for a folder counts without a log: beyond the gap there is nobody to know a log by."""
+    return Terms(Trust(None, (load_public_key(public_key(key), key),), require_log=False), not_by_key)
+
+
+def opened(folder: Path, terms: Terms) -> airgap.Freight:
+    """The folder, verified whole; says so. Raises MissingEvidenceError, VerificationError."""
+    total = sum(path.lstat().st_size for path in folder.rglob("*"))
+    with progress(f"Hashing {folder}", total) as advance:
+        freight = airgap.inspect(folder, terms, system_clock(), advance)
+    print(visible(f"{folder}: {amount(freight.files, 'file')}, all as {freight.signer} signed them at "
+                  f"{freight.created}, for {freight.image}"), file=sys.stderr)
+    return freight
+
+
+def carried_root(images: Sequence[str], key: str | None, trusted_root: str | None) -> str | None:
+    """The trusted root to verify with: the one that was given, else that of the folder whose manifest `key` signed.
+
+    Raises UsageError for anything but images of one folder, VerificationError for a folder that is not as signed.
+    """
+    folders = list(dict.fromkeys(split_layout(image.removeprefix("oci:"))[0] for image in images if is_layout(image)))
+    if key is None:
+        for folder in folders:
+            if airgap.is_airgap(folder):
+                warn(f"{folder}: its signed manifest was not looked at (--airgap-key FILE)")
+        return trusted_root
+    if len(folders) != 1 or not all(map(is_layout, images)):
+        raise UsageError("--airgap-key: got images of more than one place, expected oci:DIR of one folder")
+    opened(folders[0], by_key(key))
+    root = folders[0] / airgap.ROOT
+    return trusted_root or (str(root) if root.is_file() else None)
