@@ -124,7 +124,7 @@ class Outputs:
 
     def file(self, option: str, data: bytes) -> None:
         path = self._options[option]
-        destination.write(path, data, _flag(option))
+        destination.write(Path(path), data, _flag(option))
         print(f"Wrote {option.removeprefix('output_').replace('_', ' ')} to file {visible(path)}", file=sys.stderr)
 
 

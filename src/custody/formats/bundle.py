@@ -95,6 +95,9 @@ class Bundle(msgspec.Struct, frozen=True):
     envelope: Envelope | None
     message: MessageSignature | None
 
+    media_type: str = MEDIA_TYPE
+    """As it was read; 0.3 has two."""
+
     @property
     def signature(self) -> bytes:
         if self.envelope is not None:
@@ -156,7 +159,7 @@ def read_bundle(document: Any, where: str = "bundle") -> Bundle:
         raise MalformedError(f"{where}.dsseEnvelope.signatures", got=f"{len(envelope.signatures)} signatures",
                              expected="exactly one in a bundle")
     root.done()
-    return Bundle(version, certificates, hint, entries, stamps, envelope, message)
+    return Bundle(version, certificates, hint, entries, stamps, envelope, message, media_type)
 
 
 def _signer(material: Message, version: str) -> tuple[tuple[bytes, ...], str | None]:
