@@ -67,9 +67,13 @@ def _hashed(hexadecimal: str) -> Artifact:
 
 async def _run(file: str, payload: bytes, artifact: Artifact | None, kind: str, outputs: Outputs,
                options: dict[str, Any]) -> None:
-    signer = await make_signer(command_http(settings()), options)
-    outputs.check(signer)
-    bundle, verified = await signer.sign_statement(payload, artifact, legacy=outputs.legacy)
+    http = command_http(settings())
+    try:
+        signer = await make_signer(http, options)
+        outputs.check(signer)
+        bundle, verified = await signer.sign_statement(payload, artifact, legacy=outputs.legacy)
+    finally:
+        await http.close()
     assert bundle.envelope is not None  # a statement is signed in one
     outputs.write(bundle, signer, bundle.envelope.to_bytes(), wrapped=True)
     if options["output_attestation"]:

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from custody.cli.run import settings
-from custody.cli.trust_files import read_input
+from custody.cli.trust_files import load_root, read_input
 from custody.cli.trust_options import Expected, sign_options, verify_options, warn
 from custody.errors import Check, UsageError, VerificationError
 from custody.evidence.model import Verified
@@ -201,7 +201,13 @@ class Expectation:
         trust = terms.trust
         if form == "blob":  # where nothing attests a time, cosign takes the present for it
             trust = replace(trust, expiring=True)
-        self.trust = replace(trust, root=_root(options, trust.root))
+        root = trust.root
+        if root is None and (options["use_signed_timestamps"] or options["rfc3161_timestamp"]):
+            root = load_root(settings(), options["trusted_root"])
+            if root is None and not options["timestamp_certificate_chain"]:
+                raise UsageError("--use-signed-timestamps: there is no trusted root to check a timestamp against",
+                                 hint="--trusted-root FILE, or --timestamp-certificate-chain FILE")
+        self.trust = replace(trust, root=_root(options, root))
         self._mismatch = terms.mismatch
 
     def check_signer(self, verified: Verified) -> None:

@@ -44,10 +44,13 @@ def command(file: str, output: str | None, b64: bool, signing_algorithm: str | N
 
 
 async def _run(file: str, outputs: Outputs, wrapped: bool, algorithm: str | None, options: dict[str, Any]) -> None:
-    signer = await make_signer(command_http(settings()), options)
-    outputs.check(signer)
-    signer = _with_algorithm(signer, algorithm)
-    bundle, verified = await signer.sign_file(read_input(file, "file"), legacy=outputs.legacy)
+    http = command_http(settings())
+    try:
+        signer = _with_algorithm(await make_signer(http, options), algorithm)
+        outputs.check(signer)
+        bundle, verified = await signer.sign_file(read_input(file, "file"), legacy=outputs.legacy)
+    finally:
+        await http.close()
     signature = base64.b64encode(bundle.signature) if wrapped else bundle.signature
     outputs.write(bundle, signer, signature, wrapped=wrapped)
     outputs.stamp("rfc3161_timestamp", bundle)
