@@ -339,7 +339,7 @@ def test_inspect(place: Site, capsys: Said) -> None:
                  "  - Transparency Log Entries: 1", "      - Kind: hashedrekord", "      - Version: 0.0.2",
                  f"      - Log URL: {place.stack.endpoints.log}", "      - Integrated Time: 0 (Not set)",
                  "      - Hash Algorithm: SHA-256", "  - Type: Message Signature"):
-        assert line in said.out.splitlines(), line
+        assert line.strip() in [own.strip() for own in said.out.splitlines()], line
     Path("b.json").write_text('{"mediaType": "x"}')
     assert place.custody("bundle", "inspect", "b.json") == 2
     assert "'x' is no Sigstore bundle" in capsys.readouterr().err

@@ -22,6 +22,7 @@ KEYS: dict[str, Any] = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()), "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()), "rsa": lambda: rsa.generate_private_key(65537, 2048),
     "ed25519": ed25519.Ed25519PrivateKey.generate}
+HASHES = {"p384": "sha384", "p521": "sha512"}
 PEERS = ("cosign-v3", "cosign-v2")
 
 
@@ -66,8 +67,11 @@ def test_they_verify_what_custody_signs_by_key(place: Site, kind: str, logged: b
     config = () if logged else ("--signing-config", file(place, "empty.json"))
     assert place.custody("sign-blob", "--key", private, *config, "--bundle", file(place, "k.json"),
                          file(place, "blob")) == 0
+    if kind == "ed25519" and logged:
+        pytest.skip("cosign verifies no Ed25519ph by key, and logs of API version 2 take nothing else")
     for program in PEERS:
         line = ("verify-blob", *new_format(program), "--key", public, "--bundle", "k.json",
+                "--signature-digest-algorithm", HASHES.get(kind, "sha256"),  # cosign does not go by the key
                 *(("--trusted-root", "root.json", "--use-signed-timestamps") if logged else
                   ("--insecure-ignore-tlog",)))
         assert "Verified OK" in cosign(place, program, *line, "blob")
@@ -77,6 +81,8 @@ def test_they_verify_what_custody_signs_by_key(place: Site, kind: str, logged: b
 @pytest.mark.parametrize("program", PEERS)
 @pytest.mark.parametrize("kind", KEYS)
 def test_custody_verifies_what_they_sign_by_key(place: Site, kind: str, program: str) -> None:
+    if kind == "ed25519":
+        pytest.skip("cosign 3.1 fails at its own Ed25519 bundle: message is missing artifact digest")
     private, public = pair(place, kind)
     cosign(place, program, "sign-blob", "-y", *new_format(program), "--key", private, "--signing-config", "empty.json",
            "--trusted-root", "root.json", "--bundle", "k.json", "blob")
@@ -121,6 +127,8 @@ def test_attestations(place: Site, program: str, kind: str) -> None:
     assert "Verified OK" in cosign(place, program, *line, kind, "blob")
     cosign(place, program, *line, kind, "other", fails=True)
     cosign(place, program, *line, "link", "blob", fails=True)
+    if kind == "spdx":  # of which cosign makes text, and fails at its own statement then
+        return
     private, public = pair(place, "p256")
     cosign(place, program, "attest-blob", "-y", *new_format(program), "--key", private, "--signing-config",
            "empty.json", "--trusted-root", "root.json", "--predicate", "predicate.json", "--type", kind, "--bundle",
@@ -205,4 +213,7 @@ def test_bundle_create(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
             "--out")
     cosign(place, "cosign-v3", *line, "theirs.json")
     assert place.custody(*line, "ours.json") == 0
-    assert json.loads(Path("ours.json").read_bytes()) == json.loads(Path("theirs.json").read_bytes())
+    ours, theirs = (json.loads(Path(name).read_bytes()) for name in ("ours.json", "theirs.json"))
+    assert theirs.pop("mediaType") == "application/vnd.dev.sigstore.bundle+json;version=0.3"  # the older name of 0.3
+    assert ours.pop("mediaType") == "application/vnd.dev.sigstore.bundle.v0.3+json"
+    assert ours == theirs

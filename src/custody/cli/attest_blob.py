@@ -75,7 +75,7 @@ async def _run(file: str, payload: bytes, artifact: Artifact | None, kind: str, 
     finally:
         await http.close()
     assert bundle.envelope is not None  # a statement is signed in one
-    outputs.write(bundle, signer, bundle.envelope.to_bytes(), wrapped=True)
+    outputs.write(bundle, bundle.envelope.to_bytes(), wrapped=True)
     if options["output_attestation"]:
         outputs.file("output_attestation", payload)
     outputs.stamp("rfc3161_timestamp_bundle", bundle)

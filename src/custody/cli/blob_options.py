@@ -97,12 +97,11 @@ class Outputs:
             warn("--new-bundle-format=false: is in no log: the log is of API version 2, whose entries it cannot hold; "
                  "verifying it needs --insecure-ignore-tlog")
 
-    def write(self, bundle: Bundle, signer: Signer, signature: bytes, *, wrapped: bool) -> None:
+    def write(self, bundle: Bundle, signature: bytes, *, wrapped: bool) -> None:
         """`signature` as its own file has it; `wrapped`: certificates are base64 of PEM, as cosign writes them."""
         options = self._options
         if options["bundle"]:
-            key = None if bundle.certificates or signer.key is None else signer.key.public.pem
-            self.file("bundle", signedpayload.signed_payload(bundle, key) if self.legacy else bundle.to_bytes())
+            self.file("bundle", signedpayload.signed_payload(bundle) if self.legacy else bundle.to_bytes())
         if options["output_signature"]:
             self.file("output_signature", signature)
         elif self.legacy:

@@ -52,7 +52,7 @@ async def _run(file: str, outputs: Outputs, wrapped: bool, algorithm: str | None
     finally:
         await http.close()
     signature = base64.b64encode(bundle.signature) if wrapped else bundle.signature
-    outputs.write(bundle, signer, signature, wrapped=wrapped)
+    outputs.write(bundle, signature, wrapped=wrapped)
     outputs.stamp("rfc3161_timestamp", bundle)
     tell_file(file, "signed", verified)
 

@@ -61,16 +61,15 @@ def read_certificates(text: str, where: str) -> tuple[bytes, ...]:
     return cosign.pem_certificates(text, where)
 
 
-def signed_payload(bundle: Bundle, public_key: bytes | None = None) -> bytes:
-    """`read_signed_payload` the other way round; `public_key` is PEM.
+def signed_payload(bundle: Bundle) -> bytes:
+    """`read_signed_payload` the other way round. Raises UnsupportedError for an entry of Rekor v2.
 
-    Raises UnsupportedError for an entry of Rekor v2.
+    Without a certificate there is no `cert`: cosign 3 fails at a public key in it.
     """
     document: dict[str, Any] = {SIGNATURE: encode_base64(bundle.envelope.to_bytes() if bundle.envelope
                                                          else bundle.signature)}
-    signer = cosign.certificate_pem(bundle.certificates[0]) if bundle.certificates else public_key
-    if signer is not None:
-        document[_CERTIFICATE] = encode_base64(signer)
+    if bundle.certificates:
+        document[_CERTIFICATE] = encode_base64(cosign.certificate_pem(bundle.certificates[0]))
     if bundle.entries:
         document[_ENTRY] = cosign.rekor_bundle(bundle.entries[0])
     return json.dumps(document, separators=(",", ":")).encode()
