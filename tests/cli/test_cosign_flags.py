@@ -88,6 +88,6 @@ def test_the_table_has_the_flags_of_cosign(row: Row, program: str) -> None:
 @pytest.mark.parametrize("program", PEERS)
 def test_the_page_names_every_command_of_cosign(program: str) -> None:
     text = subprocess.run([peer(program), "--help"], capture_output=True, text=True, check=True).stdout
-    listed = set(re.findall(r"^  ([a-z0-9-]+)  +\S", text, re.MULTILINE)) - {"help"}
+    listed = set(re.findall(r"^ *([a-z][a-z0-9-]+)  +[A-Z]", text, re.MULTILINE)) - {"help"}
     assert len(listed) > 20
     assert listed <= {name.split()[0] for name in re.findall(r"`cosign ([a-z0-9-]+(?: [a-z-]+)?)`", PAGE.read_text())}

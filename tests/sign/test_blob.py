@@ -238,3 +238,11 @@ def test_older_form_of_a_bundle() -> None:
     refused(as_older(document) | {"more": 1}, "bundle.more: a field that custody does not know")
     refused(as_older(document) | {"cert": b64(b"-----BEGIN CERTIFICATE-----\n??\n")},
             "expected a DER X.509 certificate")
+
+
+def test_changed_at_random() -> None:
+    from tests.fuzz.blobs import forms, run
+
+    answers = run(60, 7)
+    assert sum(times for answer, times in answers.items() if not answer.endswith("for another file")) == 60 * len(
+        forms(WORLD))
