@@ -27,7 +27,8 @@ def values(line: str, current: str | None = None) -> list[str]:
 
 @pytest.mark.parametrize(("line", "expected"), [
     ("sig", ["sign", "sign-blob", "signing-config"]), ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
-    ("--timeout 3s sig", ["sign"]), ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
+    ("--timeout 3s sig", ["sign", "sign-blob", "signing-config"]),
+    ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
     ("sign --form", ["--format"]), ("sign --format ", ["bundle", "legacy", "both"]),
     ("sign --format=l", ["--format=legacy"]),
     ("sign --key ", ["file"]), ("sign --tlog-upload ", ["true", "false"]),
