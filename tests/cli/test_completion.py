@@ -26,7 +26,8 @@ def values(line: str, current: str | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize(("line", "expected"), [
-    ("sig", ["sign", "sign-blob", "signing-config"]), ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
+    ("sig", ["sign", "sign-blob", "signing-config"]),
+    ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
     ("--timeout 3s sig", ["sign", "sign-blob", "signing-config"]),
     ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
     ("sign --form", ["--format"]), ("sign --format ", ["bundle", "legacy", "both"]),
