@@ -26,8 +26,10 @@ def values(line: str, current: str | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize(("line", "expected"), [
-    ("sig", ["sign"]), ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
-    ("--timeout 3s sig", ["sign"]), ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
+    ("sig", ["sign", "sign-blob", "signing-config"]),
+    ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
+    ("--timeout 3s sig", ["sign", "sign-blob", "signing-config"]),
+    ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
     ("sign --form", ["--format"]), ("sign --format ", ["bundle", "legacy", "both"]),
     ("sign --format=l", ["--format=legacy"]),
     ("sign --key ", ["file"]), ("sign --tlog-upload ", ["true", "false"]),

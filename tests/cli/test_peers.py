@@ -56,7 +56,7 @@ def test_a_command_that_is_named_is_there(hint: str) -> None:
     ("scan image oci:image", "hint: custody scan oci:image"), ("fs .", "hint: custody scan dir:."),
     ("rego eval -b x data", "hint: name the folder"), ("rego build x", "hint: bundles are not read"),
     ("check --resource x", "hint: resources are arguments"), ("apply x", "hint: custody policy apply POLICY"),
-    ("-v sign i", "hint: it stands behind the command"), ("sign-blob x", "hint: no files are signed yet"),
+    ("-v sign i", "hint: it stands behind the command"), ("sign-blob --rekor-url u x", "hint: --signing-config FILE"),
     ("registry ls", "hint: crane, oras or skopeo"), ("sbom registry:a/b:1", "hint: it is spelled a/b:1 here"),
     ("sign --yess i", "Did you mean '--yes'?\n\nhint: custody sign --help"),
 ])

@@ -44,6 +44,7 @@ class Rekor1:
 
     def app(self) -> Starlette:
         return Starlette(routes=[Route("/api/v1/log/entries", self._create, methods=["POST"]),
+                                 Route("/api/v1/log/entries", self._at, methods=["GET"]),
                                  Route("/api/v1/log/entries/{uuid}", self._read)])
 
     async def _create(self, request: Request) -> Response:
@@ -56,6 +57,12 @@ class Rekor1:
         if self.forget:
             return JSONResponse({"code": 500, "message": "lost"}, 500)
         return JSONResponse(self._answer(len(self.bodies) - 1), 201)
+
+    async def _at(self, request: Request) -> Response:
+        index = int(request.query_params["logIndex"])
+        if not 0 <= index < len(self.bodies):
+            return JSONResponse({"code": 404, "message": "no such entry"}, 404)
+        return JSONResponse(self._answer(index if self.wrong is None else self.wrong))
 
     async def _read(self, request: Request) -> Response:
         leaves = [merkle.leaf_hash(body).hex() for body in self.bodies]

@@ -8,13 +8,11 @@ from typing import Any
 
 import click
 
+from custody.cli.predicate import predicate_of
 from custody.cli.run import settings
 from custody.cli.sign import make_signer, tell
-from custody.cli.trust_files import read_input
 from custody.cli.trust_options import Command, resolve, sign_options
-from custody.errors import UsageError
 from custody.formats import intoto
-from custody.kit import strictjson
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.replace import replace_bundles
@@ -31,14 +29,7 @@ from custody.wiring import command_http, registry_client
 @click.option("--replace", is_flag=True, help="Remove this signer's older attestations of the type.")
 def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, **options: Any) -> None:
     """Sign a predicate about images and store it beside them, as `cosign attest` 3 does."""
-    predicate_type = intoto.predicate_type(kind)
-    text = read_input(predicate, "--predicate")
-    if kind == "custom":  # cosign wraps what it is given, which may be anything
-        value: Any = {"Data": text.decode("utf-8", "replace"), "Timestamp": f"{system_clock():%Y-%m-%dT%H:%M:%SZ}"}
-    else:
-        value = strictjson.loads(text, f"--predicate {predicate}")
-        if not isinstance(value, dict):
-            raise UsageError(f"--predicate {predicate}: is not a JSON object")
+    predicate_type, value = predicate_of(kind, predicate)
     asyncio.run(_run(images, predicate_type, value, replace, options))
 
 

@@ -16,6 +16,11 @@ from custody.wiring import cluster_lookup, command_http, key_lookup
 _SECRET = re.compile(r"k8s://([a-z0-9-]+)/([a-z0-9.-]+)")
 
 
+def is_kept(name: str) -> bool:
+    """Whether a name is that of a key which a service or a cluster keeps."""
+    return name.startswith(KEY_SERVICES) or _SECRET.fullmatch(name) is not None
+
+
 def public_key(name: str) -> bytes:
     """PEM. Raises VerificationError for a key that is not there or cannot be had, UsageError for a file."""
     if secret := _SECRET.fullmatch(name):

@@ -14,7 +14,6 @@ _WHERE = "--signing-config FILE says where certificates, log entries and timesta
 _ROOT = "--trusted-root FILE has the certificates and keys of authorities and logs"
 _KEY = "--key FILE or env://NAME; keys in hardware are not used"
 _PUSH = "crane, oras or skopeo do it, with any registry"
-_BLOBS = "no files are signed yet; cosign signs them with `custody trust export`'s two files"
 
 
 def _all(hint: str, *names: str) -> dict[str, str]:
@@ -48,6 +47,26 @@ _VERIFYING = {
 _NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
                  "--private-infrastructure", "--insecure-skip-tlog-verify") | _all(
     "--certificate-identity ID", "--cert-identity", "--cert-email", "--certificate-email")
+_FILE_SIGNING = {
+    **_all(_WHERE, "--rekor-url", "--fulcio-url", "--oidc-issuer", "--timestamp-server-url", "--use-signing-config"),
+    **_all(_KEY, "--sk", "--slot"),
+    **_all("--identity-token TOKEN|FILE; there is no sign-in through a browser", "--fulcio-auth-flow",
+           "--oidc-client-secret-file", "--oidc-redirect-url"),
+    **_all("--key signs with the key, --identity-token with a certificate", "--issue-certificate", "--certificate",
+           "--certificate-chain"),
+    **_all(_AUTHORITIES, "--timestamp-client-cacert", "--timestamp-client-cert", "--timestamp-client-key",
+           "--timestamp-server-name"),
+    "--insecure-skip-verify": "what was signed is always verified before it is written",
+}
+_FILE_VERIFYING = {
+    **_NAMED, **_all(_KEY, "--sk", "--slot"),
+    "--rekor-url": "no log is asked, all proofs are in the bundle; " + _ROOT,
+    "--sct": "the promise in the certificate is checked, and --insecure-ignore-sct asks for none",
+    "--max-workers": "one file is verified by one process",
+    "--allow-certificate-chain": "a bundle 0.3 has one certificate; --certificate-chain FILE says what is above it",
+    "--experimental-oci11": "no registry is asked about a file",
+    "--signature-digest-algorithm": "the hash that goes with the key and SHA-256 both count",
+}
 _CONTENTS = {
     **_all("-o FORMAT or -o FORMAT=FILE, several times", "--format", "-f", "--file", "--json"),
     **_all("a lock file is the target file:PATH, a folder of them dir:PATH", "--lockfile", "-L"),
@@ -125,16 +144,25 @@ _FLAGS: dict[str, dict[str, str]] = {
         **_REGO, "--import": "--package PATH",
         "--profile": "--explain full says what was evaluated, --coverage which lines"},
     "rego check": _REGO, "rego test": _REGO, "rego fmt": _REGO,
+    "sign-blob": _FILE_SIGNING, "verify-blob": _FILE_VERIFYING, "verify-blob-attestation": _FILE_VERIFYING,
+    "attest-blob": {**_FILE_SIGNING, "--rekor-entry-type": "it goes by the log: dsse in Rekor v1, hashedrekord in v2"},
+    "bundle create": _all(_KEY, "--sk", "--slot"), "public-key": _all(_KEY, "--sk", "--slot"),
+    "trusted-root create": {
+        **_all("--fulcio url=…,certificate-chain=FILE", "--certificate-chain", "--fulcio-uri"),
+        **_all("--ctfe url=…,public-key=FILE,start-time=…", "--ctfe-key", "--ctfe-start-time", "--ctfe-end-time",
+               "--ctfe-url"),
+        **_all("--rekor url=…,public-key=FILE,start-time=…", "--rekor-key", "--rekor-start-time", "--rekor-end-time",
+               "--rekor-url"),
+        **_all("--tsa url=…,certificate-chain=FILE", "--timestamp-certificate-chain", "--timestamp-uri")},
+    "signing-config create": {"--with-default-rekor-v2": "--with-default-services: custody's own log is of version 2"},
     "up": {"--host": "up is for one machine; custody serve --roles ROLE,… --host ADDRESS"},
 }
 _COMMANDS = {
-    **_all(_BLOBS, "sign-blob", "attest-blob", "verify-blob", "verify-blob-attestation"),
-    "cp": "custody copy",
-    **_all("custody trust export", "trusted-root", "signing-config"), **_all(_KEY, "piv-tool", "pkcs11-tool"),
+    "cp": "custody copy", **_all(_KEY, "piv-tool", "pkcs11-tool"),
     **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
     "initialize": "--trusted-root FILE; there is no TUF client yet", "login": _LOGIN,
-    "public-key": "`custody generate-key-pair` writes cosign.pub", "env": "docs/reference/settings.md",
+    "env": "docs/reference/settings.md",
     "attach signature": "custody sign", "attach attestation": "custody attest",
     "config": "custody check FILE",
     **_all("custody serve --roles scanner,…", "server", "client"),

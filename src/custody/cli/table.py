@@ -20,10 +20,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify": ("custody.cli.verify", "Sign and verify", "check who signed an image"),
     "attest": ("custody.cli.attest", "Sign and verify", "sign a statement about an image: SBOM, provenance, scan, …"),
     "verify-attestation": ("custody.cli.verify_attestation", "Sign and verify", "check and print signed statements"),
+    "sign-blob": ("custody.cli.sign_blob", "Sign and verify", "vouch for a file, with a bundle beside it"),
+    "verify-blob": ("custody.cli.verify_blob", "Sign and verify", "check who signed a file"),
+    "attest-blob": ("custody.cli.attest_blob", "Sign and verify", "sign a statement about a file"),
+    "verify-blob-attestation": ("custody.cli.verify_blob_attestation", "Sign and verify", "check a file's statement"),
     "attach": ("custody.cli.attach", "Sign and verify", "put an SBOM beside an image, unsigned"),
+    "bundle": ("custody.cli.bundle", "Sign and verify", "look into a bundle, make one, bring one up to date"),
+    "trusted-root": ("custody.cli.trusted_root", "Sign and verify", "create: whom to believe, from PEM files"),
+    "signing-config": ("custody.cli.signing_config", "Sign and verify", "create: where to sign"),
     "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
     "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
     "notation": ("custody.cli.notation", "Sign and verify", "the Notary Project's commands: sign, verify, key, …"),
+    "public-key": ("custody.cli.public_key", "Sign and verify", "the public half of a private key"),
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "copy": ("custody.cli.copy", "Sign and verify", "carry an image with its evidence to another registry or folder"),
     "save": ("custody.cli.save", "Sign and verify", "the same into a folder; --airgap: with one signed manifest"),
@@ -45,7 +53,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
 }
 
-NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
+NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "sign-blob",
+                     "attest-blob", "verify-blob", "verify-blob-attestation", "bundle", "attach", "tree",
                      "copy", "save", "load", "download", "clean", "triangulate", "sbom", "scan", "log", "vex", "db",
                      "notation"})
 """Those that ask others, and take --timeout."""

@@ -6,6 +6,7 @@ the message may look like is checked here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,11 @@ PREFIX = "application/vnd.dev.sigstore.bundle"
 """What the media types of all versions begin with."""
 MEDIA_TYPE = f"{PREFIX}.v0.3+json"
 _VERSIONS = {MEDIA_TYPE: "0.3"} | {f"{PREFIX}+json;version={version}": version for version in ("0.1", "0.2", "0.3")}
+DIGESTS = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
+"""Of a file's bytes: HashAlgorithm (sigstore_common.proto) → hashlib's name."""
+_NAMES = {name: algorithm for algorithm, name in DIGESTS.items()}
+MAX_DOCUMENT = 2 * MAX_SIZE
+"""Bytes of a bundle's JSON."""
 _MAX_ENTRIES = 32
 _MAX_HASHES = 64
 
@@ -71,8 +77,10 @@ class MessageSignature(msgspec.Struct, frozen=True):
     """A signature over an artifact's bytes."""
 
     digest: bytes
-    """SHA-256 of the artifact."""
+    """Of the artifact, by `algorithm`."""
     signature: bytes
+    algorithm: str = "sha256"
+    """`sha256`, `sha384` or `sha512`."""
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -86,6 +94,9 @@ class Bundle(msgspec.Struct, frozen=True):
     """DER TimeStampResp."""
     envelope: Envelope | None
     message: MessageSignature | None
+
+    media_type: str = MEDIA_TYPE
+    """As it was read; 0.3 has two."""
 
     @property
     def signature(self) -> bytes:
@@ -111,14 +122,20 @@ class Bundle(msgspec.Struct, frozen=True):
             document["dsseEnvelope"] = self.envelope.to_json()
         elif self.message is not None:
             document["messageSignature"] = {
-                "messageDigest": {"algorithm": "SHA2_256", "digest": encode_base64(self.message.digest)},
+                "messageDigest": {"algorithm": _NAMES[self.message.algorithm],
+                                  "digest": encode_base64(self.message.digest)},
                 "signature": encode_base64(self.message.signature)}
         return json.dumps(document, separators=(",", ":")).encode()
 
 
 def parse_bundle(data: bytes, where: str = "bundle") -> Bundle:
     """Raises MalformedError or UnsupportedError, naming the field."""
-    root = Message(strictjson.loads(data, where, max_size=2 * MAX_SIZE, max_depth=16), where)
+    return read_bundle(strictjson.loads(data, where, max_size=MAX_DOCUMENT, max_depth=16), where)
+
+
+def read_bundle(document: Any, where: str = "bundle") -> Bundle:
+    """The same of JSON that was read already."""
+    root = Message(document, where)
     media_type = root.text("mediaType", "")
     version = _VERSIONS.get(media_type)
     if version is None:
@@ -142,7 +159,7 @@ def parse_bundle(data: bytes, where: str = "bundle") -> Bundle:
         raise MalformedError(f"{where}.dsseEnvelope.signatures", got=f"{len(envelope.signatures)} signatures",
                              expected="exactly one in a bundle")
     root.done()
-    return Bundle(version, certificates, hint, entries, stamps, envelope, message)
+    return Bundle(version, certificates, hint, entries, stamps, envelope, message, media_type)
 
 
 def _signer(material: Message, version: str) -> tuple[tuple[bytes, ...], str | None]:
@@ -210,9 +227,12 @@ def _natural(entry: Message, name: str) -> int:
 def _message(signature: Message) -> MessageSignature:
     digest = signature.message("messageDigest")
     algorithm = digest.text("algorithm", "")
-    if algorithm != "SHA2_256":
-        raise UnsupportedError(f"{digest.where}.algorithm", f"{algorithm!r}; images are named by SHA2_256")
-    result = MessageSignature(digest.data("digest"), signature.data("signature"))
+    if algorithm not in DIGESTS:
+        raise UnsupportedError(f"{digest.where}.algorithm", f"{algorithm!r}; custody reads {', '.join(DIGESTS)}")
+    value = digest.data("digest")
+    if len(value) != hashlib.new(DIGESTS[algorithm]).digest_size:
+        raise MalformedError(f"{digest.where}.digest", got=f"{len(value)} bytes", expected=f"a digest by {algorithm}")
+    result = MessageSignature(value, signature.data("signature"), DIGESTS[algorithm])
     digest.done()
     signature.done()
     return result

@@ -36,6 +36,7 @@ _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _CHAIN = "dev.sigstore.cosign/chain"
 BUNDLE = "dev.sigstore.cosign/bundle"
 TIMESTAMP = "dev.sigstore.cosign/rfc3161timestamp"
+_STAMP = "SignedRFC3161Timestamp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,7 @@ def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bo
     entries = (_log_entry(annotations[BUNDLE]),) if annotations.get(BUNDLE) else ()
     timestamps: tuple[bytes, ...] = ()
     if text := annotations.get(TIMESTAMP):
-        stamp = Message(strictjson.loads(text, TIMESTAMP, max_size=MAX_PAYLOAD), TIMESTAMP)
-        timestamps = (stamp.data("SignedRFC3161Timestamp"),)
+        timestamps = (parse_timestamp(text, TIMESTAMP),)
     envelope = message = None
     if attestation:
         envelope = parse_envelope(data, "layer")
@@ -120,7 +120,11 @@ def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bo
 
 
 def _log_entry(text: str) -> LogEntry:
-    root = Message(strictjson.loads(text, BUNDLE, max_size=2 * MAX_PAYLOAD), BUNDLE)
+    return read_rekor_bundle(Message(strictjson.loads(text, BUNDLE, max_size=2 * MAX_PAYLOAD), BUNDLE))
+
+
+def read_rekor_bundle(root: Message) -> LogEntry:
+    """An entry with Rekor v1's promise and without a proof, as cosign 2 keeps it. Raises MalformedError."""
     payload = root.message("Payload")
     body = payload.data("body")
     shape = Message(strictjson.loads(body, "log entry", max_size=2 * MAX_PAYLOAD, max_depth=16), "log entry")
@@ -151,15 +155,30 @@ def layer_annotations(bundle: Bundle) -> dict[str, str]:
         result[_CERTIFICATE] = certificate_pem(leaf).decode()
         result[_CHAIN] = b"".join(map(certificate_pem, chain)).decode()
     for entry in bundle.entries:
-        if entry.promise is None:
-            raise UnsupportedError("log entry", "has no signed entry timestamp, and a .sig layer holds no other proof")
-        # Written as Go does it, in the order of the names.
-        result[BUNDLE] = json.dumps({"SignedEntryTimestamp": encode_base64(entry.promise), "Payload": {
-            "body": encode_base64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index,
-            "logID": entry.log_id.hex()}}, separators=(",", ":"))
+        result[BUNDLE] = json.dumps(rekor_bundle(entry), separators=(",", ":"))
     for stamp in bundle.timestamps:
-        result[TIMESTAMP] = json.dumps({"SignedRFC3161Timestamp": encode_base64(stamp)}, separators=(",", ":"))
+        result[TIMESTAMP] = json.dumps(timestamp_json(stamp), separators=(",", ":"))
     return result
+
+
+def rekor_bundle(entry: LogEntry) -> dict[str, Any]:
+    """`read_rekor_bundle` the other way round, in the order in which Go writes the names. Raises UnsupportedError."""
+    if entry.promise is None:
+        raise UnsupportedError("log entry", "has no signed entry timestamp, and cosign 2's formats hold no other proof")
+    return {"SignedEntryTimestamp": encode_base64(entry.promise), "Payload": {
+        "body": encode_base64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index,
+        "logID": entry.log_id.hex()}}
+
+
+def timestamp_json(stamp: bytes) -> dict[str, str]:
+    """cosign's JSON around a DER TimeStampResp."""
+    return {_STAMP: encode_base64(stamp)}
+
+
+def parse_timestamp(data: bytes | str, where: str) -> bytes:
+    """The DER TimeStampResp in cosign's JSON around one. Raises MalformedError."""
+    stamp = Message(strictjson.loads(data, where, max_size=MAX_PAYLOAD), where)
+    return stamp.data(_STAMP)
 
 
 def signature_annotations(signature: str, certificate: str = "", bundle: str = "") -> dict[str, str]:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, overload
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from custody.errors import (
     AuthenticationError,
     ConflictError,
@@ -53,7 +55,8 @@ def token_principal(token: str) -> str:
 async def request_certificate(http: Http, url: str, token: str, key: PrivateKey) -> tuple[bytes, ...]:
     """A certificate for the token's subject: DER, leaf first (Fulcio API v2, signingCert with proof of possession)."""
     body = {"publicKeyRequest": {
-        "publicKey": {"algorithm": "ECDSA", "content": key.public.pem.decode()},
+        "publicKey": {"algorithm": "RSA_PSS" if isinstance(key.key, rsa.RSAPrivateKey) else "ECDSA",
+                      "content": key.public.pem.decode()},
         "proofOfPossession": encode_base64(key.sign(token_principal(token).encode()))}}
     root = await post_json(http, url.rstrip("/") + "/api/v2/signingCert", body, "certificate authority",
                             {"Authorization": f"Bearer {token}"})

@@ -49,7 +49,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     signed: bytes | None
     """The bytes that were signed; None where they are an artifact's, of which only the digest is known."""
     digest: bytes = b""
-    """SHA-256 of those bytes, where they are not known."""
+    """Of those bytes, where they are not known, by `digest_name`."""
+    digest_name: str = "sha256"
+    """`sha256`, `sha384` or `sha512`."""
     certificates: tuple[bytes, ...] = ()
     """DER, leaf first, then what leads to the authority that issued it."""
     chain_to_root: bool = False
@@ -70,5 +72,5 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     def hashed(self, algorithm: str) -> bytes | None:
         """The digest of the signed bytes; None where it is not known."""
         if self.signed is None:
-            return self.digest if algorithm == "sha256" else None
+            return self.digest if algorithm == self.digest_name else None
         return hashlib.new(algorithm, self.signed).digest() if algorithm in _HASHES else None

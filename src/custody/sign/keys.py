@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,6 +30,7 @@ from custody.trust.keys import CURVES, AnyPublicKey, hash_of, spki, verifies
 _HEADERS = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 _MAX_FILE = 64 * 1024
 _SCRYPT = {"N": 65536, "r": 8, "p": 1}
+_HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -79,11 +81,15 @@ def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, name: s
         raise VerificationError(f"{name}: the signature is not this key's over these bytes")
 
 
-def check_digest_signature(key: AnyPublicKey, signature: bytes, digest: bytes, name: str) -> None:
-    """The same where only the SHA-256 of the message is known. Raises UnsupportedError for Ed25519."""
-    if isinstance(key, ed25519.Ed25519PublicKey):
+def check_digest_signature(key: AnyPublicKey, signature: bytes, digest: bytes, name: str, algorithm: str = "sha256"
+                           ) -> None:
+    """The same where only a digest of the message is known, by `sha256`, `sha384` or `sha512`.
+
+    Raises UnsupportedError for Ed25519, unless by SHA-512: then the signature may be Ed25519ph (RFC 8032 section 5.1).
+    """
+    if isinstance(key, ed25519.Ed25519PublicKey) and algorithm != "sha512":
         raise UnsupportedError(name, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
-    if not verifies(key, signature, digest, Prehashed(hashes.SHA256())):
+    if not verifies(key, signature, digest, Prehashed(_HASHES[algorithm])):
         raise VerificationError(f"{name}: the signature is not this key's over the artifact's digest")
 
 
@@ -166,9 +172,25 @@ class PrivateKey:
         return bindings.crypto_sign_ed25519ph_final_create(state, secret)
 
 
-def generate_key() -> PrivateKey:
-    """A new P-256 key."""
-    return PrivateKey(ec.generate_private_key(ec.SECP256R1()))
+ALGORITHMS: dict[str, Callable[[], _Private]] = {
+    "ecdsa-sha2-256-nistp256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ecdsa-sha2-384-nistp384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ecdsa-sha2-512-nistp521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    **{f"rsa-sign-pkcs1-{size}-sha256": partial(rsa.generate_private_key, 65537, size) for size in (2048, 3072, 4096)}}
+"""How a key that signs once may sign, by cosign's `--signing-algorithm` names, the default first."""
+
+
+def generate_key(algorithm: str = "ecdsa-sha2-256-nistp256") -> PrivateKey:
+    """A new key, P-256 where nothing else is said."""
+    return PrivateKey(ALGORITHMS[algorithm]())
+
+
+def algorithm_of(key: PrivateKey) -> str | None:
+    """The name in ALGORITHMS of what `key` signs with; None for Ed25519 and unusual sizes of RSA."""
+    if isinstance(key.key, ec.EllipticCurvePrivateKey):
+        return next(name for name in ALGORITHMS if name.endswith(f"nistp{key.key.curve.key_size}"))
+    name = f"rsa-sign-pkcs1-{key.key.key_size}-sha256" if isinstance(key.key, rsa.RSAPrivateKey) else ""
+    return name if name in ALGORITHMS else None
 
 
 def encrypt_key(key: PrivateKey, password: bytes) -> bytes:

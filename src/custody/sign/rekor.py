@@ -135,6 +135,27 @@ async def _version_1(http: Http, url: str, record: Record) -> LogEntry:
                                    "transparency log"))
 
 
+async def request_proof(http: Http, url: str, entry: LogEntry) -> LogEntry:
+    """An entry of Rekor v1 with its proof of inclusion, which the log is asked for by the entry's index.
+
+    Raises NetworkError and MalformedError, the latter also where another entry comes back.
+    """
+    where = f"{url.rstrip('/')}/api/v1/log/entries?logIndex={entry.log_index}"
+    async with await http.request("GET", where, headers={"Accept": "application/json"}) as reply:
+        data = await reply.read(MAX_ANSWER)
+        if reply.status != 200:
+            raise NetworkError(f"GET {where}: got status {reply.status}, expected the entry")
+    got = _read_version_1(Message(strictjson.loads(data, "transparency log", max_size=MAX_ANSWER, max_depth=32),
+                                  "transparency log"))
+    if (got.body, got.log_id, got.log_index) != (entry.body, entry.log_id, entry.log_index):
+        raise MalformedError("transparency log", got=f"another entry at index {entry.log_index}",
+                             expected="the one in the bundle")
+    if got.proof is None:
+        raise MalformedError("transparency log", got="an entry without a proof", expected="its proof of inclusion")
+    return LogEntry(entry.log_index, entry.log_id, entry.kind, entry.version, entry.integrated_time, entry.promise,
+                    got.proof, entry.body)
+
+
 def _read_version_1(answer: Message) -> LogEntry:
     """The one entry of an answer (LogEntry in openapi.yaml), as bundles have it."""
     if len(answer.names) != 1:

@@ -1,5 +1,5 @@
-"""Signing in-toto statements and simple-signing payloads: with a key pair, or keyless, with an identity token and a key
-for one signature only.
+"""Signing in-toto statements, simple-signing payloads and files: with a key pair, or keyless, with an identity token
+and a key for one signature only.
 
 The finished bundle is verified against what it will be verified with before anybody else sees it.
 """
@@ -26,6 +26,7 @@ from custody.kit.clock import Clock, system_clock
 from custody.kit.pae import pae
 from custody.ports.http import Http
 from custody.sign.authorities import choose, request_certificate, request_timestamp
+from custody.sign.blob import Artifact, artifact_of, check_attested, check_signed
 from custody.sign.keys import PrivateKey, generate_key
 from custody.sign.rekor import Record, request_log_entry
 from custody.sign.verify import Trust, verify_evidence
@@ -43,6 +44,8 @@ class Signer:
     key: PrivateKey | None = None
     token: str | None = None
     """OIDC identity token for keyless signing."""
+    algorithm: str = "ecdsa-sha2-256-nistp256"
+    """Of keyless signatures, a name in `keys.ALGORITHMS`."""
     clock: Clock = system_clock
 
     async def sign(self, statement: Statement, subject: str) -> tuple[bytes, Verified]:
@@ -50,28 +53,51 @@ class Signer:
 
         `subject` is the image's digest, which the statement must name.
         """
-        payload = statement.to_bytes()
-        message = pae(intoto.PAYLOAD_TYPE, payload)
-
-        def envelope(signature: bytes) -> Envelope:
-            return Envelope(intoto.PAYLOAD_TYPE, payload, (("", signature),))
-
-        signed = await self._sign(message, lambda key: hash_of(key.public.key).name, self.config.rekor, envelope)
-        leaf = signed.certificates[:1]
-        bundle = Bundle("0.3", leaf, None if leaf else signed.key.public.hint, signed.entries, signed.stamps,
-                        envelope(signed.signature), None)
+        bundle, signed = await self._sign_envelope(statement.to_bytes(), self.config.rekor)
         data = bundle.to_bytes()
         evidence = Evidence(subject=subject, media_type=bundles.MEDIA_TYPE, data=data, source="this signature")
         return data, self._verified(evidence, signed)
+
+    async def sign_statement(self, payload: bytes, artifact: Artifact | None, *, legacy: bool = False
+                             ) -> tuple[Bundle, Verified]:
+        """A statement about a file, as the bytes that it is given in. `legacy` is for what cosign 2 can keep."""
+        bundle, signed = await self._sign_envelope(payload, self._logs(legacy))
+        return bundle, check_attested(bundle, "bundle", artifact, self._own_trust(signed), self.clock())
+
+    async def sign_file(self, data: bytes, *, legacy: bool = False) -> tuple[Bundle, Verified]:
+        """A file's bytes. `legacy` is for what cosign 2 verifies without a bundle: SHA-256, whatever the curve."""
+
+        def hash_name(key: PrivateKey) -> str:
+            return "sha256" if legacy and not _is_ed25519(key) else hash_of(key.public.key).name
+
+        signed = await self._sign(data, hash_name, self._logs(legacy), None)
+        leaf, name = signed.certificates[:1], hash_name(signed.key)
+        message = MessageSignature(hashlib.new(name, data).digest(), signed.signature, name)
+        bundle = Bundle("0.3", leaf, None if leaf else signed.key.public.hint, signed.entries, signed.stamps, None,
+                        message)
+        return bundle, check_signed(bundle, "bundle", artifact_of(data), self._own_trust(signed), self.clock())
+
+    def _logs(self, legacy: bool) -> tuple[Service, ...]:
+        return tuple(log for log in self.config.rekor if log.major_api_version == 1 or not legacy)
+
+    async def _sign_envelope(self, payload: bytes, logs: Sequence[Service]) -> tuple[Bundle, _Signed]:
+        def envelope(signature: bytes) -> Envelope:
+            return Envelope(intoto.PAYLOAD_TYPE, payload, (("", signature),))
+
+        signed = await self._sign(pae(intoto.PAYLOAD_TYPE, payload), lambda key: hash_of(key.public.key).name, logs,
+                                  envelope)
+        leaf = signed.certificates[:1]
+        return Bundle("0.3", leaf, None if leaf else signed.key.public.hint, signed.entries, signed.stamps,
+                      envelope(signed.signature), None), signed
 
     async def sign_payload(self, payload: bytes, subject: str) -> tuple[dict[str, str], Verified]:
         """The annotations of cosign 2's layer for a simple-signing payload, and what a verifier concludes from both.
 
         Only logs of API version 1 are asked: what a layer holds of an entry is their signed entry timestamp.
         """
-        logs = tuple(log for log in self.config.rekor if log.major_api_version == 1)
         # cosign 2 and Kyverno verify with SHA-256, whatever the curve.
-        signed = await self._sign(payload, lambda key: "sha512" if _is_ed25519(key) else "sha256", logs, None)
+        signed = await self._sign(payload, lambda key: "sha512" if _is_ed25519(key) else "sha256",
+                                  self._logs(True), None)
         bundle = Bundle("0.1", signed.certificates, None if signed.certificates else "", signed.entries, signed.stamps,
                         None, MessageSignature(hashlib.sha256(payload).digest(), signed.signature))
         annotations = cosign.layer_annotations(bundle)
@@ -90,7 +116,7 @@ class Signer:
             raise UsageError("signing: no key and no identity token", hint="--key FILE or --identity-token TOKEN; no "
                              "place promised an identity here (-v says which were looked for)")
         else:
-            key = generate_key()
+            key = generate_key(self.algorithm)
             authority = choose(self.config.ca, "certificate authority", (1,), now)
             certificates = await request_certificate(self.http, authority.url, self.token, key)
         if (certificates or logs or self.config.tsa) and self.root is None:
@@ -110,10 +136,13 @@ class Signer:
 
     def _verified(self, evidence: Evidence, signed: _Signed) -> Verified:
         # 4. Verify the result as anybody else will.
+        return verify_evidence(evidence, self._own_trust(signed), self.clock())
+
+    def _own_trust(self, signed: _Signed) -> Trust:
         trust = self.trust(signed.key, require_log=bool(signed.entries))
         if not (signed.certificates or signed.stamps or signed.entries):
             trust = replace(trust, root=None)
-        return verify_evidence(evidence, trust, self.clock())
+        return trust
 
     def trust(self, key: PrivateKey | None = None, *, require_log: bool) -> Trust:
         """What this signer's own bundles verify against."""

@@ -174,16 +174,15 @@ def _fingerprint(hint: str | None) -> str:
 
 def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str, scheme: Scheme | None = None) -> PublicKey:
     """The first key that made the signature."""
-    if claim.signed is None and f"sha256:{claim.digest.hex()}" != subject:
-        raise VerificationError(f"subject: the signature is of sha256:{claim.digest.hex()}, expected {subject}",
-                                check=Check.SUBJECT)
+    if claim.signed is None and (digest := f"{claim.digest_name}:{claim.digest.hex()}") != subject:
+        raise VerificationError(f"subject: the signature is of {digest}, expected {subject}", check=Check.SUBJECT)
     failure: VerificationError | None = None
     for key in keys:
         try:
             if claim.signed is not None:
                 check_signature(key.key, claim.signature, claim.signed, "signature", scheme or claim.scheme)
             else:
-                check_digest_signature(key.key, claim.signature, claim.digest, "signature")
+                check_digest_signature(key.key, claim.signature, claim.digest, "signature", claim.digest_name)
             return key
         except VerificationError as error:
             failure = failure or error

@@ -112,12 +112,16 @@ class SigningConfig(msgspec.Struct, frozen=True):
     oidc: tuple[Service, ...] = ()
     rekor: tuple[Service, ...] = ()
     tsa: tuple[Service, ...] = ()
+    rekor_selector: tuple[str, int] = ("ANY", 0)
+    tsa_selector: tuple[str, int] = ("ANY", 0)
+    """How many of them others should use: `ANY`, `ALL`, or `EXACT` and a number."""
 
     def to_json(self) -> bytes:
         ca, oidc, rekor, tsa = ([service.to_json() for service in services]
                                 for services in (self.ca, self.oidc, self.rekor, self.tsa))
         return _dump({"mediaType": SIGNING_CONFIG, "caUrls": ca, "oidcUrls": oidc, "rekorTlogUrls": rekor,
-                      "rekorTlogConfig": {"selector": "ANY"}, "tsaUrls": tsa, "tsaConfig": {"selector": "ANY"}})
+                      "rekorTlogConfig": _selected(self.rekor_selector), "tsaUrls": tsa,
+                      "tsaConfig": _selected(self.tsa_selector)})
 
 
 def parse_trusted_root(data: bytes, where: str = "trusted root") -> TrustedRoot:
@@ -253,6 +257,11 @@ def _service(service: Message) -> Service:
                      service.text("operator", ""))
     service.done()
     return result
+
+
+def _selected(selector: tuple[str, int]) -> dict[str, Any]:
+    mode, count = selector
+    return {"selector": mode, "count": count} if mode == "EXACT" else {"selector": mode}
 
 
 def _dump(document: dict[str, Any]) -> bytes:

@@ -31,7 +31,8 @@ def claim_of(bundle: Bundle, form: str, *, signed: bytes | None = None, stamped:
     envelope, message = bundle.envelope, bundle.message
     return Claim(
         format=form, signature=bundle.signature, signed=envelope.signed_bytes if envelope else signed,
-        digest=message.digest if message else b"", certificates=bundle.certificates, chain_to_root=first,
+        digest=message.digest if message else b"", digest_name=message.algorithm if message else "sha256",
+        certificates=bundle.certificates, chain_to_root=first,
         key_hint=bundle.key_hint, entries=bundle.entries, promise_suffices=first,
         timestamps=tuple(Timestamp(response, stamped or bundle.signature) for response in bundle.timestamps),
         envelope=envelope, payload=envelope.payload if envelope else None,

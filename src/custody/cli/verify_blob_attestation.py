@@ -1,0 +1,63 @@
+"""`custody verify-blob-attestation`: what is said about a file, and by whom?"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from custody.cli.blob_options import Expectation, Presented, read_artifact, verify_blob_options
+from custody.cli.trust_options import Command
+from custody.errors import Check, UsageError, VerificationError
+from custody.formats import intoto
+from custody.kit.clock import system_clock
+from custody.kit.visible import visible
+from custody.sign.blob import Artifact, check_attested, parse_digest
+
+
+@click.command("verify-blob-attestation", cls=Command)
+@click.argument("file", required=False, metavar="FILE")
+@verify_blob_options
+@click.option("--type", "kind", default="custom", show_default=True, metavar="TYPE",
+              help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
+@click.option("--check-claims", type=bool, default=True, show_default=True, metavar="BOOL",
+              help="=false: the signature alone is checked, whatever file the statement is about.")
+@click.option("--digest", metavar="HEX", help="Of the file, instead of FILE.")
+@click.option("--digestAlg", "algorithm", type=click.Choice(["sha256", "sha384", "sha512"]),
+              help="What --digest is by. A FILE is compared with every digest that the statement names.")
+def command(file: str | None, kind: str, check_claims: bool, digest: str | None, algorithm: str | None,
+            **options: Any) -> None:
+    """Verify an attestation of a file: the signature, that it is about the file, and the predicate's type.
+
+    Says `Verified OK` on standard error.
+    """
+    predicate_type = intoto.predicate_type(kind)
+    artifact = _artifact(file, check_claims, digest, algorithm)
+    presented = Presented(options, artifact or Artifact("no file"))
+    expectation = Expectation(options, presented.form)
+    verified = check_attested(presented.bundle, presented.form, artifact, expectation.trust, system_clock())
+    expectation.check_signer(verified)
+    if verified.predicate_type != predicate_type:
+        raise VerificationError(f"predicate type: got {visible(verified.predicate_type)}, expected {predicate_type}",
+                                check=Check.STATEMENT, hint="--type TYPE")
+    print("Verified OK", file=sys.stderr)
+
+
+def _artifact(file: str | None, check_claims: bool, digest: str | None, algorithm: str | None) -> Artifact | None:
+    """None where the statement may be about any file. Raises UsageError."""
+    if not check_claims:
+        if file or digest:
+            raise UsageError("--check-claims=false: no file is compared, and one was named")
+        return None
+    if file and (digest or algorithm):
+        raise UsageError("--digest and --digestAlg: stand for a file, and FILE was given")
+    if file:
+        return read_artifact(file)
+    if not (digest and algorithm):
+        raise UsageError("FILE: not given, and not both of --digest and --digestAlg",
+                         hint="--check-claims=false checks the signature alone")
+    artifact = parse_digest(f"{algorithm}:{digest.lower()}", "--digest")
+    if artifact is None:
+        raise UsageError(f"--digest: got {digest!r}, expected hexadecimal digits")
+    return artifact
