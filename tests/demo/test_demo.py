@@ -25,6 +25,7 @@ REASONS = {
     "the same image from another registry": "Images must come from ghcr.io/myorg",
     "the signature of another image, copied over": "subject: the statement is about sha256:",
     "a right signature by the wrong identity": "received https://github.com/myorg/shop/.github/workflows/test.yml",
+    "a Notation signature in the right name, by another authority": "no certificate of CN=release,",
     "no SBOM": "attestations not found for predicate type https://cyclonedx.org/bom (missing)",
     "a scan that is too old": "the scan must be younger than a day",
     "a scan that covered nothing": "the scan must have no gaps",
@@ -123,8 +124,8 @@ def test_the_command_with_an_image_as_data_and_twice(tmp_path: Path) -> None:
         out, err = done.communicate(timeout=120)
         assert done.returncode == 0, err
         data = json.loads(out)
-        assert [link["gate"] for link in data["links"]] == ["registry", "contents", "sign & attest", "registry",
-                                                            "admission", "runtime"]
+        assert [link["gate"] for link in data["links"]] == ["registry", "contents", "sign & attest", "sign & attest",
+                                                            "registry", "admission", "runtime"]
         assert {one["attack"] for one in data["attacks"]} == set(REASONS)
         assert all(one["does_not_stop"] for one in data["attacks"])
         assert not (tmp_path / ".custody" / "demo").exists()

@@ -34,8 +34,9 @@ EXPECTED: Mapping[str, tuple[Verdict, ...] | None] = {
     "a commit that nobody signed": None, "a dependency whose bytes are not the lock's": None,
     "an image that nobody signed": (DENIED,), "the same image from another registry": (DENIED,),
     "the signature of another image, copied over": (DENIED,), "a right signature by the wrong identity": (DENIED,),
-    # Provenance is none of the four.
+    # Provenance is none of the four, nor is a second signature.
     "provenance that names another repository": (ALLOWED,), "provenance signed by the build step's own key": (ALLOWED,),
+    "a Notation signature in the right name, by another authority": (ALLOWED,),
     "no SBOM": (DENIED,), "a scan that is too old": (DENIED,), "a scan that covered nothing": (DENIED,),
     "a critical vulnerability, published after the build": (ALLOWED, DENIED), "a blob changed at rest": None,
     "a tag moved to another image": (DENIED, ALLOWED), "a log that drops an entry": None,
@@ -110,7 +111,7 @@ def test_three_languages_say_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
             return await judge_attacks(world, chain, monkeypatch)
 
     judged = asyncio.run(main())
-    assert len(judged) == 13
+    assert len(judged) == 14
     hold(judged)
 
 
@@ -178,7 +179,8 @@ def test_a_constraint_without_parameters_allows_nothing() -> None:
 
 def test_three_languages_say_the_same_of_what_custody_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> Judged | CustodyError:
-        async with opened(tmp_path, policies=lambda place: sorted((place / "shop").glob("*.yaml"))) as world:
+        async with opened(tmp_path, policies=lambda place: [
+                place / "notarised.yaml", *sorted((place / "shop").glob("*.yaml"))]) as world:
             try:
                 chain = await tell_from_source(world, Teller(quiet=True), tmp_path / "cache")
             except CustodyError as error:

@@ -36,7 +36,8 @@ async def small_world(folder: Path, layout: Path | None = None) -> AsyncIterator
 
     def policies(place: Path) -> list[Path]:
         shop = [path for path in sorted((place / "shop").glob("*.yaml")) if path.name != "built.yaml"]
-        return [place / "require-signed-images.yaml", place / "restrict-registries.yaml", *shop]
+        return [place / "require-signed-images.yaml", place / "restrict-registries.yaml",
+                place / "notarised.yaml", *shop]
 
     layout = layout or small_image(folder / "image")
     teller = Teller(quiet=True)

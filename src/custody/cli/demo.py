@@ -38,7 +38,7 @@ async def _demo(data: Path, image: str | None, keep: bool, ports: tuple[int, int
     from custody.demo.world import opened
 
     def policies(folder: Path) -> list[Path]:
-        chosen = [folder / "require-signed-images.yaml", folder / "restrict-registries.yaml",
+        chosen = [folder / "require-signed-images.yaml", folder / "restrict-registries.yaml", folder / "notarised.yaml",
                   *sorted((folder / "shop").glob("*.yaml"))]
         # The two everyday policies name every registry that they know; an own image may come without provenance.
         return chosen if image is None else [path for path in chosen if path.name != "built.yaml"]

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from custody.build.builder import build
+from custody.demo import notary
 from custody.demo.history import read_files
 from custody.demo.story import CYCLONEDX, Chain
 from custody.demo.tell import Stopped, Teller
@@ -126,6 +127,8 @@ async def _dress(world: World, chain: Chain, image: oci.Descriptor | str, *, wit
         image = await world.variant(chain.image, image)
     if without != "signature":
         await world.sign(image, instead.get("release", world.workflow_token()))
+    if without not in ("notation", "signature"):  # what nobody signed has none of Notation's either
+        await world.notarise(image)
     if without != "sbom":
         await world.attest(image, CYCLONEDX, world.sbom_predicate(chain.contents), world.scanner_token())
     if without != "scan":
@@ -179,6 +182,13 @@ async def _wrong_identity(world: World, chain: Chain) -> Found:
     image = await _dress(world, chain, "mallory", release=world.workflow_token(workflow=".github/workflows/test.yml"))
     return await _denied(world, world.pod(f"{world.name}@{image.digest}"),
                          "shop-signed/released-by-the-release-workflow")
+
+
+async def _other_authority(world: World, chain: Chain) -> Found:
+    """Signed as Notation does by the right name, which an authority that anybody can make gave."""
+    image = await _dress(world, chain, "other-authority", without="notation")
+    await world.notarise(image, notary.Authority())
+    return await _denied(world, world.pod(f"{world.name}@{image.digest}"), "notarised/notarised")
 
 
 async def _other_repository(world: World, chain: Chain) -> Found:
@@ -370,6 +380,8 @@ ATTACKS = (
            "a signer who is tricked into signing the wrong image"),
     Attack("a right signature by the wrong identity", "sign & attest", _wrong_identity,
            "the right workflow, changed in a reviewed-looking commit"),
+    Attack("a Notation signature in the right name, by another authority", "sign & attest", _other_authority,
+           "a trusted authority that gives the name to somebody else"),
     Attack("provenance that names another repository", "build", _other_repository,
            "a bad commit in the right repository", needs_build=True),
     Attack("provenance signed by the build step's own key", "build", _own_provenance,

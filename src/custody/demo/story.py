@@ -9,6 +9,7 @@ from pathlib import Path
 
 from custody.build.builder import Built, build
 from custody.demo.history import Author, History, read_files
+from custody.demo.notary import SIGNER, STORE
 from custody.demo.tell import Teller
 from custody.demo.world import REPOSITORY, VULN, World, examples
 from custody.errors import CustodyError
@@ -24,6 +25,7 @@ from custody.registry.scrub import scrub
 from custody.sbom.catalog import catalog
 from custody.services.source import scan_locks
 from custody.services.targets import open_target, pull, push
+from custody.sign.certificate import load_certificate
 from custody.source.check import check_source
 from custody.source.signers import parse_allowed_signers
 from custody.trust import audit
@@ -171,6 +173,12 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
         link.say(f"SBOM attested by {verified.signer.subject}, log index {verified.log.index}")
         attestation, verified = await world.attest(image, VULN, report.to_cosign_vuln(), world.scanner_token())
         link.say(f"scan attested by {verified.signer.subject}, log index {verified.log.index}")
+        link.digest = image.digest
+    with teller.link("sign & attest", "Notation: an own authority → certificate → signature → trust policy") as link:
+        pushed, signed = await world.notarise(image)
+        leaf = load_certificate(signed.envelope.chain[0], "certificate")
+        link.say(f"signed by {leaf.subject.rfc4514_string()}, {signed.media_type}; referrer {pushed.digest[:19]}…")
+        link.say(f"trust policy for {world.name}: level strict, ca:{STORE}, {SIGNER}")
         link.digest = image.digest
     with teller.link("registry", "everything beside the image, every byte checked") as link:
         referrers = await world.client.referrers(world.ref(image.digest))

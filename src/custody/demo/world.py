@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from custody import __version__
+from custody.demo import notary
 from custody.errors import ConflictError, CustodyError, UsageError
 from custody.formats import cyclonedx, intoto, oci, vulnattestation
 from custody.formats.bom import Catalog
@@ -27,6 +28,7 @@ from custody.server.platform import Running, running
 from custody.services.check import Checked, check
 from custody.services.gather import Gatherer
 from custody.settings import Issuer, Settings
+from custody.sign.notary.sign import Signed
 from custody.sign.referrers import push_bundle
 from custody.sign.signer import Signer
 from custody.trust.oidc import OidcIssuer
@@ -44,6 +46,7 @@ _CONFIG = """\
 # Written by `custody demo`: the names are the field's own, the services behind them are on this machine.
 data_dir = "."
 policies = ["policies"]
+notation = "notation"
 keep_evidence = 0
 
 [mirrors]
@@ -78,6 +81,8 @@ class World:
     client: RegistryClient
     gatherer: Gatherer
     policies: PolicySet
+    authority: notary.Authority
+    """Whose certificates the trust policy for Notation's signatures believes."""
     name: str = f"{ORGANISATION}/shop"
 
     @property
@@ -124,6 +129,13 @@ class World:
 
     async def sign(self, image: oci.Descriptor, token: str) -> tuple[oci.Descriptor, Any]:
         return await self.attest(image, intoto.COSIGN_SIGN, {}, token)
+
+    async def notarise(self, image: oci.Descriptor,
+                       authority: notary.Authority | None = None) -> tuple[oci.Descriptor, Signed]:
+        """Sign as Notation does, by a certificate for the release that an authority gives: the trusted one, or
+        another."""
+        return await notary.notarise(self.client, self.ref(image.digest), image,
+                                     (authority or self.authority).signing_key())
 
     # Images
 
@@ -197,14 +209,16 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
                             hint="end it with ctrl-c, or choose another data directory: CUSTODY_DATA_DIR") from None
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    settings = Settings(data_dir=str(folder), urls={"log": LOG}, keep_evidence=0, issuers=[
-        Issuer(url=GITHUB, type="github-workflow", jwks=str(folder / "github.jwks"))])
+    settings = Settings(data_dir=str(folder), urls={"log": LOG}, keep_evidence=0, notation=str(folder / "notation"),
+                        issuers=[Issuer(url=GITHUB, type="github-workflow", jwks=str(folder / "github.jwks"))])
     try:
         for path in policies(examples() / "policies"):
             target = folder / "policies" / path.name
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
         chosen = PolicySet.load([folder / "policies"])
+        authority = notary.Authority()
+        notary.trust(folder / "notation", authority, f"{ORGANISATION}/shop")
         keys = Platform(settings, "http://127.0.0.1").material.oidc_key
         (folder / "github.jwks").write_bytes(OidcIssuer(GITHUB, keys, system_clock).jwks())
         mirrors = {ORGANISATION: ""}
@@ -221,7 +235,7 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
                 source = gatherer(settings, client)
                 if services.admission is not None:
                     services.admission.admission = services.platform.admission(chosen, source)
-                yield World(folder, settings, services, http, client, source, chosen)
+                yield World(folder, settings, services, http, client, source, chosen, authority)
             finally:
                 await http.close()
                 await pulling.close()

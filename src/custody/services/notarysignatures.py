@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from custody.errors import (
     MalformedError,
     MissingEvidenceError,
@@ -23,7 +25,7 @@ from custody.errors import (
 )
 from custody.formats import notary, oci
 from custody.formats.reference import Reference
-from custody.sign.notary.trustpolicy import SKIP, Statement
+from custody.sign.notary.trustpolicy import SKIP, Statement, Validation
 from custody.sign.notary.verify import Demands, Outcome, Verifier
 
 if TYPE_CHECKING:
@@ -97,22 +99,36 @@ class Judged:
     reason: str
     """Why it does not count; "" where it does."""
 
+    @property
+    def signer(self) -> str:
+        """The subject of its certificate; "" where nobody knows whose it is."""
+        chain = self.outcome.chain if self.outcome is not None else ()
+        return chain[0].subject.rfc4514_string() if chain else ""
+
 
 async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Statement, verifier: Verifier,
                           demands: Demands = Demands(), limit: int = MAX_SIGNATURES,
-                          tell: Callable[[str], None] = lambda _: None) -> list[Judged]:
-    """Signatures in the place's order, up to the first that counts, which is the last one then.
+                          tell: Callable[[str], None] = lambda _: None, required: int = 1) -> list[Judged]:
+    """Signatures in the place's order, up to the one with which `required` of them count, which is the last one then.
+
+    Where more than one is required they are of as many signers, each with a name and a key that no other has; one whose
+    signer the trust policy does not insist on knowing is nobody's, and does not count then. The caller must still ask
+    `counts`.
 
     At level skip nothing is looked at: one outcome without results. Raises MissingEvidenceError where there is no
     signature, VerificationError where there are more than `limit` and none of the first ones counts.
     """
     if statement.level == SKIP:
+        if required > 1:
+            raise VerificationError(f"trust policy {statement.name} skips verification, and {required} signatures are "
+                                    "required", hint="a level at which they are looked at, such as strict")
         return [Judged(subject.digest, Outcome(SKIP), "")]
     signatures = await place.signatures(subject)
     if not signatures:
         raise MissingEvidenceError(f"{subject.digest}: no signature of the Notary Project is beside it")
     target = notary.Target(subject.media_type, subject.digest, subject.size, {})
     judged: list[Judged] = []
+    signers = _Signers()
     for signature in signatures[:limit]:
         tell(f"signature {signature.digest}")
         try:
@@ -123,20 +139,52 @@ async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Stat
             tell(f"signature {signature.digest}: {error.message}")
             continue
         outcome = await verifier.verify(data, media_type, statement, lambda _: target, demands)
-        judged.append(Judged(signature.digest, outcome, outcome.error.message if outcome.error else ""))
-        if outcome.error is None:
+        reason = outcome.error.message if outcome.error else signers.add(outcome) if required > 1 else ""
+        judged.append(Judged(signature.digest, outcome, reason))
+        if counts(judged, required):
             return judged
-        tell(f"signature {signature.digest}: {outcome.error.message}")
+        tell(f"signature {signature.digest}: {reason or 'counts, and more are required'}")
     if len(signatures) > limit:
-        raise VerificationError(f"{subject.digest}: none of {limit} signatures counts, and there are {len(signatures)}",
-                                hint="--max-signatures looks at more")
+        number = sum(not entry.reason for entry in judged)
+        raise VerificationError(f"{subject.digest}: {number or 'none'} of {limit} signatures counts, and there are "
+                                f"{len(signatures)}", hint="--max-signatures looks at more")
     return judged
 
 
-def refusal(judged: Sequence[Judged], name: str) -> VerificationError:
-    """The error for an artifact of which no signature counts."""
-    return VerificationError(f"{name}: no signature that counts\n" + "\n".join(
-        f"  {entry.source}: {entry.reason}" for entry in judged))
+def counts(judged: Sequence[Judged], required: int = 1) -> bool:
+    """Whether as many signatures count as are required."""
+    return sum(not entry.reason for entry in judged) >= required
+
+
+class _Signers:
+    """Whose signatures counted. One who has two certificates, or two names for one key, is one signer."""
+
+    def __init__(self) -> None:
+        self._names: set[frozenset[tuple[str, str]]] = set()
+        self._keys: set[bytes] = set()
+
+    def add(self, outcome: Outcome) -> str:
+        """Why the signature is not of one more signer; "" where it is."""
+        if outcome.failed(Validation.AUTHENTICITY):
+            return "nobody knows who signed: the trust policy only logs authenticity, and more than one is required"
+        leaf = outcome.chain[0]
+        # The order and the case of a name's parts make nobody another.
+        name = frozenset((part.oid.dotted_string, str(part.value).casefold()) for part in leaf.subject)
+        key = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if name in self._names or key in self._keys:
+            what = "name" if name in self._names else "key"
+            return f"its signer counts already, by the same {what}: {leaf.subject.rfc4514_string()}"
+        self._names.add(name)
+        self._keys.add(key)
+        return ""
+
+
+def refusal(judged: Sequence[Judged], name: str, required: int = 1) -> VerificationError:
+    """The error for an artifact of which too few signatures count."""
+    number = sum(not entry.reason for entry in judged)
+    said = f"{number} of {required} required signatures count" if required > 1 else "no signature that counts"
+    return VerificationError(f"{name}: {said}\n" + "\n".join(
+        f"  {entry.source}: {entry.reason or f'counts: {entry.signer}'}" for entry in judged))
 
 
 def describe_file(path: Path, media_type: str) -> Callable[[str], notary.Target]:

@@ -88,6 +88,14 @@ def test_what_is_refused(data: bytes, words: str) -> None:
     assert words in caught.value.message
 
 
+def test_a_prefix_is_no_scope() -> None:
+    """notation refuses such a file; who writes one reads how a repository is named."""
+    with pytest.raises(CustodyError) as caught:
+        parse_oci(document(with_(registryScopes=["a.example/team/*"])))
+    assert caught.value.hint is not None
+    assert "there are no prefixes" in caught.value.hint
+
+
 def test_levels() -> None:
     override = {"expiry": "enforce", "revocation": "skip"}
     (statement,) = parse_oci(document(verification(level="permissive", override=override,

@@ -13,7 +13,8 @@ from custody.cli.notation.options import Command, Narrator, columns, logging_opt
 from custody.cli.notation.verifying import oci_policy, open_verifier
 from custody.cli.run import settings
 from custody.errors import UsageError
-from custody.services.notarysignatures import Judged, refusal, verify_artifact
+from custody.kit.visible import visible
+from custody.services.notarysignatures import Judged, counts, refusal, verify_artifact
 from custody.sign.notary.trustpolicy import SKIP
 from custody.sign.notary.verify import Demands
 from custody.wiring import command_http
@@ -27,21 +28,27 @@ from custody.wiring import command_http
               help="Passed to the verification plugin as it is; repeatable.")
 @click.option("-m", "--user-metadata", multiple=True, metavar="{key}={value}",
               help="The signature must have been made with this; repeatable.")
+@click.option("--required-signatures", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+              help="How many must count, each of another signer. custody's own: notation asks for one.")
 @registry_options
 @logging_options
 def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], user_metadata: tuple[str, ...],
-            **options: Any) -> None:
+            required_signatures: int, **options: Any) -> None:
     """Verify an image as `notation verify` does.
 
     It needs one signature that counts by the trust policy for its repository. What that only logs is a warning.
     """
+    if required_signatures > options["max_signatures"]:
+        raise UsageError(f"--required-signatures: got {required_signatures}, of at most {options['max_signatures']} "
+                         "signatures that are looked at", hint="--max-signatures looks at more")
     if bool(scope) != bool(options["oci_layout"]):
         raise UsageError("--scope and --oci-layout: give both; a layout does not say which repository it is of")
     demands = Demands(pairs(user_metadata, "--user-metadata"), pairs(plugin_config, "--plugin-config"))
-    asyncio.run(_verify(artifact, scope, demands, options))
+    asyncio.run(_verify(artifact, scope, demands, required_signatures, options))
 
 
-async def _verify(artifact: str, scope: str | None, demands: Demands, options: dict[str, Any]) -> None:
+async def _verify(artifact: str, scope: str | None, demands: Demands, required: int,
+                  options: dict[str, Any]) -> None:
     narrator = Narrator(options["debug"], options["verbose"])
     policy, http = oci_policy(), command_http(settings())
     async with client_for(options, http) as client:
@@ -49,21 +56,24 @@ async def _verify(artifact: str, scope: str | None, demands: Demands, options: d
         statement = policy.for_image(scope or where.name)
         narrator.info(f"trust policy {statement.name}, level {statement.level.name}")
         judged = await verify_artifact(where.place, where.subject, statement, open_verifier(http, settings(), narrator),
-                                       demands, options["max_signatures"], narrator.info)
-    _report(judged, f"{seen_as(where)}")
+                                       demands, options["max_signatures"], narrator.info, required)
+    _report(judged, f"{seen_as(where)}", required)
 
 
-def _report(judged: list[Judged], name: str) -> None:
+def _report(judged: list[Judged], name: str, required: int) -> None:
     last = judged[-1]
-    if last.reason or last.outcome is None:
-        raise refusal(judged, name)
-    for result in last.outcome.failures:
+    if not counts(judged, required) or last.outcome is None:
+        raise refusal(judged, name, required)
+    counted = [entry for entry in judged if not entry.reason]
+    for result in (result for entry in counted if entry.outcome is not None for result in entry.outcome.failures):
         assert result.error is not None  # it is a failure
         warn(f"{result.validation} was set to \"{result.action}\" and failed with error: {result.error.message}")
     if last.outcome.level == SKIP:
         print(f"Trust policy is configured to skip signature verification for {name}")
         return
     print(f"Successfully verified signature for {name}")
+    if required > 1:
+        sys.stdout.writelines(f"signed by {visible(entry.signer)}\n" for entry in counted)
     show_metadata(last)
 
 

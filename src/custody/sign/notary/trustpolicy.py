@@ -281,4 +281,6 @@ def _check_scope(scope: str, where: str) -> None:
     domain, slash, repository = scope.partition("/")
     if not (slash and _DOMAIN.match(domain) and _REPOSITORY.match(repository)):
         raise MalformedError(where, got=scope, expected="a whole repository, such as registry.example/team/app, "
-                             "without scheme, tag or wildcard")
+                             "without scheme, tag or wildcard",
+                             hint="'*' alone is every repository; there are no prefixes in a file that notation reads "
+                             "too, so name each one" if "*" in scope else None)
