@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify-attestation": ("custody.cli.verify_attestation", "Sign and verify", "check and print signed statements"),
     "attach": ("custody.cli.attach", "Sign and verify", "put an SBOM beside an image, unsigned"),
     "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
+    "gitsign": ("custody.cli.gitsign", "Sign and verify", "sign commits and tags keyless: what git runs to sign"),
     "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
     "notation": ("custody.cli.notation", "Sign and verify", "the Notary Project's commands: sign, verify, key, …"),
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
-                     "sbom", "scan", "log", "vex", "db", "notation"})
+                     "sbom", "scan", "log", "vex", "db", "notation", "gitsign"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from custody.errors import MalformedError, UnsupportedError
-from custody.formats.der import GENERALIZED_TIME, NULL, OCTETS, SEQUENCE, SET, UTC_TIME, Reader
+from custody.formats.der import (
+    GENERALIZED_TIME,
+    INTEGER,
+    NULL,
+    OCTETS,
+    SEQUENCE,
+    SET,
+    UTC_TIME,
+    Reader,
+    element,
+    oid,
+)
 
 ARMOR = "-----BEGIN SIGNED MESSAGE-----"
 _ARMORED = re.compile(rf"{ARMOR}\n((?:[A-Za-z0-9+/=]{{1,76}}\n)+)-----END SIGNED MESSAGE-----\n?\Z")
 _DATA, _SIGNED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.2"
 _CONTENT_TYPE, _MESSAGE_DIGEST, _SIGNING_TIME = (f"1.2.840.113549.1.9.{number}" for number in (3, 4, 5))
-_DIGESTS = {"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
-_SIGNATURES = {"1.2.840.10045.4.3.2": ("ecdsa", "sha256"), "1.2.840.10045.4.3.3": ("ecdsa", "sha384"),
+_SHA256, _ECDSA_SHA256 = "2.16.840.1.101.3.4.2.1", "1.2.840.10045.4.3.2"
+_DIGESTS = {_SHA256: "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
+_SIGNATURES = {_ECDSA_SHA256: ("ecdsa", "sha256"), "1.2.840.10045.4.3.3": ("ecdsa", "sha384"),
                "1.2.840.10045.4.3.4": ("ecdsa", "sha512"), "1.2.840.113549.1.1.1": ("rsa", None),
                "1.2.840.113549.1.1.11": ("rsa", "sha256"), "1.2.840.113549.1.1.12": ("rsa", "sha384"),
                "1.2.840.113549.1.1.13": ("rsa", "sha512")}
@@ -99,6 +113,34 @@ def parse(der: bytes, where: str) -> SignedData:
     if signers.peek() is not None:
         raise UnsupportedError(signers.where, "more than one; each would have to be somebody who is expected")
     return _signer(signer, certificates, listed[0])
+
+
+def signed_attributes(content: bytes, moment: datetime) -> bytes:
+    """What a signer signs of detached content: DER of a SET, with the content's SHA-256 and when he signs."""
+    return element(SET, *sorted((
+        _attribute(_CONTENT_TYPE, oid(_DATA)),
+        _attribute(_SIGNING_TIME, element(UTC_TIME, f"{moment.astimezone(UTC):%y%m%d%H%M%SZ}".encode())),
+        _attribute(_MESSAGE_DIGEST, element(OCTETS, hashlib.sha256(content).digest())))))
+
+
+def armored(attributes: bytes, signature: bytes, certificate: bytes, unsigned: Mapping[str, bytes]) -> str:
+    """A detached signature by ECDSA with SHA-256 over `signed_attributes`; `unsigned` as SignedData has them."""
+    (issuer, serial), = _certificates(Reader(element(0xa0, certificate), "certificate"), "certificate")
+    digest = element(SEQUENCE, oid(_SHA256))
+    number = element(INTEGER, serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True))
+    signer = element(SEQUENCE, element(INTEGER, b"\1"), element(SEQUENCE, issuer, number), digest,
+                     b"\xa0" + attributes[1:], element(SEQUENCE, oid(_ECDSA_SHA256)), element(OCTETS, signature),
+                     element(0xa1, *sorted(_attribute(*named) for named in unsigned.items())) if unsigned else b"")
+    der = element(SEQUENCE, oid(_SIGNED_DATA), element(0xa0, element(
+        SEQUENCE, element(INTEGER, b"\1"), element(SET, digest), element(SEQUENCE, oid(_DATA)),
+        element(0xa0, certificate), element(SET, signer))))
+    text = base64.b64encode(der).decode()
+    lines = "\n".join(text[at:at + 64] for at in range(0, len(text), 64))
+    return f"{ARMOR}\n{lines}\n-----END SIGNED MESSAGE-----\n"
+
+
+def _attribute(name: str, value: bytes) -> bytes:
+    return element(SEQUENCE, oid(name), element(SET, value))
 
 
 def _version(reader: Reader) -> None:

@@ -1,4 +1,4 @@
-"""DER, read strictly: each length in its shortest form, nothing behind what is read (X.690 sections 8 and 10)."""
+"""DER, written, and read strictly: lengths in their shortest form, nothing left over (X.690 sections 8 and 10)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ from custody.errors import MalformedError
 INTEGER, OCTETS, NULL, OID, SEQUENCE, SET = 0x02, 0x04, 0x05, 0x06, 0x30, 0x31
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 _MAX_LENGTH_BYTES = 4
+
+
+def element(tag: int, *parts: bytes) -> bytes:
+    """One element that holds the parts, which are whole elements or bare content."""
+    body = b"".join(parts)
+    size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
+    return bytes([tag]) + (bytes([len(body)]) if len(body) < 0x80 else bytes([0x80 | len(size)]) + size) + body
+
+
+def oid(text: str) -> bytes:
+    """An object identifier, of at least two numbers."""
+    first, second, *rest = map(int, text.split("."))
+    content = b""
+    for number in (40 * first + second, *rest):
+        groups = [number & 0x7f]
+        while number := number >> 7:
+            groups.append(number & 0x7f | 0x80)
+        content += bytes(reversed(groups))
+    return element(OID, content)
 
 
 class Reader:

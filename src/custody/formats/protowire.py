@@ -1,4 +1,4 @@
-"""Protocol buffers as bytes, read strictly: known fields alone, single ones once (protobuf.dev encoding)."""
+"""Protocol buffers as bytes, written, and read strictly: known fields alone, single ones once (protobuf.dev)."""
 
 from __future__ import annotations
 
@@ -72,6 +72,20 @@ class Fields:
         if len(self._values.get(name, ())) > 1:
             raise MalformedError(f"{self.where}.{name}", got="it twice", expected="once")
         return True
+
+
+def message(*fields: tuple[Number, int | bytes]) -> bytes:
+    """Fields as they are given, numbers that are not negative."""
+    return b"".join(_number(number << 3) + _number(value) if isinstance(value, int)
+                    else _number(number << 3 | _BYTES) + _number(len(value)) + value for number, value in fields)
+
+
+def _number(value: int) -> bytes:
+    groups = bytearray()
+    while value >= 0x80:
+        groups.append(value & 0x7f | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
 
 
 def _varint(data: bytes, at: int, where: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ signature, since it follows from the rest. All is verified without asking anybod
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,9 +17,9 @@ from custody.evidence.model import Evidence, Verified
 from custody.formats import cms
 from custody.formats.bundle import InclusionProof, LogEntry
 from custody.formats.cosign import certificate_pem
-from custody.formats.der import OCTETS, Reader
+from custody.formats.der import OCTETS, SEQUENCE, Reader, element
 from custody.formats.protojson import encode_base64
-from custody.formats.protowire import Field, Fields
+from custody.formats.protowire import Field, Fields, message
 from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
@@ -97,18 +98,48 @@ def _check_signing_time(signed: cms.SignedData) -> None:
             check=Check.TIME)
 
 
-def _signed_as(said: cms.SignedData, key: AnyPublicKey, signature: bytes, message: bytes) -> bool:
+def _signed_as(said: cms.SignedData, key: AnyPublicKey, signature: bytes, attributes: bytes) -> bool:
     """As the signature says that it was made, with a key of the kind that it says."""
     if not describe_key(key).lower().startswith(said.key_type):
         raise VerificationError(f"signature: it says {said.key_type}, and the certificate's key is {describe_key(key)}")
-    return verifies(key, signature, message, HASHES[said.digest_algorithm])
+    return verifies(key, signature, attributes, HASHES[said.digest_algorithm])
 
 
 def _answer(token: bytes) -> bytes:
     """A TimeStampResp around a token (RFC 3161 section 2.4.2)."""
-    body = _GRANTED + token
-    size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
-    return b"\x30" + (bytes([len(body)]) if len(body) < 0x80 else bytes([0x80 | len(size)]) + size) + body
+    return element(SEQUENCE, _GRANTED, token)
+
+
+def unsigned_attributes(entries: Sequence[LogEntry], stamps: Sequence[bytes]) -> dict[str, bytes]:
+    """What a signature carries beside what is signed: the log's entry, a timestamp (DER TimeStampResp).
+
+    The body of an entry is left out where readers make it of the signature, as gitsign does; newer logs' stays in.
+    """
+    result = {}
+    for entry in entries:
+        body = b"" if (entry.kind, entry.version) == _HASHEDREKORD else entry.body
+        result[_LOG_ENTRY] = element(OCTETS, _entry_message(entry, body))
+    for stamp in stamps:
+        answer = Reader(stamp, "timestamp").enter(SEQUENCE)
+        answer.element(SEQUENCE)
+        result[_TIMESTAMP] = answer.element(SEQUENCE)
+    return result
+
+
+def _entry_message(entry: LogEntry, body: bytes) -> bytes:
+    fields: list[tuple[int, int | bytes]] = [
+        (1, entry.log_index), (2, message((1, entry.log_id))),
+        (3, message((1, entry.kind.encode()), (2, entry.version.encode())))]
+    if entry.integrated_time:
+        fields.append((4, entry.integrated_time))
+    if entry.promise is not None:
+        fields.append((5, message((1, entry.promise))))
+    if entry.proof is not None:
+        proof = entry.proof
+        fields.append((6, message((1, proof.log_index), (2, proof.root_hash), (3, proof.tree_size),
+                                  *((4, node) for node in proof.hashes),
+                                  (5, message((1, proof.checkpoint.encode()))))))
+    return message(*fields, *([(7, body)] if body else []))
 
 
 def _entry(signed: cms.SignedData, attribute: bytes) -> LogEntry:
