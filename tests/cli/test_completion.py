@@ -30,7 +30,7 @@ def values(line: str, current: str | None = None) -> list[str]:
     ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
     ("--timeout 3s sig", ["sign", "sign-blob", "signing-config"]),
     ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
-    ("sign --form", ["--format"]), ("sign --format ", ["bundle", "legacy", "both"]),
+    ("sign --form", ["--format", "--formats"]), ("sign --format ", ["bundle", "legacy", "both"]),
     ("sign --format=l", ["--format=legacy"]),
     ("sign --key ", ["file"]), ("sign --tlog-upload ", ["true", "false"]),
     ("sign --tlog-upload=t", ["--tlog-upload=true"]),
@@ -117,7 +117,7 @@ def test_a_real_shell(shell: str, tmp_path: Path) -> None:
             terminal.type("autoload -Uz compinit; compinit -u -D\n")
         terminal.type("PS1='SET> '; source ./script; echo DO''NE\n")
         terminal.wait("DONE")
-        terminal.complete("custody sig", "custody sign ")
+        terminal.complete("custody verify-att", "custody verify-attestation ")
         terminal.complete("custody sign --format=le", "--format=legacy")
         terminal.complete("custody sbom oci:im", "oci:image")
     finally:

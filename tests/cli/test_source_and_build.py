@@ -45,7 +45,8 @@ def test_source_check_of_inputs_alone(folder: GitFolder, tmp_path: Path) -> None
     assert (done.returncode, json.loads(done.stdout)["commits"]) == (3, None)
     for words in ([*alone, "--allowed-signers", "allowed"], alone[:-1]):
         done = custody(*words, cwd=tmp_path)
-        assert (done.returncode, "expected --allowed-signers FILE or --no-signatures" in done.stderr) == (2, True)
+        expected = "expected --allowed-signers FILE, --certificate-identity or --no-signatures"
+        assert (done.returncode, expected in done.stderr) == (2, True)
 
 
 def test_source_check(folder: GitFolder, tmp_path: Path) -> None:

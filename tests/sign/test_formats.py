@@ -50,8 +50,7 @@ def test_all_three(site: Site, notation: dict[str, str], capsys: pytest.CaptureF
     assert site.custody("notation", "verify", "-m", "env=test", image) != 0
     for program in ("cosign-v3", "cosign-v2"):
         if (binary := _built(program)) is not None:
-            more = ("--insecure-ignore-tlog",) if program == "cosign-v2" else (
-                "--trusted-root", str(site.folder / "root.json"))
+            more = ("--trusted-root", str(site.folder / "root.json"))
             done = site.cosign(binary, "verify", "--key", public, "-a", "env=prod", *more, image)
             assert done.returncode == 0, done.stderr
     if (binary := _built("notation")) is not None:

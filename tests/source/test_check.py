@@ -14,7 +14,8 @@ from custody.errors import CustodyError, MalformedError, NotFoundError, Unsuppor
 from custody.formats import sshsig
 from custody.formats.gitobject import parse_commit, parse_tree
 from custody.formats.lockfile import is_requirements, parse_requirements
-from custody.source.check import SourceReport, check_source, verify_commit
+from custody.source.check import SourceReport, check_source
+from custody.source.signatures import Believed
 from custody.source.signers import parse_allowed_signers, read_allowed_signers
 from tests.source.repositories import GitFolder
 
@@ -140,7 +141,7 @@ def test_openpgp_is_named(folder: GitFolder) -> None:
     commit = parse_commit("0" * 40, b"tree " + b"1" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n"
                                     b"gpgsig -----BEGIN PGP SIGNATURE-----\n x\n -----END PGP SIGNATURE-----\n\nhi\n")
     with pytest.raises(VerificationError, match="signed with 'PGP SIGNATURE', expected an SSH signature"):
-        verify_commit(commit, ())
+        Believed(()).vouching(commit)
 
 
 def test_since_leaves_out_what_was_checked_before(folder: GitFolder) -> None:

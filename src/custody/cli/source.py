@@ -14,6 +14,7 @@ from custody import __version__
 from custody.cli.bars import progress
 from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
+from custody.cli.source_identities import keyless, keyless_options
 from custody.errors import DeniedError, NetworkError, NotFoundError, UsageError
 from custody.formats import sarif
 from custody.kit.amount import amount
@@ -44,6 +45,7 @@ def command() -> None:
 @click.option("--branch", default="HEAD", show_default=True, help="Branch, tag or commit whose history is checked.")
 @click.option("--allowed-signers", "signers", metavar="FILE",
               type=click.Path(path_type=Path), help="Who may sign: ssh-keygen's ALLOWED SIGNERS format.")
+@keyless_options
 @click.option("--no-signatures", is_flag=True,
               help="Check lock files, manifests, Dockerfiles and workflows alone, whoever made the commits.")
 @click.option("--since", multiple=True, metavar="COMMIT", help="Checked before: leave it and what is behind it out.")
@@ -70,18 +72,25 @@ def command() -> None:
 @click.option("--fail-on-warnings", is_flag=True, help="Exit 3 for suspicions too.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True,
               help="What stdout gets.")
-def _check(folder: Path, branch: str, signers: Path | None, no_signatures: bool, since: tuple[str, ...],
+def _check(folder: Path, branch: str, signers: Path | None, identities: tuple[str, ...], identity_regexp: str | None,
+           issuer: str | None, issuer_regexp: str | None, trusted_root: str | None, no_signatures: bool,
+           since: tuple[str, ...],
            threshold: str, allow_unpinned_actions: bool, allow_gaps: bool,
            allow_empty_db: bool, base: str | None, registries: tuple[str, ...], private: tuple[str, ...],
            cooldown: int | None, online: bool, popular: Path | None, fail_on_warnings: bool, output: str) -> None:
-    """Verify the SSH signature of every commit of a branch, and the lock files, manifests, Dockerfiles and workflows of
-    its head.
+    """Verify the signature of every commit of a branch (SSH's by --allowed-signers, gitsign's by
+    --certificate-identity), and the lock files, manifests, Dockerfiles and workflows of its head.
+
+    Where --branch names an annotated tag, its signature is verified too.
 
     Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
     """
-    if (signers is None) is not no_signatures:
-        raise UsageError(f"source check: got {'no --allowed-signers' if signers is None else 'both'}, expected "
-                         "--allowed-signers FILE or --no-signatures",
+    now = system_clock()
+    by_identity = keyless(settings(), identities, identity_regexp, issuer, issuer_regexp, trusted_root, now)
+    nobody = signers is None and by_identity is None
+    if nobody is not no_signatures:
+        raise UsageError(f"source check: got {'no --allowed-signers' if nobody else 'both'}, expected "
+                         "--allowed-signers FILE, --certificate-identity or --no-signatures",
                          hint="without a list of who may sign, only the inputs can be checked")
     configured = settings().source or Source()
     cooldown = cooldown or configured.cooldown
@@ -97,8 +106,8 @@ def _check(folder: Path, branch: str, signers: Path | None, no_signatures: bool,
     repository = git_repository(folder)
     try:
         report = check_source(
-            repository, branch, allowed, frozenset(map(repository.resolve, since)), base=base, now=system_clock(),
-            expected=expected)
+            repository, branch, allowed, frozenset(map(repository.resolve, since)), base=base, keyless=by_identity,
+            now=now, expected=expected)
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:
@@ -174,6 +183,7 @@ def _sarif(report: SourceReport, bad: list[str]) -> dict[str, object]:
                   for workflow in report.workflows for problem in workflow.problems),
                 *(Concern("commit", "", f"commit {commit.commit[:12]}: {commit.reason}")
                   for commit in report.commits or () if commit.reason),
+                *(Concern("commit", "", f"tag {tag.summary}: {tag.reason}") for tag in report.tags if tag.reason),
                 *(Concern("advisory", "", text) for text in bad)]
     rules = {**RULES, "lock": "a lock that does not lock", "action-unpinned": "an action by a tag or branch",
              "commit": "a commit that nobody who is allowed to signed", "advisory": "a known vulnerability"}
@@ -190,6 +200,8 @@ def _lines(report: SourceReport, bad: list[str]) -> list[str]:
         result.append(f"  {'✓' if good == count else '✗'} {good} of {count} commits signed by allowed signers")
         result += [f"      {commit.commit[:12]} {commit.summary}: {commit.reason}"
                    for commit in report.commits if commit.reason]
+    result += [f"  {'✗' if tag.reason else '✓'} tag {tag.summary}: {tag.reason or f'signed by {tag.signer}'}"
+               for tag in report.tags]
     for lock in report.locks:
         pinned = amount(len(lock.entries), "entry", "entries")
         result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {pinned} pinned and hashed")
@@ -220,6 +232,8 @@ def _json(report: SourceReport, problems: list[str], scanned: ScanReport | None)
             "commits": None if report.commits is None else [
                 {"commit": commit.commit, "summary": commit.summary, "signer": commit.signer, "reason": commit.reason}
                 for commit in report.commits],
+            "tags": [{"tag": tag.summary, "id": tag.commit, "signer": tag.signer, "reason": tag.reason}
+                     for tag in report.tags],
             "locks": [{"path": lock.path, "entries": [package.purl for package in lock.entries],
                        "problems": [{"line": problem.line, "reason": problem.reason} for problem in lock.problems]}
                       for lock in report.locks]}

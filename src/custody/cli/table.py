@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "trusted-root": ("custody.cli.trusted_root", "Sign and verify", "create: whom to believe, from PEM files"),
     "signing-config": ("custody.cli.signing_config", "Sign and verify", "create: where to sign"),
     "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
+    "gitsign": ("custody.cli.gitsign", "Sign and verify", "sign commits and tags keyless: what git runs to sign"),
     "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
     "notation": ("custody.cli.notation", "Sign and verify", "the Notary Project's commands: sign, verify, key, …"),
     "public-key": ("custody.cli.public_key", "Sign and verify", "the public half of a private key"),
@@ -56,7 +57,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "sign-blob",
                      "attest-blob", "verify-blob", "verify-blob-attestation", "bundle", "attach", "tree",
                      "copy", "save", "load", "download", "clean", "triangulate", "sbom", "scan", "log", "vex", "db",
-                     "notation"})
+                     "notation", "gitsign"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

@@ -111,7 +111,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     annotations: dict[str, str] = {}
     """What the signer put in with `-a key=value`."""
     format: str = "bundle"
-    """`bundle`, `simplesigning`, `dsse` or `notary`: how it was stored."""
+    """`bundle`, `simplesigning`, `dsse`, `notary` or `gitsign`: how it was stored."""
     signature: str = ""
     """The same for every copy of this signature, whatever it is stored as and whatever attests its time."""
 

@@ -1,17 +1,19 @@
-"""Git objects as git writes them: commits with their signatures, and trees (git-cat-file, gitformat-signature)."""
+"""Git objects as git writes them: commits and tags with their signatures, trees (git-cat-file, gitformat-signature)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from custody.errors import MalformedError
+from custody.errors import MalformedError, UnsupportedError
 
 _ID = re.compile(rb"[0-9a-f]{40}\Z")
 _PERSON = re.compile(rb"(?P<name>[^<>\n]*) ?<(?P<email>[^<>\n]*)> (?P<time>-?\d{1,12}) [+-]\d{4}\Z")
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 """Seconds from 1970 to the beginning of year 1 and to the end of year 9999."""
 _MAX_COMMIT = 4 * 1024 * 1024
+_SIGNATURE = re.compile(rb"^-----BEGIN (?:SSH SIGNATURE|PGP SIGNATURE|PGP MESSAGE|SIGNED MESSAGE)-----$", re.MULTILINE)
+"""Where git sees a tag's signature begin (gpg-interface.c)."""
 _MAX_SUMMARY = 1000
 """Bytes of a commit's first line that are kept: there may be a million commits."""
 
@@ -31,6 +33,34 @@ class Commit:
     summary: str
     signature: str | None
     payload: bytes
+
+    kind = "commit"
+    role = "committer"
+
+    @property
+    def person(self) -> str:
+        """Whose signature it must have."""
+        return self.committer
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One annotated tag; `payload` is what its signature covers."""
+
+    id: str
+    target: str
+    """The id of what it names."""
+    target_kind: str
+    name: str
+    person: str
+    """The tagger's email address: what the tagger wrote."""
+    time: int
+    """Tagger's time, seconds since 1970."""
+    signature: str | None
+    payload: bytes
+
+    kind = "tag"
+    role = "tagger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +114,33 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
                   int(committer["time"]), message.partition(b"\n")[0][:_MAX_SUMMARY].decode("utf-8", "replace"),
                   signature.decode("ascii", "replace") if signature is not None else None,
                   b"\n".join(kept) + blank + message)
+
+
+def parse_tag(tag_id: str, data: bytes) -> Tag:
+    """Decode a raw tag object, whose signature stands behind its message. Raises MalformedError, UnsupportedError."""
+    where = f"tag {tag_id}"
+    if len(data) > _MAX_COMMIT:
+        raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {_MAX_COMMIT}")
+    head, blank, message = data.partition(b"\n\n")
+    headers = [(name, value) for name, _, value in (line.partition(b" ") for line in head.split(b"\n"))]
+    names = [name for name, _ in headers]
+    if b"gpgsig" in names or b"gpgsig-sha256" in names:
+        raise UnsupportedError(f"{where}: gpgsig", "a tag's signature for another hash than the repository's")
+    if names != [b"object", b"type", b"tag", b"tagger"]:
+        raise MalformedError(where, got=b" ".join(names[:8]), expected="object, type, tag, tagger, in order")
+    target, kind, name, tagger = (value for _, value in headers)
+    if not _ID.match(target):
+        raise MalformedError(where, got=target, expected="40 hexadecimal digits")
+    if kind not in (b"commit", b"tag", b"tree", b"blob"):
+        raise MalformedError(where, got=kind, expected="commit, tag, tree or blob")
+    person = _PERSON.match(tagger)
+    if person is None or not _FIRST <= int(person["time"]) <= _LAST:
+        raise MalformedError(where, got=tagger, expected="Name <email> seconds zone, in the years 1 to 9999")
+    begins = [match.start() for match in _SIGNATURE.finditer(message)]
+    begin = begins[-1] if begins else len(message)  # git takes the last: what stands before is the message
+    return Tag(tag_id, target.decode(), kind.decode(), name.decode("utf-8", "replace"),
+               person["email"].decode("utf-8", "replace"), int(person["time"]),
+               message[begin:].decode("ascii", "replace") if begins else None, head + blank + message[:begin])
 
 
 def parse_tree(tree_id: str, data: bytes) -> list[tuple[int, str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from custody.formats.gitobject import Commit, File
+from custody.formats.gitobject import Commit, File, Tag
 
 
 class Repository(Protocol):
@@ -19,6 +19,9 @@ class Repository(Protocol):
 
     def resolve(self, name: str) -> str:
         """The commit id of a branch, tag, `HEAD` or full id."""
+
+    def tags(self, name: str) -> tuple[Tag, ...]:
+        """The annotated tags on the way from a name to its commit, the first one first; none where there is none."""
 
     def commit(self, commit_id: str) -> Commit: ...
 

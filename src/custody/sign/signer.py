@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from custody.errors import UsageError
 from custody.evidence.model import Evidence, Verified
 from custody.formats import bundle as bundles
-from custody.formats import cosign, intoto
+from custody.formats import cms, cosign, intoto
 from custody.formats.bundle import Bundle, MessageSignature
 from custody.formats.dsse import Envelope
 from custody.formats.intoto import Statement
@@ -27,6 +27,7 @@ from custody.kit.pae import pae
 from custody.ports.http import Http
 from custody.sign.authorities import choose, request_certificate, request_timestamp
 from custody.sign.blob import Artifact, artifact_of, check_attested, check_signed
+from custody.sign.gitsign import unsigned_attributes, verify_object
 from custody.sign.keys import PrivateKey, generate_key
 from custody.sign.rekor import Record, request_log_entry
 from custody.sign.verify import Trust, verify_evidence
@@ -104,6 +105,19 @@ class Signer:
         evidence = Evidence(subject=subject, media_type=cosign.SIMPLE_SIGNING, data=payload, source="this signature",
                             annotations=annotations)
         return annotations, self._verified(evidence, signed)
+
+    async def sign_object(self, payload: bytes) -> tuple[str, Verified]:
+        """The armored signature of a commit or tag, as gitsign makes it, and what a verifier concludes from it.
+
+        Keyless alone. gitsign reads entries of logs of API version 1; one of version 2 comes with its body.
+        """
+        if self.key is not None:
+            raise UsageError("signing: a commit is signed keyless", hint="git signs with keys itself: gpg.format ssh")
+        attributes = cms.signed_attributes(payload, self.clock())
+        signed = await self._sign(attributes, lambda _: "sha256", self.config.rekor, None)
+        armor = cms.armored(attributes, signed.signature, signed.certificates[0],
+                            unsigned_attributes(signed.entries, signed.stamps))
+        return armor, verify_object(payload, armor, self.trust(require_log=bool(signed.entries)), self.clock())
 
     async def _sign(self, message: bytes, hash_name: Callable[[PrivateKey], str], logs: Sequence[Service],
                     envelope: Callable[[bytes], Envelope] | None) -> _Signed:

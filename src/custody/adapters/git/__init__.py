@@ -20,7 +20,7 @@ from dulwich.repo import Repo
 
 from custody.adapters.git.packs import PackSizes
 from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
-from custody.formats.gitobject import Commit, File, parse_commit, parse_tree
+from custody.formats.gitobject import Commit, File, Tag, parse_commit, parse_tag, parse_tree
 from custody.kit.visible import visible
 
 _ID = re.compile(rb"[0-9a-f]{40}\Z")
@@ -66,6 +66,14 @@ class GitRepository:
 
     def resolve(self, name: str) -> str:
         """The commit id of a branch, tag, `HEAD` or full id; a signed tag is followed to its commit."""
+        return self._follow(name)[0]
+
+    def tags(self, name: str) -> tuple[Tag, ...]:
+        """The annotated tags on the way from a name to its commit, the first one first; none where there is none."""
+        return tuple(parse_tag(tag_id, data) for tag_id, data in self._follow(name)[1])
+
+    def _follow(self, name: str) -> tuple[str, list[tuple[str, bytes]]]:
+        """The commit id of a name, and the tag objects on the way to it, with their ids."""
         object_id = name.encode()
         if not _ID.match(object_id):
             for ref in ("HEAD", f"refs/heads/{name}", f"refs/tags/{name}", name):
@@ -77,11 +85,13 @@ class GitRepository:
                 raise NotFoundError(f"{self.place}: no branch, tag or commit {name!r}",
                                     hint="HEAD~1, short ids and the like are not read; `git rev-parse` says the id")
         kind, data = self._read(object_id, _MAX_COMMIT)
+        passed: list[tuple[str, bytes]] = []
         for _ in range(8):
             if kind == b"commit":
-                return object_id.decode()
+                return object_id.decode(), passed
             if kind != b"tag" or not data.startswith(b"object "):
                 break
+            passed.append((object_id.decode(), data))
             object_id = data[7:47]
             kind, data = self._read(object_id, _MAX_COMMIT)
         raise MalformedError(f"{self.place}: {name}", got=kind.decode(), expected="a commit")
