@@ -338,7 +338,7 @@ def test_inspect(place: Site, capsys: Said) -> None:
                  "      - Extended Key Usage: Code Signing", f"      - Issuer (V2): {place.stack.people.url}",
                  "  - Transparency Log Entries: 1", "      - Kind: hashedrekord", "      - Version: 0.0.2",
                  f"      - Log URL: {place.stack.endpoints.log}", "      - Integrated Time: 0 (Not set)",
-                 "      - Hash Algorithm: SHA-256", "  - Type: Message Signature"):
+                 "      - Hash Algorithm: SHA-512", "  - Type: Message Signature"):
         assert line.strip() in [own.strip() for own in said.out.splitlines()], line
     Path("b.json").write_text('{"mediaType": "x"}')
     assert place.custody("bundle", "inspect", "b.json") == 2
