@@ -142,8 +142,8 @@ def _cose(data: bytes, where: str) -> Envelope:
         parameters["alg"] = _COSE_ALGORITHMS[algorithm]
     signed = cbor.array(cbor.text("Signature1"), cbor.byte_string(raw), cbor.byte_string(b""),
                         cbor.byte_string(payload))
-    return _envelope(parameters, protected, where, signed=signed, signature=signature, payload=payload, chain=chain, stamp=stamp,
-                     agent=header.get(f"{_NAME}signingAgent"), moment=_seconds)
+    return _envelope(parameters, protected, where, signed=signed, signature=signature, payload=payload,
+                     chain=chain, stamp=stamp, agent=header.get(f"{_NAME}signingAgent"), moment=_seconds)
 
 
 def _envelope(parameters: Mapping[str, Any], attributes: dict[Any, Any], where: str, *, signed: bytes, signature: bytes,

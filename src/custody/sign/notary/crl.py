@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ _AHEAD = timedelta(minutes=5)
 """How far the clock of an issuer may be ahead of ours."""
 _UNDERSTOOD = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
 _HASHES = ("sha256", "sha384", "sha512")
+_ALL = frozenset(x509.ReasonFlags) - {x509.ReasonFlags.unspecified, x509.ReasonFlags.remove_from_crl}
 _HOLD, _REMOVED = x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -78,39 +79,57 @@ def _urls(points: x509.CRLDistributionPoints | x509.FreshestCRL) -> Iterator[str
                 yield name.value
 
 
-def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: Lists, signed_at: datetime | None,
-            now: datetime) -> str:
-    """Why the certificate counts no more; "" where the lists say nothing against it.
+def unread_reasons(certificate: x509.Certificate, read: Sequence[tuple[str, Lists]]) -> list[str]:
+    """Reasons for a revocation that none of the lists is of, each with the URL that it was asked for at."""
+    covered: frozenset[x509.ReasonFlags] = frozenset()
+    for place, lists in read:
+        scope = _of(lists.base, x509.IssuingDistributionPoint)
+        some = _ALL if scope is None or scope.only_some_reasons is None else scope.only_some_reasons
+        points = [point for point in _points(certificate) if place in _texts(point.full_name)]
+        # One that names no reasons is asked for all; of several at one place, what each has.
+        covered |= some & frozenset().union(*(_ALL if point.reasons is None else point.reasons for point in points))
+    return sorted(reason.value for reason in _ALL - covered)
 
-    `signed_at` is when an authority says that it was used: it may have been right until then. Raises
-    VerificationError where the lists say nothing at all: they are not the issuer's, too old, or of other certificates.
+
+def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: Lists, signed_at: datetime | None,
+            now: datetime, *, place: str | None = None) -> str:
+    """Why the certificate counts no more; "" where the lists say nothing against it, which says nothing of the reasons
+    that they are not of: see `unread_reasons`.
+
+    `signed_at` is when an authority says that it was used: it may have been right until then. `place` is the URL that
+    was asked; None: any of the certificate's. Raises VerificationError where the lists say nothing at all: they are not
+    the issuer's, too old, or of other certificates.
     """
-    _check(lists.base, certificate, issuer, now, "list")
+    _check(lists.base, issuer, now, "list")
+    _check_scope(lists.base, certificate, place)
+    if _of(lists.base, x509.DeltaCRLIndicator) is not None:
+        raise VerificationError("the list is one of changes alone (delta CRL indicator), expected the whole list")
     if lists.delta is not None:
-        _check(lists.delta, certificate, issuer, now, "list of changes")
+        _check(lists.delta, issuer, now, "list of changes")
         _check_changes(lists.base, lists.delta)
     elif extension(certificate, x509.FreshestCRL) is not None:
         raise VerificationError("the certificate names a list of changes, which its list does not: it is not read")
-    latest: x509.RevokedCertificate | None = None
-    for made in (lists.base, lists.delta):
-        entry = _named(made, certificate) if made is not None else None
-        if entry is None:
-            continue
-        invalid, reason = _entry(entry)
-        if signed_at is not None and invalid is not None and signed_at < invalid:
+    entry = _named(lists.base, certificate)
+    if entry is not None and _entry(entry)[1] is _REMOVED:
+        raise VerificationError("the list's entry is removeFromCRL, which only a list of changes can say")
+    # What changed since then counts over what was; but only a hold can end.
+    change = _named(lists.delta, certificate) if lists.delta is not None else None
+    if change is not None and _entry(change)[1] is _REMOVED:
+        if entry is None or _entry(entry)[1] is _HOLD:
             return ""
-        if reason not in (_HOLD, _REMOVED):
-            why = f" ({reason.value})" if reason else ""
-            return f"revoked since {format_rfc3339(entry.revocation_date_utc)}{why}"
-        if latest is None or latest.revocation_date_utc < entry.revocation_date_utc:
-            latest = entry
-    if latest is not None and _entry(latest)[1] is _HOLD:
-        return f"on hold since {format_rfc3339(latest.revocation_date_utc)}"
-    return ""
+    elif change is not None:
+        entry = change
+    if entry is None:
+        return ""
+    invalid, reason = _entry(entry)
+    if signed_at is not None and invalid is not None and signed_at < invalid:
+        return ""
+    if reason is _HOLD:
+        return f"on hold since {format_rfc3339(entry.revocation_date_utc)}"
+    return f"revoked since {format_rfc3339(entry.revocation_date_utc)}" + (f" ({reason.value})" if reason else "")
 
 
-def _check(made: x509.CertificateRevocationList, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime,
-           kind: str) -> None:
+def _check(made: x509.CertificateRevocationList, issuer: x509.Certificate, now: datetime, kind: str) -> None:
     usage = extension(issuer, x509.KeyUsage)
     if made.issuer != issuer.subject:
         raise VerificationError(f"the {kind} is by {made.issuer.rfc4514_string()}, expected "
@@ -127,11 +146,36 @@ def _check(made: x509.CertificateRevocationList, certificate: x509.Certificate, 
     for present in made.extensions:
         if present.critical and not isinstance(present.value, _UNDERSTOOD):
             raise VerificationError(f"the {kind} has the critical extension {present.oid.dotted_string}")
+
+
+def _check_scope(made: x509.CertificateRevocationList, certificate: x509.Certificate, place: str | None) -> None:
+    """RFC 5280 section 6.3.3 b 2."""
     scope = _of(made, x509.IssuingDistributionPoint)
-    if scope is not None and (scope.indirect_crl or scope.only_contains_attribute_certs
-                              or (scope.only_contains_user_certs and is_ca(certificate))
-                              or (scope.only_contains_ca_certs and not is_ca(certificate))):
-        raise VerificationError(f"the {kind} is of other certificates (issuing distribution point)")
+    if scope is None:
+        return
+    if (scope.indirect_crl or scope.only_contains_attribute_certs
+            or (scope.only_contains_user_certs and is_ca(certificate))
+            or (scope.only_contains_ca_certs and not is_ca(certificate))):
+        raise VerificationError("the list is of other certificates (issuing distribution point)")
+    if scope.relative_name is not None:
+        raise VerificationError("the list's distribution point has a relative name, expected a URL")
+    if scope.full_name is None:
+        return
+    named = _texts(scope.full_name)
+    if not any(named & _texts(point.full_name) for point in _points(certificate)
+               if place is None or place in _texts(point.full_name)):
+        raise VerificationError("the list is of another distribution point, "
+                                f"{', '.join(sorted(named)[:3]) or 'which is no URL'}, expected "
+                                f"{place or 'one of the certificate'}")
+
+
+def _points(certificate: x509.Certificate) -> list[x509.DistributionPoint]:
+    points = extension(certificate, x509.CRLDistributionPoints)
+    return [*points.value] if points else []
+
+
+def _texts(names: Sequence[x509.GeneralName] | None) -> set[str]:
+    return {name.value for name in names or () if isinstance(name, x509.UniformResourceIdentifier)}
 
 
 def _is_signed(made: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
@@ -144,7 +188,9 @@ def _is_signed(made: x509.CertificateRevocationList, issuer: x509.Certificate) -
 
 
 def _check_changes(base: x509.CertificateRevocationList, delta: x509.CertificateRevocationList) -> None:
-    """RFC 5280 section 5.2.4."""
+    """RFC 5280 sections 5.2.4 and 6.3.3 c."""
+    if _of(base, x509.IssuingDistributionPoint) != _of(delta, x509.IssuingDistributionPoint):
+        raise VerificationError("the list of changes is of another distribution point than the list that it changes")
     since, number, least = _of(base, x509.CRLNumber), _of(delta, x509.CRLNumber), _of(delta, x509.DeltaCRLIndicator)
     if since is None or number is None or least is None:
         raise VerificationError("the list of changes, or the list that it changes, has no number")
