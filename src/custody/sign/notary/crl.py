@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from custody.errors import CustodyError, MalformedError, VerificationError
 from custody.formats.protojson import Message, decode_base64, encode_base64
@@ -36,18 +39,27 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationList:
+    """As it was read, and the bytes: the library makes those that were signed anew from what it read, which of a long
+    list takes a second that nothing else runs in."""
+
+    read: x509.CertificateRevocationList
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Lists:
     """A list, and one of what changed since then."""
 
-    base: x509.CertificateRevocationList
-    delta: x509.CertificateRevocationList | None = None
+    base: RevocationList
+    delta: RevocationList | None = None
 
     def current(self, now: datetime) -> bool:
-        return all(made.next_update_utc is not None and now <= made.next_update_utc
+        return all(made.read.next_update_utc is not None and now <= made.read.next_update_utc
                    for made in (self.base, self.delta) if made is not None)
 
 
-def load(der: bytes, where: str) -> x509.CertificateRevocationList:
+def load(der: bytes, where: str) -> RevocationList:
     """Raises MalformedError."""
     try:
         if len(der) > MAX_LIST:
@@ -57,7 +69,7 @@ def load(der: bytes, where: str) -> x509.CertificateRevocationList:
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
             x509.UnsupportedGeneralNameType):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a revocation list in DER") from None
-    return made
+    return RevocationList(made, der)
 
 
 def places(certificate: x509.Certificate) -> list[str]:
@@ -66,7 +78,7 @@ def places(certificate: x509.Certificate) -> list[str]:
     return list(_urls(points.value)) if points else []
 
 
-def newer_places(made: x509.CertificateRevocationList) -> list[str]:
+def newer_places(made: RevocationList) -> list[str]:
     """URLs of lists of what changed since this one."""
     points = _of(made, x509.FreshestCRL)
     return list(_urls(points)) if points else []
@@ -129,26 +141,26 @@ def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: List
     return f"revoked since {format_rfc3339(entry.revocation_date_utc)}" + (f" ({reason.value})" if reason else "")
 
 
-def _check(made: x509.CertificateRevocationList, issuer: x509.Certificate, now: datetime, kind: str) -> None:
+def _check(made: RevocationList, issuer: x509.Certificate, now: datetime, kind: str) -> None:
     usage = extension(issuer, x509.KeyUsage)
-    if made.issuer != issuer.subject:
-        raise VerificationError(f"the {kind} is by {made.issuer.rfc4514_string()}, expected "
+    if made.read.issuer != issuer.subject:
+        raise VerificationError(f"the {kind} is by {made.read.issuer.rfc4514_string()}, expected "
                                 f"{issuer.subject.rfc4514_string()}")
     if usage is not None and not usage.value.crl_sign:
         raise VerificationError(f"{issuer.subject.rfc4514_string()} may not sign revocation lists (key usage)")
     if not _is_signed(made, issuer):
         raise VerificationError(f"the {kind} is not signed by {issuer.subject.rfc4514_string()}")
-    if made.next_update_utc is None or now > made.next_update_utc:
-        until = "no time" if made.next_update_utc is None else format_rfc3339(made.next_update_utc)
+    if made.read.next_update_utc is None or now > made.read.next_update_utc:
+        until = "no time" if made.read.next_update_utc is None else format_rfc3339(made.read.next_update_utc)
         raise VerificationError(f"the {kind} is too old: it is good until {until}")
-    if made.last_update_utc > now + _AHEAD:
-        raise VerificationError(f"the {kind} is of the future: {format_rfc3339(made.last_update_utc)}")
-    for present in made.extensions:
+    if made.read.last_update_utc > now + _AHEAD:
+        raise VerificationError(f"the {kind} is of the future: {format_rfc3339(made.read.last_update_utc)}")
+    for present in made.read.extensions:
         if present.critical and not isinstance(present.value, _UNDERSTOOD):
             raise VerificationError(f"the {kind} has the critical extension {present.oid.dotted_string}")
 
 
-def _check_scope(made: x509.CertificateRevocationList, certificate: x509.Certificate, place: str | None) -> None:
+def _check_scope(made: RevocationList, certificate: x509.Certificate, place: str | None) -> None:
     """RFC 5280 section 6.3.3 b 2."""
     scope = _of(made, x509.IssuingDistributionPoint)
     if scope is None:
@@ -178,16 +190,44 @@ def _texts(names: Sequence[x509.GeneralName] | None) -> set[str]:
     return {name.value for name in names or () if isinstance(name, x509.UniformResourceIdentifier)}
 
 
-def _is_signed(made: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def _is_signed(made: RevocationList, issuer: x509.Certificate) -> bool:
+    """RFC 5280 section 5.1.1: the algorithm that is signed with the list is the one beside the signature."""
     try:
-        algorithm, key = made.signature_hash_algorithm, issuer.public_key()
-        # The library's type of keys that sign lists leaves out those that never do, for which it raises TypeError.
-        return (algorithm is None or algorithm.name in _HASHES) and made.is_signature_valid(key)  # type: ignore[arg-type]
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        algorithm, key = made.read.signature_hash_algorithm, issuer.public_key()
+        scheme = made.read.signature_algorithm_parameters
+        if algorithm is None or algorithm.name not in _HASHES:
+            return False
+        signed, named = (made.der[start:end] for start, end in islice(_values(made.der, *_inside(made.der, 0)), 2))
+        within = [signed[start:end] for start, end in islice(_values(signed, *_inside(signed, 0)), 2)]
+        if named not in within[:1 if within[0][:1] == b"\x30" else 2]:  # behind the version, where there is one
+            return False
+        digest, hashed = hashlib.new(algorithm.name, signed).digest(), Prehashed(algorithm)
+        if isinstance(key, rsa.RSAPublicKey) and isinstance(scheme, (padding.PSS, padding.PKCS1v15)):
+            key.verify(made.read.signature, digest, scheme, hashed)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):
+            key.verify(made.read.signature, digest, ec.ECDSA(hashed))
+        else:
+            return False
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm, InvalidSignature):
         return False
+    return True
 
 
-def _check_changes(base: x509.CertificateRevocationList, delta: x509.CertificateRevocationList) -> None:
+def _inside(der: bytes, at: int) -> tuple[int, int]:
+    """Where the contents of a DER value begin and end."""
+    long = der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0
+    begin = at + 2 + long
+    return begin, begin + (int.from_bytes(der[at + 2:begin], "big") if long else der[at + 1])
+
+
+def _values(der: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where each of the DER values that stand one behind another begins and ends."""
+    while at < end:
+        begin, at = at, _inside(der, at)[1]
+        yield begin, at
+
+
+def _check_changes(base: RevocationList, delta: RevocationList) -> None:
     """RFC 5280 sections 5.2.4 and 6.3.3 c."""
     if _of(base, x509.IssuingDistributionPoint) != _of(delta, x509.IssuingDistributionPoint):
         raise VerificationError("the list of changes is of another distribution point than the list that it changes")
@@ -202,9 +242,9 @@ def _check_changes(base: x509.CertificateRevocationList, delta: x509.Certificate
                                 f"{since.crl_number}, the list's")
 
 
-def _named(made: x509.CertificateRevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
+def _named(made: RevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
     try:
-        return made.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        return made.read.get_revoked_certificate_by_serial_number(certificate.serial_number)
     except ValueError:
         raise VerificationError("the list's entries cannot be read") from None
 
@@ -225,9 +265,9 @@ def _entry(entry: x509.RevokedCertificate) -> tuple[datetime | None, x509.Reason
     return invalid, reason
 
 
-def _of(made: x509.CertificateRevocationList, kind: type[_Extension]) -> _Extension | None:
+def _of(made: RevocationList, kind: type[_Extension]) -> _Extension | None:
     try:
-        return made.extensions.get_extension_for_class(kind).value
+        return made.read.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
 
