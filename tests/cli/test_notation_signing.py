@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
 import json
@@ -11,9 +12,11 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -22,13 +25,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from custody.adapters.http.stdlib import StdlibHttp
+from custody.adapters.programs import SystemPrograms
 from custody.cli.notation.options import known
 from custody.cli.run import run
+from custody.errors import UsageError
 from custody.formats import notary, oci
 from custody.formats import reference as references
 from custody.registry.client import RegistryClient
 from custody.registry.credentials import Credential
 from custody.registry.logins import Find
+from custody.services import plugininstall
 from custody.sign.notary.directory import Directory
 from tests.cli.commands import custody
 from tests.registry.odd import odd
@@ -356,6 +362,8 @@ def test_an_archive_that_is_no_plugin(directory: Directory, tmp_path: Path, prog
                                       members: dict[str, int], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     program = program.replace(b'"stranger" if lie == "name" else NAME', b'"else"')
     source = packed(tmp_path, form, {name: (program, mode) for name, mode in members.items()})
+    if form == "tar.gz":  # whose names are looked at as those of images' layers
+        reason = reason.replace("names without '..'", "one below its root")
     refused(capsys, reason, 2, "plugin", "install", "--file", str(source))
     assert not directory.plugins.exists()
     assert not (tmp_path / "notation-zipped").exists()
@@ -431,6 +439,78 @@ def test_an_archive_that_unpacks_without_end(directory: Directory, tmp_path: Pat
                 archive.writestr("notation-x", bytes(2 << 20))
         refused(capsys, "expected less than 1048576 in all", 2, "plugin", "install", "--file", str(source))
     assert list(directory.libexec.glob(".plugin-*")) == []
+
+
+def test_headers_without_end(directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    """What an archive says beside its files counts too: names, and files that are not unpacked."""
+    long = tarfile.TarInfo("././@LongLink")
+    long.type, long.size = tarfile.GNUTYPE_LONGNAME, 8 << 20
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "x"
+    named = tarfile.TarInfo("a" * 200_000)
+    monkeypatch.setattr("custody.services.plugininstall.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("custody.services.plugininstall._MAX_HEADERS", 1 << 20)
+    for parts, reason in (((long.tobuf(tarfile.GNU_FORMAT), b"a" * long.size), "an extended header of 8388608 bytes"),
+                          ((named.tobuf(tarfile.GNU_FORMAT),), "a name of 200000 bytes"),
+                          ((link.tobuf(),) * 2000, "more than 1000 entries"),
+                          ((link.tobuf(), bytes(1024), bytes(4 << 20)), ""),
+                          ((_folder_of(4 << 20),), "expected less than 1048576 in all")):
+        source = tmp_path / "long.tar.gz"
+        source.write_bytes(gzip.compress(b"".join(parts) + bytes(1024)))
+        refused(capsys, reason or "no program", 2, "plugin", "install", "--file", str(source))
+    tracemalloc.start()
+    source.write_bytes(gzip.compress(long.tobuf(tarfile.GNU_FORMAT) + b"a" * long.size, 1))
+    tracemalloc.reset_peak()
+    refused(capsys, "expected at most 1 MiB", 2, "plugin", "install", "--file", str(source))
+    assert tracemalloc.get_traced_memory()[1] - tracemalloc.get_traced_memory()[0] < 6 << 20
+    tracemalloc.stop()
+
+
+def _folder_of(size: int) -> bytes:
+    """A header of a type that is not unpacked, and bytes that the archive says are its."""
+    member = tarfile.TarInfo("global")
+    member.type, member.size = tarfile.REGTYPE, size
+    return member.tobuf() + bytes(size)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.gz"])
+def test_long_names_are_shown_in_short(directory: Directory, tmp_path: Path, form: str,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    for name, reason in (("a" * 4000, "got 'File name too long'"), ("a.." + "a" * 4000, "names without '..'")):
+        source = packed(tmp_path, form, {name: (b"x", 0o644)})
+        assert notation("plugin", "install", "--file", str(source)) == 2
+        error = capsys.readouterr().err
+        assert reason in error
+        assert "a" * 50 in error
+        assert "a" * 61 not in error
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_update_that_is_interrupted(directory: Directory, tmp_path: Path, program: bytes, failure: Any,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two renamings: the plugin that was there is there again."""
+    source = packed(tmp_path, "zip", {"notation-zipped": (program, 0o755), "LICENSE": (b"old", 0o644)})
+    assert notation("plugin", "install", "--file", str(source)) == 0
+    source = packed(tmp_path, "zip", {"notation-zipped": (program, 0o755), "LICENSE": (b"new", 0o644)})
+    real, count = Path.rename, 0
+
+    def rename(path: Path, target: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise failure
+        return real(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", rename)
+        with pytest.raises((KeyboardInterrupt, UsageError)) as ended:
+            plugininstall.install(directory, source, SystemPrograms(), force=True)
+    assert failure is KeyboardInterrupt or "No space left" in str(ended.value)
+    assert (directory.plugins / "zipped" / "LICENSE").read_bytes() == b"old"
+    assert list(directory.libexec.glob(".plugin-*")) == []
+    assert notation("plugin", "install", "--file", "--force", str(source)) == 0
+    assert (directory.plugins / "zipped" / "LICENSE").read_bytes() == b"new"
 
 
 def test_plugins_that_do_not_answer_are_listed(directory: Directory, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,8 @@ class _Decoder:
         held: dict[Any, Any] = {}
         for _ in range(min(count, _MAX_ITEMS + 1)):
             key = self.item(depth + 1)
-            if not isinstance(key, (int, str)) or key in held:
+            # `true` would be the key 1, as Python has it.
+            if not isinstance(key, (int, str)) or isinstance(key, bool) or key in held:
                 raise self.error(f"the key {key!r} twice, or no number and no text")
             held[key] = self.item(depth + 1)
         return held

@@ -35,6 +35,9 @@ _NAME = "io.cncf.notary."
 _CRITICAL = {f"{_NAME}{name}" for name in ("signingScheme", "authenticSigningTime", "expiry")}
 _MUST = f"{_NAME}signingScheme"
 _COSE_ALGORITHMS = {-37: "PS256", -38: "PS384", -39: "PS512", -7: "ES256", -35: "ES384", -36: "ES512"}
+_ALGORITHMS_READ = "ES and PS with SHA-256, 384 and 512 are read"
+_PARAMETERS = ("alg", "crit", "cty")
+"""Of every envelope, by their names in JWS; in COSE the labels 1, 2 and 3, in this order."""
 _MAX_CHAIN = 16
 
 
@@ -103,9 +106,8 @@ def _jws(data: bytes, where: str) -> Envelope:
     if not isinstance(chain, list) or not all(isinstance(entry, str) for entry in chain):
         raise MalformedError(f"{where}.header.x5c", got=Shape(chain), expected="a list of certificates")
     stamp = header.raw(f"{_NAME}timestampSignature")
-    attributes = {"alg": protected.pop("alg", None), "crit": protected.pop("crit", None),
-                  "cty": protected.pop("cty", None), **protected}
-    return _envelope(attributes, where, signed=f"{written['protected']}.{written['payload']}".encode(),
+    parameters = {name: protected.pop(name, None) for name in _PARAMETERS}
+    return _envelope(parameters, protected, where, signed=f"{written['protected']}.{written['payload']}".encode(),
                      signature=parts["signature"], payload=parts["payload"],
                      chain=[_base64(entry, f"{where}.header.x5c") for entry in chain],
                      stamp=None if stamp is None else _base64(stamp, f"{where}.header.timestampSignature"),
@@ -131,24 +133,30 @@ def _cose(data: bytes, where: str) -> Envelope:
         raise MalformedError(f"{where}.x5chain", got=Shape(chain), expected="a list of certificates")
     if stamp is not None and not isinstance(stamp, bytes):
         raise MalformedError(f"{where}.timestampSignature", got=Shape(stamp), expected="bytes")
-    algorithm = protected.pop(1, None)
-    attributes = {"alg": _COSE_ALGORITHMS.get(algorithm) if isinstance(algorithm, int) else None,
-                  "crit": protected.pop(2, None), "cty": protected.pop(3, None), **protected}
+    # COSE's parameters are numbers alone (RFC 9052 section 3.1): a text such as "crit" is an attribute like any other.
+    parameters = {name: protected.pop(label, None) for label, name in enumerate(_PARAMETERS, 1)}
+    algorithm = parameters["alg"]
+    if algorithm is not None:
+        if not isinstance(algorithm, int) or algorithm not in _COSE_ALGORITHMS:
+            raise UnsupportedError(f"{where}.alg", f"{algorithm!r}; {_ALGORITHMS_READ}, by their numbers")
+        parameters["alg"] = _COSE_ALGORITHMS[algorithm]
     signed = cbor.array(cbor.text("Signature1"), cbor.byte_string(raw), cbor.byte_string(b""),
                         cbor.byte_string(payload))
-    return _envelope(attributes, where, signed=signed, signature=signature, payload=payload, chain=chain, stamp=stamp,
-                     agent=header.get(f"{_NAME}signingAgent"), moment=_seconds)
+    return _envelope(parameters, protected, where, signed=signed, signature=signature, payload=payload,
+                     chain=chain, stamp=stamp, agent=header.get(f"{_NAME}signingAgent"), moment=_seconds)
 
 
-def _envelope(attributes: dict[Any, Any], where: str, *, signed: bytes, signature: bytes, payload: bytes,
-              chain: list[bytes], stamp: bytes | None, agent: Any, moment: Any) -> Envelope:
-    algorithm = attributes.pop("alg")
+def _envelope(parameters: Mapping[str, Any], attributes: dict[Any, Any], where: str, *, signed: bytes, signature: bytes,
+              payload: bytes, chain: list[bytes], stamp: bytes | None, agent: Any, moment: Any) -> Envelope:
+    """`parameters`: the envelope's own three, which no attribute can say anything of."""
+    if absent := [name for name in _PARAMETERS if parameters[name] is None]:
+        raise MalformedError(f"{where}.{absent[0]}", got="nothing", expected="alg, crit and cty, of COSE the labels 1, "
+                             "2 and 3")
+    algorithm, critical, content_type = (parameters[name] for name in _PARAMETERS)
     if algorithm not in _COSE_ALGORITHMS.values():
-        raise UnsupportedError(f"{where}.alg", f"{algorithm!r}; ES and PS with SHA-256, 384 and 512 are read")
-    content_type = attributes.pop("cty")
+        raise UnsupportedError(f"{where}.alg", f"{algorithm!r}; {_ALGORITHMS_READ}")
     if content_type != PAYLOAD_TYPE:
         raise UnsupportedError(f"{where}.cty", f"{content_type!r}; {PAYLOAD_TYPE} is read")
-    critical = attributes.pop("crit")
     if not isinstance(critical, list) or _MUST not in critical or not all(isinstance(name, str) for name in critical):
         raise MalformedError(f"{where}.crit", got=critical, expected=f"a list with {_MUST}")
     if len({*critical}) < len(critical):

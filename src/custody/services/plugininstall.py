@@ -12,17 +12,18 @@ import os
 import re
 import shutil
 import stat
-import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, UsageError, VerificationError
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import walk
 from custody.ports.programs import Programs
 from custody.sign.notary.directory import Directory
 from custody.sign.notary.plugin import Metadata, Plugin, open_plugin
@@ -32,10 +33,23 @@ from policylang.go import semver
 MAX_BYTES = 256 << 20
 """Of an archive, and of all that is in it."""
 _MAX_MEMBERS = 1000
+_MAX_HEADERS = 16 << 20
+"""Beside the files, of a tar."""
+_SHOWN = 60
+"""Letters of a name in an error."""
 _NAME = re.compile(r"notation-([a-zA-Z0-9_.-]+)")
 _READ = 1 << 20
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError,
+_BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError,
            RuntimeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Of a tar."""
+
+    entries: int = _MAX_MEMBERS
+    path: int = 4096
+    records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,7 @@ def _unpack(source: Path, folder: Path) -> None:
             if not mode & stat.S_IXUSR:
                 raise UsageError(f"{source}: is not executable", hint="an archive is zip or tar.gz")
             with source.open("rb") as stream:
-                _copy(stream, folder, source.name, mode, MAX_BYTES)
+                _copy(_chunks(stream), folder, source.name, mode, MAX_BYTES)
     except _BROKEN as error:
         raise MalformedError(str(source), got=f"{type(error).__name__}: {error}", expected="a zip or tar.gz archive"
                              ) from None
@@ -143,39 +157,50 @@ def _from_zip(source: Path, folder: Path) -> None:
             if member.is_dir() or "/" in member.filename or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
                 continue
             with archive.open(member) as stream:
-                left -= _copy(stream, folder, member.filename, mode or 0o644, left)
+                left -= _copy(_chunks(stream), folder, member.filename, mode or 0o644, left)
 
 
 def _from_tar(source: Path, folder: Path) -> None:
     """Regular files, whatever folder they are in."""
     left = MAX_BYTES
-    with tarfile.open(source, "r:gz") as archive:
-        for count, member in enumerate(archive):
-            if count >= _MAX_MEMBERS:
-                raise MalformedError(str(source), got="too many members", expected=f"at most {_MAX_MEMBERS}")
-            _check_name(member.name, source)
-            stream = archive.extractfile(member) if member.isreg() else None
-            if stream is not None:
-                left -= _copy(stream, folder, member.name.rpartition("/")[2], member.mode, left)
+    with gzip.open(source) as stream:
+        for entry in walk(Source(_inflated(stream, source), str(source)), _Limits()):
+            _check_name(entry.name.decode("utf-8", "surrogateescape"), source)
+            if entry.kind == "file":
+                left -= _copy(entry.pieces(), folder, entry.path.rpartition("/")[2], entry.mode, left)
+
+
+def _inflated(stream: IO[bytes] | gzip.GzipFile, source: Path) -> Iterator[bytes]:
+    size = 0
+    for chunk in _chunks(stream):
+        size += len(chunk)
+        if size > MAX_BYTES + _MAX_HEADERS:
+            raise MalformedError(str(source), got="more bytes", expected=f"less than {MAX_BYTES} in all")
+        yield chunk
+
+
+def _chunks(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    while chunk := stream.read(_READ):
+        yield chunk
 
 
 def _check_name(name: str, source: Path) -> None:
     if ".." in name or "\0" in name:
-        raise MalformedError(str(source), got=f"a member named {name!r}", expected="names without '..'")
+        raise MalformedError(str(source), got=f"a member named {name[:_SHOWN]!r}", expected="names without '..'")
 
 
-def _copy(stream: IO[bytes], folder: Path, name: str, mode: int, most: int) -> int:
+def _copy(pieces: Iterable[bytes], folder: Path, name: str, mode: int, most: int) -> int:
     """How many bytes there were. Raises MalformedError above `most`, and for a name that is there."""
     size = 0
     try:
         handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise MalformedError(name, got=error.strerror, expected="each name once") from None
+        raise MalformedError(name[:_SHOWN], got=error.strerror, expected="each name once") from None
     with os.fdopen(handle, "wb") as target:
-        while chunk := stream.read(_READ):
+        for chunk in pieces:
             size += len(chunk)
             if size > most:
-                raise MalformedError(name, got="more bytes", expected=f"less than {MAX_BYTES} in all")
+                raise MalformedError(name[:_SHOWN], got="more bytes", expected=f"less than {MAX_BYTES} in all")
             target.write(chunk)
         os.fchmod(handle, mode & 0o755 | 0o400)
     return size
@@ -231,9 +256,11 @@ def _replace(folder: Path, target: Path) -> None:
         if target.exists():
             target.rename(before)
         folder.rename(target)
-    except OSError as error:
+    except BaseException as error:
+        # Whatever ends it here, an interrupt too: what was there is there again.
         if before.exists() and not target.exists():
             before.rename(target)
-        raise UsageError(f"{target}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(before, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UsageError(f"{target}: {error.strerror}") from None
+        raise
+    shutil.rmtree(before, ignore_errors=True)

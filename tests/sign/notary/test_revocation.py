@@ -7,9 +7,11 @@ import base64
 import hashlib
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -21,6 +23,7 @@ from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.run import run
 from custody.errors import VerificationError
 from custody.kit.clock import system_clock
+from custody.sign.notary import crl
 from custody.sign.notary.crl import ListCache
 from custody.sign.notary.directory import Directory
 from custody.sign.notary.revocation import Answer, OnlineRevocations, State, check_answers
@@ -274,12 +277,13 @@ def test_a_broken_cache_is_no_cache(broken: bytes, ca: Authority, tmp_path: Path
 
 
 def test_what_is_kept_is_trusted_for_nothing(ca: Authority, tmp_path: Path) -> None:
-    """A list that a stranger put there says nothing; one that was good for too long is fetched anew."""
+    """One that a stranger put there, one of changes alone, and one that is too old: each is fetched anew."""
     chain = by_list(REASONS.key_compromise)(ca)
     path = tmp_path / hashlib.sha256(f"{ca.url}/crl/a".encode()).hexdigest()
-    for kept, state in ((ca.revoked(key=STRANGE_KEY), State.UNAVAILABLE), (ca.revoked(until=-HOUR / 2), State.REVOKED)):
+    for kept in (ca.revoked(key=STRANGE_KEY), ca.revoked(delta_of=1, number=2), ca.revoked(until=-HOUR / 2)):
         path.write_text(json.dumps({"baseCRL": base64.b64encode(kept).decode()}))
-        assert asked(chain, tmp_path).state is state
+        assert asked(chain, tmp_path).state is State.REVOKED
+        assert json.loads(path.read_text())["baseCRL"] == base64.b64encode(ca.lists["a"]).decode()  # type: ignore[arg-type]
 
 
 def test_lists_that_notation_kept(ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,22 +313,141 @@ def test_before_it_was_invalid(ca: Authority) -> None:
     assert asyncio.run(at(None)) is State.REVOKED
 
 
-def test_lists_of_others(ca: Authority) -> None:
-    """Where `notation` looks away: a list that says that it is of other certificates, or that is of the future."""
-    def scope(**named: bool) -> x509.IssuingDistributionPoint:
-        said = {"only_contains_user_certs": False, "only_contains_ca_certs": False, "indirect_crl": False,
-                "only_contains_attribute_certs": False, **named}
-        return x509.IssuingDistributionPoint(full_name=[x509.UniformResourceIdentifier("http://x/")],
-                                             relative_name=None, only_some_reasons=None, **said)
+def test_what_is_forged_is_not_kept(ca: Authority, tmp_path: Path) -> None:
+    """One answer of somebody on the way does not keep the issuer's from us."""
+    chain = by_list(key=STRANGE_KEY)(ca)
+    answer = asked(chain, tmp_path)
+    assert (answer.state, "is not signed by" in answer.reason) == (State.UNAVAILABLE, True)
+    assert list(tmp_path.iterdir()) == []
+    ca.lists["a"] = ca.revoked()
+    assert asked(chain, tmp_path).state is State.GOOD
+    assert len([*tmp_path.iterdir()]) == 1
 
-    for named in ({"only_contains_ca_certs": True}, {"indirect_crl": True}, {"only_contains_attribute_certs": True}):
-        answer = asked(by_list(extensions=((scope(**named), True),))(ca))
-        assert (answer.state, "of other certificates" in answer.reason) == (State.UNAVAILABLE, True)
-    assert asked(by_list(extensions=((scope(only_contains_user_certs=True), True),))(ca)).state is State.GOOD
-    assert "of the future" in asked(by_list(age=-HOUR)(ca)).reason
-    assert "of the future" in asked(by_response(age=-HOUR)(ca)).reason
+
+def scope(*paths: str, reasons: tuple[x509.ReasonFlags, ...] = (), relative: str = "", **named: bool) -> Case:
+    """A chain with one list of no entries, whose scope is the list's own word."""
+    def make(ca: Authority) -> tuple[x509.Certificate, ...]:
+        chain = ca.issued(lists=("a",))
+        said = _scope(ca, *paths, reasons=reasons, relative=relative, **named)
+        ca.lists["a"] = ca.revoked(extensions=((said, True),))
+        return chain
+
+    return make
+
+
+def _scope(ca: Authority, *paths: str, reasons: tuple[x509.ReasonFlags, ...] = (), relative: str = "", **named: bool
+           ) -> x509.IssuingDistributionPoint:
+    said = {"only_contains_user_certs": False, "only_contains_ca_certs": False, "indirect_crl": False,
+            "only_contains_attribute_certs": False, **named}
+    return x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(f"{ca.url}/crl/{path}") for path in paths] or None,
+        relative_name=x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, relative)])
+        if relative else None, only_some_reasons=frozenset(reasons) or None, **said)
+
+
+SCOPES: dict[str, tuple[Case, State, str]] = {
+    "the place that was asked": (scope("a"), State.GOOD, ""),
+    "it among others": (scope("b", "a"), State.GOOD, ""),
+    "users' certificates": (scope(only_contains_user_certs=True), State.GOOD, ""),
+    "another place": (scope("b"), State.UNAVAILABLE, "of another distribution point"),
+    "a relative name": (scope(relative="x"), State.UNAVAILABLE, "has a relative name"),
+    "authorities' certificates": (scope(only_contains_ca_certs=True), State.UNAVAILABLE, "of other certificates"),
+    "attributes' certificates": (scope(only_contains_attribute_certs=True), State.UNAVAILABLE, "of other certificates"),
+    "others' certificates": (scope("a", indirect_crl=True), State.UNAVAILABLE, "of other certificates"),
+    "one reason": (scope("a", reasons=(REASONS.superseded,)), State.UNAVAILABLE, "of some reasons alone, and not of"),
+    "all reasons but a hold": (scope(reasons=tuple({*REASONS} - {
+        REASONS.certificate_hold, REASONS.unspecified, REASONS.remove_from_crl})), State.UNAVAILABLE,
+        "alone, and not of certificateHold"),
+    "changes in its place": (by_list(delta_of=1, number=2), State.UNAVAILABLE, "is one of changes alone"),
+    "end of a hold, of no changes": (by_list(REASONS.remove_from_crl), State.UNAVAILABLE, "removeFromCRL, which only"),
+    "of the future": (by_list(age=-HOUR), State.UNAVAILABLE, "of the future"),
+    "answer of the future": (by_response(age=-HOUR), State.UNAVAILABLE, "of the future"),
+}
+"""Where `notation` looks away: what a list says of itself."""
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_what_a_list_is_of(name: str, ca: Authority) -> None:
+    make, state, words = SCOPES[name]
+    answer = asked(make(ca))
+    assert (answer.state, words in answer.reason) == (state, True), answer
+
+
+def test_lists_of_others(ca: Authority) -> None:
     other = chain_of("EC-256")[-1].subject
     assert "is by CN=" in asked(by_list(issuer=other)(ca)).reason
+
+
+def test_reasons_between_lists(ca: Authority) -> None:
+    """Two lists that are of all reasons between them, and what either of them has against the certificate."""
+    chain = ca.issued(lists=("a", "b"))
+    some = (REASONS.superseded, REASONS.key_compromise)
+    rest = tuple({*REASONS} - {*some, REASONS.unspecified, REASONS.remove_from_crl})
+    for entries, state in (((), State.GOOD), (((REASONS.superseded, None),), State.REVOKED)):
+        ca.lists["a"] = ca.revoked(*entries, extensions=((_scope(ca, "a", reasons=some), True),))
+        ca.lists["b"] = ca.revoked(extensions=((_scope(ca, "b", reasons=rest), True),))
+        assert asked(chain).state is state
+    ca.lists["a"] = ca.revoked(extensions=((_scope(ca, "b", reasons=some), True),))
+    assert f"expected {ca.url}/crl/a" in asked(chain).reason  # another of the certificate's own, but not this one
+    ca.lists["a"] = ca.lists["b"] = ca.revoked(extensions=((_scope(ca, reasons=some), True),))
+    assert "of some reasons alone" in asked(chain).reason
+
+
+def test_changes_of_another_scope(ca: Authority) -> None:
+    chain = ca.issued(lists=("a",))
+    for base, changes, right in (("a", "a", True), ("a", "b", False), ("a", "", False), ("", "a", False)):
+        of_base, of_changes = (((_scope(ca, path), True),) if path else () for path in (base, changes))
+        ca.lists["a"] = ca.revoked(newer="b", extensions=of_base)
+        ca.lists["b"] = ca.revoked(number=2, delta_of=1, extensions=of_changes)
+        answer = asked(chain)
+        assert answer.state is (State.GOOD if right else State.UNAVAILABLE)
+        assert ("of another distribution point than the list" in answer.reason) != right
+
+
+@pytest.mark.parametrize(("base", "changed", "words"), [
+    ((REASONS.certificate_hold, HOUR), (REASONS.key_compromise, 10 * HOUR), "(keyCompromise)"),
+    ((REASONS.key_compromise, HOUR), (REASONS.key_compromise, 10 * HOUR), "(keyCompromise)"),
+    ((REASONS.key_compromise, HOUR), (REASONS.superseded, None), "(superseded)"),
+    ((REASONS.key_compromise, 10 * HOUR), (REASONS.superseded, HOUR), ""),
+    ((REASONS.certificate_hold, 10 * HOUR), (REASONS.remove_from_crl, None), ""),
+    ((REASONS.key_compromise, 10 * HOUR), (REASONS.remove_from_crl, None), "(keyCompromise)"),
+    (None, (REASONS.key_compromise, 10 * HOUR), "(keyCompromise)"),
+    (None, (REASONS.certificate_hold, 10 * HOUR), "on hold since"),
+    ((REASONS.key_compromise, HOUR), None, "")])
+def test_changes_count_over_the_list(base: tuple[x509.ReasonFlags, timedelta] | None, words: str, ca: Authority,
+                                     changed: tuple[x509.ReasonFlags, timedelta | None] | None) -> None:
+    """Of what an authority says was signed two hours ago, with how long ago each says that it became invalid."""
+    leaf, root = ca.issued(lists=("a",))
+
+    def entries(said: tuple[x509.ReasonFlags, timedelta | None] | None
+                ) -> list[tuple[x509.ReasonFlags, datetime | None]]:
+        return [(said[0], None if said[1] is None else now() - said[1])] if said else []
+
+    lists = crl.Lists(crl.load(ca.revoked(*entries(base), newer="b"), "x"),
+                      crl.load(ca.revoked(*entries(changed), number=2, delta_of=1), "x"))
+    against = crl.revoked(leaf, root, lists, now() - 2 * HOUR, now())
+    assert (words in against, against == "") == (True, words == "")
+
+
+def test_the_event_loop_goes_on(ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are read, from the network and from where they are kept, and judged in other threads than the loop's."""
+    threads: dict[str, set[str]] = {}
+
+    def told(name: str) -> None:
+        real = getattr(crl, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.current_thread().name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(crl, name, call)
+
+    for name in ("load", "revoked"):
+        told(name)
+    chain = by_changes(None, None)(ca)
+    assert [asked(chain, tmp_path).state for _ in range(2)] == [State.GOOD] * 2
+    assert threads.keys() == {"load", "revoked"}
+    assert threading.main_thread().name not in set().union(*threads.values())
 
 
 def test_many_places(ca: Authority) -> None:

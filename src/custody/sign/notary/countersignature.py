@@ -161,6 +161,7 @@ def _read(token: bytes) -> _Token:
         moment = stamp["gen_time"].native
         if not timedelta() <= margin < timedelta(days=365) or not isinstance(moment, datetime) or moment.tzinfo is None:
             raise ValueError("no time")
+        _ = (moment - margin, moment + margin)  # what the clock of no calendar shows overflows
         certificates, signers = signed["certificates"], signed["signer_infos"]
         if len(certificates) > _MAX_CERTIFICATES or len(signers) > _MAX_SIGNERS:
             raise ValueError("too many")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from custody.errors import CustodyError, MalformedError, VerificationError
 from custody.formats.protojson import Message, decode_base64, encode_base64
@@ -30,23 +33,33 @@ _AHEAD = timedelta(minutes=5)
 """How far the clock of an issuer may be ahead of ours."""
 _UNDERSTOOD = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
 _HASHES = ("sha256", "sha384", "sha512")
+_ALL = frozenset(x509.ReasonFlags) - {x509.ReasonFlags.unspecified, x509.ReasonFlags.remove_from_crl}
 _HOLD, _REMOVED = x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """As it was read, and the bytes: the library makes those that were signed anew from what it read, which of a long
+    list takes a second that nothing else runs in."""
+
+    read: x509.CertificateRevocationList
+    der: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Lists:
     """A list, and one of what changed since then."""
 
-    base: x509.CertificateRevocationList
-    delta: x509.CertificateRevocationList | None = None
+    base: RevocationList
+    delta: RevocationList | None = None
 
     def current(self, now: datetime) -> bool:
-        return all(made.next_update_utc is not None and now <= made.next_update_utc
+        return all(made.read.next_update_utc is not None and now <= made.read.next_update_utc
                    for made in (self.base, self.delta) if made is not None)
 
 
-def load(der: bytes, where: str) -> x509.CertificateRevocationList:
+def load(der: bytes, where: str) -> RevocationList:
     """Raises MalformedError."""
     try:
         if len(der) > MAX_LIST:
@@ -56,7 +69,7 @@ def load(der: bytes, where: str) -> x509.CertificateRevocationList:
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
             x509.UnsupportedGeneralNameType):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a revocation list in DER") from None
-    return made
+    return RevocationList(made, der)
 
 
 def places(certificate: x509.Certificate) -> list[str]:
@@ -65,7 +78,7 @@ def places(certificate: x509.Certificate) -> list[str]:
     return list(_urls(points.value)) if points else []
 
 
-def newer_places(made: x509.CertificateRevocationList) -> list[str]:
+def newer_places(made: RevocationList) -> list[str]:
     """URLs of lists of what changed since this one."""
     points = _of(made, x509.FreshestCRL)
     return list(_urls(points)) if points else []
@@ -78,73 +91,146 @@ def _urls(points: x509.CRLDistributionPoints | x509.FreshestCRL) -> Iterator[str
                 yield name.value
 
 
-def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: Lists, signed_at: datetime | None,
-            now: datetime) -> str:
-    """Why the certificate counts no more; "" where the lists say nothing against it.
+def unread_reasons(certificate: x509.Certificate, read: Sequence[tuple[str, Lists]]) -> list[str]:
+    """Reasons for a revocation that none of the lists is of, each with the URL that it was asked for at."""
+    covered: frozenset[x509.ReasonFlags] = frozenset()
+    for place, lists in read:
+        scope = _of(lists.base, x509.IssuingDistributionPoint)
+        some = _ALL if scope is None or scope.only_some_reasons is None else scope.only_some_reasons
+        points = [point for point in _points(certificate) if place in _texts(point.full_name)]
+        # One that names no reasons is asked for all; of several at one place, what each has.
+        covered |= some & frozenset().union(*(_ALL if point.reasons is None else point.reasons for point in points))
+    return sorted(reason.value for reason in _ALL - covered)
 
-    `signed_at` is when an authority says that it was used: it may have been right until then. Raises
-    VerificationError where the lists say nothing at all: they are not the issuer's, too old, or of other certificates.
+
+def revoked(certificate: x509.Certificate, issuer: x509.Certificate, lists: Lists, signed_at: datetime | None,
+            now: datetime, *, place: str | None = None) -> str:
+    """Why the certificate counts no more; "" where the lists say nothing against it, which says nothing of the reasons
+    that they are not of: see `unread_reasons`.
+
+    `signed_at` is when an authority says that it was used: it may have been right until then. `place` is the URL that
+    was asked; None: any of the certificate's. Raises VerificationError where the lists say nothing at all: they are not
+    the issuer's, too old, or of other certificates.
     """
-    _check(lists.base, certificate, issuer, now, "list")
+    _check(lists.base, issuer, now, "list")
+    _check_scope(lists.base, certificate, place)
+    if _of(lists.base, x509.DeltaCRLIndicator) is not None:
+        raise VerificationError("the list is one of changes alone (delta CRL indicator), expected the whole list")
     if lists.delta is not None:
-        _check(lists.delta, certificate, issuer, now, "list of changes")
+        _check(lists.delta, issuer, now, "list of changes")
         _check_changes(lists.base, lists.delta)
     elif extension(certificate, x509.FreshestCRL) is not None:
         raise VerificationError("the certificate names a list of changes, which its list does not: it is not read")
-    latest: x509.RevokedCertificate | None = None
-    for made in (lists.base, lists.delta):
-        entry = _named(made, certificate) if made is not None else None
-        if entry is None:
-            continue
-        invalid, reason = _entry(entry)
-        if signed_at is not None and invalid is not None and signed_at < invalid:
+    entry = _named(lists.base, certificate)
+    if entry is not None and _entry(entry)[1] is _REMOVED:
+        raise VerificationError("the list's entry is removeFromCRL, which only a list of changes can say")
+    # What changed since then counts over what was; but only a hold can end.
+    change = _named(lists.delta, certificate) if lists.delta is not None else None
+    if change is not None and _entry(change)[1] is _REMOVED:
+        if entry is None or _entry(entry)[1] is _HOLD:
             return ""
-        if reason not in (_HOLD, _REMOVED):
-            why = f" ({reason.value})" if reason else ""
-            return f"revoked since {format_rfc3339(entry.revocation_date_utc)}{why}"
-        if latest is None or latest.revocation_date_utc < entry.revocation_date_utc:
-            latest = entry
-    if latest is not None and _entry(latest)[1] is _HOLD:
-        return f"on hold since {format_rfc3339(latest.revocation_date_utc)}"
-    return ""
+    elif change is not None:
+        entry = change
+    if entry is None:
+        return ""
+    invalid, reason = _entry(entry)
+    if signed_at is not None and invalid is not None and signed_at < invalid:
+        return ""
+    if reason is _HOLD:
+        return f"on hold since {format_rfc3339(entry.revocation_date_utc)}"
+    return f"revoked since {format_rfc3339(entry.revocation_date_utc)}" + (f" ({reason.value})" if reason else "")
 
 
-def _check(made: x509.CertificateRevocationList, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime,
-           kind: str) -> None:
+def _check(made: RevocationList, issuer: x509.Certificate, now: datetime, kind: str) -> None:
     usage = extension(issuer, x509.KeyUsage)
-    if made.issuer != issuer.subject:
-        raise VerificationError(f"the {kind} is by {made.issuer.rfc4514_string()}, expected "
+    if made.read.issuer != issuer.subject:
+        raise VerificationError(f"the {kind} is by {made.read.issuer.rfc4514_string()}, expected "
                                 f"{issuer.subject.rfc4514_string()}")
     if usage is not None and not usage.value.crl_sign:
         raise VerificationError(f"{issuer.subject.rfc4514_string()} may not sign revocation lists (key usage)")
     if not _is_signed(made, issuer):
         raise VerificationError(f"the {kind} is not signed by {issuer.subject.rfc4514_string()}")
-    if made.next_update_utc is None or now > made.next_update_utc:
-        until = "no time" if made.next_update_utc is None else format_rfc3339(made.next_update_utc)
+    if made.read.next_update_utc is None or now > made.read.next_update_utc:
+        until = "no time" if made.read.next_update_utc is None else format_rfc3339(made.read.next_update_utc)
         raise VerificationError(f"the {kind} is too old: it is good until {until}")
-    if made.last_update_utc > now + _AHEAD:
-        raise VerificationError(f"the {kind} is of the future: {format_rfc3339(made.last_update_utc)}")
-    for present in made.extensions:
+    if made.read.last_update_utc > now + _AHEAD:
+        raise VerificationError(f"the {kind} is of the future: {format_rfc3339(made.read.last_update_utc)}")
+    for present in made.read.extensions:
         if present.critical and not isinstance(present.value, _UNDERSTOOD):
             raise VerificationError(f"the {kind} has the critical extension {present.oid.dotted_string}")
+
+
+def _check_scope(made: RevocationList, certificate: x509.Certificate, place: str | None) -> None:
+    """RFC 5280 section 6.3.3 b 2."""
     scope = _of(made, x509.IssuingDistributionPoint)
-    if scope is not None and (scope.indirect_crl or scope.only_contains_attribute_certs
-                              or (scope.only_contains_user_certs and is_ca(certificate))
-                              or (scope.only_contains_ca_certs and not is_ca(certificate))):
-        raise VerificationError(f"the {kind} is of other certificates (issuing distribution point)")
+    if scope is None:
+        return
+    if (scope.indirect_crl or scope.only_contains_attribute_certs
+            or (scope.only_contains_user_certs and is_ca(certificate))
+            or (scope.only_contains_ca_certs and not is_ca(certificate))):
+        raise VerificationError("the list is of other certificates (issuing distribution point)")
+    if scope.relative_name is not None:
+        raise VerificationError("the list's distribution point has a relative name, expected a URL")
+    if scope.full_name is None:
+        return
+    named = _texts(scope.full_name)
+    if not any(named & _texts(point.full_name) for point in _points(certificate)
+               if place is None or place in _texts(point.full_name)):
+        raise VerificationError("the list is of another distribution point, "
+                                f"{', '.join(sorted(named)[:3]) or 'which is no URL'}, expected "
+                                f"{place or 'one of the certificate'}")
 
 
-def _is_signed(made: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def _points(certificate: x509.Certificate) -> list[x509.DistributionPoint]:
+    points = extension(certificate, x509.CRLDistributionPoints)
+    return [*points.value] if points else []
+
+
+def _texts(names: Sequence[x509.GeneralName] | None) -> set[str]:
+    return {name.value for name in names or () if isinstance(name, x509.UniformResourceIdentifier)}
+
+
+def _is_signed(made: RevocationList, issuer: x509.Certificate) -> bool:
+    """RFC 5280 section 5.1.1: the algorithm that is signed with the list is the one beside the signature."""
     try:
-        algorithm, key = made.signature_hash_algorithm, issuer.public_key()
-        # The library's type of keys that sign lists leaves out those that never do, for which it raises TypeError.
-        return (algorithm is None or algorithm.name in _HASHES) and made.is_signature_valid(key)  # type: ignore[arg-type]
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        algorithm, key = made.read.signature_hash_algorithm, issuer.public_key()
+        scheme = made.read.signature_algorithm_parameters
+        if algorithm is None or algorithm.name not in _HASHES:
+            return False
+        signed, named = (made.der[start:end] for start, end in islice(_values(made.der, *_inside(made.der, 0)), 2))
+        within = [signed[start:end] for start, end in islice(_values(signed, *_inside(signed, 0)), 2)]
+        if named not in within[:1 if within[0][:1] == b"\x30" else 2]:  # behind the version, where there is one
+            return False
+        digest, hashed = hashlib.new(algorithm.name, signed).digest(), Prehashed(algorithm)
+        if isinstance(key, rsa.RSAPublicKey) and isinstance(scheme, (padding.PSS, padding.PKCS1v15)):
+            key.verify(made.read.signature, digest, scheme, hashed)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):
+            key.verify(made.read.signature, digest, ec.ECDSA(hashed))
+        else:
+            return False
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm, InvalidSignature):
         return False
+    return True
 
 
-def _check_changes(base: x509.CertificateRevocationList, delta: x509.CertificateRevocationList) -> None:
-    """RFC 5280 section 5.2.4."""
+def _inside(der: bytes, at: int) -> tuple[int, int]:
+    """Where the contents of a DER value begin and end."""
+    long = der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0
+    begin = at + 2 + long
+    return begin, begin + (int.from_bytes(der[at + 2:begin], "big") if long else der[at + 1])
+
+
+def _values(der: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where each of the DER values that stand one behind another begins and ends."""
+    while at < end:
+        begin, at = at, _inside(der, at)[1]
+        yield begin, at
+
+
+def _check_changes(base: RevocationList, delta: RevocationList) -> None:
+    """RFC 5280 sections 5.2.4 and 6.3.3 c."""
+    if _of(base, x509.IssuingDistributionPoint) != _of(delta, x509.IssuingDistributionPoint):
+        raise VerificationError("the list of changes is of another distribution point than the list that it changes")
     since, number, least = _of(base, x509.CRLNumber), _of(delta, x509.CRLNumber), _of(delta, x509.DeltaCRLIndicator)
     if since is None or number is None or least is None:
         raise VerificationError("the list of changes, or the list that it changes, has no number")
@@ -156,9 +242,9 @@ def _check_changes(base: x509.CertificateRevocationList, delta: x509.Certificate
                                 f"{since.crl_number}, the list's")
 
 
-def _named(made: x509.CertificateRevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
+def _named(made: RevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
     try:
-        return made.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        return made.read.get_revoked_certificate_by_serial_number(certificate.serial_number)
     except ValueError:
         raise VerificationError("the list's entries cannot be read") from None
 
@@ -179,9 +265,9 @@ def _entry(entry: x509.RevokedCertificate) -> tuple[datetime | None, x509.Reason
     return invalid, reason
 
 
-def _of(made: x509.CertificateRevocationList, kind: type[_Extension]) -> _Extension | None:
+def _of(made: RevocationList, kind: type[_Extension]) -> _Extension | None:
     try:
-        return made.extensions.get_extension_for_class(kind).value
+        return made.read.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
 

@@ -125,23 +125,48 @@ class OnlineRevocations:
 
     async def _by_lists(self, certificate: x509.Certificate, issuer: x509.Certificate, places: Sequence[str],
                         signed_at: datetime | None) -> tuple[State, str]:
-        """All of them must be had: each may be of other reasons."""
+        """All of them must be had, and between them be of all reasons: each may be of others."""
+        read: list[tuple[str, crl.Lists]] = []
         for url in places:
             try:
-                lists = await self._lists(url)
-                if against := crl.revoked(certificate, issuer, lists, signed_at, self._clock()):
-                    return State.REVOKED, against
+                against, lists = await self._judged(certificate, issuer, url, signed_at)
             except _SILENT as error:
                 return State.UNAVAILABLE, f"{place_of(url)}: {error.message}"
+            if against:
+                return State.REVOKED, against
+            read.append((url, lists))
+        if unread := crl.unread_reasons(certificate, read):
+            return State.UNAVAILABLE, f"the lists are of some reasons alone, and not of {', '.join(unread)}"
         return State.GOOD, ""
 
-    async def _lists(self, url: str) -> crl.Lists:
-        known = self._cache.known(url, self._clock()) if self._cache else None
+    async def _judged(self, certificate: x509.Certificate, issuer: x509.Certificate, url: str,
+                      signed_at: datetime | None) -> tuple[str, crl.Lists]:
+        """What the lists of a URL have against a certificate. Lists can be long, so that nothing of them is read in
+        the event loop. Only what the issuer made is kept: anybody on the way could keep us from it otherwise."""
+        def judge(lists: crl.Lists) -> str:
+            return crl.revoked(certificate, issuer, lists, signed_at, self._clock(), place=url)
+
+        known = await asyncio.to_thread(self._cache.known, url, self._clock()) if self._cache else None
         if known is not None:
-            self._tell(f"revocation list of {place_of(url)}: as it was fetched before")
-            return known
+            try:
+                against = await asyncio.to_thread(judge, known)
+            except _SILENT as error:
+                self._tell(f"revocation list of {place_of(url)}: fetched anew, since of the kept one {error.message}")
+            else:
+                self._tell(f"revocation list of {place_of(url)}: as it was fetched before")
+                return against, known
+        der, delta, lists = await self._fetched(url)
+        against = await asyncio.to_thread(judge, lists)
+        if self._cache is not None:
+            try:
+                await asyncio.to_thread(self._cache.keep, url, der, delta)
+            except CustodyError as error:
+                self._tell(f"revocation list of {place_of(url)}: not kept: {error.message}")
+        return against, lists
+
+    async def _fetched(self, url: str) -> tuple[bytes, bytes | None, crl.Lists]:
         der = await self._within(LIST_SECONDS, self._fetch("GET", url, crl.MAX_LIST))
-        base, delta = crl.load(der, "revocation list"), None
+        base, delta = await asyncio.to_thread(crl.load, der, "revocation list"), None
         failure: CustodyError | None = None
         for newer in crl.newer_places(base)[:_MAX_PLACES]:
             try:
@@ -151,13 +176,8 @@ class OnlineRevocations:
                 failure = error
         if delta is None and failure is not None:
             raise failure
-        lists = crl.Lists(base, None if delta is None else crl.load(delta, "list of changes"))
-        if self._cache is not None:
-            try:
-                await asyncio.to_thread(self._cache.keep, url, der, delta)
-            except CustodyError as error:
-                self._tell(f"revocation list of {place_of(url)}: not kept: {error.message}")
-        return lists
+        changes = None if delta is None else await asyncio.to_thread(crl.load, delta, "list of changes")
+        return der, delta, crl.Lists(base, changes)
 
     async def _within(self, seconds: float, asked: Awaitable[bytes]) -> bytes:
         try:

@@ -22,7 +22,8 @@ from custody.sign.certificate import is_ca, load_certificate
 from custody.sign.notary.directory import Directory, read_document
 from custody.sign.notary.issuance import issued_by, self_signed
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
+_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----\s")
+_END = re.compile(rb"-----END ([A-Z0-9 ]{1,64})-----")
 _MAX_CERTIFICATES = 1000
 _HINT = "`custody notation cert add --type {} --store {} FILE` puts certificates there"
 
@@ -67,7 +68,7 @@ class DirectoryStores:
 
 def read_certificates(data: bytes, where: str) -> list[x509.Certificate]:
     """The certificates of a file: PEM, or DER one behind another. Raises MalformedError, also where there is none."""
-    ders = [_decoded(body, kind, where) for kind, body in _BLOCK.findall(data)] or list(_ders(data, where))
+    ders = [_decoded(body, kind, where) for kind, body in _blocks(data)] or list(_ders(data, where))
     if not 1 <= len(ders) <= _MAX_CERTIFICATES:
         raise MalformedError(where, got=f"{len(ders)} certificates", expected=f"1 to {_MAX_CERTIFICATES}, PEM or DER")
     return [load_certificate(der, where) for der in ders]
@@ -88,6 +89,18 @@ def _files(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise VerificationError(f"{folder}: {error.strerror}", check=Check.CERTIFICATE) from None
+
+
+def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Label and text of each PEM block: between an end and the one before, what begins with that end's label. Each
+    byte is looked at twice."""
+    at = 0
+    for end in _END.finditer(data):
+        for begin in _BEGIN.finditer(data, at, end.start()):
+            if begin[1] == end[1]:
+                yield begin[1], data[begin.end():end.start()]
+                break
+        at = end.end()
 
 
 def _decoded(body: bytes, kind: bytes, where: str) -> bytes:
