@@ -172,8 +172,8 @@ class _Signers:
         name = frozenset((part.oid.dotted_string, str(part.value).casefold()) for part in leaf.subject)
         key = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if name in self._names or key in self._keys:
-            what = "name" if name in self._names else "key"
-            return f"its signer counts already, by the same {what}: {leaf.subject.rfc4514_string()}"
+            kind = "name" if name in self._names else "key"
+            return f"its signer counts already, by the same {kind}: {leaf.subject.rfc4514_string()}"
         self._names.add(name)
         self._keys.add(key)
         return ""

@@ -174,19 +174,19 @@ def _extensions(certificate: x509.Certificate, root: TrustedRoot) -> Iterator[Li
     if issuer and issuer.value.key_identifier is not None:
         url = _authority_url(issuer.value.key_identifier, root)
         yield 0, *(("Authority URL", url) if url else ("Authority Key ID", issuer.value.key_identifier.hex()))
-    for other in certificate.extensions:
-        if other.oid in _HANDLED:
+    for present in certificate.extensions:
+        if present.oid in _HANDLED:
             continue
-        if isinstance(other.value, x509.PrecertificateSignedCertificateTimestamps):
-            yield from _promises(other.value, root)
+        if isinstance(present.value, x509.PrecertificateSignedCertificateTimestamps):
+            yield from _promises(present.value, root)
             continue
-        arc, _, last = other.oid.dotted_string.rpartition(".")
-        value = other.value.public_bytes()
+        arc, _, last = present.oid.dotted_string.rpartition(".")
+        value = present.value.public_bytes()
         if arc == FULCIO and 1 <= int(last) <= len(_CLAIMS):
             yield 0, _CLAIMS[int(last) - 1], _text(value, bare=int(last) < 7)
         else:
-            critical = str(other.critical).lower()
-            yield 0, f"OID: {other.oid.dotted_string}", f"(Critical: {critical}) [{len(value)} bytes]"
+            critical = str(present.critical).lower()
+            yield 0, f"OID: {present.oid.dotted_string}", f"(Critical: {critical}) [{len(value)} bytes]"
 
 
 def _text(value: bytes, *, bare: bool) -> str:
