@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input
-from custody.cli.trust_options import Expected, sign_options, verify_options, warn
+from custody.cli.trust_options import Expected, options_of, sign_options, verify_options, warn
 from custody.errors import Check, UsageError, VerificationError
 from custody.evidence.model import Verified
 from custody.formats import cosign, signedpayload
@@ -27,19 +26,7 @@ from custody.sign.signer import Signer
 from custody.trust.pemroots import authority_of, read_pem_chain
 from custody.trust.roots import TrustedRoot
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _apply(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
-    def decorate(command: _F) -> _F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-sign_blob_options = _apply(
+sign_blob_options = options_of(
     sign_options,
     click.option("--bundle", metavar="FILE", help="Write all that a verifier needs to FILE."),
     click.option("--new-bundle-format", type=bool, default=True, metavar="BOOL", show_default=True,
@@ -49,7 +36,7 @@ sign_blob_options = _apply(
 )
 """Commands receive them as keyword arguments; hand those to `Outputs` and `make_signer`."""
 
-verify_blob_options = _apply(
+verify_blob_options = options_of(
     verify_options,
     click.option("--bundle", metavar="FILE", help="A Sigstore bundle 0.1 to 0.3, or cosign's JSON before it."),
     click.option("--new-bundle-format", type=bool, metavar="BOOL",

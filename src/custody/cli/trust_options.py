@@ -34,7 +34,8 @@ from custody.wiring import command_http
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _apply(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
+def options_of(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
+    """All of them as one decorator, in this order."""
     def decorate(command: _F) -> _F:
         for option in reversed(options):
             command = option(command)
@@ -43,7 +44,7 @@ def _apply(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
     return decorate
 
 
-verify_options = _apply(
+verify_options = options_of(
     click.option("--key", metavar="FILE", help="Public key (cosign.pub), env://NAME, or the name of a key "
                  "that a service keeps: hashivault://NAME, awskms://…, k8s://NAMESPACE/SECRET."),
     click.option("--certificate-identity", metavar="ID", help="Whose certificate: an email address or a URI."),
@@ -59,7 +60,7 @@ verify_options = _apply(
 )
 """Commands receive them as keyword arguments; hand those to `Expected`."""
 
-sign_options = _apply(
+sign_options = options_of(
     click.option("--key", metavar="FILE", help="Private key (cosign.key), or env://NAME; else keyless."),
     click.option("--identity-token", metavar="TOKEN|FILE",
                  help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN, else that of the place where this runs."),
