@@ -74,7 +74,7 @@ def test_statement(subjects: tuple[intoto.Subject, ...], kind: str, predicate: A
 
 
 @given(st.booleans(), st.lists(entries, max_size=2).map(tuple), st.lists(blob, max_size=2, unique=True).map(tuple),
-       envelopes, st.builds(MessageSignature, blob, blob), st.booleans())
+       envelopes, st.builds(MessageSignature, st.binary(min_size=32, max_size=32), blob), st.booleans())
 def test_bundle(keyless: bool, logged: tuple[LogEntry, ...], stamps: tuple[bytes, ...], envelope: dsse.Envelope,
                 message: MessageSignature, signs_message: bool) -> None:
     bundle = Bundle("0.3", (b"leaf",) if keyless else (), None if keyless else "hint", logged, stamps,

@@ -14,7 +14,7 @@ from custody.cli.run import run
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import cbor, notary
 from custody.kit.clock import system_clock
-from custody.registry.layout import Layout
+from custody.registry.listedlayout import ListedLayout
 from custody.services.notarysigning import LayoutDepot
 from custody.sign.notary.sign import Signed
 from tests.conftest import peer
@@ -94,7 +94,7 @@ def test_notation_says_the_same(name: str, tmp_path: Path, monkeypatch: pytest.M
         "trustStores": ["ca:acme"], "trustedIdentities": ["*"]}]}))
     right = notary.parse_envelope(enveloped({}), notary.COSE)
     for folder, changes, taken in (("right", {}, True), ("wrong", OVERRULED[name][0], False)):
-        digest, stored = layout(tmp_path / folder), Layout(tmp_path / folder)
+        digest, stored = layout(tmp_path / folder), ListedLayout(tmp_path / folder)
         subject = stored.resolve(digest)
         body = json.dumps({"targetArtifact": {"mediaType": subject.media_type, "digest": subject.digest,
                                               "size": subject.size}}).encode()
