@@ -155,3 +155,40 @@ def test_any_blob_may_lie_beside(tmp_path_factory: pytest.TempPathFactory, data:
     (folder / "blobs" / "sha256" / sha256(data).partition(":")[2]).write_bytes(data)
     (folder / "blobs" / "sha256" / "no-digest").write_bytes(data)
     assert packed(folder) == 1
+
+
+def test_what_custody_does_not_know_of_an_index_stays(tmp_path: Path) -> None:
+    held = image(Layout.made(tmp_path, "target"))
+    path = tmp_path / "index.json"
+    said = json.loads(path.read_text())
+    said |= {"annotations": {"made": "by hand"}, "other": [1]}
+    said["manifests"][0] |= {"platform": {"os": "linux", "architecture": "arm64"}, "urls": ["https://x.example"]}
+    path.write_text(json.dumps(said))
+    image(Layout(tmp_path), "2", b"another")
+    now = json.loads(path.read_text())
+    assert (now["annotations"], now["other"]) == ({"made": "by hand"}, [1])
+    [first] = (entry for entry in now["manifests"] if entry["digest"] == held.digest)
+    assert (first["platform"]["architecture"], first["urls"]) == ("arm64", ["https://x.example"])
+
+
+def test_what_others_added_meanwhile_stays(tmp_path: Path) -> None:
+    Layout.made(tmp_path, "target")
+    one, two = Layout(tmp_path), Layout(tmp_path)
+    first, second = image(one, "1"), image(two, "2", b"another")
+    third = image(one, "2", b"a third")  # whoever puts a tag last means it
+    assert {entry.digest: entry.annotations[REF_NAME] for entry in Layout(tmp_path).images()} == {
+        first.digest: "1", third.digest: "2"}
+    assert Layout(tmp_path).manifest(second.digest) is not None
+
+
+@pytest.mark.parametrize(("said", "reason"), [
+    ('"other":1e999', "a number beyond what JSON's readers have"),
+    ('"annotations":{"x":"%s"}' % ("a" * (oci.MAX_MANIFEST - 700)), "bytes with what is to be added")])
+def test_an_index_that_could_not_be_read_again_is_not_written(tmp_path: Path, said: str, reason: str) -> None:
+    image(Layout.made(tmp_path, "target"))
+    path = tmp_path / "index.json"
+    path.write_text(path.read_text().rstrip()[:-1] + f",{said}}}")
+    before = path.read_bytes()
+    with pytest.raises(MalformedError, match=reason):
+        image(Layout(tmp_path), "a-tag-of-some-length" * 6, b"another")
+    assert path.read_bytes() == before

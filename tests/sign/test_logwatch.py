@@ -262,8 +262,8 @@ def test_a_state_that_is_none(change: dict[str, Any], reason: str) -> None:
 
 
 @pytest.mark.parametrize(("names", "reason"), [
-    ({}, "nobody is named"), ({"subject": "a", "subject_regexp": "b"}, "--identity: given exactly and as a pattern"),
-    ({"issuer": "a", "issuer_regexp": "b"}, "--issuer: given exactly and as a pattern"),
+    ({}, "nobody is named"), ({"subject": "a", "subject_regexp": "b"}, "identity: given exactly and as a pattern"),
+    ({"issuer": "a", "issuer_regexp": "b"}, "issuer: given exactly and as a pattern"),
     ({"subject_regexp": "("}, "--identity-regexp")])
 def test_names_that_name_nobody(names: dict[str, str], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):

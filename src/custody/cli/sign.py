@@ -139,11 +139,12 @@ def _notary(kept: Kept) -> Key | EnvelopeMaker | None:
 
 async def _sign_for_notation(client: RegistryClient, notary: Key | EnvelopeMaker, ref: Reference,
                              annotations: dict[str, str]) -> None:
-    from custody.services.notarysigning import RegistryDepot, sign_artifact, subject_of
+    from custody.services.notaryplaces import RegistryPlace
+    from custody.services.notarysigning import sign_artifact, subject_of
     from custody.sign.notary.sign import Terms
 
     subject = subject_of(*await client.manifest(ref), str(ref))
-    pushed, made = await sign_artifact(RegistryDepot(client, ref, fallback=True), subject, notary,
+    pushed, made = await sign_artifact(RegistryPlace(client, ref, fallback=True), subject, notary,
                                        Terms(metadata=annotations), system_clock)
     print(f"{ref.name}@{pushed.digest}")
     leaf = load_certificate(made.envelope.chain[0], "certificate")

@@ -19,7 +19,8 @@ from custody.formats import oci
 from custody.formats.reference import Reference
 from custody.kit.clock import system_clock
 from custody.registry.client import RegistryClient
-from custody.services.notarysigning import RegistryDepot, sign_artifact
+from custody.services.notaryplaces import RegistryPlace
+from custody.services.notarysigning import sign_artifact
 from custody.sign.notary.directory import Directory, write_document
 from custody.sign.notary.sign import LocalKey, Signed, Terms
 
@@ -58,7 +59,7 @@ async def notarise(client: RegistryClient, ref: Reference, image: oci.Descriptor
                    key: LocalKey) -> tuple[oci.Descriptor, Signed]:
     """Sign an image as `notation sign` does, beside it."""
     subject = oci.Descriptor(image.media_type, image.digest, image.size)
-    return await sign_artifact(RegistryDepot(client, ref, fallback=False), subject, key, Terms(), system_clock)
+    return await sign_artifact(RegistryPlace(client, ref, fallback=False), subject, key, Terms(), system_clock)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
+from custody.registry.layoutindex import IMAGE_NAME, REF_NAME, read_index
 
 if TYPE_CHECKING:
     from custody.registry.archive import TarFile
 
 DEFAULT_PLATFORM = "linux/amd64"
 """Which image of an index is taken where nobody says."""
-_NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
+_NAMES = (REF_NAME, IMAGE_NAME)
 _MAX_DEPTH, _MAX_LEAVES = 3, 1000
 
 
@@ -140,13 +141,7 @@ class StoredImage:
 
     def __init__(self, files: _Files, identifier: str | None = None, platform: str | None = None) -> None:
         where = files.where
-        with files.open("oci-layout") as stream:
-            if b"imageLayoutVersion" not in stream.read(4096):
-                raise MalformedError(f"{where}/oci-layout", got="something else", expected="imageLayoutVersion")
-        with files.open("index.json") as stream:
-            index = oci.parse_manifest(stream.read(oci.MAX_MANIFEST + 1), f"{where}/index.json", oci.INDEX)
-        if not isinstance(index, oci.Index):
-            raise MalformedError(f"{where}/index.json", got="a manifest", expected="an index")
+        index = read_index(files.open, where)
         self._files = files
         self.descriptor, self.manifest, demanded = _select(files, index, identifier, platform)
         self.name = where

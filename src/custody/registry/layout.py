@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -23,9 +23,8 @@ from custody.formats import cosign, oci, reference
 from custody.formats.reference import Reference
 from custody.kit import destination
 from custody.kit import digest as digests
+from custody.registry.layoutindex import IMAGE_NAME, REF_NAME, change_index, read_index
 
-REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
 KIND = "kind"
 """cosign's annotation of what an entry of index.json is (cosign pkg/oci/layout)."""
 _COSIGN = "dev.cosignproject.cosign/"
@@ -41,14 +40,8 @@ class Layout:
     def __init__(self, root: Path) -> None:
         """Raises UsageError for a folder that is none, MalformedError."""
         self.root = root
-        with self._open("oci-layout") as stream:
-            if b"imageLayoutVersion" not in stream.read(4096):
-                raise MalformedError(f"{root}/oci-layout", got="something else", expected="imageLayoutVersion")
-        with self._open("index.json") as stream:
-            index = oci.parse_manifest(stream.read(oci.MAX_MANIFEST + 1), f"{root}/index.json", oci.INDEX)
-        if not isinstance(index, oci.Index):
-            raise MalformedError(f"{root}/index.json", got="a manifest", expected="an index")
-        self.entries: list[oci.Descriptor] = list(index.manifests)
+        self.entries: list[oci.Descriptor] = list(read_index(self._open, str(root)).manifests)
+        self._opened = [*self.entries]
         self._manifests: dict[str, tuple[str, bytes]] = {}
         self._referrers: dict[str, dict[str, oci.Descriptor]] | None = None
         self._about: dict[str, bool] = {}
@@ -242,8 +235,19 @@ class Layout:
             self.entries.append(msgspec.structs.replace(descriptor, annotations=annotations,
                                                         artifact_type=body.artifact_type))
         self.entries = [*self._kinds()]
-        destination.write(self.root / "index.json", _dump(oci.Index(oci.INDEX, tuple(self.entries))), "")
+        change_index(self.root, self._merged)
+        self._opened = [*self.entries]
         self._put, self._changed = {}, False
+
+    def _merged(self, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The entries, with what custody does not know of them, and those that others added since this was opened."""
+        unknown = {str(entry.get("digest")): {key: said for key, said in entry.items() if key != "annotations"}
+                   for entry in listed}
+        held = {entry.digest for entry in (*self._opened, *self.entries)}
+        names = {name for entry in self.entries for name in names_of(entry)}
+        others = [entry for entry in listed if entry.get("digest") not in held
+                  and names.isdisjoint((entry.get("annotations") or {}).get(key) for key in (REF_NAME, IMAGE_NAME))]
+        return [*({**unknown.get(entry.digest, {}), **entry.to_json()} for entry in self.entries), *others]
 
     def _children(self, digest: str) -> tuple[oci.Descriptor, ...]:
         held = self.manifest(digest)

@@ -6,11 +6,6 @@ What is added is on the disk before index.json names it, and that is replaced wh
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,9 +14,9 @@ from custody.errors import MalformedError, NotFoundError, UnsupportedError, Usag
 from custody.formats import oci
 from custody.kit import destination, strictjson
 from custody.kit import digest as digests
+from custody.registry.layoutindex import IMAGE_NAME, REF_NAME, change_index
 
-REF_NAME = "org.opencontainers.image.ref.name"
-_NAMING = (REF_NAME, "io.containerd.image.name")
+_NAMING = (REF_NAME, IMAGE_NAME)
 _MAX_DEPTH = 4
 
 
@@ -103,27 +98,9 @@ class ListedLayout:
         descriptor = self.push_blob(data, media_type)
         annotations = {key: value for key, value in body.annotations.items() if key not in _NAMING}
         entry = msgspec.structs.replace(descriptor, annotations=annotations)
-        with self._writing():
-            document = strictjson.loads(self._read("index.json", oci.MAX_MANIFEST), f"{self._folder}/index.json")
-            index = self._index()
-            if all(listed.digest != descriptor.digest for listed in index.manifests):
-                # What else the document says stays as it is.
-                document["manifests"] = [*document["manifests"], entry.to_json()]
-                destination.write(self._folder / "index.json", self._dump(document), "")
+        change_index(self._folder, lambda entries: entries if any(
+            listed.get("digest") == descriptor.digest for listed in entries) else [*entries, entry.to_json()])
         return descriptor
-
-    def _dump(self, document: object) -> bytes:
-        """Raises MalformedError for what could not be read again."""
-        where = f"{self._folder}/index.json"
-        try:
-            data = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        except ValueError:
-            raise MalformedError(where, got="a number beyond what JSON's readers have",
-                                 expected="finite ones") from None
-        if len(data) > oci.MAX_MANIFEST:
-            raise MalformedError(where, got=f"{len(data)} bytes with what is to be added",
-                                 expected=f"at most {oci.MAX_MANIFEST}")
-        return data
 
     def _below(self, index: oci.Index, digest: str, depth: int) -> oci.Descriptor | None:
         for entry in index.manifests:
@@ -160,19 +137,6 @@ class ListedLayout:
         if len(data) > limit:
             raise MalformedError(str(path), got=f"more than {limit} bytes", expected=f"at most {limit}")
         return data
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One of several writers at a time; the others wait."""
-        try:
-            handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise UsageError(f"{self._folder}: {error.strerror}") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _blob(digest: str) -> str:

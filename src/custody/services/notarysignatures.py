@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -24,68 +24,13 @@ from custody.errors import (
     VerificationError,
 )
 from custody.formats import notary, oci
-from custody.formats.reference import Reference
+from custody.services.notaryplaces import Place
 from custody.sign.notary.trustpolicy import SKIP, Statement, Validation
 from custody.sign.notary.verify import Demands, Outcome, Verifier
-
-if TYPE_CHECKING:
-    from custody.registry.client import RegistryClient
-    from custody.registry.listedlayout import ListedLayout
 
 MAX_SIGNATURES = 100
 _SUFFIXES = {"jws": notary.JWS, "cose": notary.COSE}
 _READ = 1 << 20
-
-
-class Place(Protocol):
-    """Where an artifact lies, and its signatures."""
-
-    async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:
-        """Manifests of signatures. Raises whatever keeps the list from being whole."""
-
-    async def envelope(self, signature: oci.Descriptor) -> tuple[bytes, str]:
-        """An envelope and its media type. Raises MalformedError for another form, and what the place raises."""
-
-
-class RegistryPlace:
-    """A repository."""
-
-    def __init__(self, client: RegistryClient, ref: Reference) -> None:
-        self._client = client
-        self._ref = ref
-
-    async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:
-        return [referrer for referrer in await self._client.referrers(self._ref.at(subject.digest))
-                if referrer.artifact_type == notary.ARTIFACT_TYPE]
-
-    async def envelope(self, signature: oci.Descriptor) -> tuple[bytes, str]:
-        place = self._ref.at(signature.digest)
-        descriptor, data = await self._client.manifest(place)
-        layer = _layer(data, str(place), descriptor.media_type)
-        return await self._client.blob(place, layer, max_size=notary.MAX_ENVELOPE), layer.media_type
-
-
-class LayoutPlace:
-    """A folder of this machine."""
-
-    def __init__(self, layout: ListedLayout) -> None:
-        self._layout = layout
-
-    async def signatures(self, subject: oci.Descriptor) -> list[oci.Descriptor]:
-        return [referrer for referrer in self._layout.referrers(subject.digest)
-                if referrer.artifact_type == notary.ARTIFACT_TYPE]
-
-    async def envelope(self, signature: oci.Descriptor) -> tuple[bytes, str]:
-        layer = _layer(self._layout.manifest(signature), signature.digest, signature.media_type)
-        return self._layout.blob(layer, notary.MAX_ENVELOPE), layer.media_type
-
-
-def _layer(manifest: bytes, where: str, media_type: str) -> oci.Descriptor:
-    """The one layer of a signature's manifest."""
-    body = oci.parse_manifest(manifest, where, media_type)
-    if not isinstance(body, oci.Manifest) or len(body.layers) != 1:
-        raise MalformedError(where, got="another manifest", expected="an image manifest with one layer, the envelope")
-    return body.layers[0]
 
 
 @dataclass(frozen=True, slots=True)

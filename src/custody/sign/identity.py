@@ -36,13 +36,7 @@ class Identity:
             if not exact and not pattern:
                 raise UsageError(f"{part}: not given; a certificate proves nothing until you say whose you expect",
                                  hint=f"{flag} VALUE or {flag}-regexp PATTERN; or --key FILE")
-            if exact and pattern:
-                raise UsageError(f"{part}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
-            if pattern:
-                try:
-                    _matches(pattern, "")
-                except InputError as error:
-                    raise UsageError(f"{flag}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
+            check_given_once(part, flag, exact, pattern)
 
     def mismatch(self, signer: Signer) -> str | None:
         """Why `signer` is somebody else; None where it is the one."""
@@ -52,7 +46,7 @@ class Identity:
                                           ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
             if exact and got != exact:
                 return f"{part}: got {got!r}, expected {exact!r}"
-            if pattern and not _matches(pattern, got):
+            if pattern and not matches(pattern, got):
                 return f"{part}: got {got!r}, expected a match of {pattern!r}"
         for name, expected in self.claims.items():
             if signer.claims.get(name) != expected:
@@ -65,7 +59,19 @@ def not_by_key(signer: Signer) -> str | None:
     return None if isinstance(signer, KeySigner) else f"signer: got {signer}, expected the key"
 
 
-def _matches(pattern: str, text: str) -> bool:
+def check_given_once(part: str, flag: str, exact: str | None, pattern: str | None) -> None:
+    """Raises UsageError where a name is given in both ways, and for a pattern that is none."""
+    if exact and pattern:
+        raise UsageError(f"{part}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
+    if pattern:
+        try:
+            matches(pattern, "")
+        except InputError as error:
+            raise UsageError(f"{flag}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether Go's pattern is anywhere in the text. Raises InputError for a pattern that is none."""
     from policylang.go.regex import compiled
 
     return compiled(pattern).search(text) is not None

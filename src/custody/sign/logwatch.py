@@ -27,12 +27,12 @@ from custody.kit.digest import sha256
 from custody.kit.merkle import Frontier, leaf_hash
 from custody.ports.tiles import TileReader
 from custody.sign.certificate import build_chain, extension, load_certificate, read_signing_certificate
+from custody.sign.identity import check_given_once, matches
 from custody.sign.logentries import Recorded, read_entry
 from custody.trust.audit import read_checkpoint
 from custody.trust.checkpoint import LogVerifier
 from custody.trust.roots import CertificateAuthority
 from custody.trust.tiles import WIDTH, TileTree, parse_entries, read_tile, width_at
-from policylang.errors import InputError
 
 _NAMES = b"\x06\x03\x55\x1d\x11"
 """The OID of subject alternative names in DER: a certificate has it, a key does not."""
@@ -56,13 +56,7 @@ class Names:
         """Raises UsageError where nobody is named, one is named twice, or a pattern is none."""
         for part, exact, pattern in (("identity", self.subject, self.subject_regexp),
                                      ("issuer", self.issuer, self.issuer_regexp)):
-            if exact and pattern:
-                raise UsageError(f"--{part}: given exactly and as a pattern", hint=f"keep --{part} or --{part}-regexp")
-            if pattern:
-                try:
-                    _matches(pattern, "")
-                except InputError as error:
-                    raise UsageError(f"--{part}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
+            check_given_once(part, f"--{part}", exact, pattern)
         if not (self.certificates or self.keys):
             raise UsageError("whose signatures: nobody is named", hint="--identity NAME, --issuer URL, or --key FILE")
 
@@ -83,19 +77,19 @@ class Names:
         # Each length must be what is left for it: then this is all that the extension says.
         if length > 120 or der[end - 3] != length + 2 or der[end - 5] != length + 4 or not text.isascii():
             return True
-        return _matches(self.subject_regexp, text.decode())
+        return matches(self.subject_regexp, text.decode())
 
     def meant(self, subjects: Set[str] | None, issuer: str | None) -> bool:
         """Whether it may be one of those. What is not known (None) may be anybody: better told than missed."""
         if subjects is not None:
             if self.subject and self.subject not in subjects:
                 return False
-            if self.subject_regexp and not any(_matches(self.subject_regexp, subject) for subject in subjects):
+            if self.subject_regexp and not any(matches(self.subject_regexp, subject) for subject in subjects):
                 return False
         if issuer is not None:
             if self.issuer and self.issuer != issuer:
                 return False
-            return not self.issuer_regexp or _matches(self.issuer_regexp, issuer)
+            return not self.issuer_regexp or matches(self.issuer_regexp, issuer)
         return True
 
     @property
@@ -273,12 +267,6 @@ def _subjects(certificate: x509.Certificate) -> Set[str] | None:
     if alternative is None or not all(isinstance(name, known) for name in alternative.value):
         return None
     return {name.value for name in alternative.value if isinstance(name, known)}
-
-
-def _matches(pattern: str, text: str) -> bool:
-    from policylang.go.regex import compiled
-
-    return compiled(pattern).search(text) is not None
 
 
 def describe(sighting: Sighting) -> str:

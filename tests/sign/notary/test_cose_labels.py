@@ -15,7 +15,7 @@ from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import cbor, notary
 from custody.kit.clock import system_clock
 from custody.registry.listedlayout import ListedLayout
-from custody.services.notarysigning import LayoutDepot
+from custody.services.notaryplaces import LayoutPlace
 from custody.sign.notary.sign import Signed
 from tests.conftest import peer
 from tests.sign.authority import IMAGE
@@ -98,7 +98,7 @@ def test_notation_says_the_same(name: str, tmp_path: Path, monkeypatch: pytest.M
         subject = stored.resolve(digest)
         body = json.dumps({"targetArtifact": {"mediaType": subject.media_type, "digest": subject.digest,
                                               "size": subject.size}}).encode()
-        asyncio.run(LayoutDepot(stored).push(subject, Signed(enveloped(changes, body), notary.COSE, right)))
+        asyncio.run(LayoutPlace(stored).push(subject, Signed(enveloped(changes, body), notary.COSE, right)))
         arguments = ["verify", "--oci-layout", "--scope", "local/app", f"{tmp_path / folder}@{digest}"]
         theirs = subprocess.run([peer("notation"), *arguments], capture_output=True, text=True, check=False)
         ours = run(["notation", *arguments])

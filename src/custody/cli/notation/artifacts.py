@@ -15,7 +15,8 @@ from custody.cli.run import settings
 from custody.errors import UsageError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
-from custody.services.notarysignatures import MAX_SIGNATURES, LayoutPlace, Place, RegistryPlace
+from custody.services.notaryplaces import LayoutPlace, Place, RegistryPlace
+from custody.services.notarysignatures import MAX_SIGNATURES
 from custody.wiring import registry_client
 
 if TYPE_CHECKING:

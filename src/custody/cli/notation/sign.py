@@ -24,7 +24,8 @@ from custody.formats import oci
 from custody.kit import digest as digests
 from custody.kit.clock import system_clock
 from custody.ports.http import Http
-from custody.services.notarysigning import Depot, LayoutDepot, RegistryDepot, sign_artifact, subject_of
+from custody.services.notaryplaces import LayoutPlace, Place, RegistryPlace
+from custody.services.notarysigning import sign_artifact, subject_of
 from custody.wiring import command_http, registry_client
 
 
@@ -58,31 +59,31 @@ async def _sign(artifact: str, narrator: Narrator, options: dict[str, Any], *, f
     http = command_http(settings())
     try:
         key, how = signer(options, narrator), terms(http, options)
-        depot, name, subject, identifier = await (_in_layout(artifact) if layout else _in_registry(
+        place, name, subject, identifier = await (_in_layout(artifact) if layout else _in_registry(
             http, artifact, options, fallback=fallback))
         if not digests.is_digest(identifier):
             warn(f"Always sign the artifact using digest(@sha256:...) rather than a tag(:{identifier}) because tags "
                  "are mutable and a tag reference can point to a different artifact than the one signed.")
         narrator.info(f"{artifact}: is {subject.digest}, {subject.media_type}, {subject.size} bytes")
-        pushed, signed = await sign_artifact(depot, subject, key, how, system_clock)
+        pushed, signed = await sign_artifact(place, subject, key, how, system_clock)
         narrator.info(f"signature {pushed.digest}: {summary(signed)}")
     finally:
         await http.close()
     print(f"Successfully signed {name}@{subject.digest}")
 
 
-async def _in_layout(artifact: str) -> tuple[Depot, str, oci.Descriptor, str]:
+async def _in_layout(artifact: str) -> tuple[Place, str, oci.Descriptor, str]:
     """Where the signature goes, the artifact's name and manifest, and the tag or digest that was given."""
     from custody.registry.listedlayout import ListedLayout
 
     folder, identifier = split_layout(artifact)
     layout = ListedLayout(Path(folder))
     listed = layout.resolve(identifier)
-    return LayoutDepot(layout), folder, subject_of(listed, layout.manifest(listed), artifact), identifier
+    return LayoutPlace(layout), folder, subject_of(listed, layout.manifest(listed), artifact), identifier
 
 
 async def _in_registry(http: Http, artifact: str, options: dict[str, Any], *,
-                       fallback: bool) -> tuple[Depot, str, oci.Descriptor, str]:
+                       fallback: bool) -> tuple[Place, str, oci.Descriptor, str]:
     from custody.formats import reference
 
     ref = reference.parse(artifact)
@@ -91,4 +92,4 @@ async def _in_registry(http: Http, artifact: str, options: dict[str, Any], *,
         raise UsageError(f"{artifact}: got no tag and no digest, expected REGISTRY/NAME:TAG or REGISTRY/NAME@DIGEST")
     client = known(registry_client(settings(), http), ref.registry, options)
     subject = subject_of(*await client.manifest(ref), artifact)
-    return RegistryDepot(client, ref.at(subject.digest), fallback=fallback), ref.name, subject, identifier
+    return RegistryPlace(client, ref.at(subject.digest), fallback=fallback), ref.name, subject, identifier

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from custody.errors import Check, MalformedError, VerificationError
+from custody.formats.der import SET, element
 from custody.kit.clock import format_rfc3339
 from custody.sign.certificate import extension, load_certificate
 from custody.sign.keys import public_key
@@ -188,12 +189,10 @@ def _signer(info: Any) -> _Signer:
         identifiers.append((str(first["hash_algorithm"]["algorithm"].native), bytes(first["cert_hash"].native),
                             int(serial["serial_number"].native) if serial.native else None))
     sid = info["sid"].chosen
-    body = b"".join(sorted(attribute.dump() for attribute in info["signed_attrs"]))
-    size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
-    head = bytes([len(body)]) if len(body) < 128 else bytes([0x80 | len(size)]) + size
+    attributes = element(SET, *sorted(attribute.dump() for attribute in info["signed_attrs"]))
     return _Signer(str(info["version"].native), int(sid["serial_number"].native), sid["issuer"].dump(),
                    str(info["digest_algorithm"]["algorithm"].native),
-                   str(info["signature_algorithm"].signature_algo), b"\x31" + head + body,
+                   str(info["signature_algorithm"].signature_algo), attributes,
                    bytes(info["signature"].native), [str(value.native) for value in values.get("content_type", [])],
                    [bytes(value.native) for value in values.get("message_digest", [])], identifiers,
                    [value.native for value in values.get("signing_time", [])])
