@@ -244,3 +244,42 @@ def test_a_target_that_stops_in_the_middle_has_no_tag() -> None:
         with pytest.raises(NetworkError, match="500"):
             asyncio.run(copy())
         assert not any(seen.method == "PUT" and seen.path.endswith("/manifests/1") for seen in target.seen)
+
+
+def test_a_manifest_of_many_names_is_asked_about_once(tmp_path: Path) -> None:
+    """Each level under three tags and as a referrer: four times as much at each, for who asks each time anew."""
+    layout = Layout.made(tmp_path, "target")
+
+    async def read() -> Cargo:
+        reads = 0
+
+        def advance(count: int) -> None:
+            nonlocal reads
+            reads += count
+
+        async with RegistryClient(LayoutHttp(layout, writable=True)) as client:
+            name = parse("registry.example/app:1")
+            config = await client.push_blob(name, oci.EMPTY_BLOB)
+            below = None
+            for level in range(7):
+                manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.EMPTY, config.digest, config.size), (), below,
+                                        "x/y", {"level": str(level)})
+                data = json.dumps(manifest.to_json()).encode()
+                for tag in ([cosign.tag(below.digest, kind) for kind in (".sig", ".att", ".sbom")] if below else ["1"]):
+                    pushed = await client.push_manifest(name, data, oci.MANIFEST, tag=tag)
+                below = pushed
+            cargo_ = await pack(client, name.at((await client.resolve(name)).digest), whole=True, advance=advance)
+        assert reads <= 1 + 6 * 4
+        return cargo_
+
+    assert len({piece.descriptor.digest for piece in asyncio.run(read()).pieces}) == 7
+
+
+def test_what_is_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cargo, "MAX_MANIFESTS", 3)
+    with odd() as registry:
+        image = registry.image()
+        for number in range(3):
+            registry.referrer("app", image, number=str(number))
+        with pytest.raises(VerificationError, match="more than 3 manifests belong to it"):
+            packed(registry, image)

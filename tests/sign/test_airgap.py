@@ -237,3 +237,33 @@ def test_what_save_refuses(site: Site, folder: Path, tmp_path: Path, capsys: pyt
         assert site.custody("save", *arguments) == 2
         assert reason in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("more", [("--trusted-root", "nowhere"), ("--signing-config", "nowhere"), ("--key", "nowhere"),
+                                  ("--tlog-upload=false",)])
+def test_save_without_a_seal_takes_nothing_that_signs(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                      more: tuple[str, ...]) -> None:
+    assert site.custody("save", "--dir", str(tmp_path / "new"), *more, site.push("unsealed")) == 2
+    assert f"{more[0].partition('=')[0]}: only --airgap signs something" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_cannot_be_carried_is_said_before_the_image_is_copied(site: Site, tmp_path: Path,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert site.custody("save", "--airgap", "--key", str(site.folder / "cosign.key"), "--dir", str(tmp_path / "new"),
+                        "--carry", str(tmp_path / "pipe"), site.push("carry-pipe")) == 2
+    assert "is no regular file" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("more", [("--certificate-oidc-issuer", "https://x.example"), ("--trusted-root", "nowhere"),
+                                  ("--insecure-ignore-tlog",)])
+def test_load_by_a_key_takes_nothing_beside_it(site: Site, folder: Path, tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str], more: tuple[str, ...]) -> None:
+    assert site.custody("load", "--dir", str(folder), "--key", str(site.folder / "cosign.pub"), *more) == 2
+    assert f"{more[0]}: a key's word for the folder counts by itself" in capsys.readouterr().err
+    plain = tmp_path / "plain"
+    assert site.custody("save", "--dir", str(plain), site.push("plain")) == 0
+    assert site.custody("load", "--dir", str(plain), *more, f"{site.registry}/plain-loaded:1") == 2
+    assert "has no signed manifest, so nothing says whose it is" in capsys.readouterr().err

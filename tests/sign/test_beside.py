@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.odd import odd
+from custody.formats import oci
+from tests.registry.odd import Request, odd
 from tests.sign import cargo
 from tests.sign.site import Site
 
@@ -32,7 +33,7 @@ def test_download(site: Site, image: str, tmp_path: Path, capsys: pytest.Capture
         assert site.custody("download", "attestation", place) == 0
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["payloadType"] == "a"  # of the tag, last
         assert site.custody("download", "attestation", "--predicate-type", "openvex", place) == 4
-        assert "no attestations with predicate type https://openvex.dev/ns there" in capsys.readouterr().err
+        assert "no attestation with predicate type https://openvex.dev/ns that counts" in capsys.readouterr().err
         assert site.custody("download", "sbom", place) == 4
         assert "no SBOM in a tag" in capsys.readouterr().err
         assert site.custody("download", "sbom", "--platform", "linux/arm64", place) == 0
@@ -44,7 +45,7 @@ def test_download(site: Site, image: str, tmp_path: Path, capsys: pytest.Capture
 def test_download_of_an_older_signature(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     bare = site.push("beside-legacy")
     assert site.custody("download", "signature", bare) == 4
-    assert "no signatures there" in capsys.readouterr().err
+    assert "no signature found" in capsys.readouterr().err
     assert site.custody("sign", "--format", "legacy", "--key", str(site.folder / "cosign.key"), bare) == 0
     capsys.readouterr()
     assert site.custody("download", "signature", bare) == 0
@@ -108,3 +109,71 @@ def test_clean_of_a_fallback_tag_and_of_a_registry_that_deletes_nothing(
         capsys.readouterr()
         assert site.custody("clean", "-f", f"{registry.host}/mirror:1") != 0
         assert "405" in capsys.readouterr().err
+
+
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+
+def test_clean_removes_nothing_that_a_lying_list_names(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    with odd(referrers=404) as registry:
+        other, image = registry.image("app", "2", b"another"), registry.image("app", "1", b"mine")
+        listed = {"mediaType": oci.MANIFEST, "digest": other, "size": len(registry.manifests["app", other][1]),
+                  "artifactType": BUNDLE}
+        registry.put("app", image.replace(":", "-"), json.dumps(
+            {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [listed]}).encode(), oci.INDEX)
+        assert site.custody("clean", "-f", f"{registry.host}/app:1") == 4
+        assert f"is listed as about {image}, and its subject is none" in capsys.readouterr().err
+        assert ("app", other) in registry.manifests
+
+
+@pytest.mark.parametrize("suffix", [".sig", ".att", ".sbom"])
+def test_clean_leaves_the_image_whatever_a_tag_means(site: Site, capsys: pytest.CaptureFixture[str],
+                                                     suffix: str) -> None:
+    def no_tags(request: Request) -> bool:
+        if request.command != "DELETE" or "sha256:" in request.path:
+            return False
+        request.error(405, "UNSUPPORTED")
+        return True
+
+    with odd(no_tags) as registry:
+        other, image = registry.image("app", "2", b"another"), registry.image("app", "1", b"mine")
+        tag = image.replace(":", "-") + suffix
+        for meant, reason in ((image, "means the image itself, which stays"),
+                              (other, "what the tag means is none of cosign's")):
+            registry.manifests["app", tag] = registry.manifests["app", meant]
+            assert site.custody("clean", "-f", f"{registry.host}/app:1") == 4
+            assert reason in capsys.readouterr().err
+            assert {("app", image), ("app", other)} <= set(registry.manifests)
+
+
+def test_clean_that_is_forbidden_tries_nothing_else(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    signed = site.push("clean-forbidden")
+    assert site.custody("sign", "--format", "legacy", "--key", str(site.folder / "cosign.key"), signed) == 0
+    asked: list[str] = []
+
+    def forbids(request: Request) -> bool:
+        if request.command != "DELETE":
+            return False
+        asked.append(request.path)
+        request.error(403, "DENIED")
+        return True
+
+    with odd() as registry:
+        assert site.custody("copy", signed, f"{registry.host}/app:1") == 0
+        registry.habits.hook = forbids
+        capsys.readouterr()
+        assert site.custody("clean", "-f", f"{registry.host}/app:1") != 0
+        assert len(asked) == 1
+
+
+def test_download_of_what_is_listed_and_gone(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    signed = site.push("download-gone")
+    assert site.custody("sign", "--key", str(site.folder / "cosign.key"), signed) == 0
+    with odd() as registry:
+        assert site.custody("copy", "-r", signed, f"{registry.host}/app:1") == 0
+        for repository, digest in list(registry.blobs):
+            if b"dsseEnvelope" in registry.blobs[repository, digest]:
+                del registry.blobs[repository, digest]
+        capsys.readouterr()
+        assert site.custody("download", "signature", f"{registry.host}/app:1") == 4
+        assert "no signature that counts" in capsys.readouterr().err

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from custody.formats import bundle as bundles
+from custody.formats import intoto
+from custody.trust.roots import SigningConfig
 from tests.serving import served
 from tests.sign.rekor1 import Rekor1
 from tests.sign.site import PERSON, Site
@@ -133,7 +135,7 @@ def test_nothing_is_signed_where_it_would_be_kept_nowhere(place: Site, capsys: S
     assert "file nope: No such file" in capsys.readouterr().err
     assert place.custody("sign-blob", "--key", key(place), "--bundle", "b.json", "--output-certificate", "c", "blob"
                          ) == 2
-    assert "a key signed, and there is no certificate" in capsys.readouterr().err
+    assert "a key signs, and there is no certificate" in capsys.readouterr().err
 
 
 def test_without_a_bundle(place: Site, capsys: Said) -> None:
@@ -434,3 +436,60 @@ def test_bundle_of_parts(place: Site, capsys: Said) -> None:
                          ((), "--signature, --attestation and --bundle: give one of them")):
         assert place.custody(*parts, *more) == 2
         assert reason in capsys.readouterr().err
+
+
+def _key(place: Site, half: str = "key") -> tuple[str, str]:
+    return "--key", str(place.folder / f"cosign.{half}")
+
+
+@pytest.mark.parametrize(("more", "reason"), [
+    (("--ca-roots", "leaf.pem"), "--key and --ca-roots: give one"),
+    (("--certificate-chain", "leaf.pem"), "--key and --certificate-chain: give one"),
+    (("--ca-intermediates", "leaf.pem"), "--key and --ca-intermediates: give one")])
+def test_a_key_has_no_authorities(place: Site, capsys: Said, more: tuple[str, ...], reason: str) -> None:
+    assert place.custody("sign-blob", *_key(place), "--bundle", "b.json", "blob") == 0
+    assert place.custody("verify-blob", *_key(place, "pub"), "--bundle", "b.json", *more, "blob") == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "more", "reason"), [
+    ("sign-blob", ("--output-certificate", "c.pem"), "a key signs, and there is no certificate"),
+    ("attest-blob", ("--rfc3161-timestamp-bundle", "t.json"), "names no timestamp authority")])
+def test_what_will_not_be_there_is_said_before_anything_is_signed(place: Site, capsys: Said, command: str,
+                                                                  more: tuple[str, ...], reason: str) -> None:
+    Path("none.json").write_bytes(SigningConfig().to_json())
+    Path("p.json").write_text("{}")
+    given = ("--predicate", "p.json") if command == "attest-blob" else ()
+    Path("b.json").unlink(missing_ok=True)
+    assert place.custody(command, *_key(place), "--signing-config", "none.json", "--bundle", "b.json", *given, *more,
+                         "blob") == 2
+    assert reason in capsys.readouterr().err
+    assert not Path("b.json").exists()
+
+
+def test_flags_that_would_be_passed_over(place: Site, capsys: Said) -> None:
+    Path("st.json").write_bytes(intoto.statement("sha256:" + "0" * 64, "https://a/b", {}).to_bytes())
+    assert place.custody("attest-blob", *_key(place), "--bundle", "b.json", "--statement", "st.json", "--type",
+                         "slsaprovenance1") == 2
+    assert "--type: a statement says itself of which type its predicate is" in capsys.readouterr().err
+    assert place.custody("verify-blob-attestation", *_key(place, "pub"), "--bundle", "b.json", "--check-claims=false",
+                         "--digestAlg", "sha512") == 2
+    assert "--check-claims=false: no file is compared" in capsys.readouterr().err
+
+
+def test_a_base_keeps_how_many_are_asked(place: Site, capsys: Said) -> None:
+    spec = "url=https://x.example,api-version=1,start-time=2026-01-01T00:00:00Z,operator=o"
+    assert place.custody("signing-config", "create", "--rekor", spec, "--rekor-config", "EXACT:2", "--out", "a") == 0
+    assert place.custody("signing-config", "create", "--base-config", "a", "--tsa", spec, "--tsa-config", "ALL",
+                         "--out", "b") == 0
+    made = json.loads(Path("b").read_text())
+    assert made["rekorTlogConfig"] == {"selector": "EXACT", "count": 2}
+    assert made["tsaConfig"] == {"selector": "ALL"}
+    assert place.custody("sign-blob", *_key(place), "--signing-config", "b", "--bundle", "b.json", "blob") == 2
+    assert "custody signs with one service of a kind" in capsys.readouterr().err
+
+
+def test_a_pem_file_is_read_whole_or_not(place: Site, capsys: Said) -> None:
+    Path("big.pem").write_bytes(b"x" * ((1 << 20) + 1))
+    assert place.custody("trusted-root", "create", "--fulcio", "url=https://x.example,certificate-chain=big.pem") == 2
+    assert "has more than 1048576 bytes" in capsys.readouterr().err

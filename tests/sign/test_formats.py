@@ -91,3 +91,14 @@ def test_what_is_refused(site: Site, notation: dict[str, str], capsys: pytest.Ca
     assert notation
     assert site.custody("sign", "--key", str(site.folder / "cosign.key"), *arguments, site.push("refused")) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [("--key", "nowhere"), ("--identity-token", "x.y.z"), ("--tlog-upload=true",),
+                                  ("--signing-config", "nowhere"), ("--trusted-root", "nowhere"),
+                                  ("--oidc-client-id", "x"), ("--oidc-disable-ambient-providers",)])
+def test_notation_alone_takes_nothing_that_signs_the_others(site: Site, notation: dict[str, str],
+                                                            capsys: pytest.CaptureFixture[str],
+                                                            more: tuple[str, ...]) -> None:
+    assert notation
+    assert site.custody("sign", "--formats", "notation", *more, site.push("alone-refused")) == 2
+    assert f"{more[0].partition('=')[0]}: --formats notation signs by a key of" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from custody.cli.run import settings
 from custody.cli.sign import make_signer
 from custody.cli.sign_blob import tell_file
 from custody.cli.trust_files import read_input
-from custody.cli.trust_options import Command
+from custody.cli.trust_options import Command, stated
 from custody.errors import UsageError
 from custody.formats import intoto
 from custody.kit.visible import visible
@@ -43,6 +43,8 @@ def command(file: str | None, predicate: str | None, statement: str | None, kind
     if statement is not None:
         if hexadecimal is not None:
             raise UsageError("--hash: a statement names its files itself")
+        if stated(("kind",)):
+            raise UsageError("--type: a statement says itself of which type its predicate is")
         payload = read_input(statement, "--statement")
         kind = intoto.parse_statement(payload, f"--statement {statement}").predicate_type
         # A file beside a statement is held against it, and not passed over.

@@ -14,7 +14,7 @@ import msgspec
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input
-from custody.cli.trust_options import Expected, options_of, sign_options, verify_options, warn
+from custody.cli.trust_options import Expected, options_of, sign_options, stated, verify_options, warn
 from custody.errors import Check, UsageError, VerificationError
 from custody.evidence.model import Verified
 from custody.formats import cosign, signedpayload
@@ -68,6 +68,7 @@ class Outputs:
     def __init__(self, options: dict[str, Any], *more: str) -> None:
         self.legacy = not options["new_bundle_format"]
         self._options = options
+        self._stamps = [flag for flag in more if "timestamp" in flag]
         if not self.legacy and not options["bundle"]:
             raise UsageError("--bundle: not given, and the signature would be kept nowhere",
                              hint="--bundle FILE, or --new-bundle-format=false, which prints the signature")
@@ -76,7 +77,14 @@ class Outputs:
                 destination.check(options[flag], _flag(flag))
 
     def check(self, signer: Signer) -> None:
-        """Say what the older bundle will not hold. Raises UsageError where it was insisted on."""
+        """Say what the older bundle will not hold. Raises UsageError where it was insisted on, and for what will not be
+        there to be written: before anything is signed.
+        """
+        if self._options["output_certificate"] and signer.key is not None:
+            raise UsageError("--output-certificate: a key signs, and there is no certificate")
+        for flag in self._stamps:
+            if self._options[flag] and not signer.config.tsa:
+                raise UsageError(f"{_flag(flag)}: the signing config names no timestamp authority")
         if self.legacy and signer.config.rekor and not any(log.major_api_version == 1 for log in signer.config.rekor):
             if self._options["tlog_upload"]:
                 raise UsageError("--tlog-upload=true: cosign's older bundle cannot hold an entry of a log of API "
@@ -96,16 +104,12 @@ class Outputs:
             sys.stdout.buffer.write(signature + (b"\n" if wrapped else b""))
             sys.stdout.buffer.flush()
         if options["output_certificate"]:
-            if not bundle.certificates:
-                raise UsageError("--output-certificate: a key signed, and there is no certificate")
             pem = cosign.certificate_pem(bundle.certificates[0])
             self.file("output_certificate", base64.b64encode(pem) if wrapped else pem)
 
     def stamp(self, option: str, bundle: Bundle) -> None:
-        """cosign's JSON around the first timestamp. Raises UsageError where there is none."""
+        """cosign's JSON around the first timestamp."""
         if self._options[option]:
-            if not bundle.timestamps:
-                raise UsageError(f"{_flag(option)}: the signing config names no timestamp authority")
             self.file(option, json.dumps(cosign.timestamp_json(bundle.timestamps[0]), separators=(",", ":")).encode())
 
     def file(self, option: str, data: bytes) -> None:
@@ -183,6 +187,8 @@ class Expectation:
             click.get_current_context().obj = settings().replace(offline=True)
         if options["key"] and options["certificate"]:
             raise UsageError("--key and --certificate: give one; a key signs without a certificate")
+        if options["key"] and (given := stated(("certificate_chain", "ca_roots", "ca_intermediates"))):
+            raise UsageError(f"--key and {given}: give one; a key signs without a certificate")
         terms = Expected(settings(), options).terms
         trust = terms.trust
         if form == "blob":  # where nothing attests a time, cosign takes the present for it

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, located, warn
+from custody.cli.trust_options import Command, located, nothing, warn
 from custody.errors import MalformedError, MissingEvidenceError, NotFoundError, UnsupportedError
 from custody.evidence.model import Evidence, Rejected
 from custody.formats import bundle as bundles
@@ -40,7 +40,7 @@ def signature(image: str) -> None:
 
     Where there is none: the signatures of the tag sha256-<hex>.sig and cosign 2's artifacts.
     """
-    asyncio.run(_print(image, _signatures, "signatures", None))
+    asyncio.run(_print(image, _signatures, "signature", None))
 
 
 @command.command("attestation", cls=Command)
@@ -53,7 +53,7 @@ def attestation(image: str, predicate_type: str | None, platform: str | None) ->
     Without --predicate-type, bundles that are signatures too, as `cosign download attestation` does.
     """
     kind = intoto.predicate_type(predicate_type) if predicate_type else None
-    title = "attestations" if kind is None else f"attestations with predicate type {kind}"
+    title = "attestation" if kind is None else f"attestation with predicate type {kind}"
     asyncio.run(_print(image, lambda evidence: _attestations(evidence, kind), title, platform))
 
 
@@ -71,12 +71,13 @@ async def _print(image: str, lines: Callable[[list[Evidence]], list[str]], title
         listing = await list_documents(at, ref, unsigned=False, artifacts=True)
         fetched = await together(fetch_document(at, str(ref.digest), document, Limits())
                                  for document in listing.documents)
-    for rejected in (*(document for document in fetched if isinstance(document, Rejected)), *listing.rejected):
-        warn(f"{rejected.source}: {rejected.reason}")
+    rejected = [*(document for document in fetched if isinstance(document, Rejected)), *listing.rejected]
     printed = lines(sorted((document for document in fetched if isinstance(document, Evidence)),
                            key=lambda evidence: evidence.source))
     if not printed:
-        raise MissingEvidenceError(f"{ref}: no {title} there")
+        raise nothing(ref, title, rejected)
+    for document in rejected:
+        warn(f"{document.source}: {document.reason}")
     for line in printed:
         print(inert(line))
 

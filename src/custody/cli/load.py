@@ -12,7 +12,7 @@ from custody.cli.airgap import by_key, opened
 from custody.cli.copy import Plan, carried, packed, tell
 from custody.cli.places import source, target
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, verify_options
+from custody.cli.trust_options import Command, Expected, stated, verify_options
 from custody.errors import UsageError
 from custody.services.airgap import is_airgap
 from custody.services.cargo import KINDS
@@ -38,9 +38,9 @@ def command(image: str | None, folder: Path, force: bool, **options: Any) -> Non
     elif image is None:
         raise UsageError("load: got no image, expected the name that it gets in a registry",
                          hint="without a name a folder of `save --airgap` is checked; this one has no signed manifest")
-    elif options["key"] or options["certificate_identity"] or options["certificate_identity_regexp"]:
-        raise UsageError(f"--dir {folder}: has no signed manifest, so nothing says whose it is",
-                         hint="custody save --airgap makes one; load without --key and --certificate-…, then verify")
+    elif given := stated(options):
+        raise UsageError(f"{given}: the folder {folder} has no signed manifest, so nothing says whose it is",
+                         hint="custody save --airgap makes one; load without such options, then verify")
     if image is not None:
         asyncio.run(_run(settings(), folder, image, Plan(KINDS, whole=True, force=force)))
 
@@ -49,6 +49,8 @@ def _terms(options: dict[str, Any]) -> Terms:
     """Whose manifest it must be. The trusted root in the folder is never taken to verify the folder by."""
     keyless = options["certificate_identity"] or options["certificate_identity_regexp"]
     if options["key"] and not keyless:
+        if given := stated(name for name in options if name != "key"):
+            raise UsageError(f"{given}: a key's word for the folder counts by itself")
         return by_key(options["key"])
     if not (options["key"] or keyless):
         raise UsageError("load: the folder has a signed manifest, and nobody said whose it must be",

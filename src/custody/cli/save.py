@@ -15,7 +15,7 @@ from custody.cli.copy import Plan, carried, packed, tell
 from custody.cli.places import source, target
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
-from custody.cli.trust_options import IDENTITY_FLAGS, Command, load_signing_key, sign_options
+from custody.cli.trust_options import SIGNING, Command, load_signing_key, sign_options, stated
 from custody.errors import UsageError
 from custody.kit import destination
 from custody.kit.amount import amount
@@ -26,8 +26,6 @@ from custody.services.cargo import KINDS
 from custody.settings import Settings
 from custody.sign.signer import Signer
 from custody.wiring import command_http, trusted_root_file
-
-_SIGNING = ("key", *IDENTITY_FLAGS, "tlog_upload")
 
 
 @click.command("save", cls=Command)
@@ -50,8 +48,10 @@ def command(image: str, folder: Path, platform: str | None, sealed: bool, adviso
     """
     if not sealed and (advisories or files):
         raise UsageError("--advisories, --carry: are part of --airgap")
-    if not sealed and (given := next((name for name in _SIGNING if options[name] is not None), None)):
-        raise UsageError(f"--{given.replace('_', '-')}: only --airgap signs something")
+    if not sealed and (given := stated(SIGNING)):
+        raise UsageError(f"{given}: only --airgap signs something")
+    for file in files:
+        _check_readable(file)
     names = [file.name for file in files]
     if len({*names, "trusted_root.json", "advisories.custody"}) != len(names) + 2:
         raise UsageError("--carry: two files of one name, or one named as what custody puts there")
@@ -60,6 +60,17 @@ def command(image: str, folder: Path, platform: str | None, sealed: bool, adviso
                          if sealed else f"--dir {folder}: has a signed manifest, which would be of something else then")
     asyncio.run(_run(settings(), image, folder, Plan(KINDS, whole=True, force=True, platform=platform),
                      Sealing(sealed, advisories, files, options)))
+
+
+def _check_readable(file: Path) -> None:
+    """Before the image is copied, and not behind it."""
+    try:
+        if not file.is_file():
+            raise UsageError(f"--carry {file}: is no regular file")
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise UsageError(f"--carry {file}: {error.strerror}") from None
 
 
 class Sealing(NamedTuple):

@@ -15,12 +15,14 @@ from custody.cli.run import settings
 from custody.cli.trust_files import load_config, load_root
 from custody.cli.trust_options import (
     IDENTITY_FLAGS,
+    SIGNING,
     Command,
     identity_token,
     load_signing_key,
     named,
     resolve,
     sign_options,
+    stated,
     warn,
 )
 from custody.errors import UsageError
@@ -63,6 +65,8 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bo
     Name the image by digest: a tag may move between your look and this signature.
     """
     chosen, flag = _chosen(form, formats)
+    if chosen == {"notation"} and (useless := stated(SIGNING)):
+        raise UsageError(f"{useless}: {flag} signs by a key of `custody notation key` alone")
     if notation_key and "notation" not in chosen:
         raise UsageError("--notation-key: nothing is signed for notation", hint="--formats v3,notation")
     if bundle_file and "v3" not in chosen:

@@ -48,7 +48,7 @@ def command(fulcio: tuple[str, ...], rekor: tuple[str, ...], rekor_config: str |
     left_out = (no_default_fulcio, no_default_oidc, no_default_rekor, no_default_tsa)
     base = SigningConfig()
     if base_config or with_default_services:
-        base = load_config(settings(), base_config, log=True)
+        base = load_config(settings(), base_config, log=True, signs=False)
         if base == SigningConfig():
             raise UsageError("--with-default-services: there is no signing config here", hint="custody up, or custody "
                              "trust export, makes one; or `signing_config` in custody.toml")
@@ -61,8 +61,9 @@ def command(fulcio: tuple[str, ...], rekor: tuple[str, ...], rekor_config: str |
         for flag, specs, own, without in (
             ("--fulcio", fulcio, base.ca, left_out[0]), ("--oidc-provider", oidc_provider, base.oidc, left_out[1]),
             ("--rekor", rekor, base.rekor, left_out[2]), ("--tsa", tsa, base.tsa, left_out[3])))
-    write_document(SigningConfig(ca, oidc, logs, stamping, _selector("--rekor-config", rekor_config),
-                                 _selector("--tsa-config", tsa_config)).to_json(), out)
+    write_document(SigningConfig(
+        ca, oidc, logs, stamping, _selector("--rekor-config", rekor_config, base.rekor_selector),
+        _selector("--tsa-config", tsa_config, base.tsa_selector)).to_json(), out)
 
 
 def _service(flag: str, text: str) -> Service:
@@ -75,9 +76,9 @@ def _service(flag: str, text: str) -> Service:
     return Service(url, int(version), spec.valid(), spec.values["operator"])
 
 
-def _selector(flag: str, text: str | None) -> tuple[str, int]:
+def _selector(flag: str, text: str | None, base: tuple[str, int]) -> tuple[str, int]:
     if text is None:
-        return "ANY", 0
+        return base
     mode, colon, count = text.partition(":")
     if mode.upper() in ("ANY", "ALL") and not colon:
         return mode.upper(), 0

@@ -29,10 +29,10 @@ def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:
     return parse_trusted_root(data, where) if data is not None else None
 
 
-def load_config(settings: Settings, given: str | None, *, log: bool) -> SigningConfig:
-    """Where to sign, without the logs unless `log`; empty where no services are known."""
+def load_config(settings: Settings, given: str | None, *, log: bool, signs: bool = True) -> SigningConfig:
+    """Where to sign, without the logs unless `log`; empty where no services are known. `signs` as when it is parsed."""
     data, where = _read(given or settings.signing_config, settings.data / "trust" / "signing_config.json")
-    config = parse_signing_config(data, where) if data is not None else SigningConfig()
+    config = parse_signing_config(data, where, signs=signs) if data is not None else SigningConfig()
     return config if log else SigningConfig(config.ca, config.oidc, (), config.tsa)
 
 

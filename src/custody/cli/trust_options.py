@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,6 +79,16 @@ sign_options = options_of(
 
 
 IDENTITY_FLAGS = ("identity_token", "oidc_provider")
+SIGNING = ("key", *IDENTITY_FLAGS, "oidc_disable_ambient_providers", "oidc_client_id", "signing_config", "trusted_root",
+           "tlog_upload")
+"""Those of `sign_options` that say who signs, and where."""
+
+
+def stated(names: Iterable[str]) -> str | None:
+    """The first of these options that is on the command line, as it is spelled there: one that would be passed over."""
+    context = click.get_current_context()
+    line = click.core.ParameterSource.COMMANDLINE
+    return next((f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is line), None)
 
 
 class Expected:

@@ -47,7 +47,7 @@ def command(file: str | None, kind: str, check_claims: bool, digest: str | None,
 def _artifact(file: str | None, check_claims: bool, digest: str | None, algorithm: str | None) -> Artifact | None:
     """None where the statement may be about any file. Raises UsageError."""
     if not check_claims:
-        if file or digest:
+        if file or digest or algorithm:
             raise UsageError("--check-claims=false: no file is compared, and one was named")
         return None
     if file and (digest or algorithm):

@@ -102,7 +102,9 @@ class _Packer:
         self._kinds = kinds
         self._advance = advance
         self._seen: set[tuple[str, str | None]] = set()
-        self._bytes = 0
+        self._asked: set[str] = set()
+        """Manifests of which what is known was asked for: once, however many tags and lists name one."""
+        self._reads = self._bytes = 0
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.left: list[oci.Descriptor] = []
 
@@ -123,6 +125,9 @@ class _Packer:
         return pieces
 
     async def _evidence_of(self, digest: str, depth: int) -> list[Piece]:
+        if digest in self._asked:
+            return []
+        self._asked.add(digest)
         place = self._ref.at(digest)
         tagged = await together(self._tag(place, kind) for kind in KINDS if self._whole or kind in self._kinds)
         about = [piece for piece in (*tagged, *await self._referrers(place)) if piece is not None]
@@ -172,8 +177,9 @@ class _Packer:
         body = oci.parse_manifest(data, str(place), descriptor.media_type)
         self._advance(1)
         self._seen.add((descriptor.digest, tag))
+        self._reads += 1
         self._bytes += len(data)
-        if len(self._seen) > MAX_MANIFESTS or self._bytes > _MAX_BYTES:
+        if self._reads > MAX_MANIFESTS or self._bytes > _MAX_BYTES:
             raise VerificationError(f"{self._ref}: more than {MAX_MANIFESTS} manifests belong to it, or than "
                                     f"{_MAX_BYTES >> 20} MiB of them", hint="custody carries all of it or nothing")
         if digest is not None and descriptor.digest != digest:

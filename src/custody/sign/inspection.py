@@ -203,7 +203,10 @@ def _promises(listed: x509.PrecertificateSignedCertificateTimestamps, root: Trus
         yield 1, f"Signed Certificate Timestamp [{at}]", ""
         yield 2, "Version", "v1"
         yield 2, *_log(sct.log_id, root.ctlogs)
-        yield 2, "Timestamp", format_rfc3339(sct.timestamp.replace(tzinfo=UTC, microsecond=0))
+        try:
+            yield 2, "Timestamp", format_rfc3339(sct.timestamp.replace(tzinfo=UTC, microsecond=0))
+        except ValueError:
+            yield 2, *_warning("its timestamp is beyond the year 9999")
         yield 2, "Extensions", f"{len(sct.extension_bytes)} bytes" if sct.extension_bytes else "none"
         yield 2, "Signature", _present(sct.signature)
 

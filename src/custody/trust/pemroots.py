@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,9 +25,12 @@ def read_pem(path: str, flag: str) -> bytes:
     """A file that holds PEM. Raises UsageError."""
     try:
         with Path(path).open("rb") as stream:
-            return stream.read(_MAX_FILE)
+            data = stream.read(_MAX_FILE + 1)
     except OSError as error:
         raise UsageError(f"{flag} {path}: {error.strerror}") from None
+    if len(data) > _MAX_FILE:
+        raise UsageError(f"{flag} {path}: has more than {_MAX_FILE} bytes", hint="is it PEM?")
+    return data
 
 
 def read_pem_chain(path: str, flag: str) -> tuple[bytes, ...]:
@@ -74,7 +76,3 @@ def log_of(pem: bytes, where: str, url: str, valid: Validity, origin: str | None
             raise UnsupportedError(where, "a log with an origin signs notes, for which custody reads no RSA keys")
         log_id = LogVerifier(origin, key).log_id
     return TransparencyLog(url, der, details, log_id, valid)
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""From when cosign has a log believed of which nobody said when."""

@@ -133,21 +133,29 @@ def parse_trusted_root(data: bytes, where: str = "trusted root") -> TrustedRoot:
     return result
 
 
-def parse_signing_config(data: bytes, where: str = "signing config") -> SigningConfig:
-    """Raises MalformedError or UnsupportedError, naming the field."""
+def parse_signing_config(data: bytes, where: str = "signing config", *, signs: bool = True) -> SigningConfig:
+    """Raises MalformedError or UnsupportedError, naming the field. `signs`: for who signs by it, and does not with
+    several services of a kind.
+    """
     root = _document(data, where, (SIGNING_CONFIG,))
     ca, oidc, rekor, tsa = (_each(root, key, _service) for key in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"))
+    selectors = []
     for name in ("rekorTlogConfig", "tsaConfig"):
         config = root.optional(name)
         if config is None:
+            selectors.append(("ANY", 0))
             continue
         selector, count = config.text("selector", "ANY"), config.integer("count", 0)
-        if selector != "ANY" and (selector, count) != ("EXACT", 1):
+        selectors.append((selector, count))
+        if selector not in ("ANY", "ALL", "EXACT") or (selector == "EXACT") != (count > 0):
+            raise MalformedError(f"{config.where}.selector", got=f"{selector}, count {count}",
+                                 expected="ANY, ALL, or EXACT with a count")
+        if signs and selector != "ANY" and (selector, count) != ("EXACT", 1):
             raise UnsupportedError(f"{config.where}.selector", f"{selector}: custody signs with one service of a kind",
                                    hint='write "selector": "ANY"')
         config.done()
     root.done()
-    return SigningConfig(ca, oidc, rekor, tsa)
+    return SigningConfig(ca, oidc, rekor, tsa, *selectors)
 
 
 def _document(data: bytes, where: str, media_types: tuple[str, ...]) -> Message:

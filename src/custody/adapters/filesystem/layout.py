@@ -22,7 +22,7 @@ from custody.formats import oci, reference
 from custody.formats.reference import Reference
 from custody.kit import digest as digests
 from custody.kit.address import Reach
-from custody.ports.http import Content
+from custody.ports.http import Content, collect
 from custody.registry.layout import Layout
 
 _PATH = re.compile(r"/v2/(?P<repository>.+?)/(?P<kind>manifests|referrers|blobs/uploads|blobs|tags)/(?P<rest>.*)\Z")
@@ -51,10 +51,7 @@ class LayoutAnswer:
             raise NetworkError(f"{self._body}: {error.strerror}") from None
 
     async def read(self, limit: int) -> bytes:
-        data = b"".join([chunk async for chunk in self.chunks()])
-        if len(data) > limit:
-            raise NetworkError(f"got more than {limit} bytes")
-        return data
+        return await collect(self.chunks(), limit, str(self._body) if isinstance(self._body, Path) else "the layout")
 
     async def __aenter__(self) -> Self:
         return self
