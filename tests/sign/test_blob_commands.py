@@ -8,6 +8,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from custody.formats import bundle as bundles
 from custody.formats import intoto
 from custody.trust.roots import SigningConfig
 from tests.serving import served
+from tests.sign.authority import World, new_key
 from tests.sign.rekor1 import Rekor1
 from tests.sign.site import PERSON, Site
 
@@ -378,12 +380,12 @@ def test_trusted_root_of_pem(place: Site, capsys: Said) -> None:
     assert place.custody(*verify) == 4
     assert "log entry: " in capsys.readouterr().err
     for flag, spec, reason in (
-            ("--fulcio", "url=x", "--fulcio: certificate-chain: not given"),
-            ("--fulcio", "url=x,certificate-chain=ca.pem,colour=red", "--fulcio: colour: is no key of it"),
-            ("--rekor", "url=x,public-key=log.pub", "--rekor: start-time: not given"),
-            ("--rekor", "url=x,public-key=ca.pem,start-time=" + start, "expected a PEM public key"),
-            ("--tsa", "url=x,certificate-chain=ca.pem", "begins with a CA certificate"),
-            ("--fulcio", f"url=x,certificate-chain=ca.pem,start-time={start},end-time=2019-01-01T00:00:00Z",
+            ("--fulcio", "url=https://x", "--fulcio: certificate-chain: not given"),
+            ("--fulcio", "url=https://x,certificate-chain=ca.pem,colour=red", "--fulcio: colour: is no key of it"),
+            ("--rekor", "url=https://x,public-key=log.pub", "--rekor: start-time: not given"),
+            ("--rekor", "url=https://x,public-key=ca.pem,start-time=" + start, "expected a PEM public key"),
+            ("--tsa", "url=https://x,certificate-chain=ca.pem", "begins with a CA certificate"),
+            ("--fulcio", f"url=https://x,certificate-chain=ca.pem,start-time={start},end-time=2019-01-01T00:00:00Z",
              "end-time is before the start"),
             ("--fulcio", "url", "expected KEY=VALUE")):
         assert place.custody("trusted-root", "create", flag, spec) == 2
@@ -493,3 +495,24 @@ def test_a_pem_file_is_read_whole_or_not(place: Site, capsys: Said) -> None:
     Path("big.pem").write_bytes(b"x" * ((1 << 20) + 1))
     assert place.custody("trusted-root", "create", "--fulcio", "url=https://x.example,certificate-chain=big.pem") == 2
     assert "has more than 1048576 bytes" in capsys.readouterr().err
+
+
+def test_what_is_no_root_or_url_makes_no_trusted_root(place: Site, capsys: Said) -> None:
+    sign(place, "--output-certificate", "wrapped.crt")
+    Path("leaf.crt").write_bytes(base64.b64decode(Path("wrapped.crt").read_bytes()))
+    chain = "certificate-chain=leaf.crt"
+    capsys.readouterr()
+    assert place.custody("trusted-root", "create", "--fulcio", f"url=https://x.example,{chain}") == 2
+    assert "expected a self-signed certificate of a CA as the last" in capsys.readouterr().err
+    assert place.custody("verify-blob", *place.who(), "--bundle", "b.json", "--ca-roots", "leaf.crt", "blob") == 2
+    assert "expected a self-signed certificate of a CA as the last" in capsys.readouterr().err
+    assert place.custody("trusted-root", "create", "--fulcio", f"url=garbage,{chain}") == 2
+    assert "url: got 'garbage', expected an http or https URL" in capsys.readouterr().err
+
+
+def test_a_promise_beyond_the_calendar_is_shown_as_that(place: Site, capsys: Said) -> None:
+    world, key = World(), new_key()
+    promised = world.leaf(key, sct_at=SimpleNamespace(timestamp=lambda: 10**12))  # type: ignore[arg-type]
+    Path("late.json").write_text(json.dumps(world.keyless(key=key, cert=promised)))
+    assert place.custody("bundle", "inspect", "late.json") == 0
+    assert "its timestamp is beyond the year 9999" in capsys.readouterr().out

@@ -11,7 +11,9 @@ from custody.trust.roots import Validity
 
 
 class Spec:
-    """The keys of one flag's value. Raises UsageError for one that is missing, unknown or given twice."""
+    """The keys of one flag's value, `url` among them. Raises UsageError for one that is missing, unknown or given
+    twice, and for a URL that is none.
+    """
 
     def __init__(self, flag: str, text: str, required: Collection[str], optional: Collection[str]) -> None:
         self.flag = flag
@@ -28,6 +30,8 @@ class Spec:
         for name in required:
             if not pairs.get(name):
                 raise UsageError(f"{flag}: {name}: not given", hint=f"keys: {', '.join([*required, *optional])}")
+        if not (url := pairs["url"]).startswith(("http://", "https://")):
+            raise UsageError(f"{flag}: url: got {url!r}, expected an http or https URL")
         self.values: Mapping[str, str] = pairs
 
     def valid(self, start: datetime | None = None) -> Validity:

@@ -68,12 +68,10 @@ def command(fulcio: tuple[str, ...], rekor: tuple[str, ...], rekor_config: str |
 
 def _service(flag: str, text: str) -> Service:
     spec = Spec(flag, text, *_KEYS)
-    url, version = spec.values["url"], spec.values["api-version"]
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{flag}: url: got {url!r}, expected an http or https URL")
+    version = spec.values["api-version"]
     if not re.fullmatch("[0-9]{1,4}", version):
         raise UsageError(f"{flag}: api-version: got {version!r}, expected a number")
-    return Service(url, int(version), spec.valid(), spec.values["operator"])
+    return Service(spec.values["url"], int(version), spec.valid(), spec.values["operator"])
 
 
 def _selector(flag: str, text: str | None, base: tuple[str, int]) -> tuple[str, int]:
