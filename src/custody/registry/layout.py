@@ -240,14 +240,14 @@ class Layout:
         self._put, self._changed = {}, False
 
     def _merged(self, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The entries, with what custody does not know of them, and those that others added since this was opened."""
+        """The entries, with what custody does not know of them, and those that newcomers added since this was opened."""
         unknown = {str(entry.get("digest")): {key: said for key, said in entry.items() if key != "annotations"}
                    for entry in listed}
         held = {entry.digest for entry in (*self._opened, *self.entries)}
         names = {name for entry in self.entries for name in names_of(entry)}
-        others = [entry for entry in listed if entry.get("digest") not in held
+        newcomers = [entry for entry in listed if entry.get("digest") not in held
                   and names.isdisjoint((entry.get("annotations") or {}).get(key) for key in (REF_NAME, IMAGE_NAME))]
-        return [*({**unknown.get(entry.digest, {}), **entry.to_json()} for entry in self.entries), *others]
+        return [*({**unknown.get(entry.digest, {}), **entry.to_json()} for entry in self.entries), *newcomers]
 
     def _children(self, digest: str) -> tuple[oci.Descriptor, ...]:
         held = self.manifest(digest)
