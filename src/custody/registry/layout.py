@@ -240,7 +240,7 @@ class Layout:
         self._put, self._changed = {}, False
 
     def _merged(self, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The entries, with what custody does not know of them, and those that newcomers added since this was opened."""
+        """The entries, with what custody does not know of them, and those that others added since this was opened."""
         unknown = {str(entry.get("digest")): {key: said for key, said in entry.items() if key != "annotations"}
                    for entry in listed}
         held = {entry.digest for entry in (*self._opened, *self.entries)}
