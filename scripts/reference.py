@@ -16,7 +16,8 @@ import click
 from custody import errors
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
-from custody.settings import (
+from custody.settings import Settings
+from custody.settings.tables import (
     Advisories,
     Auth,
     AuthIssuer,
@@ -24,8 +25,8 @@ from custody.settings import (
     Grant,
     Issuer,
     Rescan,
-    Settings,
     Source,
+    SourceIdentity,
     Summaries,
 )
 
@@ -58,7 +59,8 @@ def settings() -> str:
              "setting is refused by name.\n"]
     for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]"), (Auth, "[auth]"),
                           (AuthIssuer, "[[auth.issuers]]"), (Grant, "[[auth.allow]]"), (Summaries, "[summaries]"),
-                          (Advisories, "[advisories]"), (Source, "[source]"), (Counting, "[counting]"),
+                          (Advisories, "[advisories]"), (Source, "[source]"),
+                          (SourceIdentity, "[[source.identities]]"), (Counting, "[counting]"),
                           (Rescan, "[rescan]")):
         parts += [f"## {title}\n", "| key | type | default | what |", "|---|---|---|---|"]
         parts += [f"| `{name}` | `{kind}` | {default} | {doc} |" for name, kind, default, doc in _fields(struct)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from custody.errors import UsageError
 from custody.server.access.rules import Caller, Pattern, Rules
-from custody.settings import Auth, Grant
+from custody.settings.tables import Auth, Grant
 
 ANN = Caller("htpasswd", ("ann",))
 

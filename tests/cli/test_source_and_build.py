@@ -45,7 +45,7 @@ def test_source_check_of_inputs_alone(folder: GitFolder, tmp_path: Path) -> None
     assert (done.returncode, json.loads(done.stdout)["commits"]) == (3, None)
     for words in ([*alone, "--allowed-signers", "allowed"], alone[:-1]):
         done = custody(*words, cwd=tmp_path)
-        expected = "expected --allowed-signers FILE, --certificate-identity or --no-signatures"
+        expected = "--allowed-signers FILE, --openpgp-keyring FILE, --certificate-identity, --ca-roots FILE or "
         assert (done.returncode, expected in done.stderr) == (2, True)
 
 
@@ -123,3 +123,27 @@ def test_build_then_sbom_then_scan(folder: GitFolder, tmp_path: Path) -> None:
         assert done.returncode == 3, done.stderr
         assert "TEST-1" in done.stdout
         assert "3.1.4" in done.stdout
+
+
+def test_who_may_sign_by_the_settings(folder: GitFolder, tmp_path: Path) -> None:
+    settings = tmp_path / "trusted" / "custody.toml"
+    settings.parent.mkdir()
+    settings.write_text('[source]\nallowed_signers = "../allowed"\n')
+    command = ["--config", str(settings), "source", "check", "repo", "--allow-empty-db"]
+    done = custody(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "✓ 1 of 1 commits signed by allowed signers" in done.stdout
+    done = custody(*command, "--no-signatures", cwd=tmp_path)
+    assert "- signatures of commits: not checked (--no-signatures)" in done.stdout
+    # A flag is in place of all that the settings say.
+    (tmp_path / "nobody").write_text("")
+    assert "which is not among the allowed signers" in custody(*command, "--allowed-signers", "nobody", cwd=tmp_path
+                                                               ).stdout
+    settings.write_text('[source]\nopenpgp_keyring = "absent"\n')
+    done = custody(*command, cwd=tmp_path)
+    assert (done.returncode, "absent: No such file or directory" in done.stderr) == (2, True)
+    settings.write_text('[[source.identities]]\nissuer = "https://accounts.example"\n')
+    done = custody(*command, cwd=tmp_path)
+    assert (done.returncode, "identity: " in done.stderr) == (2, True), done.stderr
+    done = custody(*command[2:], "--ca-roots", "allowed", cwd=tmp_path)
+    assert (done.returncode, "--ca-roots allowed" in done.stderr) == (2, True), done.stderr

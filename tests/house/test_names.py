@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 ANYTHING = frozenset({"found", "each", "one", "thing", "things", "what", "wanted", "other", "others", "obj", "tmp"})
 ROOMS = ("adapters", "admission", "build", "cli", "demo", "ecosystems.py", "errors.py", "evidence", "formats", "kit",
-         "ports", "registry", "server", "services", "settings.py", "sign", "source", "trust", "versions", "wiring")
+         "ports", "registry", "server", "services", "settings", "sign", "source", "trust", "versions", "wiring")
 """Of src/custody, those that are through with it."""
 
 

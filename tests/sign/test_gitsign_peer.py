@@ -19,7 +19,7 @@ from custody.formats.cosign import certificate_pem
 from custody.sign.identity import Identity
 from custody.sign.verify import Trust
 from custody.source.check import SourceReport, check_source
-from custody.source.signatures import Keyless
+from custody.source.signatures import Believed, Keyless
 from custody.trust.roots import Service, Validity
 from tests.conftest import ROOT, peer
 from tests.serving import served
@@ -61,7 +61,7 @@ class Committer:
         root = msgspec.structs.replace(self.root, tlogs=(self.log.trusted(self.rekor, VALID),))
         keyless = Keyless(Trust(root), (Identity(subject, None, self.site.stack.people.url, None),), datetime.now(UTC))
         with contextlib.closing(GitRepository(self.path)) as repository:
-            return check_source(repository, branch, None, keyless=keyless)
+            return check_source(repository, branch, Believed(keyless=keyless))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> GitFolder:
 def check(folder: GitFolder, allowed: str, branch: str = "main", since: frozenset[str] = frozenset()) -> SourceReport:
     repository = GitRepository(folder.path)
     try:
-        return check_source(repository, branch, parse_allowed_signers(allowed), since)
+        return check_source(repository, branch, Believed(parse_allowed_signers(allowed)), since)
     finally:
         repository.close()
 

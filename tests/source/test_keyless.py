@@ -63,8 +63,9 @@ class Signing:
         repository = GitRepository(self.path)
         try:
             return check_source(
-                repository, branch, None if allowed is None else parse_allowed_signers(allowed),
-                keyless=Keyless(Trust(WORLD.trusted_root()), identities or (ANN,), later(60)))
+                repository, branch, Believed(
+                    None if allowed is None else parse_allowed_signers(allowed),
+                    Keyless(Trust(WORLD.trusted_root()), identities or (ANN,), later(60))))
         finally:
             repository.close()
 
@@ -113,7 +114,7 @@ def test_a_signature_of_another_commit(signing: Signing) -> None:
 def test_kinds_of_which_nobody_may_sign(signing: Signing, tmp_path: Path) -> None:
     signing.commit(Gitsign(WORLD))
     repository = GitRepository(signing.path)
-    report = check_source(repository, "main", ())
+    report = check_source(repository, "main", Believed(()))
     repository.close()
     assert "signed with 'SIGNED MESSAGE', expected an SSH signature" in report.failures[0]
     folder = GitFolder(tmp_path / "ssh")
@@ -163,8 +164,8 @@ def test_tags_by_git_and_ssh(tmp_path: Path) -> None:
     folder("-c", "gpg.format=ssh", "-c", "user.name=ann", "-c", "user.email=ann@example.com", "tag", "-s",
            f"-u{folder.key('ann')}", "-m", "first\n\n-----BEGIN of a story", "v1")
     repository = GitRepository(folder.path)
-    assert check_source(repository, "v1", parse_allowed_signers(folder.allowed("ann"))).failures == []
-    report = check_source(repository, "v1", parse_allowed_signers(folder.allowed("bob")))
+    assert check_source(repository, "v1", Believed(parse_allowed_signers(folder.allowed("ann")))).failures == []
+    report = check_source(repository, "v1", Believed(parse_allowed_signers(folder.allowed("bob"))))
     repository.close()
     assert "which is not among the allowed signers" in report.failures[1]
     assert report.failures[1].startswith("tag v1: ")

@@ -27,7 +27,7 @@ from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStore
 from custody.services import advisoryartifact
 from custody.services.advisoryupdate import Updated, Updater
-from custody.settings import Advisories
+from custody.settings.tables import Advisories
 from custody.sign.keys import load_public_key
 from custody.vulns import archive, feeds
 from custody.vulns.feeds import Address

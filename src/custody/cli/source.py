@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +15,7 @@ from custody import __version__
 from custody.cli.bars import progress
 from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
-from custody.cli.source_identities import keyless, keyless_options
+from custody.cli.source_identities import believed, signer_options
 from custody.errors import DeniedError, NetworkError, NotFoundError, UsageError
 from custody.formats import sarif
 from custody.kit.amount import amount
@@ -22,12 +23,11 @@ from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.released import released
 from custody.services.source import scan_locks
-from custody.settings import Source
+from custody.settings.tables import Source
 from custody.source.addresses import ASKED
 from custody.source.check import SourceReport, check_source
 from custody.source.cooldown import Dates, judge, undated
 from custody.source.inputs import RULES, Concern, Expectations
-from custody.source.signers import read_allowed_signers
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport
 from custody.vulns.severity import Severity
@@ -43,9 +43,7 @@ def command() -> None:
 @command.command("check")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
 @click.option("--branch", default="HEAD", show_default=True, help="Branch, tag or commit whose history is checked.")
-@click.option("--allowed-signers", "signers", metavar="FILE",
-              type=click.Path(path_type=Path), help="Who may sign: ssh-keygen's ALLOWED SIGNERS format.")
-@keyless_options
+@signer_options
 @click.option("--no-signatures", is_flag=True,
               help="Check lock files, manifests, Dockerfiles and workflows alone, whoever made the commits.")
 @click.option("--since", multiple=True, metavar="COMMIT", help="Checked before: leave it and what is behind it out.")
@@ -72,26 +70,25 @@ def command() -> None:
 @click.option("--fail-on-warnings", is_flag=True, help="Exit 3 for suspicions too.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True,
               help="What stdout gets.")
-def _check(folder: Path, branch: str, signers: Path | None, identities: tuple[str, ...], identity_regexp: str | None,
-           issuer: str | None, issuer_regexp: str | None, trusted_root: str | None, no_signatures: bool,
-           since: tuple[str, ...],
+def _check(folder: Path, branch: str, no_signatures: bool, since: tuple[str, ...],
            threshold: str, allow_unpinned_actions: bool, allow_gaps: bool,
            allow_empty_db: bool, base: str | None, registries: tuple[str, ...], private: tuple[str, ...],
-           cooldown: int | None, online: bool, popular: Path | None, fail_on_warnings: bool, output: str) -> None:
-    """Verify the signature of every commit of a branch (SSH's by --allowed-signers, gitsign's by
-    --certificate-identity), and the lock files, manifests, Dockerfiles and workflows of its head.
+           cooldown: int | None, online: bool, popular: Path | None, fail_on_warnings: bool, output: str,
+           **signers: Any) -> None:
+    """Verify the signature of every commit of a branch (SSH's by --allowed-signers, OpenPGP's by --openpgp-keyring,
+    gitsign's by --certificate-identity, X.509's by --ca-roots), and the lock files, manifests, Dockerfiles and
+    workflows of its head.
 
     Where --branch names an annotated tag, its signature is verified too.
 
     Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
     """
     now = system_clock()
-    by_identity = keyless(settings(), identities, identity_regexp, issuer, issuer_regexp, trusted_root, now)
-    nobody = signers is None and by_identity is None
-    if nobody is not no_signatures:
-        raise UsageError(f"source check: got {'no --allowed-signers' if nobody else 'both'}, expected "
-                         "--allowed-signers FILE, --certificate-identity or --no-signatures",
-                         hint="without a list of who may sign, only the inputs can be checked")
+    allowed = None if no_signatures and not any(signers.values()) else believed(settings(), signers, now)
+    if (allowed is None) is not no_signatures:
+        raise UsageError(f"source check: got {'nobody who may sign' if allowed is None else 'both'}, expected "
+                         "--allowed-signers FILE, --openpgp-keyring FILE, --certificate-identity, --ca-roots FILE or "
+                         "--no-signatures", hint="without a list of who may sign, only the inputs can be checked")
     configured = settings().source or Source()
     cooldown = cooldown or configured.cooldown
     if online and cooldown is None:
@@ -102,12 +99,11 @@ def _check(folder: Path, branch: str, signers: Path | None, identities: tuple[st
     expected = Expectations(
         registries=frozenset((*registries, *configured.registries)), private=(*private, *configured.private),
         cooldown=timedelta(days=cooldown) if cooldown is not None else None, popular=known)
-    allowed = None if signers is None else read_allowed_signers(signers)
     repository = git_repository(folder)
     try:
         report = check_source(
-            repository, branch, allowed, frozenset(map(repository.resolve, since)), base=base, keyless=by_identity,
-            now=now, expected=expected)
+            repository, branch, allowed, frozenset(map(repository.resolve, since)), base=base, now=now,
+            expected=expected)
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:

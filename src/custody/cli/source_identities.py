@@ -1,20 +1,34 @@
-"""Whose certificates count on commits: the options of `custody source check` about keyless signatures."""
+"""Who may sign commits: the options of `custody source check`, and what the settings say where none is given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import UsageError
 from custody.settings import Settings
-from custody.source.signatures import Keyless
+from custody.settings.tables import Source
+from custody.source.signatures import Believed, Keyless
+from custody.source.signers import read_allowed_signers
+
+if TYPE_CHECKING:
+    from custody.sign.identity import Identity
+    from custody.source.openpgp import Keyring
+    from custody.trust.roots import CertificateAuthority
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OPTIONS = (
+    click.option("--allowed-signers", "signers", metavar="FILE", type=click.Path(path_type=Path),
+                 help="Who may sign: ssh-keygen's ALLOWED SIGNERS format."),
+    click.option("--openpgp-keyring", "keyring", metavar="FILE", type=click.Path(path_type=Path),
+                 help="Whose OpenPGP keys count: their certificates, as `gpg --export` writes them."),
+    click.option("--ca-roots", metavar="FILE",
+                 help="PEM of the authorities whose certificates count (gpgsm, smimesign), and of what is below them."),
     click.option("--certificate-identity", "identities", multiple=True, metavar="ID",
                  help="Whose certificates count (gitsign): an email address or a URI; repeatable."),
     click.option("--certificate-identity-regexp", "identity_regexp", metavar="RE",
@@ -26,30 +40,87 @@ _OPTIONS = (
 )
 
 
-def keyless_options(command: _F) -> _F:
+def signer_options(command: _F) -> _F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def keyless(settings: Settings, identities: tuple[str, ...], identity_regexp: str | None, issuer: str | None,
-            issuer_regexp: str | None, trusted_root: str | None, now: datetime) -> Keyless | None:
-    """None where no identity was named. Raises UsageError for half of one, or where there is no trusted root."""
-    if not identities and not identity_regexp:
-        if issuer or issuer_regexp or trusted_root:
-            raise UsageError("identity: not given; a certificate proves nothing until you say whose you expect",
-                             hint="--certificate-identity VALUE or --certificate-identity-regexp PATTERN")
-        return None
-    if identities and identity_regexp:
+def believed(settings: Settings, options: Mapping[str, Any], now: datetime) -> Believed | None:
+    """Who may sign: by the flags, or where none is given, by the settings' table `source`. None: nobody was named.
+
+    Raises UsageError for a file that cannot be read, half of an identity, or where there is no trusted root.
+    """
+    given = _Named(options["signers"], options["keyring"], options["ca_roots"], _identities(options))
+    if not any(given):
+        if options["trusted_root"]:
+            raise _half()
+        configured = settings.source or Source()
+        given = _Named(_path(configured.allowed_signers), _path(configured.openpgp_keyring), configured.ca_roots,
+                       tuple(_identity(entry.identity, entry.identity_regexp, entry.issuer, entry.issuer_regexp)
+                             for entry in configured.identities))
+        if not any(given):
+            return None
+    return Believed(
+        read_allowed_signers(given.signers) if given.signers else None,
+        _keyless(settings, given.identities, options["trusted_root"], now) if given.identities else None,
+        _keyring(given.keyring) if given.keyring else None,
+        _authorities(given.ca_roots) if given.ca_roots else None)
+
+
+def _path(name: str | None) -> Path | None:
+    return Path(name) if name else None
+
+
+class _Named(NamedTuple):
+    signers: Path | None
+    keyring: Path | None
+    ca_roots: str | None
+    identities: tuple[Identity, ...]
+
+
+def _identities(options: Mapping[str, Any]) -> tuple[Identity, ...]:
+    identities, pattern = options["identities"], options["identity_regexp"]
+    issuer, issuer_pattern = options["issuer"], options["issuer_regexp"]
+    if not identities and not pattern:
+        if issuer or issuer_pattern:
+            raise _half()
+        return ()
+    if identities and pattern:
         raise UsageError("identity: given exactly and as a pattern",
                          hint="keep --certificate-identity or --certificate-identity-regexp")
+    return tuple(_identity(subject, pattern, issuer, issuer_pattern) for subject in identities or (None,))
+
+
+def _half() -> UsageError:
+    return UsageError("identity: not given; a certificate proves nothing until you say whose you expect",
+                      hint="--certificate-identity VALUE or --certificate-identity-regexp PATTERN")
+
+
+def _identity(subject: str | None, pattern: str | None, issuer: str | None, issuer_pattern: str | None) -> Identity:
     from custody.sign.identity import Identity
+
+    return Identity(subject, pattern, issuer, issuer_pattern)
+
+
+def _keyless(settings: Settings, identities: tuple[Identity, ...], trusted_root: str | None, now: datetime) -> Keyless:
     from custody.sign.verify import Trust
 
-    subjects = identities or (None,)
-    expected = tuple(Identity(subject, identity_regexp, issuer, issuer_regexp) for subject in subjects)
     root = load_root(settings, trusted_root)
     if root is None:
         raise UsageError("--certificate-identity: there is no trusted root to check certificates against",
                          hint="--trusted-root FILE")
-    return Keyless(Trust(root), expected, now)
+    return Keyless(Trust(root), identities, now)
+
+
+def _keyring(path: Path) -> Keyring:
+    from custody.source.openpgp import read_keyring
+
+    return read_keyring(path, "--openpgp-keyring")
+
+
+def _authorities(path: str) -> tuple[CertificateAuthority, ...]:
+    from custody.sign.trusting import authorities
+    from custody.trust.pemroots import read_pem
+
+    return authorities(read_pem(path, "--ca-roots").decode("utf-8", "replace"), f"--ca-roots {path}")

@@ -35,6 +35,7 @@ from custody.sign.keys import generate_key
 from custody.sign.referrers import push_bundle
 from custody.sign.signer import Signer
 from custody.source.check import check_source
+from custody.source.signatures import Believed
 from custody.source.signers import parse_allowed_signers
 from custody.trust import audit
 from custody.vulns.report import scan
@@ -86,7 +87,7 @@ async def _unsigned_commit(_: World, chain: Chain) -> Found:
     chain.history.commit(files, "Small fix", chain.author, sign=False, branch="attack", parent=chain.commit)
     repository = local.git_repository(chain.history.folder)
     report = await asyncio.to_thread(check_source, repository, "attack",
-                                     parse_allowed_signers(chain.author.allowed_signer))
+                                     Believed(parse_allowed_signers(chain.author.allowed_signer)))
     repository.close()
     return "every commit signed", _one(report.failures)
 

@@ -27,6 +27,7 @@ from custody.services.source import scan_locks
 from custody.services.targets import open_target, pull, push
 from custody.sign.certificate import load_certificate
 from custody.source.check import check_source
+from custody.source.signatures import Believed
 from custody.source.signers import parse_allowed_signers
 from custody.trust import audit
 from custody.vulns.report import ScanReport, scan
@@ -95,7 +96,8 @@ async def _source(world: World, teller: Teller) -> tuple[History, Author, str, A
         commit = history.commit(files, "Build it", author)
         advisories = _advisories(world)
         repository = local.git_repository(history.folder)
-        report = await asyncio.to_thread(check_source, repository, "main", parse_allowed_signers(author.allowed_signer))
+        report = await asyncio.to_thread(check_source, repository, "main",
+                                         Believed(parse_allowed_signers(author.allowed_signer)))
         repository.close()
         findings = scan_locks(report, advisories, system_clock())
         if report.failures or findings.meets(Severity.CRITICAL):

@@ -27,7 +27,8 @@ from custody.registry.client import RegistryClient
 from custody.server.platform import Running, running
 from custody.services.check import Checked, check
 from custody.services.gather import Gatherer
-from custody.settings import Issuer, Settings
+from custody.settings import Settings
+from custody.settings.tables import Issuer
 from custody.sign.notary.sign import Signed
 from custody.sign.referrers import push_bundle
 from custody.sign.signer import Signer

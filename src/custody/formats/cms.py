@@ -1,4 +1,7 @@
-"""Detached CMS signatures by one signer, as git's x509 format holds them (RFC 5652 section 5; DER alone is read)."""
+"""Detached CMS signatures by one signer, as git's x509 format holds them (RFC 5652 section 5).
+
+DER is read, and where that is asked for what gpgsm writes of BER: outer elements of indefinite length.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from custody.formats.der import (
     SET,
     UTC_TIME,
     Reader,
+    definite,
     element,
     oid,
 )
@@ -28,6 +32,8 @@ ARMOR = "-----BEGIN SIGNED MESSAGE-----"
 _ARMORED = re.compile(rf"{ARMOR}\n((?:[A-Za-z0-9+/=]{{1,76}}\n)+)-----END SIGNED MESSAGE-----\n?\Z")
 _DATA, _SIGNED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.2"
 _CONTENT_TYPE, _MESSAGE_DIGEST, _SIGNING_TIME = (f"1.2.840.113549.1.9.{number}" for number in (3, 4, 5))
+_CAPABILITIES = "1.2.840.113549.1.9.15"
+"""What the signer's mail program can decrypt (RFC 8551 section 2.5.2): it says nothing of what is signed."""
 _SHA256, _ECDSA_SHA256 = "2.16.840.1.101.3.4.2.1", "1.2.840.10045.4.3.2"
 _DIGESTS = {_SHA256: "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
 _SIGNATURES = {_ECDSA_SHA256: ("ecdsa", "sha256"), "1.2.840.10045.4.3.3": ("ecdsa", "sha384"),
@@ -60,8 +66,8 @@ class SignedData:
     """Attributes that the signature does not cover: the DER of each one's value, by object identifier."""
 
 
-def parse_armor(text: str, where: str) -> SignedData:
-    """Raises MalformedError or UnsupportedError."""
+def parse_armor(text: str, where: str, *, streamed: bool = False) -> SignedData:
+    """`streamed`: outer elements may be of indefinite length. Raises MalformedError or UnsupportedError."""
     if len(text) > _MAX_ARMOR:
         raise MalformedError(where, got=f"{len(text)} characters", expected=f"at most {_MAX_ARMOR}")
     match = _ARMORED.match(text)
@@ -75,7 +81,7 @@ def parse_armor(text: str, where: str) -> SignedData:
     except binascii.Error:
         raise MalformedError(where, got=text[:80], expected="one PEM block of type SIGNED MESSAGE, and nothing else"
                              ) from None
-    return parse(der, where)
+    return parse(definite(der, where) if streamed else der, where)
 
 
 def parse(der: bytes, where: str) -> SignedData:
@@ -208,7 +214,7 @@ def _signer(signer: Reader, certificates: dict[tuple[bytes, int], bytes], listed
         raise MalformedError(where, got=f"{len(certificates)} certificates, none of this issuer and serial number",
                              expected="the signer's certificate")
     for name in signed:
-        if name not in (_CONTENT_TYPE, _MESSAGE_DIGEST, _SIGNING_TIME):
+        if name not in (_CONTENT_TYPE, _MESSAGE_DIGEST, _SIGNING_TIME, _CAPABILITIES):
             raise UnsupportedError(f"{where}: signed attribute", f"{name} is not evaluated")
     for name, title in ((_CONTENT_TYPE, "content type"), (_MESSAGE_DIGEST, "message digest")):
         if name not in signed:

@@ -7,6 +7,9 @@ from custody.errors import MalformedError
 INTEGER, OCTETS, NULL, OID, SEQUENCE, SET = 0x02, 0x04, 0x05, 0x06, 0x30, 0x31
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 _MAX_LENGTH_BYTES = 4
+_MAX_OPEN = 8
+"""Elements of indefinite length inside each other. CMS has five such levels."""
+_END = b"\0\0"
 
 
 def element(tag: int, *parts: bytes) -> bytes:
@@ -28,13 +31,45 @@ def oid(text: str) -> bytes:
     return element(OID, content)
 
 
+def definite(ber: bytes, where: str) -> bytes:
+    """BER whose outer elements may be of indefinite length, as what streams writes it: with definite lengths.
+
+    What has a definite length is kept byte for byte, and nothing behind the element is touched (X.690 section 8.1.3.6).
+    Raises MalformedError.
+    """
+    whole, end = _closed(ber, 0, where, _MAX_OPEN)
+    return whole + ber[end:]
+
+
+def _closed(ber: bytes, at: int, where: str, depth: int) -> tuple[bytes, int]:
+    """The element at `at` with a definite length, and where the next one begins."""
+    if ber[at + 1:at + 2] != b"\x80" or not ber[at] & 0x20:
+        reader = Reader(ber, where, at)
+        return reader.element(), reader.position
+    if depth == 0:
+        raise MalformedError(where, got="more elements of indefinite length inside each other",
+                             expected=f"at most {_MAX_OPEN}")
+    parts, tag, at = [], ber[at], at + 2
+    while ber[at:at + 2] != _END:
+        if at >= len(ber):
+            raise MalformedError(where, got="an element without an end", expected="two zero bytes behind it")
+        part, at = _closed(ber, at, where, depth - 1)
+        parts.append(part)
+    return element(tag, *parts), at + 2
+
+
 class Reader:
     """Walks over the elements of one level. All methods raise MalformedError, naming `where`."""
 
     __slots__ = ("_at", "_data", "where")
 
-    def __init__(self, data: bytes, where: str) -> None:
-        self._data, self._at, self.where = data, 0, where
+    def __init__(self, data: bytes, where: str, position: int = 0) -> None:
+        self._data, self._at, self.where = data, position, where
+
+    @property
+    def position(self) -> int:
+        """Where the next element begins."""
+        return self._at
 
     def peek(self) -> int | None:
         """The next element's tag; None at the end."""

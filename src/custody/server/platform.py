@@ -36,7 +36,8 @@ from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
 from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
-from custody.settings import Auth, Settings
+from custody.settings import Settings
+from custody.settings.tables import Auth
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
 from custody.wiring.admission import (
     decision_keeper,

@@ -16,7 +16,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.evidence.model import KeylessSigner
@@ -38,6 +38,10 @@ _OTHER_NAME = x509.ObjectIdentifier(FULCIO + ".7")
 _SCT_LIST = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
 _UNDERSTOOD = {ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
                ExtensionOID.BASIC_CONSTRAINTS, _SCT_LIST}
+CODE = frozenset({ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+MAIL = frozenset({ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+"""Uses of which an authority must be for one, where it is not for all."""
+_USES = {CODE: "codeSigning", MAIL: "emailProtection"}
 _MAX_CERTIFICATE = 64 * 1024
 _MAX_PATH = 6
 _MAX_PRESENTED = 8
@@ -91,9 +95,7 @@ def read_signing_certificate(der: bytes, where: str = "certificate", *, named: b
     Raises MalformedError, UnsupportedError or VerificationError.
     """
     certificate = load_certificate(der, where)
-    for present in certificate.extensions:
-        if present.critical and present.oid not in _UNDERSTOOD:
-            raise UnsupportedError(where, f"critical extension {present.oid.dotted_string}")
+    _check_understood(certificate, where)
     usages = extension(certificate, x509.ExtendedKeyUsage)
     if usages is None or ExtendedKeyUsageOID.CODE_SIGNING not in usages.value:
         raise VerificationError(f"{where}: extended key usage is not codeSigning")
@@ -104,6 +106,41 @@ def read_signing_certificate(der: bytes, where: str = "certificate", *, named: b
         raise VerificationError(f"{where}: is a CA certificate, expected a leaf")
     key = public_key(certificate.public_key(), where)
     return SigningCertificate(der, certificate, key, _signer(certificate, where, named=named))
+
+
+def read_mail_certificate(der: bytes, where: str = "certificate") -> SigningCertificate:
+    """Decode the leaf of a person's own certificate, as S/MIME has them (RFC 8550 sections 3 and 4.4).
+
+    `signer.subject` is "": such a certificate may name several addresses (`mail_addresses`). Nothing about it is
+    verified yet, except that it is for signing mail or for any use. Raises MalformedError, UnsupportedError or
+    VerificationError.
+    """
+    certificate = load_certificate(der, where)
+    _check_understood(certificate, where)
+    usages = extension(certificate, x509.ExtendedKeyUsage)
+    if usages is not None and not MAIL & set(usages.value):
+        raise VerificationError(f"{where}: extended key usage is not emailProtection")
+    usage = extension(certificate, x509.KeyUsage)
+    if usage is not None and not (usage.value.digital_signature or usage.value.content_commitment):
+        raise VerificationError(f"{where}: may not sign (key usage)")
+    if is_ca(certificate):
+        raise VerificationError(f"{where}: is a CA certificate, expected a leaf")
+    key = public_key(certificate.public_key(), where)
+    return SigningCertificate(der, certificate, key, KeylessSigner(subject="", issuer=""))
+
+
+def mail_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Those that it names as alternative names, or where there are none of any kind, in its subject (RFC 8550 3)."""
+    alternative = extension(certificate, x509.SubjectAlternativeName)
+    if alternative is not None:
+        return tuple(alternative.value.get_values_for_type(x509.RFC822Name))
+    return tuple(str(part.value) for part in certificate.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS))
+
+
+def _check_understood(certificate: x509.Certificate, where: str) -> None:
+    for present in certificate.extensions:
+        if present.critical and present.oid not in _UNDERSTOOD:
+            raise UnsupportedError(where, f"critical extension {present.oid.dotted_string}")
 
 
 def _signer(certificate: x509.Certificate, where: str, *, named: bool) -> KeylessSigner:
@@ -168,11 +205,11 @@ def is_ca(certificate: x509.Certificate) -> bool:
 
 
 def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authorities: Sequence[CertificateAuthority],
-                moment: datetime) -> x509.Certificate:
+                moment: datetime, uses: frozenset[x509.ObjectIdentifier] = CODE) -> x509.Certificate:
     """The issuer of `leaf`, on a path to an authority that was trusted and valid at `moment` (RFC 5280 section 6).
 
-    `presented` are intermediates that came with the signature; only what the trusted root lists ends a path.
-    Raises VerificationError with the nearest reason.
+    `presented` are intermediates that came with the signature; only what the trusted root lists ends a path. `uses`
+    are CODE or MAIL. Raises VerificationError with the nearest reason.
     """
     reasons: list[str] = []
     if len(presented) > _MAX_PRESENTED:
@@ -188,7 +225,7 @@ def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authoritie
             reasons.append(f"{name}: its chain does not end in a root")
             continue
         try:
-            path = _path(leaf.certificate, [*own[:-1], *pool], own[-1], moment, _MAX_PATH, checks)
+            path = _path(leaf.certificate, [*own[:-1], *pool], own[-1], moment, _MAX_PATH, checks, uses)
         except VerificationError as error:
             reasons.append(f"{name}: {error.message}")
             continue
@@ -202,7 +239,7 @@ def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authoritie
 
 
 def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.Certificate, moment: datetime,
-          depth: int, checks: Iterator[int]) -> list[x509.Certificate]:
+          depth: int, checks: Iterator[int], uses: frozenset[x509.ObjectIdentifier]) -> list[x509.Certificate]:
     """Certificates from `cert`'s issuer to the root; `checks` counts signatures."""
     reason = f"is not the issuer ({cert.issuer.rfc4514_string() or 'nameless'})"
     for candidate in (root, *pool):
@@ -215,7 +252,7 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
         except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
             reason = "did not sign it"
             continue
-        reason = _unfit(candidate, moment, _MAX_PATH - depth)
+        reason = _unfit(candidate, moment, _MAX_PATH - depth, uses)
         if reason:
             continue
         if candidate is root:
@@ -226,13 +263,13 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
         try:
             # No certificate twice, whoever sent them.
             rest = [certificate for certificate in pool if certificate != candidate]
-            return [candidate, *_path(candidate, rest, root, moment, depth - 1, checks)]
+            return [candidate, *_path(candidate, rest, root, moment, depth - 1, checks, uses)]
         except VerificationError as error:
             reason = error.message
     raise VerificationError(reason)
 
 
-def _unfit(issuer: x509.Certificate, moment: datetime, below: int) -> str:
+def _unfit(issuer: x509.Certificate, moment: datetime, below: int, uses: frozenset[x509.ObjectIdentifier]) -> str:
     """Why a certificate may not issue at `moment`, with `below` CA certificates under it; "" when it may."""
     name = issuer.subject.rfc4514_string()
     if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
@@ -245,9 +282,8 @@ def _unfit(issuer: x509.Certificate, moment: datetime, below: int) -> str:
     usage, purposes = extension(issuer, x509.KeyUsage), extension(issuer, x509.ExtendedKeyUsage)
     if usage is not None and not usage.value.key_cert_sign:
         return f"{name} may not sign certificates (key usage)"
-    if purposes is not None and not {
-            ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(purposes.value):
-        return f"{name} is not for codeSigning"
+    if purposes is not None and not uses & set(purposes.value):
+        return f"{name} is not for {_USES[uses]}"
     for present in issuer.extensions:
         if present.critical and present.oid not in _UNDERSTOOD:
             return f"{name} has the critical extension {present.oid.dotted_string}"

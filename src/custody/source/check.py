@@ -18,8 +18,7 @@ from custody.formats.workflow import Workflow, is_workflow, parse_workflow
 from custody.ports.repository import Repository
 from custody.source.inputs import Expectations, Inputs, inspect
 from custody.source.locked import READERS
-from custody.source.signatures import Believed, Keyless
-from custody.source.signers import AllowedSigner
+from custody.source.signatures import Believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +68,24 @@ class SourceReport:
                 for use in workflow.problems]
 
 
-def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...] | None,
-                 since: frozenset[str] = frozenset(), *, base: str | None = None, keyless: Keyless | None = None,
+def check_source(repository: Repository, branch: str, believed: Believed | None,
+                 since: frozenset[str] = frozenset(), *, base: str | None = None,
                  expected: Expectations | None = None, now: datetime | None = None) -> SourceReport:
     """Verify every commit from the branch's head back, merges' other parents included, and the annotated tag where
     `branch` names one; read its lock files, manifests, build files and workflows; `base` is the revision that they are
-    compared with. Without `signers` and `keyless` only what the head has is read.
+    compared with. Where nobody is `believed` only what the head has is read.
     """
     head = repository.resolve(branch)
-    believed = Believed(signers, keyless)
-    asked = signers is not None or keyless is not None
-    commits = tuple(_judge(commit, believed) for commit in repository.history(head, since)) if asked else None
-    tags = repository.tags(branch) if asked else ()
+    commits: tuple[CommitResult, ...] | None = None
+    tags: tuple[Tag, ...] = ()
+    if believed is not None:
+        commits = tuple(_judge(commit, believed) for commit in repository.history(head, since))
+        tags = repository.tags(branch)
     # A tag that another tag names has no name but its own; so has one that was asked for by its id.
     named = [branch.removeprefix("refs/tags/"), *(tag.name for tag in tags[1:])]
     if tags and tags[0].id == branch:
         named[0] = tags[0].name
-    judged = tuple(_judge_tag(tag, name, believed) for tag, name in zip(tags, named, strict=False))
+    judged = tuple(_judge_tag(tag, name, believed) for tag, name in zip(tags, named, strict=False) if believed)
     locks, not_checked, workflows = [], [], []
     files = repository.files(repository.commit(head))
     before = None if base is None else repository.files(repository.commit(repository.resolve(base)))

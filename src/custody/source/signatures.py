@@ -1,4 +1,5 @@
-"""Whose word stands behind a commit or a tag: SSH keys by a list of allowed signers, certificates by their identity.
+"""Whose word stands behind a commit or a tag: SSH keys by a list of allowed signers, OpenPGP keys by a keyring,
+certificates by their identity or by the authority that issued them.
 
 What is proved is that this person signed, not when: a commit's time is what its committer wrote. For a certificate a
 log attests when it was signed.
@@ -19,8 +20,14 @@ from custody.source.signers import AllowedSigner
 if TYPE_CHECKING:
     from custody.sign.identity import Identity
     from custody.sign.verify import Trust
+    from custody.source.openpgp import Keyring
+    from custody.trust.roots import CertificateAuthority
 
-_SSH, _CMS = "-----BEGIN SSH SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"
+_SSH, _PGP, _CMS = "-----BEGIN SSH SIGNATURE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"
+_HINTS = {_SSH: "--allowed-signers FILE says whose keys count",
+          _PGP: "--openpgp-keyring FILE says whose keys count",
+          _CMS: "--certificate-identity and --certificate-oidc-issuer say whose certificates count (gitsign), "
+                "--ca-roots FILE whose authority does (gpgsm, smimesign)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,12 @@ class Believed:
 
     signers: tuple[AllowedSigner, ...] | None = None
     keyless: Keyless | None = None
+    keyring: Keyring | None = None
+    authorities: tuple[CertificateAuthority, ...] | None = None
+
+    def anybody(self) -> bool:
+        """Whether somebody was named at all."""
+        return any(kind is not None for kind in (self.signers, self.keyless, self.keyring, self.authorities))
 
     def vouching(self, signed: Commit | Tag) -> str:
         """Who signed it, for people. Raises VerificationError why nobody did who may, or MalformedError."""
@@ -45,21 +58,31 @@ class Believed:
             raise VerificationError("not signed")
         if signed.signature.startswith(_SSH) and self.signers is not None:
             return str(verify_ssh(signed, self.signers))
-        if signed.signature.startswith(_CMS) and self.keyless is not None:
-            return verify_keyless(signed, self.keyless)
+        if signed.signature.startswith(_PGP) and self.keyring is not None:
+            from custody.source.openpgp import verify_openpgp
+
+            return verify_openpgp(signed, self.keyring)
+        if signed.signature.startswith(_CMS) and (self.keyless or self.authorities):
+            return self._certified(signed, signed.signature)
         kind = signed.signature.partition("\n")[0].strip("- ").removeprefix("BEGIN ")
         raise VerificationError(f"signed with {kind!r}, expected {self._kinds()}", hint=self._hint(signed.signature))
 
+    def _certified(self, signed: Commit | Tag, signature: str) -> str:
+        from custody.source.x509 import of_fulcio, verify_x509
+
+        if self.keyless and (self.authorities is None or of_fulcio(signature)):
+            return verify_keyless(signed, self.keyless)
+        assert self.authorities is not None
+        return verify_x509(signed, self.authorities)
+
     def _kinds(self) -> str:
-        kinds = ["an SSH signature"] * (self.signers is not None) + ["gitsign's"] * (self.keyless is not None)
-        return " or ".join(kinds)
+        kinds = {"an SSH signature": self.signers, "an OpenPGP signature": self.keyring, "gitsign's": self.keyless,
+                 "an X.509 signature": self.authorities}
+        return " or ".join(kind for kind, named in kinds.items() if named is not None)
 
     def _hint(self, signature: str) -> str:
-        if signature.startswith(_SSH):
-            return "--allowed-signers FILE says whose keys count"
-        if signature.startswith(_CMS):
-            return "--certificate-identity and --certificate-oidc-issuer say whose certificates count"
-        return "git config gpg.format ssh"
+        return next((hint for begin, hint in _HINTS.items() if signature.startswith(begin)),
+                    "git config gpg.format ssh")
 
 
 def verify_ssh(signed: Commit | Tag, signers: tuple[AllowedSigner, ...]) -> AllowedSigner:

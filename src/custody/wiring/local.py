@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custody.errors import OfflineError, UsageError
-from custody.settings import Counting, Settings
+from custody.settings import Settings
+from custody.settings.tables import Counting
 
 if TYPE_CHECKING:
     from custody.adapters.git import GitRepository

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from custody.errors import UsageError
 from custody.kit.clock import Clock
 from custody.ports.http import Http
-from custody.settings import Rescan, Settings
+from custody.settings import Settings
+from custody.settings.tables import Rescan
 from custody.wiring import trust
 from custody.wiring.clients import trusted_root
 

@@ -15,7 +15,7 @@ from custody.kit.clock import Clock
 from custody.ports.http import Http
 
 if TYPE_CHECKING:
-    from custody.settings import Issuer
+    from custody.settings.tables import Issuer
     from custody.trust.ca import SigningAuthority
     from custody.trust.checkpoint import LogSigner
     from custody.trust.log import MerkleLog, Sequencer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from custody.errors import AuthenticationError, UsageError
 from custody.kit.clock import Clock
 from custody.server.access.rules import Caller
-from custody.settings import AuthIssuer
+from custody.settings.tables import AuthIssuer
 from custody.trust.identity import TrustedIssuer, identity_of, text_claim
 from custody.trust.token import KeySource, parse_token, verify_token
 

@@ -11,7 +11,7 @@ from custody.server.access.gate import Gate
 from custody.server.access.htpasswd import PasswordFile
 from custody.server.access.rules import CERTIFICATE, HTPASSWD, Rules
 from custody.server.asgi import App
-from custody.settings import Auth
+from custody.settings.tables import Auth
 from custody.wiring import Platform
 
 

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from custody.errors import MalformedError, UsageError
 from custody.formats.namepattern import Pattern
-from custody.settings import Auth, Grant
+from custody.settings.tables import Auth, Grant
 
 Action = Literal["pull", "push", "delete", "catalog"]
 HTPASSWD, CERTIFICATE = "htpasswd", "certificate"

@@ -1,0 +1,196 @@
+"""The tables of the settings: what stands together under one key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An OIDC issuer whose tokens the certificate authority takes, beside custody's own."""
+
+    url: str
+    """The `iss` of its tokens."""
+    jwks: str | None = None
+    """A file with the issuer's public keys (JWK set). Without one they are asked for at `url` (OIDC discovery)."""
+    type: Literal["email", "github-workflow", "uri"] = "email"
+    """What of a token becomes the certificate's identity: `email`, `job_workflow_ref`, or a URI in `sub`."""
+    client_id: str = "sigstore"
+    """The `aud` that its tokens must have."""
+    subject_domain: str | None = None
+    """For type uri: scheme and host that every subject has."""
+
+
+class AuthIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An OIDC issuer whose identity tokens the registry takes."""
+
+    url: str
+    """The `iss` of its tokens."""
+    audience: str
+    """The `aud` that its tokens must have: a name of this registry, so that tokens for others do not count here."""
+    jwks: str | None = None
+    """A file with the issuer's public keys (JWK set). Without one they are asked for at `url` (OIDC discovery)."""
+    identity: Literal["email", "github-workflow", "uri", "subject"] = "email"
+    """The name in `allow`: `email`, https://github.com/ and `job_workflow_ref`, a URI in `sub`, or `sub` as it is."""
+    subject_domain: str | None = None
+    """For identity uri: scheme and host that every subject has."""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody may do in the registry. What no entry allows is refused."""
+
+    identities: list[str]
+    """Patterns of names: users, what an issuer's tokens say, or what certificates say."""
+    actions: list[Literal["pull", "push", "delete", "catalog"]]
+    """`push` alone does not let anybody read; `catalog` is the list of all repositories."""
+    repositories: list[str] = []
+    """Patterns of repositories: `*` is any text but `/`, `**` any number of parts."""
+    by: str | None = None
+    """Who gives the names: `htpasswd`, `certificate`, or an issuer's URL; needed where there are several."""
+
+
+class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may use the registry. With this table nobody may do what no entry allows."""
+
+    htpasswd: str | None = None
+    """File of users and bcrypt hashes, as `htpasswd -B` writes it; read again when it changes."""
+    public: list[str] = []
+    """Patterns of repositories that everybody may pull."""
+    issuers: list[AuthIssuer] = []
+    """OIDC issuers whose identity tokens count."""
+    allow: list[Grant] = []
+    """Who may do what where."""
+
+
+class EvidenceSigner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whose statements count: `issuer` and `subject` of a certificate, or a `key`."""
+
+    issuer: str = ""
+    subject: str = ""
+    issuerRegExp: str = ""  # noqa: N815 - as policies write it
+    """In its place: a regular expression that the whole text matches."""
+    subjectRegExp: str = ""  # noqa: N815
+    key: str = ""
+    """`sha256:…` of a public key (DER)."""
+
+
+class EvidenceProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the provider role tells Gatekeeper about images, and whom (externaldata.gatekeeper.sh)."""
+
+    client_ca: str
+    """Authorities whose client certificates may ask: Gatekeeper's `ca.crt`. Nobody else is heard."""
+    client_names: list[str] = []
+    """Names that such a certificate must have one of; without any, each of `client_ca` may ask."""
+    names: list[str] = []
+    """Names and addresses by which it is called, for the certificate that custody makes."""
+    certificate: str | None = None
+    """Certificates in PEM to serve with, instead of those that custody makes itself."""
+    key: str | None = None
+    """The private key of `certificate`."""
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.5
+    """For one request: less than the Provider's `timeout`."""
+    keys: list[str] = []
+    """Files of public keys with which evidence counts, too."""
+    signers: dict[str, list[EvidenceSigner]] = {}
+    """Whose word counts, by kind of evidence (`sbom`), and no other kinds. Without any: whoever is vouched for."""
+
+
+class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Verification summaries that the webhook goes by where the evidence itself cannot be had."""
+
+    keys: list[str]
+    """Files of public keys; nobody else's count."""
+    max_age: Annotated[float, msgspec.Meta(gt=0)] = 24.0
+    """Hours since they were made."""
+
+
+class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `custody db update` asks, and whose archives count."""
+
+    feeds: list[str] = []
+    """What it asks where nothing is named: names of `custody db update --list`, or of `addresses`."""
+    addresses: dict[str, str] = {}
+    """Addresses of one's own: `"our-own" = "https://advisories.example/all.zip"`; a name of the list is asked there."""
+    mirror: str | None = None
+    """Where copies of all other addresses are, each under its own: MIRROR/packages.wolfi.dev/os/security.json."""
+    keys: list[str] = []
+    """Public keys in PEM of whoever may sign what `custody db import` and `--from oci:…` take."""
+
+
+class SourceIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As `--certificate-identity` and `--certificate-oidc-issuer`, or their patterns (`…-regexp`)."""
+
+    identity: str | None = None
+    """An email address or a URI."""
+    identity_regexp: str | None = None
+    """A pattern of it, not anchored."""
+    issuer: str | None = None
+    """Who vouched for it."""
+    issuer_regexp: str | None = None
+    """A pattern of it, not anchored."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `custody source check` knows of a team's inputs; its flags add to it."""
+
+    registries: list[str] = []
+    """Hosts, or hosts and paths, that packages may be from beside the ecosystems' registries."""
+    private: list[str] = []
+    """Patterns of the team's own names, which no public registry may answer for: `["@myorg/*", "myorg-*"]`."""
+    cooldown: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Days that a version must have been out."""
+    popular: str | None = None
+    """A file of names that others are taken for typosquats of, one a line."""
+    allowed_signers: str | None = None
+    """Who may sign commits with SSH keys: the file of `--allowed-signers`."""
+    openpgp_keyring: str | None = None
+    """Who may with OpenPGP keys: the file of `--openpgp-keyring`."""
+    ca_roots: str | None = None
+    """Whose certificates may, as gpgsm and smimesign use them: the file of `--ca-roots`."""
+    identities: list[SourceIdentity] = []
+    """Whose keyless certificates may (gitsign)."""
+    dates: dict[str, str] = {}
+    """Who is asked with `--online` for the dates of versions, in place of the public registries: `npm`, `pypi` (a
+    simple API in JSON), `golang` (a module proxy)."""
+
+
+class Rescan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which images the scanner role keeps an attested scan of that is young, and as whom it signs."""
+
+    repositories: list[str]
+    """Patterns of repositories with their registry, as images are named: `*` is any text but `/`, `**` any number of
+    parts. Those without `*` are looked at on whatever registry."""
+    refresh: Annotated[float, msgspec.Meta(gt=0)] = 12.0
+    """Hours after which a scan is attested anew; far fewer than policies allow."""
+    max_age: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    """Days. Where the newest advisory is older, nothing is attested."""
+    key: str | None = None
+    """File of the private key to sign with; its password is in COSIGN_PASSWORD. Without one: keyless."""
+    identity_token: str | None = None
+    """File with the OIDC token to sign keyless with, read each time. Without one: of the place where this runs; where
+    the data directory has an issuer's key of its own, as https://scanner.custody.internal/scanner."""
+
+
+class Counting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which findings do not count for those who are told of changes, and for attested scans: as `scan` leaves them out.
+    """
+
+    vex: list[str] = []
+    """VEX documents, or folders of which each `.json` is one."""
+    attested: bool = False
+    """VEX that is signed about each image, beside it in its registry, too."""
+    key: str | None = None
+    """Whose signed VEX counts, in files and beside images: the file of a public key."""
+    identity: str | None = None
+    """Whose: the identity of a certificate, with `issuer`."""
+    issuer: str | None = None
+    """The OIDC issuer of that identity."""
+    ignore_tlog: bool = False
+    """Ask for no log entry of signed VEX."""
+    ignorefiles: list[str] = []
+    """Ignore files, of custody, Trivy or grype."""
+    ignore_unfixed: bool = False
+    """Leave out what no fixed version is known for, unless it is known to be exploited."""
+    severities: list[Literal["unknown", "none", "low", "medium", "high", "critical"]] = []
+    """Leave out what has another severity, unless it is known to be exploited; without any, nothing."""
