@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,8 +141,11 @@ class GnuPG:
 
 
 @pytest.fixture
-def gnupg(tmp_path_factory: pytest.TempPathFactory) -> GnuPG:
-    return GnuPG(tmp_path_factory.mktemp("g") / "h")  # the agent's socket has a short path
+def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GnuPG]:
+    gnupg = GnuPG(tmp_path_factory.mktemp("g") / "h")  # the agent's socket has a short path
+    subprocess.run(["gpgconf", "--homedir", str(gnupg.home), "--launch", "gpg-agent"], check=True, timeout=60)
+    yield gnupg
+    subprocess.run(["gpgconf", "--homedir", str(gnupg.home), "--kill", "all"], check=False, timeout=60)
 
 
 def test_what_gnupg_signs(gnupg: GnuPG, tmp_path: Path) -> None:

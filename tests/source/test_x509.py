@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import textwrap
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -189,12 +190,20 @@ def test_keyless_and_own_certificates_are_told_apart() -> None:
 GPGSM = '#!/bin/sh\nexec gpgsm --batch --pinentry-mode loopback --passphrase-fd 9 "$@" 9<"$GNUPGHOME/password"\n'
 
 
-def test_what_gpgsm_signs(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for program in ("gpgsm", "openssl"):
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """GnuPG's, with its agent running, under a short path: the agent's socket is in it."""
+    for program in ("gpgsm", "openssl", "gpgconf"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    home = tmp_path_factory.mktemp("g") / "h"
-    home.mkdir(mode=0o700)
+    folder = tmp_path_factory.mktemp("g") / "h"
+    folder.mkdir(mode=0o700)
+    subprocess.run(["gpgconf", "--homedir", str(folder), "--launch", "gpg-agent"], check=True, timeout=60)
+    yield folder
+    subprocess.run(["gpgconf", "--homedir", str(folder), "--kill", "all"], check=False, timeout=60)
+
+
+def test_what_gpgsm_signs(tmp_path: Path, home: Path) -> None:
     environment = {**os.environ, "GNUPGHOME": str(home)}
     (home / "password").write_text("x\n")
     (home / "program").write_text(GPGSM)
