@@ -16,7 +16,7 @@ from tests.trust.test_log import SIGNER
 from custody.kit.canonical import canonical
 from custody.kit.merkle import Frontier, leaf_hash
 from custody.sign.logwatch import Names, look
-from custody.trust.tiles import WIDTH, encode_entries
+from custody.trust.tiles import WIDTH, TiledLog, encode_entries
 
 _RARE = 100_000
 
@@ -57,7 +57,7 @@ def main() -> None:
         count = size if names.subject else min(size, 100_000)
         source = log if count == size else _Log(log._bodies, log._rare, count)
         start, cpu = time.perf_counter(), time.process_time()
-        watched = look(source, SIGNER.verifier, None, names, authorities)
+        watched = look(TiledLog(source), SIGNER.verifier, None, names, authorities)
         cpu, clock = time.process_time() - cpu, time.perf_counter() - start
         expected = -(-(count - 77) // _RARE)
         assert len(watched.sightings) == expected, (len(watched.sightings), expected)

@@ -26,7 +26,7 @@ from custody.sign.logentries import read_entry
 from custody.sign.logwatch import Names, Seen, Watched, begin_at, look, parse_seen
 from custody.trust.checkpoint import LogSigner
 from custody.trust.log import MerkleLog
-from custody.trust.tiles import TileTree, encode_entries
+from custody.trust.tiles import TiledLog, TileTree, encode_entries
 from tests.sign.authority import DAY, IDENTITY, ISSUER, NOW, World, b64, certificate, entry_body, new_key, spki
 from tests.trust.test_log import SIGNER, MemoryLog
 
@@ -53,7 +53,7 @@ def _log(entries: list[bytes], signer: LogSigner = SIGNER) -> MemoryLog:
 
 
 def _look(log: MemoryLog, seen: Seen | None = None, names: Names = _ME, **more: Any) -> Watched:
-    return look(log, SIGNER.verifier, seen, names, _ROOT.certificate_authorities, **more)
+    return look(TiledLog(log), SIGNER.verifier, seen, names, _ROOT.certificate_authorities, **more)
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
@@ -109,10 +109,10 @@ def test_what_was_seen_is_not_told_again() -> None:
 def test_one_begins_anywhere() -> None:
     entries = [*_OTHERS * 100, _entry(), *_OTHERS]
     log = _log(entries)
-    assert [sighting.index for sighting in _look(log, begin_at(log, SIGNER.verifier, 399)).sightings] == [400]
-    assert _look(log, begin_at(log, SIGNER.verifier, 401)).sightings == []
+    assert [sighting.index for sighting in _look(log, begin_at(TiledLog(log), SIGNER.verifier, 399)).sightings] == [400]
+    assert _look(log, begin_at(TiledLog(log), SIGNER.verifier, 401)).sightings == []
     with pytest.raises(UsageError, match=r"--since: got 500, and the log log\.example has 405 entries"):
-        begin_at(log, SIGNER.verifier, 500)
+        begin_at(TiledLog(log), SIGNER.verifier, 500)
 
 
 def test_one_s_own_are_known() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -15,12 +15,13 @@ from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError
 from custody.kit.amount import amount
-from custody.ports.tiles import TileReader
+from custody.ports.tiles import LogReader, TileReader
 from custody.trust import audit
 from custody.trust.checkpoint import LogVerifier
-from custody.wiring.local import log_at, log_in
+from custody.trust.tiles import TiledLog
+from custody.wiring.local import log_at, log_in, rekor1_at
 
-LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor v2 log's URL, or a log's directory. "
+LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor log's URL, or a log's directory. "
                     "Default: this data directory's log.")
 
 
@@ -88,6 +89,26 @@ def opened(place: str | None) -> Iterator[TileReader]:
         raise MissingEvidenceError(f"{directory}: no log is here (no file named checkpoint)",
                                    hint="--log takes a log's directory or URL; `custody up` makes one")
     yield log_in(directory)
+
+
+@contextlib.contextmanager
+def readers(place: str | None) -> Iterator[Sequence[LogReader]]:
+    """The log of `--log`, of API version 1 too: its shards, the oldest first. Raises MissingEvidenceError."""
+    if place is None or "://" not in place or not _is_version_1(place):
+        with opened(place) as reader:
+            yield [TiledLog(reader)]
+        return
+    with rekor1_at(settings(), place.rstrip("/").removesuffix("/api/v1")) as shards:
+        yield shards
+
+
+def _is_version_1(url: str) -> bool:
+    """By what the URL ends with, or by what is there."""
+    base = url.rstrip("/")
+    if base.endswith(("/api/v1", "/api/v2")):
+        return base.endswith("/api/v1")
+    with log_at(settings(), f"{base}/api/v2") as tiles:
+        return tiles.read("checkpoint") is None
 
 
 def verifier_of(reader: TileReader, trusted_root: str | None) -> LogVerifier:

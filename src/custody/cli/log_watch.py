@@ -6,14 +6,15 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from custody.cli.bars import progress
-from custody.cli.log import LOG, opened, verifier_of
+from custody.cli.log import LOG, readers, verifier_of
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input, trusted_root_option
 from custody.errors import DeniedError, NetworkError, UsageError
@@ -23,8 +24,11 @@ from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339
 from custody.kit.merkle import leaf_hash
 from custody.kit.visible import visible
+from custody.ports.tiles import LogReader
 from custody.sign.keys import load_public_key
 from custody.sign.logwatch import Names, Seen, Sighting, begin_at, describe, look, parse_seen
+from custody.trust.checkpoint import parse_checkpoint
+from custody.trust.roots import CertificateAuthority
 
 _BUNDLES = (".json", ".bundle", ".sigstore")
 _MAX_HEAD = 64 << 10
@@ -54,7 +58,7 @@ _MAX_HEAD = 64 << 10
 def command(place: str | None, identity: str | None, identity_regexp: str | None, issuer: str | None,
             issuer_regexp: str | None, keys: tuple[str, ...], known: tuple[Path, ...], since: int | None,
             state: Path | None, once: bool, interval: float, output: str, trusted_root: str | None) -> None:
-    """Read a Rekor v2 log on and on, and print who signed in your name.
+    """Read a log on and on, of Rekor v1 or v2, and print who signed in your name.
 
     Each entry is checked against the log's signed tree, and the tree against the one that was seen before. With
     --known, signatures that are in none of those bundles alone are printed; with --once the exit code is 3 then.
@@ -64,40 +68,65 @@ def command(place: str | None, identity: str | None, identity_regexp: str | None
     root = load_root(settings(), trusted_root)
     authorities = root.certificate_authorities if root else ()
     own = frozenset(_leaves(known))
-    strangers, asked = 0, f"{names.digest} {'strangers' if known else 'all'}"
+    question = _Question(names, authorities, own, f"{names.digest} {'strangers' if known else 'all'}", bool(known))
+    strangers = 0
     if sys.stdout is None:
         raise UsageError("standard output: is closed, and what is told once is not told again")
     while True:
         try:
-            with opened(place) as reader:
-                verifier = verifier_of(reader, trusted_root)
-                kept = state or _kept(verifier.name, asked)
-                seen = _read(kept, asked)
-                if seen is None and since is not None:
-                    seen = begin_at(reader, verifier, since)
-                with progress(f"Reading {verifier.name}") as advance:
-                    watched = look(reader, verifier, seen, names, authorities, own, advance)
+            with readers(place) as shards:
+                strangers += sum(_watch(shards, trusted_root, question, since, state, output, always=once))
         except NetworkError as error:
             if once:
                 raise
             print(visible(f"warning: {error.message}; it is tried again"), file=sys.stderr)
-            time.sleep(interval)
-            continue
-        told = [sighting for sighting in watched.sightings if not sighting.known]
-        for sighting in told:
-            print(_line(sighting) if output == "json" else visible(describe(sighting)), flush=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        # Told, then kept: rather twice than never.
-        destination.write(kept, replace(watched.seen, asked=asked).to_json(), "--state")
-        if once or watched.entries:
-            print(_sum(verifier.name, watched.entries, watched.unread, watched.seen.size, len(told),
-                       len(watched.sightings) - len(told), bool(known)), file=sys.stderr)
-        strangers += len(told)
         if once:
             break
         time.sleep(interval)
     if known and strangers:
         raise DeniedError(f"{amount(strangers, 'signature')} in your name, in none of the bundles that are yours")
+
+
+class _Question(NamedTuple):
+    names: Names
+    authorities: tuple[CertificateAuthority, ...]
+    own: Set[bytes]
+    """Leaf hashes of entries that are one's own."""
+    asked: str
+    """The same for all who ask the same: what was read is kept by it."""
+    joined: bool
+    """Whether one's own were named: strangers alone are told then."""
+
+
+def _watch(shards: Sequence[LogReader], trusted_root: str | None, question: _Question, since: int | None,
+           state: Path | None, output: str, *, always: bool) -> Iterator[int]:
+    """Read what is new in each shard, tell it and keep how far that was; how many were told of each."""
+    kept = state or _kept(verifier_of(shards[-1], trusted_root).host, question.asked)
+    seen = _read(kept, question.asked)
+    if seen is not None:
+        shards = shards[next((place for place, shard in enumerate(shards) if _origin(shard) == seen.origin), -1):]
+    elif since is not None:
+        shards = shards[max(place for place, shard in enumerate(shards) if place == 0 or shard.first <= since):]
+        seen = begin_at(shards[0], verifier_of(shards[0], trusted_root), since)
+    for shard in shards:
+        verifier = verifier_of(shard, trusted_root)
+        with progress(f"Reading {verifier.name}") as advance:
+            watched = look(shard, verifier, seen, question.names, question.authorities, question.own, advance)
+        told = [sighting for sighting in watched.sightings if not sighting.known]
+        for sighting in told:
+            print(_line(sighting) if output == "json" else visible(describe(sighting)), flush=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Told, then kept: rather twice than never.
+        destination.write(kept, replace(watched.seen, asked=question.asked).to_json(), "--state")
+        if always or watched.entries:
+            print(_sum(verifier.name, watched.entries, watched.unread, watched.seen.size, len(told),
+                       len(watched.sightings) - len(told), question.joined), file=sys.stderr)
+        yield len(told)
+        seen = None  # the next shard begins with its first
+
+
+def _origin(shard: LogReader) -> str:
+    return parse_checkpoint(shard.read("checkpoint") or b"").origin
 
 
 def _sum(log: str, entries: int, unread: int, size: int, told: int, known: int, joined: bool) -> str:

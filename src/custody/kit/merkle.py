@@ -54,6 +54,16 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[byte
     return result
 
 
+def left_siblings(index: int, size: int, proof: Sequence[bytes]) -> list[bytes]:
+    """The hashes of a proof that stand left of leaf `index`, the largest tree first: those of the `Frontier` before it.
+
+    Raises VerificationError for a proof of another length.
+    """
+    root_from_inclusion(bytes(32), index, size, proof)
+    inner = (index ^ (size - 1)).bit_length()
+    return [sibling for level, sibling in enumerate(proof) if level >= inner or index >> level & 1][::-1]
+
+
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     got = root_from_inclusion(leaf, index, size, proof)
     if got != root:

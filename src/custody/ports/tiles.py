@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 
@@ -11,6 +11,20 @@ class TileReader(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """The file at `checkpoint` or `tile/…`; None where there is none."""
+
+
+class LogReader(TileReader, Protocol):
+    """A log, or one shard of it, that can be read entry by entry, whether it keeps tiles or not."""
+
+    @property
+    def first(self) -> int:
+        """The index of its first entry, as the log counts: shards before it have the others."""
+
+    def entries(self, start: int, size: int) -> Iterator[bytes]:
+        """Of the tree of `size` leaves those from `start` on, by their place in it. Raises VerificationError."""
+
+    def frontier(self, index: int, size: int, /) -> Sequence[bytes]:
+        """The roots of the complete trees that the first `index` of `size` leaves are made of, the largest first."""
 
 
 class TileStore(TileReader, Protocol):

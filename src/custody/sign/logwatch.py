@@ -25,14 +25,14 @@ from custody.kit import strictjson
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.kit.merkle import Frontier, leaf_hash
-from custody.ports.tiles import TileReader
+from custody.ports.tiles import LogReader
 from custody.sign.certificate import build_chain, extension, load_certificate, read_signing_certificate
 from custody.sign.identity import check_given_once, matches
 from custody.sign.logentries import Recorded, read_entry
 from custody.trust.audit import read_checkpoint
 from custody.trust.checkpoint import LogVerifier
 from custody.trust.roots import CertificateAuthority
-from custody.trust.tiles import WIDTH, TileTree, parse_entries, read_tile, width_at
+from custody.trust.tiles import WIDTH
 
 _NAMES = b"\x06\x03\x55\x1d\x11"
 """The OID of subject alternative names in DER: a certificate has it, a key does not."""
@@ -104,6 +104,7 @@ class Sighting:
     """An entry by somebody who was looked for."""
 
     index: int
+    """As the log counts."""
     kind: str
     digest: str
     signer: str
@@ -163,15 +164,17 @@ class Watched:
     sightings: list[Sighting] = field(default_factory=list)
 
 
-def begin_at(reader: TileReader, verifier: LogVerifier, index: int) -> Seen:
-    """As if all entries before this one had been seen. What the log's tiles say of them is checked with the rest."""
+def begin_at(reader: LogReader, verifier: LogVerifier, index: int) -> Seen:
+    """As if all entries before this one had been seen. What the log says of them is checked with the rest."""
     checkpoint = read_checkpoint(reader, verifier)
-    if index > checkpoint.size:
-        raise UsageError(f"--since: got {index}, and the log {checkpoint.origin} has {checkpoint.size} entries")
-    return Seen(checkpoint.origin, index, tuple(TileTree(reader, checkpoint.size).frontier(index)), "")
+    if index > reader.first + checkpoint.size:
+        raise UsageError(f"--since: got {index}, and the log {checkpoint.origin} has "
+                         f"{reader.first + checkpoint.size} entries")
+    start = max(0, index - reader.first)
+    return Seen(checkpoint.origin, start, tuple(reader.frontier(start, checkpoint.size)), "")
 
 
-def look(reader: TileReader, verifier: LogVerifier, seen: Seen | None, names: Names,
+def look(reader: LogReader, verifier: LogVerifier, seen: Seen | None, names: Names,
          authorities: tuple[CertificateAuthority, ...], known: Set[bytes] = frozenset(),
          progress: Callable[[int], None] | None = None) -> Watched:
     """Read a log from where it was `seen` to, or from its beginning. `known`: leaf hashes of one's own entries.
@@ -188,7 +191,7 @@ def look(reader: TileReader, verifier: LogVerifier, seen: Seen | None, names: Na
     # 2. Every entry between them.
     tree = Frontier(seen.size, seen.hashes) if seen else Frontier()
     watched = Watched(Seen(new.origin, new.size, (), new.note.decode()))
-    for index, entry in _entries(reader, tree.size, new.size):
+    for index, entry in enumerate(reader.entries(tree.size, new.size), reader.first + tree.size):
         leaf = leaf_hash(entry)
         tree.push(leaf)
         recorded = read_entry(entry)
@@ -206,17 +209,6 @@ def look(reader: TileReader, verifier: LogVerifier, seen: Seen | None, names: Na
             f"{tree.root().hex()}, the checkpoint signs {new.root.hex()}")
     watched.seen = Seen(new.origin, new.size, tuple(tree.hashes), new.note.decode())
     return watched
-
-
-def _entries(reader: TileReader, start: int, size: int) -> Iterator[tuple[int, bytes]]:
-    for tile in range(start // WIDTH, -(-size // WIDTH)):
-        width = width_at(0, tile, size)
-        entries = parse_entries(read_tile(reader, "entries", tile, width))[:width]
-        if len(entries) < width:
-            raise VerificationError(f"log: entry {tile * WIDTH + len(entries)} is missing from its bundle of "
-                                    f"{len(entries)} entries")
-        skipped = max(0, start - tile * WIDTH)
-        yield from enumerate(entries[skipped:], tile * WIDTH + skipped)
 
 
 def _sightings(index: int, recorded: Recorded, names: Names, authorities: tuple[CertificateAuthority, ...],

@@ -121,7 +121,7 @@ async def _version_1(http: Http, url: str, record: Record) -> LogEntry:
             "signature": {"content": encode_base64(record.signature), "publicKey": {"content": encode_base64(pem)}}}}
     answer = await post_json(http, url + "/api/v1/log/entries", request, "transparency log", accept=(409,))
     if not isinstance(answer, Refusal):
-        return _read_version_1(answer)
+        return read_answer(answer)
     # Only the identifier is taken from Location: the same log is asked, whatever else stands in it.
     uuid = answer.headers.get("location", "").partition("?")[0].rpartition("/")[2]
     if not _UUID.fullmatch(uuid):
@@ -131,7 +131,7 @@ async def _version_1(http: Http, url: str, record: Record) -> LogEntry:
         data = await reply.read(MAX_ANSWER)
         if reply.status != 200:
             raise NetworkError(f"GET {where}: got status {reply.status}, expected the entry that the log says it has")
-    return _read_version_1(Message(strictjson.loads(data, "transparency log", max_size=MAX_ANSWER, max_depth=32),
+    return read_answer(Message(strictjson.loads(data, "transparency log", max_size=MAX_ANSWER, max_depth=32),
                                    "transparency log"))
 
 
@@ -145,7 +145,7 @@ async def request_proof(http: Http, url: str, entry: LogEntry) -> LogEntry:
         data = await reply.read(MAX_ANSWER)
         if reply.status != 200:
             raise NetworkError(f"GET {where}: got status {reply.status}, expected the entry")
-    got = _read_version_1(Message(strictjson.loads(data, "transparency log", max_size=MAX_ANSWER, max_depth=32),
+    got = read_answer(Message(strictjson.loads(data, "transparency log", max_size=MAX_ANSWER, max_depth=32),
                                   "transparency log"))
     if (got.body, got.log_id, got.log_index) != (entry.body, entry.log_id, entry.log_index):
         raise MalformedError("transparency log", got=f"another entry at index {entry.log_index}",
@@ -156,8 +156,8 @@ async def request_proof(http: Http, url: str, entry: LogEntry) -> LogEntry:
                     got.proof, entry.body)
 
 
-def _read_version_1(answer: Message) -> LogEntry:
-    """The one entry of an answer (LogEntry in openapi.yaml), as bundles have it."""
+def read_answer(answer: Message) -> LogEntry:
+    """The one entry of an answer of Rekor v1 (LogEntry in openapi.yaml), as bundles have it. Raises MalformedError."""
     if len(answer.names) != 1:
         raise MalformedError("transparency log", got=f"{len(answer.names)} entries", expected="one, by its UUID")
     entry = answer.message(answer.names[0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
@@ -23,6 +24,7 @@ from custody.trust.keys import spki, verifies
 
 LogPublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 LogPrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+_SHARD = re.compile(r".+ - [0-9]+")
 _MAX_NOTE = 64 * 1024
 _MAX_SIGNATURES = 100
 
@@ -90,6 +92,11 @@ class LogVerifier:
             return hashlib.sha256(self.name.encode() + b"\n\x01" + self.key.public_bytes_raw()).digest()
         return hashlib.sha256(spki(self.key)).digest()
 
+    @property
+    def host(self) -> str:
+        """The name without a tree's number: a shard of Rekor v1 is called `host - number`, and signs as the host."""
+        return self.name.rpartition(" - ")[0] if _SHARD.fullmatch(self.name) else self.name
+
     def verify(self, note: bytes) -> Checkpoint:
         """The checkpoint, if this log signed it. Raises MalformedError, VerificationError."""
         checkpoint = parse_checkpoint(note)
@@ -97,7 +104,7 @@ class LogVerifier:
             raise VerificationError(f"checkpoint origin: got {checkpoint.origin!r}, expected {self.name!r}")
         hint = self.log_id[:4]
         for name, signature in checkpoint.signatures:
-            if name != self.name or signature[:4] != hint:
+            if name not in (self.name, self.host) or signature[:4] != hint:
                 continue
             if not verifies(self.key, signature[4:], checkpoint.text, hashes.SHA256()):
                 raise VerificationError(f"checkpoint: the signature of {name} does not verify")

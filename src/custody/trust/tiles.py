@@ -7,7 +7,7 @@ of a level may be partial; its path then ends in `.p/<width>`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from custody.errors import MalformedError, VerificationError
 from custody.kit.merkle import node_hash, root_hash
@@ -79,6 +79,27 @@ def read_tile(reader: TileReader, level: int | str, index: int, width: int) -> b
     if data is None:
         raise VerificationError(f"log: {path} is missing")
     return data
+
+
+class TiledLog:
+    """Implements ports.tiles.LogReader over tiles."""
+
+    first = 0
+
+    def __init__(self, reader: TileReader) -> None:
+        self.read = reader.read
+
+    def entries(self, start: int, size: int) -> Iterator[bytes]:
+        for tile in range(start // WIDTH, -(-size // WIDTH)):
+            width = width_at(0, tile, size)
+            entries = parse_entries(read_tile(self, "entries", tile, width))[:width]
+            if len(entries) < width:
+                raise VerificationError(f"log: entry {tile * WIDTH + len(entries)} is missing from its bundle of "
+                                        f"{len(entries)} entries")
+            yield from entries[max(0, start - tile * WIDTH):]
+
+    def frontier(self, index: int, size: int, /) -> Sequence[bytes]:
+        return TileTree(self, size).frontier(index)
 
 
 class TileTree:

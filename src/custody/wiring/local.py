@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
     from custody.ports.advisories import AdvisoryStore
-    from custody.ports.tiles import TileReader
+    from custody.ports.tiles import LogReader, TileReader
     from custody.services.advisoryimport import Importer
     from custody.services.counting import Said
     from custody.services.verify import Terms
@@ -186,6 +186,16 @@ def log_in(folder: Path) -> TileReader:
     from custody.adapters.filesystem.tiles import DirectoryReader
 
     return DirectoryReader(folder)
+
+
+@contextlib.contextmanager
+def rekor1_at(settings: Settings, url: str) -> Iterator[Sequence[LogReader]]:
+    """The shards of a log of API version 1, the oldest first."""
+    from custody.adapters.http.rekor1 import Rekor1
+    from custody.wiring.clients import command_http
+
+    with Rekor1(command_http(settings), url) as log:
+        yield log.shards()
 
 
 @contextlib.contextmanager
