@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from custody.cli.bars import progress
+from custody.cli.carried import is_layout
 from custody.cli.kept_keys import public_key
-from custody.cli.places import is_layout
 from custody.cli.trust_options import warn
 from custody.errors import UsageError
 from custody.kit.amount import amount
@@ -22,9 +20,6 @@ from custody.services.verify import Terms
 from custody.sign.identity import not_by_key
 from custody.sign.keys import load_public_key
 from custody.sign.verify import Trust
-
-option = click.option("--airgap-key", metavar="FILE", help="Of oci:DIR: its signed manifest must be by this public key "
-                      "(see save --airgap), and every file in it; the trusted root in it counts then.")
 
 
 def by_key(key: str) -> Terms:
@@ -42,11 +37,8 @@ def opened(folder: Path, terms: Terms) -> airgap.Freight:
     return freight
 
 
-def carried_root(images: Sequence[str], key: str | None, trusted_root: str | None) -> str | None:
-    """The trusted root to verify with: the one that was given, else that of the folder whose manifest `key` signed.
-
-    Raises UsageError for anything but images of one folder, VerificationError for a folder that is not as signed.
-    """
+def root_of(images: Sequence[str], key: str | None, trusted_root: str | None) -> str | None:
+    """As `carried.carried_root`, of images of which some are in folders."""
     folders = list(dict.fromkeys(split_layout(image.removeprefix("oci:"))[0] for image in images if is_layout(image)))
     if key is None:
         for folder in folders:

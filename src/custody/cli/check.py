@@ -14,9 +14,8 @@ from typing import Any
 import click
 
 from custody.cli import asker, kinds
-from custody.cli.airgap import carried_root
-from custody.cli.airgap import option as airgap_key_option
-from custody.cli.places import is_layout, stored
+from custody.cli.carried import airgap_key_option, carried_root, is_layout
+from custody.cli.places import stored
 from custody.cli.run import settings
 from custody.cli.trust_options import load_signing_key
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from custody.cli.carried import LAYOUT, is_layout
 from custody.errors import UnsupportedError, UsageError
 from custody.formats import reference
 from custody.formats.reference import Reference
@@ -18,12 +19,7 @@ from custody.services.stored import split_layout
 from custody.settings import Settings
 from custody.wiring import layout_client, registry_client
 
-_LAYOUT = "oci:"
 _REFUSED = ("archive:", "dir:", "sbom:", "docker:", "docker-archive:", "oci-archive:")
-
-
-def is_layout(text: str) -> bool:
-    return text.startswith(_LAYOUT)
 
 
 class Stored(NamedTuple):
@@ -37,7 +33,7 @@ class Stored(NamedTuple):
 
 def stored(text: str) -> Stored:
     """The image that `oci:DIR[:TAG|@DIGEST]` names. Raises UsageError, MalformedError, VerificationError."""
-    path, identifier = split_layout(text.removeprefix(_LAYOUT))
+    path, identifier = split_layout(text.removeprefix(LAYOUT))
     if not path.is_dir():
         raise UsageError(f"{text}: {path} is no folder", hint="an image on this disk is oci:DIR, or oci:DIR:TAG")
     layout = Layout(path)
@@ -70,7 +66,7 @@ async def target(settings: Settings, text: str, origin: Reference) -> AsyncItera
 
 
 def _new_layout(text: str) -> tuple[Path, str | None]:
-    path, tag = split_layout(text.removeprefix(_LAYOUT))
+    path, tag = split_layout(text.removeprefix(LAYOUT))
     if tag is not None and (digests.is_digest(tag) or not reference.is_tag(tag)):
         raise UsageError(f"{text}: got {tag}, expected a tag after the folder", hint="oci:DIR or oci:DIR:TAG")
     return path, tag

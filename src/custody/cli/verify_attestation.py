@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from custody.cli.airgap import carried_root
-from custody.cli.airgap import option as airgap_key_option
+from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.run import settings
 from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
 from custody.formats import intoto

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import warnings
@@ -71,21 +72,36 @@ class SigningCertificate:
 def load_certificate(der: bytes, where: str) -> x509.Certificate:
     """Raises MalformedError, naming `where`."""
     try:
-        if len(der) > _MAX_CERTIFICATE:
-            raise ValueError("too long")
-        with warnings.catch_warnings():  # the library only warns of what RFC 5280 forbids, such as negative serials
-            warnings.simplefilter("ignore", UserWarning)  # of names that are longer than X.520 has them
-            warnings.simplefilter("error", CryptographyDeprecationWarning)
-            certificate = x509.load_der_x509_certificate(der)
-        # The library decodes lazily: ask for all that is used later, so that what is broken is found here.
-        _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer,
-             certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-        if not der.endswith(b"\0" + certificate.signature):
-            raise ValueError("bits behind the signature")  # the same certificate would have several spellings
+        return _decoded(der)
     except (ValueError, TypeError, UnsupportedAlgorithm, CryptographyDeprecationWarning, x509.InvalidVersion,
             x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a DER X.509 certificate") from None
+
+
+@functools.lru_cache(maxsize=128)  # those of authorities come with every signature
+def _decoded(der: bytes) -> x509.Certificate:
+    if len(der) > _MAX_CERTIFICATE:
+        raise ValueError("too long")
+    with warnings.catch_warnings():  # the library only warns of what RFC 5280 forbids, such as negative serials
+        warnings.simplefilter("ignore", UserWarning)  # of names that are longer than X.520 has them
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        certificate = x509.load_der_x509_certificate(der)
+    # The library decodes lazily: ask for all that is used later, so that what is broken is found here.
+    _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer,
+         certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    if not der.endswith(b"\0" + certificate.signature):
+        raise ValueError("bits behind the signature")  # the same certificate would have several spellings
     return certificate
+
+
+@functools.lru_cache(maxsize=128)
+def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether one's key made the signature on the other; of the same two always the same."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        return False
+    return True
 
 
 def read_signing_certificate(der: bytes, where: str = "certificate", *, named: bool = True) -> SigningCertificate:
@@ -247,9 +263,7 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
             continue
         if next(checks) > _MAX_CHECKS:
             raise VerificationError(f"more than {_MAX_CHECKS} signatures to check")
-        try:
-            cert.verify_directly_issued_by(candidate)
-        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        if not _signed_by(cert, candidate):
             reason = "did not sign it"
             continue
         reason = _unfit(candidate, moment, _MAX_PATH - depth, uses)
