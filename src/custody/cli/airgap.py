@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custody.cli.bars import progress
-from custody.cli.carried import is_layout
 from custody.cli.kept_keys import public_key
 from custody.cli.trust_options import warn
 from custody.errors import UsageError
@@ -37,15 +36,15 @@ def opened(folder: Path, terms: Terms) -> airgap.Freight:
     return freight
 
 
-def root_of(images: Sequence[str], key: str | None, trusted_root: str | None) -> str | None:
-    """As `carried.carried_root`, of images of which some are in folders."""
-    folders = list(dict.fromkeys(split_layout(image.removeprefix("oci:"))[0] for image in images if is_layout(image)))
+def root_of(layouts: Sequence[str], key: str | None, trusted_root: str | None, *, mixed: bool) -> str | None:
+    """As `carried.carried_root`: of images DIR[:TAG|@DIGEST], which may be `mixed` with some of registries."""
+    folders = list(dict.fromkeys(split_layout(layout)[0] for layout in layouts))
     if key is None:
         for folder in folders:
             if airgap.is_airgap(folder):
                 warn(f"{folder}: its signed manifest was not looked at (--airgap-key FILE)")
         return trusted_root
-    if len(folders) != 1 or not all(map(is_layout, images)):
+    if len(folders) != 1 or mixed:
         raise UsageError("--airgap-key: got images of more than one place, expected oci:DIR of one folder")
     opened(folders[0], by_key(key))
     root = folders[0] / airgap.ROOT

@@ -21,8 +21,9 @@ def carried_root(images: Sequence[str], key: str | None, trusted_root: str | Non
 
     Raises UsageError for anything but images of one folder, VerificationError for a folder that is not as signed.
     """
-    if key is None and not any(map(is_layout, images)):
+    layouts = [image.removeprefix(LAYOUT) for image in images if is_layout(image)]
+    if key is None and not layouts:
         return trusted_root
     from custody.cli.airgap import root_of
 
-    return root_of(images, key, trusted_root)
+    return root_of(layouts, key, trusted_root, mixed=len(layouts) < len(images))
