@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-LAYOUT = "oci:"
+from custody.formats.reference import LAYOUT, is_layout
+
 airgap_key_option = click.option(
     "--airgap-key", metavar="FILE", help="Of oci:DIR: its signed manifest must be by this public key (see save "
     "--airgap), and every file in it; the trusted root in it counts then.")
-
-
-def is_layout(text: str) -> bool:
-    return text.startswith(LAYOUT)
 
 
 def carried_root(images: Sequence[str], key: str | None, trusted_root: str | None) -> str | None:

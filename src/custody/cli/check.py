@@ -14,13 +14,14 @@ from typing import Any
 import click
 
 from custody.cli import asker, kinds
-from custody.cli.carried import airgap_key_option, carried_root, is_layout
+from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.places import stored
 from custody.cli.run import settings
 from custody.cli.trust_options import load_signing_key
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
 from custody.formats import reference
+from custody.formats.reference import is_layout
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible

@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from custody.cli.carried import LAYOUT, is_layout
 from custody.errors import UnsupportedError, UsageError
 from custody.formats import reference
-from custody.formats.reference import Reference
+from custody.formats.reference import LAYOUT, Reference, is_layout
 from custody.kit import digest as digests
 from custody.registry.client import RegistryClient
 from custody.registry.layout import Layout

@@ -20,6 +20,8 @@ from custody.errors import MalformedError
 from custody.kit.digest import ALGORITHMS, is_digest
 
 DOCKER_HUB = "docker.io"
+LAYOUT = "oci:"
+"""Before the path of an OCI image layout, in place of a registry (containers-transports(5))."""
 _HUB_ALIASES = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _HOST = re.compile(r"(?P<name>[a-zA-Z0-9.-]+|\[(?P<ipv6>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]+))?\Z")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
@@ -122,6 +124,10 @@ def spellings(ref: Reference) -> frozenset[str]:
 
 def is_repository(path: str) -> bool:
     return len(path) <= _LONGEST and _PATH.match(path) is not None
+
+
+def is_layout(text: str) -> bool:
+    return text.startswith(LAYOUT)
 
 
 def is_tag(text: str) -> bool:
