@@ -80,7 +80,7 @@ def main() -> None:
         chain = materials.chain_of("EC-256")
         materials.list_key(directory, "bench", materials.key_of("EC-256"), chain, default=True)
         materials.trust(directory, "ca", "bench", chain[-1])
-        directory.oci_policies[-1].write_bytes(_POLICY)
+        directory.oci_policy.write_bytes(_POLICY)
         digest = materials.layout(layout)
         programs = {"custody": [sys.executable, "-m", "custody.cli.main", "notation"], "notation": [str(_PEER)]}
         _run(programs["custody"], "sign", "--oci-layout", f"{layout}@{digest}", directory=directory)

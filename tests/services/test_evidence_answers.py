@@ -35,8 +35,8 @@ class Gatherer:
             await asyncio.sleep(10)
         return {name: self._of(name) for name in images}
 
-    def known(self, images: Mapping[str, frozenset[str]], keys: Any) -> dict[str, EvidenceSet] | None:
-        return None if SLOW in images else {name: self._of(name) for name in images}
+    async def held(self, images: Mapping[str, frozenset[str]], keys: Any) -> dict[str, EvidenceSet]:
+        return {name: self._of(name) for name in images if name != SLOW}
 
     @staticmethod
     def _of(name: str) -> EvidenceSet:

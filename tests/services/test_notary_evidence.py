@@ -5,20 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from custody.adapters.sqlite.evidence import SqliteEvidence
 from custody.cli.run import run
-from custody.evidence.model import CertificateSigner, EvidenceSet
+from custody.evidence.model import CertificateSigner, EvidenceSet, Rejected, Verified
+from custody.formats.reference import parse
 from custody.kit.clock import system_clock
+from custody.services.remembered import Remembered
 from custody.settings import Settings
 from custody.sign.notary.directory import Directory
-from custody.wiring import gatherer, registry_client, service_http
+from custody.sign.referrers import fetch_evidence
+from custody.wiring import gatherer, notary_trust, registry_client, service_http
 from tests.serving import registry_on
-from tests.sign.notary.materials import chain_of, directory_in, environment, key_of, list_key, push_image, trust
+from tests.sign.notary.materials import (
+    chain_of,
+    directory_in,
+    environment,
+    issue,
+    key_of,
+    list_key,
+    push_image,
+    trust,
+)
 from tests.sign.notary.revoking import REASONS, authority
 
 POLICY = """
@@ -112,6 +126,119 @@ def test_a_folder_without_a_policy(directory: Directory, image: str) -> None:
     assert "there is no trust policy" in gathered(image, directory).rejected[0].reason
     policy(directory)
     assert gathered(image, directory).verified
+
+
+def _change_policy(directory: Directory) -> None:
+    policy(directory, trustedIdentities=["x509.subject: C=US, ST=WA, O=other"])
+
+
+def _change_root(directory: Directory) -> None:
+    """Another root of the same name in the same file, as after a key was lost."""
+    above = key_of("EC-384")
+    trust(directory, "ca", "acme", issue(above, "root", None, ca=True))
+
+
+def _remove_root(directory: Directory) -> None:
+    (directory.trust_store("ca", "acme") / "0.pem").unlink()
+
+
+def _remove_policy(directory: Directory) -> None:
+    (directory.config / "trustpolicy.json").unlink()
+
+
+CHANGES = [(_change_policy, "no trusted identity"), (_change_root, "not produced by a trusted signer"),
+           (_remove_root, "holds no certificate"), (_remove_policy, "there is no trust policy")]
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGES)
+def test_what_was_gathered_a_moment_ago_counts_by_the_same_folder_alone(
+        change: Callable[[Directory], None], words: str, directory: Directory, image: str) -> None:
+    policy(directory)
+    settings = Settings(notation=str(directory.config), keep_evidence=600)
+
+    async def main() -> None:
+        async with registry_client(settings, service_http(settings)) as client:
+            gather = gatherer(settings, client, system_clock)
+            assert (await gather.gather([image]))[image].verified
+            types: dict[str, Any] = {image: None}
+            assert gather.known(types) is None  # the folder must be looked at
+            assert (await gather.held(types))[image].verified
+            change(directory)
+            assert await gather.held(types) == {}
+            (rejected,) = (await gather.gather([image]))[image].rejected
+            assert words in rejected.reason
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGES)
+def test_what_is_remembered_counts_by_the_same_folder_alone(
+        change: Callable[[Directory], None], words: str, directory: Directory, tmp_path: Path) -> None:
+    policy(directory)
+    settings = Settings(notation=str(directory.config), keep_evidence=0)
+
+    async def gathering(image: str) -> EvidenceSet:
+        memory = Remembered(SqliteEvidence(tmp_path / "evidence.db"), system_clock, timedelta(hours=1))
+        async with registry_client(settings, service_http(settings)) as client:
+            return (await gatherer(settings, client, system_clock, memory).gather([image]))[image]
+
+    with registry_on(tmp_path / "registry") as (host, _):
+        image = asyncio.run(push_image(host, "app"))
+        assert run(["notation", "sign", image]) == 0
+        assert asyncio.run(gathering(image)).verified
+    stale = asyncio.run(gathering(image))  # the registry is away
+    assert (len(stale.verified), stale.stale_since is not None) == (1, True)
+    change(directory)
+    about = asyncio.run(gathering(image))
+    assert (about.verified, [rejected.state for rejected in about.rejected]) == ((), ["unverifiable"])
+    assert words not in about.rejected[0].reason  # nothing is known of the image at all
+
+
+def test_a_folder_that_changes_while_an_image_is_gathered(directory: Directory, image: str) -> None:
+    """What is judged by a reading is judged by all of it, not by half of the next one."""
+    policy(directory)
+    settings = Settings(notation=str(directory.config))
+
+    async def main() -> None:
+        async with registry_client(settings, service_http(settings)) as client:
+            folder = notary_trust(settings, client)
+            assert folder is not None
+            before = await folder.read()
+            _remove_root(directory)
+            _change_policy(directory)
+            after = await folder.read()
+            assert before != after
+            ref = parse(image)
+            subject = await client.resolve(ref)
+            (evidence,) = (await fetch_evidence(client, ref.at(subject.digest), notation=True)).evidence
+            assert isinstance(await before.judge(ref, subject, evidence), Verified)
+            assert isinstance(await after.judge(ref, subject, evidence), Rejected)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("command", [["notation", "policy", "show"], ["notation", "verify"],
+                                     ["check", "--policy", "p.yaml"]])
+def test_a_link_that_leads_nowhere_hides_the_older_document(command: list[str], directory: Directory, image: str,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    policy(directory)
+    (directory.config / "trustpolicy.oci.json").symlink_to("gone.json")
+    Path("p.yaml").write_text(POLICY)
+    Path("custody.toml").write_text(f'notation = "{directory.config}"\n')
+    capsys.readouterr()
+    assert run([*command, *([image] if command[-1] != "show" else [])]) != 0
+    printed = capsys.readouterr()
+    assert "trustpolicy.oci.json: got 'a link', expected a regular file" in printed.out + printed.err
+
+
+def test_a_link_that_leads_nowhere_is_not_written_through(directory: Directory,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    policy(directory)
+    link = directory.config / "trustpolicy.oci.json"
+    link.symlink_to("gone.json")
+    assert run(["notation", "policy", "import", "--force", str(directory.config / "trustpolicy.json")]) == 2
+    assert "is a link, expected a regular file or nothing" in capsys.readouterr().err
+    assert link.is_symlink()
 
 
 def test_revoked_signers_are_nobody(directory: Directory, image: str) -> None:

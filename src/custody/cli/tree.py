@@ -47,7 +47,8 @@ async def _run(image: str, trust: Trust, output: str) -> None:
     async with registry_client(settings()) as client:
         at, ref = await located(client, image)
         subject = await at.resolve(ref)
-        notation = notary_trust(settings(), at)
+        trusted = notary_trust(settings(), at)
+        notation = await trusted.read() if trusted is not None else None
         gathered = await fetch_evidence(at, ref, notation=notation is not None)
         rows = []
         for evidence in gathered.evidence:

@@ -51,7 +51,7 @@ def trust(folder: Path, authority: Authority, repository: str) -> None:
     write_document(directory.trust_store("ca", STORE) / "root.crt", authority.certificate.public_bytes(Encoding.PEM))
     statement = {"name": "shop", "registryScopes": [repository], "signatureVerification": {"level": "strict"},
                  "trustStores": [f"ca:{STORE}"], "trustedIdentities": [f"x509.subject: {SIGNER}"]}
-    write_document(directory.oci_policies[-1],
+    write_document(directory.oci_policy,
                    json.dumps({"version": "1.0", "trustPolicies": [statement]}, indent=1).encode())
 
 

@@ -97,8 +97,7 @@ class EvidenceAnswers:
                 return await self._gatherer.gather(names, self._keys)
         except TimeoutError:
             late = unreached(State.UNVERIFIABLE, f"not gathered within {seconds:g} s")
-            return {name: (self._gatherer.known({name: types}, self._keys) or {name: late})[name]
-                    for name, types in names.items()}
+            return {**dict.fromkeys(names, late), **await self._gatherer.held(names, self._keys)}
         except CustodyError as error:
             return dict.fromkeys(names, unreached(State.UNVERIFIABLE, error.message))
 

@@ -46,7 +46,7 @@ from custody.trust.roots import TrustedRoot
 
 if TYPE_CHECKING:
     from custody.registry.credentials import Ask, Credential
-    from custody.services.notaryevidence import NotaryTrust
+    from custody.services.notaryevidence import NotaryTrust, Reading
 
 _LOG = logging.getLogger(__name__)
 _MIB = 1024 * 1024
@@ -107,27 +107,30 @@ class Gatherer:
         trust root: `root`, or this gatherer's own.
         """
         names = list(dict.fromkeys(images))
-        pems, trusted = tuple(keys), root or self._root
+        pems, trusted, notation = tuple(keys), root or self._root, await self._reading()
         gate = asyncio.Semaphore(self._bounds.images)
 
         async def of_image(position: int, name: str) -> EvidenceSet:
             async with gate:
                 predicate_types = images[name] if isinstance(images, Mapping) else None
-                return await self._of_image(name, _Question(pems, predicate_types, trusted), position)
+                question = _Question(pems, predicate_types, trusted, notation=notation)
+                return await self._of_image(name, question, position)
 
         return dict(zip(names, await together(of_image(*place) for place in enumerate(names)), strict=True))
 
     def known(self, images: Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
               root: TrustedRoot | None = None) -> dict[str, EvidenceSet] | None:
-        """What `gather` would give now without asking anybody; None where it would ask, or says what went wrong."""
-        pems, trusted = tuple(keys), root or self._root
-        evidence: dict[str, EvidenceSet] = {}
-        for name, predicate_types in images.items():
-            about = self._kept(name, _Question(pems, predicate_types, trusted))
-            if about is None:
-                return None
-            evidence[name] = about
-        return evidence
+        """What `gather` would give now without waiting; None where it would wait, as it does for a folder of trust
+        policies, or says what went wrong."""
+        if self._notation is not None:
+            return None
+        evidence = self._held(images, tuple(keys), root, None)
+        return evidence if len(evidence) == len(images) else None
+
+    async def held(self, images: Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
+                   root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
+        """Of these, what `gather` would give now without asking a registry."""
+        return self._held(images, tuple(keys), root, await self._reading())
 
     async def demanded(self, asked: ImageEvidence, logins: Mapping[str, str],
                        root: TrustedRoot | None = None) -> EvidenceSet:
@@ -164,6 +167,16 @@ class Gatherer:
         tagged = {f"{name}:{tag}" for tag in tags}
         self._cache.forget(lambda key: isinstance(key, tuple) and (
             key[:2] == (name, digest) or (key[0] == "digest" and key[1] in tagged)))
+
+    async def _reading(self) -> Reading | None:
+        return await self._notation.read() if self._notation is not None else None
+
+    def _held(self, images: Mapping[str, frozenset[str]], keys: tuple[bytes, ...], root: TrustedRoot | None,
+              notation: Reading | None) -> dict[str, EvidenceSet]:
+        trusted = root or self._root
+        kept = {name: self._kept(name, _Question(keys, predicate_types, trusted, notation=notation))
+                for name, predicate_types in images.items()}
+        return {name: about for name, about in kept.items() if about is not None}
 
     async def _of_image(self, name: str, question: _Question, position: int) -> EvidenceSet:
         try:
@@ -218,7 +231,8 @@ class Gatherer:
     async def _known(self, ref: Reference, question: _Question) -> EvidenceSet:
         if self.remembered is None:
             return await self._collect(ref, question)
-        name = _name(ref, question, self._notation if question.authority is None else None)
+        # Of the image and of all that its evidence is verified by; logins only say who may read.
+        name = f"{ref} {_terms_digest(question)}{f' {question.notation.digest}' if question.notation else ''}"
         return await self.remembered.gather(name, ref.registry, lambda: self._collect(ref, question),
                                             self._probe(ref, question))
 
@@ -258,10 +272,9 @@ class Gatherer:
                     listing, subject = await together((self._list(client, ref, question), client.resolve(ref)))
                     assert isinstance(listing, Listing)
                     assert isinstance(subject, oci.Descriptor)
-                    notation = self._notation if question.authority is None else None
                     share, gate = Share(), asyncio.Semaphore(bounds.at_once)
                     judged = await together(self._judge(client, ref, document, terms, share, gate, held, (
-                        notation, subject)) for document in listing.documents)
+                        question.notation, subject)) for document in listing.documents)
                     if question.authority is not None and question.authority.notary:
                         judged += await notarized(
                             client, ref, question.predicate_types or frozenset(), bounds.documents,
@@ -277,11 +290,11 @@ class Gatherer:
             return await list_notary(client, place, limits, apart=bool(authority.repository))
         return await list_documents(client, place, unsigned=False, predicate_types=question.predicate_types,
                                     limits=limits, artifacts=authority.artifacts, apart=bool(authority.repository),
-                                    notation=self._notation is not None and question.authority is None)
+                                    notation=question.notation is not None)
 
     async def _judge(self, client: RegistryClient, ref: Reference, document: Document, terms: Terms, share: Share,
                      gate: asyncio.Semaphore, held: _Held,
-                     by: tuple[NotaryTrust | None, oci.Descriptor | None] = (None, None)) -> Verified | Rejected:
+                     by: tuple[Reading | None, oci.Descriptor | None] = (None, None)) -> Verified | Rejected:
         async with gate:
             evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
             if isinstance(evidence, Rejected):
@@ -308,16 +321,13 @@ class _Question:
     authority: Authority | None = None
     """Whom a policy believes instead."""
     logins: tuple[tuple[str, str], ...] = ()
+    notation: Reading | None = None
+    """Whose signatures of the Notary Project count, where no policy says so."""
 
     @property
     def connection(self) -> tuple[bool, str]:
         """By what a registry's word is believed: whether plain HTTP will do, and which certificates."""
         return (self.authority.insecure, self.authority.registry_ca) if self.authority is not None else (False, "")
-
-
-def _name(ref: Reference, question: _Question, notation: NotaryTrust | None) -> str:
-    """Of the image and of all that its evidence is verified by; logins only say who may read."""
-    return f"{ref} {_terms_digest(question)}{f' {notation.digest}' if notation is not None else ''}"
 
 
 @lru_cache(64)

@@ -1,16 +1,22 @@
 """Signatures of the Notary Project as evidence, by the trust policy and the trust stores of a notation directory.
 
-The settings name the directory. Its documents are read for each signature: whoever changes them is heeded at once, and
-what is wrong with them is said of each signature, none of which counts then.
+The settings name the directory. All of it that decides is read for each question, and has one digest: whoever changes
+it is heeded at once, and what was gathered by what it said before does not count any more. What is wrong with it is
+said of each signature, none of which counts then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from custody.errors import CustodyError, UsageError, VerificationError
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from custody.errors import Check, CustodyError, UsageError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State, Verified
 from custody.formats import intoto, notary, oci
 from custody.formats.reference import Reference
@@ -26,6 +32,7 @@ from custody.sign.notary.truststore import DirectoryStores
 from custody.sign.notary.verify import Verifier
 
 _LOG = logging.getLogger(__name__)
+_Certificates = tuple[x509.Certificate, ...]
 
 
 class NotaryTrust:
@@ -35,26 +42,54 @@ class NotaryTrust:
                  ready: Callable[[], object] = lambda: None) -> None:
         """`ready` is called before a revocation list is kept: it makes what the cache is to stand in."""
         self._directory = directory
-        self._verifier = Verifier(DirectoryStores(directory), OnlineRevocations(
-            http, clock, ListCache(directory.revocation_lists, ready)), clock)
+        self._clock = clock
+        self._revocations = OnlineRevocations(http, clock, ListCache(directory.revocation_lists, ready))
 
-    @property
-    def digest(self) -> str:
-        """Of the trust policy, by which evidence that was gathered before is known again; "" where there is none."""
+    async def read(self) -> Reading:
+        """What the directory says now; never raises for what it is."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> Reading:
+        said = None
+        stores = _Stores({})
         try:
-            return sha256(self._document())
-        except UsageError:
-            return ""
+            said = read_document(self._directory.oci_policy)
+            if said is None:
+                raise UsageError(f"{self._directory.oci_policy}: there is no trust policy",
+                                 hint="`notation` in custody.toml names its folder")
+            policy: Document | CustodyError = parse_oci(said)
+        except CustodyError as error:
+            policy = error
+        else:
+            assert isinstance(policy, Document)
+            stores = _Stores.of(DirectoryStores(self._directory), (
+                store for statement in policy.statements for store in statement.trust_stores))
+        reason = policy.message if isinstance(policy, CustodyError) else ""
+        digest = sha256(msgspec.json.encode([sha256(said or b""), reason, stores.identity]))
+        return Reading(digest, policy, Verifier(stores, self._revocations, self._clock))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A directory at one moment: what is judged by it is judged by that alone."""
+
+    digest: str
+    """Of the trust policy and of every certificate of the stores that it names."""
+    policy: Document | CustodyError = field(compare=False)
+    """Or what is wrong with it."""
+    verifier: Verifier = field(compare=False)
 
     async def judge(self, ref: Reference, subject: oci.Descriptor, evidence: Evidence) -> Verified | Rejected:
         """A signature beside the image `ref`; never raises for what it is, nor for what the directory is."""
         try:
-            statement = (await asyncio.to_thread(self._policy)).for_image(ref.name)
+            if isinstance(self.policy, CustodyError):
+                return _rejected(evidence, State.UNVERIFIABLE, self.policy.message)
+            statement = self.policy.for_image(ref.name)
             if statement.level == SKIP:
                 return _rejected(evidence, State.UNVERIFIABLE, f"trust policy {statement.name} skips verification: "
                                  "nobody vouches for the image then")
             target = notary.Target(subject.media_type, subject.digest, subject.size, {})
-            outcome = await self._verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target)
+            outcome = await self.verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target)
             return vouched(evidence, outcome)
         except VerificationError as error:
             return _rejected(evidence, State.FAILED, error.message, error)
@@ -65,17 +100,37 @@ class NotaryTrust:
             _LOG.exception("a signature of the Notary Project could not be verified")
             return _rejected(evidence, State.UNVERIFIABLE, f"verifying it failed with {type(error).__name__}")
 
-    def _policy(self) -> Document:
-        """Raises UsageError, MalformedError, UnsupportedError."""
-        return parse_oci(self._document(), "trust policy")
 
-    def _document(self) -> bytes:
-        """Raises UsageError where there is none, or none that can be read."""
-        for path in self._directory.oci_policies:
-            if (data := read_document(path)) is not None:
-                return data
-        raise UsageError(f"{self._directory.oci_policies[-1]}: there is no trust policy",
-                         hint="`notation` in custody.toml names its folder")
+class _Stores:
+    """The trust stores as they were read."""
+
+    def __init__(self, held: Mapping[tuple[str, str], _Certificates | str]) -> None:
+        """By type and name; the words of what is wrong with one in place of its certificates."""
+        self._held = held
+
+    @classmethod
+    def of(cls, stores: DirectoryStores, named: Iterable[tuple[str, str]]) -> _Stores:
+        held: dict[tuple[str, str], _Certificates | str] = {}
+        for store in sorted({*named}):
+            try:
+                held[store] = stores.certificates(*store)
+            except VerificationError as error:
+                held[store] = error.message
+        return cls(held)
+
+    @property
+    def identity(self) -> list[tuple[tuple[str, str], list[str] | str]]:
+        """Each store with the digests of its certificates."""
+        return [(store, content if isinstance(content, str) else sorted(
+            sha256(certificate.public_bytes(Encoding.DER)) for certificate in content))
+            for store, content in self._held.items()]
+
+    def certificates(self, store_type: str, name: str) -> _Certificates:
+        """See TrustStores."""
+        content = self._held[store_type, name]
+        if isinstance(content, str):
+            raise VerificationError(content, check=Check.CERTIFICATE)
+        return content
 
 
 def _rejected(evidence: Evidence, state: State, reason: str, error: VerificationError | None = None) -> Rejected:

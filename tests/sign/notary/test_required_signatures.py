@@ -38,7 +38,7 @@ def signed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         statement = {"name": "acme", "registryScopes": ["*"], "signatureVerification": {"level": level}}
         if level != "skip":
             statement |= {"trustStores": ["ca:acme"], "trustedIdentities": [identities]}
-        directory.oci_policies[-1].write_text(json.dumps({"version": "1.0", "trustPolicies": [statement]}))
+        directory.oci_policy.write_text(json.dumps({"version": "1.0", "trustPolicies": [statement]}))
         return lambda *more: run(["notation", "verify", "--oci-layout", image, "--scope", SCOPE, *more])
 
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,11 +29,8 @@ class Kind:
     """What is said when it is imported; {} is its path."""
 
     def path(self) -> Path:
-        """The document that counts: of images trustpolicy.oci.json where that is there, as `notation` 2 has it."""
-        if self.parse is parse_blob:
-            return directory().blob_policy
-        newer, path = directory().oci_policies
-        return newer if newer.exists() else path
+        """The document that counts."""
+        return directory().blob_policy if self.parse is parse_blob else directory().oci_policy
 
 
 IMAGES = Kind("trust policy", "custody notation policy", parse_oci, "Trust policy configuration imported successfully.")
@@ -75,7 +73,7 @@ def begin_policy(kind: Kind, statement: Mapping[str, Any], *, force: bool) -> No
 
 def replace(kind: Kind, question: str, *, force: bool) -> bool:
     """Whether a document may be written: where there is one, whoever asks must say so."""
-    if not kind.path().exists():
+    if not os.path.lexists(kind.path()):
         return True
     if force:
         warn(f"existing {kind.word} configuration will be overwritten")

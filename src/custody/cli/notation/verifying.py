@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from custody.cli.notation.options import Narrator, directory
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
@@ -20,19 +23,20 @@ _HINT = "custody notation {}policy import FILE puts one there"
 
 
 def oci_policy() -> Document:
-    """trustpolicy.oci.json, or trustpolicy.json. Raises UsageError where there is none, MalformedError."""
-    for path in directory().oci_policies:
-        if (data := read_document(path)) is not None:
-            return parse_oci(data, path.name)
-    raise UsageError(f"{directory().oci_policies[-1]}: there is no trust policy", hint=_HINT.format(""))
+    """The one for images. Raises UsageError where there is none, MalformedError."""
+    return _read(directory().oci_policy, parse_oci, "")
 
 
 def blob_policy() -> Document:
-    """trustpolicy.blob.json. Raises UsageError where there is none, MalformedError."""
-    data = read_document(directory().blob_policy)
+    """The one for files. Raises UsageError where there is none, MalformedError."""
+    return _read(directory().blob_policy, parse_blob, "blob ")
+
+
+def _read(path: Path, parse: Callable[[bytes, str], Document], word: str) -> Document:
+    data = read_document(path)
     if data is None:
-        raise UsageError(f"{directory().blob_policy}: there is no trust policy", hint=_HINT.format("blob "))
-    return parse_blob(data, directory().blob_policy.name)
+        raise UsageError(f"{path}: there is no trust policy", hint=_HINT.format(word))
+    return parse(data, path.name)
 
 
 def open_verifier(http: Http, settings: Settings, narrator: Narrator) -> Verifier:

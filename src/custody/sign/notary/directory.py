@@ -45,9 +45,11 @@ class Directory:
         return self.config / "signingkeys.json"
 
     @property
-    def oci_policies(self) -> tuple[Path, Path]:
-        """trustpolicy.oci.json, and trustpolicy.json, which counts where the first is not there."""
-        return self.config / "trustpolicy.oci.json", self.config / "trustpolicy.json"
+    def oci_policy(self) -> Path:
+        """The trust policy for images, there or not: trustpolicy.oci.json where that is there, as `notation` 2 has it,
+        else trustpolicy.json. A link is there, wherever it leads."""
+        newer = self.config / "trustpolicy.oci.json"
+        return newer if os.path.lexists(newer) else self.config / "trustpolicy.json"
 
     @property
     def blob_policy(self) -> Path:
