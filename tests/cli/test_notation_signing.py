@@ -151,6 +151,9 @@ def test_a_signature_that_is_there(directory: Directory, tmp_path: Path, monkeyp
     assert (tmp_path / "file.jws.sig").read_text() != "before"
     assert notation("blob", "sign", "--force", "file") == 0
     assert "Warning: existing signature file will be overwritten" in capsys.readouterr().err
+    (tmp_path / "file.jws.sig").unlink()
+    assert notation("blob", "sign", "--force", "file") == 0
+    assert capsys.readouterr().err == ""  # nothing was there
 
 
 def test_files_that_cannot_be_signed(directory: Directory, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,6 +161,11 @@ def test_files_that_cannot_be_signed(directory: Directory, tmp_path: Path, capsy
     os.mkfifo(tmp_path / "pipe")
     refused(capsys, "pipe: is no regular file", 2, "blob", "sign", "pipe")
     (tmp_path / "file").write_text("x")
+    stamped = ("blob", "sign", "--timestamp-url", "http://x", "--timestamp-root-cert")
+    refused(capsys, "--timestamp-root-cert pipe: is no regular file", 2, *stamped, "pipe", "file")
+    (tmp_path / "large.pem").write_bytes(pem(chain_of("EC-256")[-1]).ljust((1 << 16) + 1))
+    refused(capsys, "--timestamp-root-cert large.pem: got 'more than 65536 bytes', expected at most 65536", 2,
+            *stamped, "large.pem", "file")
     refused(capsys, "No such file or directory", 2, "blob", "sign", "--signature-directory", "absent/dir", "file")
     (tmp_path / "keys.json").write_text("{}")
     directory.signing_keys.write_text('{"keys":[{"name":"a","keyPath":"x","certPath":"y"},'

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -24,6 +23,7 @@ from custody.errors import (
     VerificationError,
 )
 from custody.formats import notary, oci
+from custody.kit import regular
 from custody.services.notaryplaces import Place
 from custody.sign.notary.trustpolicy import SKIP, Statement, Validation
 from custody.sign.notary.verify import Demands, Outcome, Verifier
@@ -136,7 +136,7 @@ def describe_file(path: Path, media_type: str) -> Callable[[str], notary.Target]
     """What a signature of a file must be of, by the hash that it is named with. Raises UsageError when it is read."""
     def describe(algorithm: str) -> notary.Target:
         state, size = hashlib.new(algorithm), 0
-        with opened(path) as stream:
+        with regular.opened(path) as stream:
             while chunk := stream.read(_READ):
                 state.update(chunk)
                 size += len(chunk)
@@ -154,18 +154,4 @@ def envelope_file(path: Path) -> tuple[bytes, str]:
     media_type = _SUFFIXES.get(parts[-2]) if len(parts) > 2 else None
     if media_type is None:
         raise UsageError(f"{path}: its name does not say which envelope it is, expected FILE.jws.sig or FILE.cose.sig")
-    with opened(path) as stream:
-        data = stream.read(notary.MAX_ENVELOPE + 1)
-    if len(data) > notary.MAX_ENVELOPE:
-        raise MalformedError(str(path), got=f"more than {notary.MAX_ENVELOPE} bytes", expected="an envelope")
-    return data, media_type
-
-
-def opened(path: Path) -> BinaryIO:
-    """A regular file. Raises UsageError."""
-    try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: is no regular file")
-        return path.open("rb")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+    return regular.read(path, notary.MAX_ENVELOPE), media_type

@@ -20,9 +20,10 @@ from custody.sign.notary.signingkeys import (
     SigningKeys,
     load_configuration,
     load_signing_keys,
+    open_local_key,
     save_signing_keys,
 )
-from tests.sign.notary.materials import directory_in
+from tests.sign.notary.materials import chain_of, directory_in, key_of, key_pem, pem
 
 LOCAL = {"name": "a", "keyPath": "/k", "certPath": "/c"}
 PLUGIN = {"name": "b", "id": "1", "pluginName": "p", "pluginConfig": {"x": "y"}}
@@ -130,6 +131,23 @@ def test_places_that_are_no_files(place: Directory, tmp_path: Path) -> None:
     os.mkfifo(place.signing_keys)  # which would be waited for
     with pytest.raises(MalformedError, match="got 'no file'"):
         load_signing_keys(place)
+
+
+@pytest.mark.parametrize(("key", "certificate", "words"), [
+    ("pipe", "right", "private key pipe: is no regular file"), ("right", "pipe", "certificates pipe: is no regular"),
+    ("/dev/zero", "right", "private key /dev/zero: is no regular file"), (".", "right", "private key .: is no regular"),
+    ("absent", "right", "private key absent: No such file"), ("a\0b", "right", "embedded null byte"),
+    ("right", "large", "certificates large: got 'more than 1048576 bytes', expected at most 1048576")])
+def test_files_of_a_key_that_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, certificate: str,
+                                          words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("right").write_bytes(pem(*chain_of("EC-256")) + key_pem(key_of("EC-256")))
+    Path("large").write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(UsageError) as raised:
+        open_local_key(SigningKey("mine", key, certificate))
+    assert raised.value.message.startswith("signing key mine: ")
+    assert words in raised.value.message
 
 
 def test_a_directory_that_nobody_may_write() -> None:

@@ -12,11 +12,10 @@ from custody.cli.notation.options import Command, Narrator, confirmed, logging_o
 from custody.cli.notation.signing import signer, signing_options, summary, terms
 from custody.cli.run import settings
 from custody.errors import UnsupportedError
-from custody.kit import destination
+from custody.kit import destination, regular
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.ports.http import Http
-from custody.services.notarysignatures import opened
 from custody.services.notarysigning import BLOB_TYPE, sign_blob, signature_path
 from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms
 from custody.wiring import command_http
@@ -42,13 +41,14 @@ def command(blob: Path, media_type: str, signature_directory: Path, force: bool,
                                "SIGNATURE_GENERATOR.RAW")
     path = signature_path(blob, signature_directory, how.media_type)
     destination.check(path, "--signature-directory")
-    with opened(blob) as stream:
+    with regular.opened(blob) as stream:
         signed = asyncio.run(_sign(http, stream, media_type, key, how))
     narrator.info(f"{blob}: {signed.envelope.target.digest}, {signed.envelope.target.size} bytes; {summary(signed)}")
-    if force:
-        warn("existing signature file will be overwritten")
-    elif path.exists() and not confirmed("The signature file already exists, do you want to overwrite it?", yes=False):
-        return
+    if path.exists():
+        if force:
+            warn("existing signature file will be overwritten")
+        elif not confirmed("The signature file already exists, do you want to overwrite it?", yes=False):
+            return
     destination.write(path, signed.data, "--signature-directory")
     print(f"Successfully signed {visible(str(blob))}\nSignature file written to {visible(str(path))}")
 

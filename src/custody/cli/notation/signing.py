@@ -12,6 +12,7 @@ import click
 from custody.cli.notation.options import Narrator, directory, pairs
 from custody.errors import MalformedError, UsageError
 from custody.formats.notary import COSE, JWS
+from custody.kit import regular
 from custody.kit.amount import amount
 from custody.ports.http import Http
 from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms
@@ -93,11 +94,7 @@ def terms(http: Http, options: Mapping[str, Any]) -> Terms:
         from custody.sign.notary.revocation import OnlineRevocations
         from custody.sign.notary.timestamping import authority_root, stamper
 
-        try:
-            with Path(root).open("rb") as stream:
-                data = stream.read(_MAX_ROOT)
-        except OSError as error:
-            raise UsageError(f"--timestamp-root-cert {root}: {error.strerror}") from None
+        data = regular.read(Path(root), _MAX_ROOT, "--timestamp-root-cert")
         revocations = OnlineRevocations(http, system_clock, ListCache(directory().revocation_lists))
         stamp = stamper(http, url, authority_root(data, f"--timestamp-root-cert {root}"), revocations)
     form = options["signature_format"] or load_configuration(directory()).signature_format

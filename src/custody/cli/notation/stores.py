@@ -10,7 +10,7 @@ import click
 
 from custody.cli.notation.options import directory
 from custody.errors import UsageError
-from custody.services.notarysignatures import opened
+from custody.kit import regular
 from custody.sign.notary.directory import STORE_TYPES
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -36,9 +36,5 @@ def held(store_type: str, store: str, name: str) -> Path:
 
 
 def read(path: Path) -> bytes:
-    """A file of certificates. Raises UsageError."""
-    with opened(path) as stream:
-        data = stream.read(MAX_FILE + 1)
-    if len(data) > MAX_FILE:
-        raise UsageError(f"{path}: got more than {MAX_FILE} bytes, expected certificates")
-    return data
+    """A file of certificates. Raises UsageError, MalformedError."""
+    return regular.read(path, MAX_FILE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from custody.cli.notation.options import confirmed, directory, warn
 from custody.errors import MissingEvidenceError, UsageError
-from custody.services.notarysignatures import opened
+from custody.kit import regular
 from custody.sign.notary.directory import read_document, write_document
 from custody.sign.notary.trustpolicy import MAX_POLICY, Document, parse_blob, parse_oci
 
@@ -40,8 +40,7 @@ BLOBS = Kind("blob trust policy", "custody notation blob policy", parse_blob,
 
 def import_policy(kind: Kind, source: Path, *, force: bool) -> None:
     """Check a document, and make it the one that counts. Raises UsageError, MalformedError, UnsupportedError."""
-    with opened(source) as stream:
-        data = stream.read(MAX_POLICY + 1)
+    data = regular.read(source, MAX_POLICY)
     kind.parse(data, str(source))
     if replace(kind, f"The {kind.word} file already exists, do you want to overwrite it?", force=force):
         write_document(kind.path(), data)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.kit import strictjson
+from custody.kit import regular, strictjson
 from custody.kit.members import mapping
 from custody.kit.near import near
 from custody.sign.notary.directory import Directory, read_document, write_document
@@ -147,8 +147,8 @@ def open_local_key(key: SigningKey) -> LocalKey:
     from custody.sign.keys import load_private_key
     from custody.sign.notary.sign import LocalKey
 
-    certificates = _read(key.certificate_path, f"signing key {key.name}: certificates")
-    private = _read(key.key_path, f"signing key {key.name}: private key")
+    certificates = regular.read(Path(key.certificate_path), _MAX_FILE, f"signing key {key.name}: certificates")
+    private = regular.read(Path(key.key_path), _MAX_FILE, f"signing key {key.name}: private key")
     where = f"{key.certificate_path}"
     chain = tuple(load_certificate(der, f"{where}: certificate {at}") for at, der in enumerate(
         pem_certificates(certificates.decode("utf-8", "replace"), where)))
@@ -168,17 +168,6 @@ def _private_block(pem: bytes) -> bytes:
         if label == b"PRIVATE KEY" or label.endswith(b" PRIVATE KEY"):
             return b"-----BEGIN " + block
     return pem
-
-
-def _read(path: str, role: str) -> bytes:
-    try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(_MAX_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{role} {path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > _MAX_FILE:
-        raise MalformedError(f"{role} {path}", got=f"more than {_MAX_FILE} bytes", expected=f"at most {_MAX_FILE}")
-    return data
 
 
 def _key(entry: Any, where: str) -> SigningKey:
