@@ -449,6 +449,57 @@ def test_an_archive_that_unpacks_without_end(directory: Directory, tmp_path: Pat
     assert list(directory.libexec.glob(".plugin-*")) == []
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("broken", [False, True])
+def test_members_packed_as_go_does_not_read_them(directory: Directory, tmp_path: Path, method: int, broken: bool,
+                                                 program: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "plugin.zip"
+    with zipfile.ZipFile(source, "w", method) as archive:
+        archive.writestr("notation-zipped", program)
+    if broken:
+        data = bytearray(source.read_bytes())
+        data[60:200] = bytes(140)
+        source.write_bytes(data)
+    refused(capsys, "neither stored nor deflated", 2, "plugin", "install", "--file", str(source))
+
+
+@pytest.mark.parametrize(("at", "value", "reason"), [
+    (14, b"\1\2\3\4", ""),  # the checksum in front of the member, which nobody believes
+    (-22 - 61 + 16, b"\1\2\3\4", "notation-zipped has another checksum"),
+    (-22 - 61 + 8, b"\1", "encrypted, or neither stored"),
+    (-22 - 61 + 24, b"\1\0\0\0", "more bytes than its directory says"),
+    (-22 + 10, b"\7", "a directory of 7 members that has 1"),
+    (-22 + 12, b"\xff\xff\xff\1", "a directory of 33554431 bytes")])
+def test_a_zip_that_lies(directory: Directory, tmp_path: Path, program: bytes, at: int, value: bytes, reason: str,
+                         capsys: pytest.CaptureFixture[str]) -> None:
+    source = packed(tmp_path, "zip", {"notation-zipped": (program, 0o755)})
+    data = bytearray(source.read_bytes())
+    place = at if at >= 0 else len(data) + at
+    data[place:place + len(value)] = value
+    source.write_bytes(data)
+    if reason:
+        refused(capsys, reason, 2, "plugin", "install", "--file", str(source))
+        assert not directory.plugins.exists()
+    else:
+        assert notation("plugin", "install", "--file", str(source)) == 0
+
+
+def test_a_zip_of_many_members(directory: Directory, tmp_path: Path, program: bytes,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    source = packed(tmp_path, "zip", {"notation-zipped": (program, 0o755)} | {
+        f"{number}/x": (b"", 0o644) for number in range(999)})
+    assert notation("plugin", "install", "--file", str(source)) == 0
+    source = packed(tmp_path, "zip", {f"{number}/x": (b"", 0o644) for number in range(1001)})
+    refused(capsys, "got 'too many members', expected at most 1000", 2, "plugin", "install", "--file", str(source))
+    with zipfile.ZipFile(source, "w") as archive:
+        for number in range(30_000):
+            archive.writestr(f"{number}/".ljust(1000, "x"), b"")
+    tracemalloc.start()
+    refused(capsys, "a directory of 31380000 bytes", 2, "plugin", "install", "--file", str(source))
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
 def test_headers_without_end(directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture[str]) -> None:
     """What an archive says beside its files counts too: names, and files that are not unpacked."""

@@ -137,6 +137,29 @@ def test_no_coordinates_are_made_of_what_was_not_filled_in(value: str) -> None:
     assert names(jar(properties("g", "a", value) | project("g", "b", value))) == set()
 
 
+@pytest.mark.parametrize("size", [256 << 10, *range((256 << 10) + 21, (256 << 10) + 300, 40), 1 << 20])
+def test_what_inflates_beyond_a_piece_is_read_to_its_end(size: int) -> None:
+    """Of one byte again and again, whose last bytes zlib still holds when it has taken all that it is given."""
+    archive = Archive(io.BytesIO(jar({"a": bytes(size)}, classes="")))
+    (member,) = archive.members(lambda _: True)
+    assert archive.content(member, size) == bytes(size)
+
+
+def test_a_place_beyond_all_files() -> None:
+    """A 64-bit offset is more than a file can be sought to."""
+    content = jar({"a": b"b"}, packed=False, classes="")
+    extra = struct.pack("<HHQ", 1, 8, (1 << 64) - 1)
+    entry = content.index(b"PK\1\2")
+    wide = bytearray(content[:entry + 46] + b"a" + extra + content[entry + 47:])
+    wide[entry + 30:entry + 32] = struct.pack("<H", len(extra))
+    wide[entry + 42:entry + 46] = b"\xff" * 4
+    wide = bytearray(patched(bytes(wide), b"PK\5\6", 12, struct.pack("<I", 47 + len(extra))))
+    archive = Archive(io.BytesIO(bytes(wide)))
+    (member,) = archive.members(lambda _: True)
+    with pytest.raises(ValueError, match="without a local header"):
+        archive.content(member, 10)
+
+
 def test_large_archives() -> None:
     """ZIP64: a directory whose end has no room for its numbers."""
     out = io.BytesIO()

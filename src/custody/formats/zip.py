@@ -37,16 +37,19 @@ class Member:
     """Of its local header in the file."""
     checksum: int
     encrypted: bool
+    mode: int = 0
+    """File type and permissions as Unix has them; 0 of who has none."""
 
 
 class Archive:
     """The archive in `length` bytes of a file from `start`; all of the file without a length.
 
-    Raises ValueError where there is none, and where its directory is not what its end says.
+    Raises ValueError where there is none, where its directory is not what its end says, and where that has more than
+    `most` bytes.
     """
 
-    def __init__(self, file: BinaryIO, start: int = 0, length: int | None = None) -> None:
-        self._file, self._start = file, start
+    def __init__(self, file: BinaryIO, start: int = 0, length: int | None = None, *, most: int = _DIRECTORY) -> None:
+        self._file, self._start, self._most = file, start, most
         self._end = file.seek(0, 2) if length is None else start + length
         tail = self._at(max(start, self._end - _COMMENT - _END.size), _COMMENT + _END.size)
         self._directory, self.count, self._shift = self._find(tail, self._end - len(tail))
@@ -59,7 +62,7 @@ class Archive:
         unpack = _ENTRY.unpack_from
         while place + size <= len(directory):
             (signature, _, _, flags, method, _, _, checksum, packed, unpacked, name_size, extra_size, comment_size,
-             _, _, _, offset) = unpack(directory, place)
+             _, _, attributes, offset) = unpack(directory, place)
             if signature != b"PK\1\2":
                 break
             name = directory[place + size:place + size + name_size]
@@ -69,7 +72,8 @@ class Archive:
             if telling(name):
                 if 0xFFFFFFFF in (packed, unpacked, offset):
                     unpacked, packed, offset = _wide(directory[extra:extra + extra_size], unpacked, packed, offset)
-                yield Member(_spelled(name), method, packed, unpacked, offset + self._shift, checksum, bool(flags & 1))
+                yield Member(_spelled(name), method, packed, unpacked, offset + self._shift, checksum, bool(flags & 1),
+                             attributes >> 16)
         if place != len(directory) or count & 0xFFFF != self.count & 0xFFFF:
             raise ValueError(f"a directory of {self.count} members that has {count}")
 
@@ -95,7 +99,7 @@ class Archive:
         """The content, never more than the directory says. Raises ValueError."""
         start, length = self._data(member)
         if member.encrypted or member.method not in (_STORED, _DEFLATED):
-            raise ValueError("a member that is encrypted, or packed in a way that Java does not read")
+            raise ValueError("a member that is encrypted, or neither stored nor deflated")
         inflater = zlib.decompressobj(-15) if member.method == _DEFLATED else None
         left = member.size
         while length > 0:
@@ -104,16 +108,16 @@ class Archive:
             if not data:
                 break
             start, length = start + len(data), length - len(data)
-            while data:
-                piece = data
-                if inflater is None:
-                    data = b""
-                else:
+            more = True
+            while more:
+                piece, more = data, False
+                if inflater is not None:
                     try:
                         piece = inflater.decompress(data, _PIECE)
                     except zlib.error as error:
                         raise ValueError(f"a member that cannot be inflated: {error}") from error
                     data = inflater.unconsumed_tail
+                    more = bool(data) or len(piece) == _PIECE  # after a full piece zlib may hold more that is inflated
                 left -= len(piece)
                 if left < 0:
                     raise ValueError("a member of more bytes than its directory says")
@@ -124,8 +128,10 @@ class Archive:
     def _at(self, place: int, size: int) -> bytes:
         if place < self._start:
             raise ValueError("a place outside of the archive")
+        if place >= self._end:
+            return b""
         self._file.seek(place)
-        return self._file.read(min(size, self._end - place)) if place < self._end else b""
+        return self._file.read(min(size, self._end - place))
 
     def _data(self, member: Member) -> tuple[int, int]:
         head = self._at(member.place, _LOCAL.size)
@@ -148,7 +154,7 @@ class Archive:
             if 0xFFFFFFFF in (size, offset) or count == 0xFFFF:
                 end, count, size, offset = self._wide_end(end, count, size, offset)
             start = end - size
-            if size > _DIRECTORY:
+            if size > self._most:
                 raise ValueError(f"a directory of {size} bytes")
             if start < self._start or start - offset < self._start:
                 continue

@@ -13,7 +13,6 @@ import re
 import shutil
 import stat
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import IO
 from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, UsageError, VerificationError
 from custody.formats.tar.source import Source
 from custody.formats.tar.walk import walk
+from custody.formats.zip import Archive, Member
 from custody.ports.programs import Programs
 from custody.sign.notary.directory import Directory
 from custody.sign.notary.plugin import Metadata, Plugin, open_plugin
@@ -34,13 +34,12 @@ MAX_BYTES = 256 << 20
 """Of an archive, and of all that is in it."""
 _MAX_MEMBERS = 1000
 _MAX_HEADERS = 16 << 20
-"""Beside the files, of a tar."""
+"""Beside the files: a tar's headers, a zip's directory."""
 _SHOWN = 60
 """Letters of a name in an error."""
 _NAME = re.compile(r"notation-([a-zA-Z0-9_.-]+)")
 _READ = 1 << 20
-_BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError,
-           RuntimeError, ValueError)
+_BROKEN = (gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +147,24 @@ def _unpack(source: Path, folder: Path) -> None:
 def _from_zip(source: Path, folder: Path) -> None:
     """Files at its top alone."""
     left = MAX_BYTES
-    with zipfile.ZipFile(source) as archive:
-        if len(archive.infolist()) > _MAX_MEMBERS:
-            raise MalformedError(str(source), got="too many members", expected=f"at most {_MAX_MEMBERS}")
-        for member in archive.infolist():
-            mode = member.external_attr >> 16
-            _check_name(member.filename, source)
-            if member.is_dir() or "/" in member.filename or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+    with source.open("rb") as stream:
+        archive = Archive(stream, most=_MAX_HEADERS)
+        for number, member in enumerate(archive.members(lambda _: True), 1):
+            if number > _MAX_MEMBERS:
+                raise MalformedError(str(source), got="too many members", expected=f"at most {_MAX_MEMBERS}")
+            _check_name(member.name, source)
+            if "/" in member.name or (stat.S_IFMT(member.mode) and not stat.S_ISREG(member.mode)):
                 continue
-            with archive.open(member) as stream:
-                left -= _copy(_chunks(stream), folder, member.filename, mode or 0o644, left)
+            left -= _copy(_content(archive, member), folder, member.name, member.mode or 0o644, left)
+
+
+def _content(archive: Archive, member: Member) -> Iterator[bytes]:
+    checksum = 0
+    for piece in archive.pieces(member):
+        checksum = zlib.crc32(piece, checksum)
+        yield piece
+    if checksum != member.checksum:
+        raise ValueError(f"{member.name[:_SHOWN]} has another checksum")
 
 
 def _from_tar(source: Path, folder: Path) -> None:
