@@ -115,6 +115,39 @@ def test_an_index_that_could_not_be_read_again_is_not_written(folder: Path, said
     assert path.read_bytes() == before
 
 
+def _about(image: oci.Descriptor) -> dict[str, object]:
+    return {"mediaType": image.media_type, "digest": image.digest, "size": image.size}
+
+
+def test_each_manifest_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = ListedLayout(folder)
+    image = held.resolve("v1")
+    referrers = [held.push_manifest(manifest(at, subject=_about(image)), oci.MANIFEST).digest for at in range(3)]
+    index = json.loads((folder / "index.json").read_text())
+    index["manifests"] += index["manifests"][1:2]  # one is listed twice
+    (folder / "index.json").write_text(json.dumps(index))
+    read = []
+    whole = ListedLayout.manifest
+    monkeypatch.setattr(ListedLayout, "manifest", lambda self, entry: read.append(entry.digest) or whole(self, entry))
+    assert [referrer.digest for referrer in held.referrers(image.digest)] == referrers
+    assert [held.referrers(digest) for digest in referrers] == [[], [], []]
+    assert sorted(read) == sorted([image.digest, *referrers])
+    late = ListedLayout(folder).push_manifest(manifest(9, subject=_about(image)), oci.MANIFEST)
+    assert held.referrers(image.digest)[-1].digest == late.digest  # what others add is seen
+    assert len(read) == 5
+
+
+def test_manifests_without_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = ListedLayout(folder)
+    image = held.resolve("v1")
+    size = sum(held.push_manifest(manifest(at), oci.MANIFEST).size for at in range(3))
+    monkeypatch.setattr("custody.registry.listedlayout._MOST", size)
+    assert held.referrers(image.digest) == held.referrers(image.digest) == []
+    held.push_manifest(manifest(3), oci.MANIFEST)
+    with pytest.raises(MalformedError, match=rf"index.json: got 'manifests of more than {size} bytes'"):
+        held.referrers(image.digest)
+
+
 def test_a_neighbour_that_is_gone_refers_to_nothing(folder: Path) -> None:
     held = ListedLayout(folder)
     image = held.resolve("v1")

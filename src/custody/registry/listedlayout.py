@@ -18,6 +18,8 @@ from custody.registry.layoutindex import IMAGE_NAME, REF_NAME, change_index
 
 _NAMING = (REF_NAME, IMAGE_NAME)
 _MAX_DEPTH = 4
+_MOST = 256 << 20
+"""Bytes of all manifests that are read for their subjects."""
 
 
 class ListedLayout:
@@ -29,6 +31,9 @@ class ListedLayout:
         marker = strictjson.loads(self._read("oci-layout", 4096), f"{folder}/oci-layout")
         if not isinstance(marker, dict) or not isinstance(marker.get("imageLayoutVersion"), str):
             raise MalformedError(f"{folder}/oci-layout", got=marker, expected="imageLayoutVersion")
+        self._referring: dict[str, tuple[str, oci.Descriptor] | None] = {}
+        """A manifest's digest → its subject, and how it refers to that; None where it has none."""
+        self._looked = 0
 
     def resolve(self, identifier: str) -> oci.Descriptor:
         """The manifest or index of a tag or a digest, whose bytes are what its digest says.
@@ -63,24 +68,37 @@ class ListedLayout:
 
     def referrers(self, digest: str) -> list[oci.Descriptor]:
         """Manifests of index.json whose subject this is, with their artifact types; the older form's is the media type
-        of its configuration. What is no manifest refers to nothing. Raises VerificationError.
+        of its configuration. What is no manifest refers to nothing. Raises VerificationError; MalformedError too where
+        there are more bytes of manifests than are read.
         """
-        those: list[oci.Descriptor] = []
+        listed: dict[str, oci.Descriptor] = {}
         for entry in self._index().manifests:
             if entry.media_type != oci.MANIFEST or entry.digest == digest:
                 continue
-            try:
-                data = self.manifest(entry)
-            except NotFoundError:  # of an image that somebody took out, say: nobody can refer by what is not there
-                continue
-            try:
-                body = oci.parse_manifest(data, f"{self._folder}: {entry.digest}", entry.media_type)
-            except (MalformedError, UnsupportedError):
-                continue
-            if isinstance(body, oci.Manifest) and body.subject is not None and body.subject.digest == digest:
-                those.append(msgspec.structs.replace(
-                    entry, artifact_type=body.artifact_type or body.config.media_type, annotations=body.annotations))
-        return those
+            if entry.digest not in self._referring:
+                try:
+                    self._referring[entry.digest] = self._refers(entry)
+                except NotFoundError:  # of an image that somebody took out, say: nobody can refer by what is not there
+                    continue
+            refers = self._referring[entry.digest]
+            if refers is not None and refers[0] == digest:
+                listed[entry.digest] = refers[1]
+        return [*listed.values()]
+
+    def _refers(self, entry: oci.Descriptor) -> tuple[str, oci.Descriptor] | None:
+        if self._looked + entry.size > _MOST:
+            raise MalformedError(f"{self._folder}/index.json", got=f"manifests of more than {_MOST} bytes",
+                                 expected="fewer: each is read for its subject")
+        data = self.manifest(entry)
+        self._looked += len(data)
+        try:
+            body = oci.parse_manifest(data, f"{self._folder}: {entry.digest}", entry.media_type)
+        except (MalformedError, UnsupportedError):
+            return None
+        if not isinstance(body, oci.Manifest) or body.subject is None:
+            return None
+        return body.subject.digest, msgspec.structs.replace(
+            entry, artifact_type=body.artifact_type or body.config.media_type, annotations=body.annotations)
 
     def push_blob(self, data: bytes, media_type: str) -> oci.Descriptor:
         digest = digests.sha256(data)

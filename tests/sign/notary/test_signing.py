@@ -274,7 +274,7 @@ def test_keys_that_cannot_be_opened(tmp_path: Path) -> None:
             open_local_key(written(tmp_path, private, certificates))
     with pytest.raises(UsageError, match="No such file"):
         open_local_key(SigningKey("mine", str(tmp_path / "nothing"), str(tmp_path / "c")))
-    with pytest.raises(UsageError, match="Is a directory"):
+    with pytest.raises(UsageError, match="is no regular file"):
         open_local_key(SigningKey("mine", str(tmp_path), str(tmp_path / "c")))
 
 
