@@ -103,6 +103,8 @@ class Gitsign:
     signers: int = 1
     content: bytes = b""
     content_type: str = DATA
+    algorithm: str = ECDSA_SHA256
+    """By which it says that it was made."""
     ordered: bool = True
     stamped_at: datetime | None = None
     stamp_of: bytes = b""
@@ -130,7 +132,7 @@ class Gitsign:
         algorithm, whole = der(0x30, oid(SHA256)), cert.public_bytes(Encoding.DER)
         serial = cert.serial_number
         signer = der(0x30, der(2, b"\1"), der(0x30, cert.issuer.public_bytes(), der(2, serial.to_bytes(
-            serial.bit_length() // 8 + 1, "big"))), algorithm, der(0xa0, signed), der(0x30, oid(ECDSA_SHA256)),
+            serial.bit_length() // 8 + 1, "big"))), algorithm, der(0xa0, signed), der(0x30, oid(self.algorithm)),
             der(4, signature), *([der(0xa1, *unsigned)] if unsigned else []))
         return der(0x30, oid(SIGNED_DATA), der(0xa0, der(
             0x30, der(2, b"\1"), der(0x31, algorithm), der(0x30, oid(DATA), self.content), der(0xa0, whole),

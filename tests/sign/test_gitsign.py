@@ -19,12 +19,14 @@ from custody.trust.roots import TrustedRoot, Validity
 from tests.sign import gitsigning as made
 from tests.sign.authority import NOW, Usage, World, new_key
 from tests.sign.gitsigning import Gitsign, armored, attribute, der, later, oid
+from tests.sign.notary.materials import key_of
 
 WORLD = World()
 COMMIT = (b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor Ann <ann@example.com> 1780315200 +0000\n"
           b"committer Ann <ann@example.com> 1780315200 +0000\n\nA shop\n")
 TAG = (b"object 1111111111111111111111111111111111111111\ntype commit\ntag v1\n"
        b"tagger Ann <ann@example.com> 1780315200 +0000\n\nfirst\n")
+RSA_SHA256 = "1.2.840.113549.1.1.11"
 GOOD = Gitsign(WORLD)
 GOOD_DER = GOOD.der(COMMIT)
 
@@ -79,6 +81,12 @@ def _foreign(entry: dict[str, Any]) -> None:
     ({"edit": _without("inclusionPromise")}, "nothing attests when the signature was made", Check.TIME),
     ({"edit": _with_proof(rootHash="AAAA")}, "and the checkpoint is of 3 with root", Check.LOG),
     ({"edit": _with_proof(logIndex="0")}, "inclusion", Check.LOG),
+    ({"edit": lambda entry: entry["inclusionProof"].update(hashes=["AAAA"] * 65)},
+     "log entry: a proof of 65 hashes, expected at most 64", Check.FORMAT),
+    ({"edit": lambda entry: entry["inclusionProof"].update(hashes=["AAAA"] * 64)}, "inclusion", Check.LOG),
+    ({"algorithm": RSA_SHA256}, "signature: it says rsa, and the certificate's key is ECDSA", Check.SIGNATURE),
+    ({"certificate": WORLD.leaf(key_of("RSA-2048"), identity=made.IDENTITY, issuer=made.ISSUER)},
+     "signature: it says ecdsa, and the certificate's key is RSA", Check.SIGNATURE),
     ({"edit": lambda entry: entry.update(integratedTime="1")}, "signed entry timestamp: not signed", Check.LOG),
     ({"entry_of": b"another commit"}, "signed entry timestamp: not signed by the log's key", Check.LOG),
     ({"entry_of": b"another commit", "body": True}, "its digest is not the one of this signature", Check.LOG),

@@ -101,7 +101,7 @@ def parse(der: bytes, where: str) -> SignedData:
     while digests.peek() is not None and len(listed) < 2:
         listed.append(_algorithm(digests))
     if len(listed) != 1:
-        raise MalformedError(f"{where}: digest algorithms", got=f"{len(listed) or 'none'} or more", expected="one")
+        raise MalformedError(f"{where}: digest algorithms", got="more" if listed else "none", expected="one")
     content = signed.enter(SEQUENCE, f"{where}: content")
     if (kind := content.oid()) != _DATA:
         raise UnsupportedError(where, f"it is over content of type {kind}, expected data")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.formats.protojson import decode_base64
 
-_BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+ARMOR, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _MAX_SIZE = 64 * 1024
 _CURVES: dict[str, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
     "nistp256": (ec.SECP256R1(), hashes.SHA256()), "nistp384": (ec.SECP384R1(), hashes.SHA384()),
@@ -41,7 +41,7 @@ class SshSignature:
         body = b"SSHSIG\x00\x00\x00\x01" + b"".join(map(_string, (
             self.public_key, self.namespace.encode(), b"", self.hash_algorithm.encode(), self.signature)))
         text = base64.b64encode(body).decode()
-        return "\n".join([_BEGIN, *(text[i:i + 70] for i in range(0, len(text), 70)), _END]) + "\n"
+        return "\n".join([ARMOR, *(text[i:i + 70] for i in range(0, len(text), 70)), _END]) + "\n"
 
     def verify(self, message: bytes, namespace: str) -> None:
         """Raises VerificationError unless this key signed `message` for `namespace`."""
@@ -79,8 +79,8 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublic
 def parse_armor(text: str, where: str = "SSH signature") -> SshSignature:
     """Decode `-----BEGIN SSH SIGNATURE-----`. Raises MalformedError."""
     lines = [line.strip() for line in text.strip().splitlines()]
-    if len(text) > _MAX_SIZE or len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
-        raise MalformedError(where, got=lines[0] if lines else "nothing", expected=f"{_BEGIN} … {_END}")
+    if len(text) > _MAX_SIZE or len(lines) < 3 or lines[0] != ARMOR or lines[-1] != _END:
+        raise MalformedError(where, got=lines[0] if lines else "nothing", expected=f"{ARMOR} … {_END}")
     data = decode_base64("".join(lines[1:-1]), where)
     reader = _Reader(data, where)
     if reader.take(6) != b"SSHSIG" or reader.number() != 1:

@@ -20,7 +20,8 @@ from custody.formats.gitobject import Commit, Tag
 if TYPE_CHECKING:
     from pysequoia import Cert, Sig
 
-_ARMORED = re.compile(r"-----BEGIN PGP SIGNATURE-----\n(?:[!-9;-~][ -~]*: ?[ -~]*\n)*\n[A-Za-z0-9+/=\n]+"
+ARMOR = "-----BEGIN PGP SIGNATURE-----"
+_ARMORED = re.compile(ARMOR + r"\n(?:[!-9;-~][ -~]*: ?[ -~]*\n)*\n[A-Za-z0-9+/=\n]+"
                       r"-----END PGP SIGNATURE-----\n?\Z")
 _MAX_ARMOR = 64 * 1024
 _MAX_KEYRING = 16 * 1024 * 1024

@@ -12,21 +12,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from custody.errors import VerificationError
-from custody.formats import sshsig
+from custody.formats import cms, sshsig
 from custody.formats.gitobject import Commit, Tag
 from custody.kit.amount import amount
+from custody.source import openpgp
 from custody.source.signers import AllowedSigner
 
 if TYPE_CHECKING:
     from custody.sign.identity import Identity
     from custody.sign.verify import Trust
-    from custody.source.openpgp import Keyring
     from custody.trust.roots import CertificateAuthority
 
-_SSH, _PGP, _CMS = "-----BEGIN SSH SIGNATURE-----", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"
-_HINTS = {_SSH: "--allowed-signers FILE says whose keys count",
-          _PGP: "--openpgp-keyring FILE says whose keys count",
-          _CMS: "--certificate-identity and --certificate-oidc-issuer say whose certificates count (gitsign), "
+_HINTS = {sshsig.ARMOR: "--allowed-signers FILE says whose keys count",
+          openpgp.ARMOR: "--openpgp-keyring FILE says whose keys count",
+          cms.ARMOR: "--certificate-identity and --certificate-oidc-issuer say whose certificates count (gitsign), "
                 "--ca-roots FILE whose authority does (gpgsm, smimesign)"}
 
 
@@ -45,7 +44,7 @@ class Believed:
 
     signers: tuple[AllowedSigner, ...] | None = None
     keyless: Keyless | None = None
-    keyring: Keyring | None = None
+    keyring: openpgp.Keyring | None = None
     authorities: tuple[CertificateAuthority, ...] | None = None
 
     def anybody(self) -> bool:
@@ -56,13 +55,11 @@ class Believed:
         """Who signed it, for people. Raises VerificationError why nobody did who may, or MalformedError."""
         if signed.signature is None:
             raise VerificationError("not signed")
-        if signed.signature.startswith(_SSH) and self.signers is not None:
+        if signed.signature.startswith(sshsig.ARMOR) and self.signers is not None:
             return str(verify_ssh(signed, self.signers))
-        if signed.signature.startswith(_PGP) and self.keyring is not None:
-            from custody.source.openpgp import verify_openpgp
-
-            return verify_openpgp(signed, self.keyring)
-        if signed.signature.startswith(_CMS) and (self.keyless or self.authorities):
+        if signed.signature.startswith(openpgp.ARMOR) and self.keyring is not None:
+            return openpgp.verify_openpgp(signed, self.keyring)
+        if signed.signature.startswith(cms.ARMOR) and (self.keyless or self.authorities):
             return self._certified(signed, signed.signature)
         kind = signed.signature.partition("\n")[0].strip("- ").removeprefix("BEGIN ")
         raise VerificationError(f"signed with {kind!r}, expected {self._kinds()}", hint=self._hint(signed.signature))
