@@ -101,6 +101,8 @@ def test_a_right_signature_is_enough_and_names_its_evidence() -> None:
     (keyless(), statement(key=True), "certificate not found: signed with key sha256:"),
     (keyless(), statement("https://cyclonedx.org/bom"), "no signatures found (missing)"),
     ({**keyless(), "type": "SigstoreBundle"}, statement(stored="simplesigning"), "stored as simplesigning"),
+    ({**keyless(), "type": "SigstoreBundle"}, statement(stored="notary"),
+     "a signature of the Notary Project, expected a Sigstore bundle"),
     ({"attestors": [{"entries": [{"keys": {"publicKeys": PEM}}]}]}, statement(), "key mismatch: expected key sha256:"),
     ({"attestors": [{"entries": [{"keys": {"publicKeys": PEM}}]}]}, statement(key=True, log=None),
      "not in a transparency log, expected an entry in https://rekor.sigstore.dev"),

@@ -157,6 +157,8 @@ INTERMEDIATE_KEY = new_key()
     (jws(**{f"{NAME}verificationPlugin": "p"}), "verificationPlugin"),
     (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"], **{f"{NAME}expiry": "2026-06-01T11:00:00Z"},
          **{f"{NAME}signingTime": "2026-06-01T10:00:00Z"}), "expired at"),
+    (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"], **{f"{NAME}expiry": "2026-06-01T12:00:00Z"},
+         **{f"{NAME}signingTime": "2026-06-01T10:00:00Z"}), "expired at 2026-06-01T12:00:00Z"),  # at that very moment
     (jws(crit=[f"{NAME}signingScheme", f"{NAME}expiry"], **{f"{NAME}expiry": "2026-06-01T12:00:00Z"}),
      "expected a time after that of the signature"),
     (jws(**{f"{NAME}signingTime": None}), "expected the time of the signature"),

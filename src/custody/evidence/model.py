@@ -176,3 +176,10 @@ def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, 
 def facts(value: Any) -> Any:
     """Plain data of any of these types, for records and digests."""
     return msgspec.to_builtins(value)
+
+
+def no_bundle(statement: Verified) -> str | None:
+    """Why it does not count where a Sigstore bundle is asked for; None where it is one."""
+    if statement.format == "notary":
+        return "a signature of the Notary Project, expected a Sigstore bundle: type Notary asks for the other"
+    return None if statement.format == "bundle" else f"stored as {statement.format}, expected a Sigstore bundle"

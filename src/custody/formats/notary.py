@@ -23,6 +23,8 @@ from policylang.errors import Shape
 ARTIFACT_TYPE = "application/vnd.cncf.notary.signature"
 JWS = "application/jose+json"
 COSE = "application/cose"
+FORMATS = {"jws": JWS, "cose": COSE}
+"""Media types by what flags and the names of files call them."""
 ENVELOPES = (JWS, COSE)
 PAYLOAD_TYPE = "application/vnd.cncf.notary.payload.v1+json"
 MAX_ENVELOPE = 1 << 20
@@ -34,7 +36,7 @@ _SCHEMES = (X509, SIGNING_AUTHORITY)
 _NAME = "io.cncf.notary."
 _CRITICAL = {f"{_NAME}{name}" for name in ("signingScheme", "authenticSigningTime", "expiry")}
 _MUST = f"{_NAME}signingScheme"
-_COSE_ALGORITHMS = {-37: "PS256", -38: "PS384", -39: "PS512", -7: "ES256", -35: "ES384", -36: "ES512"}
+COSE_ALGORITHMS = {-37: "PS256", -38: "PS384", -39: "PS512", -7: "ES256", -35: "ES384", -36: "ES512"}
 _ALGORITHMS_READ = "ES and PS with SHA-256, 384 and 512 are read"
 _PARAMETERS = ("alg", "crit", "cty")
 """Of every envelope, by their names in JWS; in COSE the labels 1, 2 and 3, in this order."""
@@ -137,9 +139,9 @@ def _cose(data: bytes, where: str) -> Envelope:
     parameters = {name: protected.pop(label, None) for label, name in enumerate(_PARAMETERS, 1)}
     algorithm = parameters["alg"]
     if algorithm is not None:
-        if not isinstance(algorithm, int) or algorithm not in _COSE_ALGORITHMS:
+        if not isinstance(algorithm, int) or algorithm not in COSE_ALGORITHMS:
             raise UnsupportedError(f"{where}.alg", f"{algorithm!r}; {_ALGORITHMS_READ}, by their numbers")
-        parameters["alg"] = _COSE_ALGORITHMS[algorithm]
+        parameters["alg"] = COSE_ALGORITHMS[algorithm]
     signed = cbor.array(cbor.text("Signature1"), cbor.byte_string(raw), cbor.byte_string(b""),
                         cbor.byte_string(payload))
     return _envelope(parameters, protected, where, signed=signed, signature=signature, payload=payload,
@@ -153,7 +155,7 @@ def _envelope(parameters: Mapping[str, Any], attributes: dict[Any, Any], where: 
         raise MalformedError(f"{where}.{absent[0]}", got="nothing", expected="alg, crit and cty, of COSE the labels 1, "
                              "2 and 3")
     algorithm, critical, content_type = (parameters[name] for name in _PARAMETERS)
-    if algorithm not in _COSE_ALGORITHMS.values():
+    if algorithm not in COSE_ALGORITHMS.values():
         raise UnsupportedError(f"{where}.alg", f"{algorithm!r}; {_ALGORITHMS_READ}")
     if content_type != PAYLOAD_TYPE:
         raise UnsupportedError(f"{where}.cty", f"{content_type!r}; {PAYLOAD_TYPE} is read")

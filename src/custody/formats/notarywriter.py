@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from custody.formats import cbor
-from custody.formats.notary import COSE, JWS, PAYLOAD_TYPE, X509, Envelope, Target
+from custody.formats.notary import COSE, COSE_ALGORITHMS, JWS, PAYLOAD_TYPE, X509, Envelope, Target
 from custody.kit.clock import format_rfc3339
 
 _NAME = "io.cncf.notary."
 _SCHEME, _EXPIRY, _TIME = f"{_NAME}signingScheme", f"{_NAME}expiry", f"{_NAME}signingTime"
 _AGENT, _STAMP = f"{_NAME}signingAgent", f"{_NAME}timestampSignature"
-_COSE_ALGORITHMS = {"PS256": -37, "PS384": -38, "PS512": -39, "ES256": -7, "ES384": -35, "ES512": -36}
+_COSE_NUMBERS = {name: number for number, name in COSE_ALGORITHMS.items()}
 
 _SIGNATURE1 = b"\x84" + cbor.text("Signature1")
 
@@ -98,7 +98,7 @@ def signed_payload(envelope: Envelope) -> bytes:
 def _cose(algorithm: str, payload: bytes, critical: Sequence[str], signing_time: datetime,
           expiry: datetime | None) -> Draft:
     header: dict[int | str, bytes] = {
-        1: cbor.integer(_COSE_ALGORITHMS[algorithm]), 2: cbor.array(*map(cbor.text, critical)),
+        1: cbor.integer(_COSE_NUMBERS[algorithm]), 2: cbor.array(*map(cbor.text, critical)),
         3: cbor.text(PAYLOAD_TYPE), _SCHEME: cbor.text(X509), _TIME: _moment(signing_time)}
     if expiry:
         header[_EXPIRY] = _moment(expiry)

@@ -29,7 +29,6 @@ from custody.sign.notary.trustpolicy import SKIP, Statement, Validation
 from custody.sign.notary.verify import Demands, Outcome, Verifier
 
 MAX_SIGNATURES = 100
-_SUFFIXES = {"jws": notary.JWS, "cose": notary.COSE}
 _READ = 1 << 20
 
 
@@ -151,7 +150,7 @@ def envelope_file(path: Path) -> tuple[bytes, str]:
     Raises UsageError, MalformedError.
     """
     parts = path.name.split(".")
-    media_type = _SUFFIXES.get(parts[-2]) if len(parts) > 2 else None
+    media_type = notary.FORMATS.get(parts[-2]) if len(parts) > 2 else None
     if media_type is None:
         raise UsageError(f"{path}: its name does not say which envelope it is, expected FILE.jws.sig or FILE.cose.sig")
     return regular.read(path, notary.MAX_ENVELOPE), media_type

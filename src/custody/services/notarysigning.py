@@ -13,7 +13,7 @@ from custody.services.notaryplaces import Place
 from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms, hash_of, sign
 
 BLOB_TYPE = "application/octet-stream"
-SUFFIXES = {notary.JWS: "jws", notary.COSE: "cose"}
+_SUFFIXES = {media_type: form for form, media_type in notary.FORMATS.items()}
 _READ = 1 << 20
 
 
@@ -51,4 +51,4 @@ def signature_path(blob: Path, folder: Path | None, media_type: str) -> Path:
     """Where the signature of a file is kept: beside it, or in a folder, as NAME.jws.sig or NAME.cose.sig."""
     if not blob.name:
         raise UsageError(f"{blob}: got no file's name")
-    return (folder or blob.parent) / f"{blob.name}.{SUFFIXES[media_type]}.sig"
+    return (folder or blob.parent) / f"{blob.name}.{_SUFFIXES[media_type]}.sig"

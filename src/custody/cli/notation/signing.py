@@ -11,7 +11,7 @@ import click
 
 from custody.cli.notation.options import Narrator, directory, pairs
 from custody.errors import MalformedError, UsageError
-from custody.formats.notary import COSE, JWS
+from custody.formats.notary import FORMATS
 from custody.kit import regular
 from custody.kit.amount import amount
 from custody.ports.http import Http
@@ -19,7 +19,6 @@ from custody.sign.notary.sign import EnvelopeMaker, Key, Signed, Terms
 from custody.sign.notary.signingkeys import load_configuration, load_signing_keys, open_local_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_TYPES = {"jws": JWS, "cose": COSE}
 _MAX_ROOT = 1 << 16
 
 
@@ -39,7 +38,7 @@ def signing_options(command: _F) -> _F:
             click.option("--plugin", metavar="NAME", help="Sign with a key of this plugin that is not in the list, "
                          "together with --id."),
             click.option("--id", "identifier", metavar="ID", help="Which key of --plugin."),
-            click.option("--signature-format", type=click.Choice(list(_TYPES)), metavar="jws|cose",
+            click.option("--signature-format", type=click.Choice(list(FORMATS)), metavar="jws|cose",
                          help="The envelope. Default: signatureFormat of config.json, else jws."),
             click.option("-k", "--key", metavar="NAME", help="A key of the list. Default: the list's default key.")):
         command = option(command)
@@ -98,7 +97,7 @@ def terms(http: Http, options: Mapping[str, Any]) -> Terms:
         revocations = OnlineRevocations(http, system_clock, ListCache(directory().revocation_lists))
         stamp = stamper(http, url, authority_root(data, f"--timestamp-root-cert {root}"), revocations)
     form = options["signature_format"] or load_configuration(directory()).signature_format
-    return Terms(_TYPES[form], _duration(options["expiry"]), pairs(options["user_metadata"], "--user-metadata"), stamp)
+    return Terms(FORMATS[form], _duration(options["expiry"]), pairs(options["user_metadata"], "--user-metadata"), stamp)
 
 
 def summary(signed: Signed) -> str:

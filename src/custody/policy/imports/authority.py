@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.evidence.model import KeylessSigner, Verified
+from custody.evidence.model import KeylessSigner, Verified, no_bundle
 from custody.evidence.newest import speaking
 from custody.formats import intoto
 from custody.policy.fields import Fields
@@ -225,8 +225,8 @@ class ImageAuthority:
         return counted, list(dict.fromkeys(reasons))[:5]
 
     def _objection(self, statement: Verified) -> str | None:
-        if self._bundles and statement.format != "bundle":
-            return f"stored as {statement.format}, expected a Sigstore bundle"
+        if self._bundles and (reason := no_bundle(statement)):
+            return reason
         signer = statement.signer
         if self._identities and not (isinstance(signer, KeylessSigner)
                                      and any(fits(signer) for fits in self._identities)):

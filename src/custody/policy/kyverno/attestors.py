@@ -17,7 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.evidence.model import KeylessSigner, KeySigner, Verified
+from custody.evidence.model import KeylessSigner, KeySigner, Verified, no_bundle
 from custody.kit.digest import sha256
 from custody.policy.fields import Fields
 from custody.policy.given import Given
@@ -131,8 +131,7 @@ class Attestors:
 
     def _stored(self) -> Objection:
         bundles = self._kind == "SigstoreBundle"
-        return lambda statement: f"stored as {statement.format}, expected a Sigstore bundle" if (
-            bundles and statement.format != "bundle") else None
+        return lambda statement: no_bundle(statement) if bundles else None
 
     def _algorithm(self, fields: Fields) -> str:
         """The hash that a key signs with where it is another than the usual one."""

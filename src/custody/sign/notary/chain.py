@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from custody.errors import Check, VerificationError
+from custody.kit.clock import format_rfc3339
 from custody.sign.certificate import extension, is_ca
 from custody.sign.notary.issuance import algorithm_of, issued_by, key_name, self_signed
 
@@ -46,6 +48,16 @@ def check_signing_chain(chain: Sequence[x509.Certificate]) -> None:
 def check_stamping_chain(chain: Sequence[x509.Certificate]) -> None:
     """Of a timestamp authority, leaf first, root last. Raises VerificationError."""
     _check(stamping_flaws(chain), "timestamp authority's certificate chain")
+
+
+def check_valid(chain: Sequence[x509.Certificate], moment: datetime, word: str, check: Check = Check.TIME) -> None:
+    """Whether each is valid at a moment, which `word` says what it is of. Raises VerificationError with `check`."""
+    for certificate in chain:
+        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
+            raise VerificationError(
+                f"certificate {_name(certificate)}: not valid at {format_rfc3339(moment)} ({word}); it is valid from "
+                f"{format_rfc3339(certificate.not_valid_before_utc)} to "
+                f"{format_rfc3339(certificate.not_valid_after_utc)}", check=check)
 
 
 def _check(flaws: Iterator[Flaw], where: str) -> None:

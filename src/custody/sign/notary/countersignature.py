@@ -24,7 +24,7 @@ from custody.formats.der import SET, element
 from custody.kit.clock import format_rfc3339
 from custody.sign.certificate import extension, load_certificate
 from custody.sign.keys import public_key
-from custody.sign.notary.chain import check_stamping_chain
+from custody.sign.notary.chain import check_stamping_chain, check_valid
 from custody.sign.notary.issuance import issued_by
 from custody.trust.keys import verifies
 
@@ -132,7 +132,7 @@ def countersigned(token: bytes, signature: bytes, roots: Sequence[x509.Certifica
             # 6.
             check_stamping_chain(chain)
             for time in signer.times:
-                _check_valid(chain, time)
+                check_valid(chain, time, "of the timestamp authority")
         except VerificationError as error:
             reasons.append(error.message.removeprefix("timestamp: "))
             continue
@@ -266,7 +266,7 @@ def _path(leaf: x509.Certificate, pool: list[x509.Certificate], roots: Sequence[
                 continue
             longer = [*path, candidate]
             try:
-                _check_valid(longer, moment)
+                check_valid(longer, moment, "of the timestamp authority")
             except VerificationError as error:
                 reason = error.message
                 continue
@@ -278,10 +278,3 @@ def _path(leaf: x509.Certificate, pool: list[x509.Certificate], roots: Sequence[
             elif len(longer) < _MAX_PATH:
                 waiting.append(longer)
     raise VerificationError(reason)
-
-
-def _check_valid(chain: Sequence[x509.Certificate], moment: datetime) -> None:
-    for certificate in chain:
-        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
-            raise VerificationError(f"{certificate.subject.rfc4514_string()}, a certificate of the authority's chain, "
-                                    f"is not valid at {format_rfc3339(moment)}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from custody.errors import Check, VerificationError
 from custody.formats import notary
+from custody.kit.clock import format_rfc3339
 from custody.sign.keys import public_key
-from custody.sign.notary.issuance import algorithm_of, key_name
+from custody.sign.notary.issuance import algorithm_of, key_name, key_of
 from custody.trust.keys import AnyPublicKey, verifies
-
-_KEYS = {"PS256": "RSA 2048", "PS384": "RSA 3072", "PS512": "RSA 4096", "ES256": "secp256r1", "ES384": "secp384r1",
-         "ES512": "secp521r1"}
 
 
 def check_signature(envelope: notary.Envelope, leaf: x509.Certificate) -> None:
@@ -21,13 +21,19 @@ def check_signature(envelope: notary.Envelope, leaf: x509.Certificate) -> None:
     key = public_key(leaf.public_key(), "certificate").key
     fitting = algorithm_of(key)
     if fitting is None or fitting[0] != envelope.algorithm:
-        raise VerificationError(f"signature: {envelope.algorithm} is made with {_KEYS[envelope.algorithm]}, and the "
+        raise VerificationError(f"signature: {envelope.algorithm} is made with {key_of(envelope.algorithm)}, and the "
                                 f"certificate is of {key_name(key)}", check=Check.SIGNATURE)
     algorithm = fitting[1]
     scheme = padding.PSS(padding.MGF1(algorithm), algorithm.digest_size) if isinstance(key, rsa.RSAPublicKey) else None
     if not verifies(key, primitive(envelope, key), envelope.signed, algorithm, scheme):
         raise VerificationError("signature: the signature is not this certificate's over these bytes",
                                 check=Check.SIGNATURE)
+
+
+def check_unexpired(envelope: notary.Envelope, now: datetime) -> None:
+    """At its expiry a signature does not count any more, as `notation` has it. Raises VerificationError."""
+    if envelope.expiry is not None and now >= envelope.expiry:
+        raise VerificationError(f"signature: expired at {format_rfc3339(envelope.expiry)}", check=Check.TIME)
 
 
 def primitive(envelope: notary.Envelope, key: AnyPublicKey) -> bytes:

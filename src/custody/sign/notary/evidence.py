@@ -17,12 +17,11 @@ from custody.errors import Check, UnsupportedError, VerificationError
 from custody.evidence.model import CertificateSigner, Evidence, Verified, seal
 from custody.formats import intoto, notary, oci
 from custody.kit import strictjson
-from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.sign.certificate import load_certificate
 from custody.sign.keys import identity_of, public_key
-from custody.sign.notary.chain import check_signing_chain
-from custody.sign.notary.envelope import check_signature, primitive
+from custody.sign.notary.chain import check_signing_chain, check_valid
+from custody.sign.notary.envelope import check_signature, check_unexpired, primitive
 from custody.sign.notary.trustpolicy import Validation
 
 if TYPE_CHECKING:
@@ -58,14 +57,8 @@ def verify_notation(evidence: Evidence, trusted: Notaries, now: datetime) -> Ver
         raise VerificationError("certificate: no trusted authority issued it (signature is not produced by a trusted "
                                 f"signer: {chain[0].subject.rfc4514_string()})", check=Check.CERTIFICATE)
     moment = _moment(envelope, trusted)
-    for certificate in chain:
-        if not certificate.not_valid_before_utc <= (moment or now) <= certificate.not_valid_after_utc:
-            raise VerificationError(
-                f"certificate {certificate.subject.rfc4514_string()}: not valid at {format_rfc3339(moment or now)}; it "
-                f"is valid from {format_rfc3339(certificate.not_valid_before_utc)} to "
-                f"{format_rfc3339(certificate.not_valid_after_utc)}", check=Check.CERTIFICATE)
-    if envelope.expiry is not None and now > envelope.expiry:
-        raise VerificationError(f"signature: expired at {format_rfc3339(envelope.expiry)}", check=Check.TIME)
+    check_valid(chain, moment or now, "when it was stamped" if moment else "now", Check.CERTIFICATE)
+    check_unexpired(envelope, now)
     if envelope.target.digest != evidence.subject:
         raise VerificationError(f"subject: the signature is of {envelope.target.digest}, expected {evidence.subject}",
                                 check=Check.SUBJECT)

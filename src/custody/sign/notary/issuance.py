@@ -29,6 +29,11 @@ def algorithm_of(key: object) -> tuple[str, hashes.HashAlgorithm] | None:
     return _SPECIFICATIONS.get(key_name(key))
 
 
+def key_of(algorithm: str) -> str:
+    """The key that goes with an algorithm of the specification, as `key_name` calls it."""
+    return next(key for key, (name, _) in _SPECIFICATIONS.items() if name == algorithm)
+
+
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> str:
     """Why `issuer` did not issue the certificate, or may not have; "" where it did."""
     above = issuer.subject.rfc4514_string()

@@ -25,7 +25,7 @@ from custody.kit import strictjson
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.sign.certificate import load_certificate
-from custody.sign.notary.chain import check_signing_chain
+from custody.sign.notary.chain import check_signing_chain, check_valid
 from custody.sign.notary.envelope import check_signature
 from custody.sign.notary.issuance import algorithm_of, key_name
 
@@ -203,13 +203,7 @@ def _checked(data: bytes, media_type: str, moment: datetime | None) -> notary.En
     envelope = notary.parse_envelope(data, media_type)
     chain = [load_certificate(der, f"certificate chain [{at}]") for at, der in enumerate(envelope.chain)]
     check_signing_chain(chain)
-    moment = moment or envelope.signing_time
-    for certificate in chain:
-        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
-            raise VerificationError(
-                f"certificate {certificate.subject.rfc4514_string()}: not valid at {format_rfc3339(moment)}, when it "
-                f"is to sign; it is valid from {format_rfc3339(certificate.not_valid_before_utc)} to "
-                f"{format_rfc3339(certificate.not_valid_after_utc)}", check=Check.CERTIFICATE)
+    check_valid(chain, moment or envelope.signing_time, "when it is to sign", Check.CERTIFICATE)
     check_signature(envelope, chain[0])
     return envelope
 

@@ -8,7 +8,7 @@ count on an outcome only where `Outcome.error` is None.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ from cryptography import x509
 
 from custody.errors import Check, CustodyError, MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.formats import notary
-from custody.kit.clock import Clock, format_rfc3339
+from custody.kit.clock import Clock
 from custody.sign.certificate import load_certificate
 from custody.sign.notary import crl, ocsp
-from custody.sign.notary.chain import check_signing_chain
+from custody.sign.notary.chain import check_signing_chain, check_valid
 from custody.sign.notary.distinguishedname import subject_name
-from custody.sign.notary.envelope import check_signature
+from custody.sign.notary.envelope import check_signature, check_unexpired
 from custody.sign.notary.issuance import algorithm_of
 from custody.sign.notary.plugin import REVOCATION, TRUSTED_IDENTITY, Plugin
 from custody.sign.notary.revocation import Revocations, State, check_answers
@@ -256,19 +256,21 @@ class _Course:
         return None
 
     def _expiry(self, envelope: notary.Envelope) -> VerificationError | None:
-        if envelope.expiry is None or self._verifier.now < envelope.expiry:
-            return None
-        return VerificationError(f"signature: expired at {format_rfc3339(envelope.expiry)}", check=Check.TIME)
+        try:
+            check_unexpired(envelope, self._verifier.now)
+        except VerificationError as error:
+            return error
+        return None
 
     async def _timestamp(self, envelope: notary.Envelope) -> VerificationError | None:
         try:
             if envelope.scheme == notary.SIGNING_AUTHORITY:
-                _check_valid(self._outcome.chain, envelope.signing_time, "the authentic signing time")
+                check_valid(self._outcome.chain, envelope.signing_time, "the authentic signing time")
                 self._outcome.moment = envelope.signing_time
             elif self._stamp_demanded():
                 self._outcome.moment = await self._stamped(envelope)
             else:
-                _check_valid(self._outcome.chain, self._verifier.now, "now")
+                check_valid(self._outcome.chain, self._verifier.now, "now")
         except (UsageError, VerificationError) as error:
             return error if isinstance(error, VerificationError) else VerificationError(error.message, check=Check.TIME)
         return None
@@ -344,12 +346,3 @@ class _Course:
             if got != right and right != "":
                 raise _Enforced(VerificationError(f"subject: the signature is of the {part} {got}, expected {right}",
                                                   check=Check.SUBJECT))
-
-
-def _check_valid(chain: Sequence[x509.Certificate], moment: datetime, word: str) -> None:
-    for certificate in chain:
-        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
-            raise VerificationError(
-                f"certificate {certificate.subject.rfc4514_string()}: not valid at {format_rfc3339(moment)} ({word}); "
-                f"it is valid from {format_rfc3339(certificate.not_valid_before_utc)} to "
-                f"{format_rfc3339(certificate.not_valid_after_utc)}", check=Check.TIME)
