@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 from custody.cli.blob_options import Expectation, Presented, read_artifact, verify_blob_options
+from custody.cli.explaining import explain_option, output_option, told
 from custody.cli.trust_options import Command
 from custody.errors import Check, UsageError, VerificationError
 from custody.formats import intoto
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.sign.blob import Artifact, check_attested, parse_digest
+from custody.sign.steps import Step
 
 
 @click.command("verify-blob-attestation", cls=Command)
@@ -26,8 +28,10 @@ from custody.sign.blob import Artifact, check_attested, parse_digest
 @click.option("--digest", metavar="HEX", help="Of the file, instead of FILE.")
 @click.option("--digestAlg", "algorithm", type=click.Choice(["sha256", "sha384", "sha512"]),
               help="What --digest is by. A FILE is compared with every digest that the statement names.")
+@explain_option
+@output_option
 def command(file: str | None, kind: str, check_claims: bool, digest: str | None, algorithm: str | None,
-            **options: Any) -> None:
+            explain: bool, output: str, **options: Any) -> None:
     """Verify an attestation of a file: the signature, that it is about the file, and the predicate's type.
 
     Says `Verified OK` on standard error.
@@ -36,11 +40,16 @@ def command(file: str | None, kind: str, check_claims: bool, digest: str | None,
     artifact = _artifact(file, check_claims, digest, algorithm)
     presented = Presented(options, artifact or Artifact("no file"))
     expectation = Expectation(options, presented.form)
-    verified = check_attested(presented.bundle, presented.form, artifact, expectation.trust, system_clock())
-    expectation.check_signer(verified)
-    if verified.predicate_type != predicate_type:
-        raise VerificationError(f"predicate type: got {visible(verified.predicate_type)}, expected {predicate_type}",
-                                check=Check.STATEMENT, hint="--type TYPE")
+    with told(explain, output, file or digest or "any file", presented, Step.PREDICATE_TYPE) as own:
+        verified = check_attested(presented.bundle, presented.form, artifact, expectation.trust, system_clock(),
+                                  own.trace)
+        expectation.check_signer(verified, own.trace)
+        own.trace.begin(Step.PREDICATE_TYPE)
+        if verified.predicate_type != predicate_type:
+            raise VerificationError(f"predicate type: got {visible(verified.predicate_type)}, expected "
+                                    f"{predicate_type}", check=Check.STATEMENT, hint="--type TYPE")
+        own.trace.passed(predicate_type)
+        own.verified = verified
     print("Verified OK", file=sys.stderr)
 
 

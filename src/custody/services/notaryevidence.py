@@ -24,6 +24,7 @@ from custody.sign.notary.revocation import OnlineRevocations
 from custody.sign.notary.trustpolicy import SKIP, Document, parse_oci
 from custody.sign.notary.truststore import DirectoryStores
 from custody.sign.notary.verify import Verifier
+from custody.sign.steps import SILENT, Trace
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class NotaryTrust:
         except UsageError:
             return ""
 
-    async def judge(self, ref: Reference, subject: oci.Descriptor, evidence: Evidence) -> Verified | Rejected:
+    async def judge(self, ref: Reference, subject: oci.Descriptor, evidence: Evidence, trace: Trace = SILENT
+                    ) -> Verified | Rejected:
         """A signature beside the image `ref`; never raises for what it is, nor for what the directory is."""
         try:
             statement = (await asyncio.to_thread(self._policy)).for_image(ref.name)
@@ -54,7 +56,8 @@ class NotaryTrust:
                 return _rejected(evidence, State.UNVERIFIABLE, f"trust policy {statement.name} skips verification: "
                                  "nobody vouches for the image then")
             target = notary.Target(subject.media_type, subject.digest, subject.size, {})
-            outcome = await self._verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target)
+            outcome = await self._verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target,
+                                                  trace=trace)
             return vouched(evidence, outcome)
         except VerificationError as error:
             return _rejected(evidence, State.FAILED, error.message, error)
