@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from custody.cli.trust_options import stated
-from custody.errors import CustodyError, MissingEvidenceError, UsageError, VerificationError
+from custody.errors import CustodyError, DeniedError, MissingEvidenceError, UsageError, VerificationError
 from custody.evidence.model import Rejected, Verified
 from custody.formats.reference import Reference
 from custody.kit.visible import visible
@@ -139,9 +139,9 @@ def told(explain: bool, output: str, name: str, presented: Presented, *after: St
     refusal: CustodyError | None = None
     try:
         yield own
-    except VerificationError as error:
+    except (DeniedError, VerificationError) as error:
         if own.trace.failure is None:
-            own.trace.failed(error, error.check)
+            own.trace.failed(error, getattr(error, "check", None))
         refusal = error
         raise
     finally:

@@ -111,6 +111,10 @@ class Telling:
         self.documents.append(document)
         self._by_source[document.source] = document
 
+    def trace(self, verified: Verified) -> Trace:
+        """Of the document that was verified, for steps that the caller takes."""
+        return self._by_source[verified.source].trace
+
     def narrow(self, step: Step, verified: Verified, reason: str | None, detail: str) -> None:
         """A step that the caller takes: the document does not count for a reason, or passed."""
         trace = self._by_source[verified.source].trace

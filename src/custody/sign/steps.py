@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from custody.errors import Check, MalformedError, UnsupportedError, VerificationError
+from custody.errors import Check, DeniedError, MalformedError, UnsupportedError, VerificationError
 
 Detail = str | Callable[[], str]
 """For people. What takes time to say is a function, which is called where somebody wants to read it."""
@@ -66,6 +66,8 @@ class Step(enum.StrEnum):
     """The certificate says of its workflow what was expected."""
     PREDICATE_TYPE = "predicate-type"
     """The statement is of the kind that was asked for; a signature for `verify`."""
+    PREDICATE = "predicate"
+    """The predicate has the fields that its type requires, where custody knows which (in-toto's vetted types)."""
     ANNOTATIONS = "annotations"
     """The annotations, or the user's metadata, that were asked for were signed with it."""
     POLICY = "policy"
@@ -209,6 +211,8 @@ def fault_of(error: Exception) -> Fault:
         return Fault.UNSUPPORTED
     if isinstance(error, VerificationError):
         return Fault.ABSENT if error.absent else Fault.REFUSED
+    if isinstance(error, DeniedError):
+        return Fault.REFUSED
     return Fault.INTERNAL
 
 
