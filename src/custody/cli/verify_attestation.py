@@ -11,7 +11,14 @@ import click
 
 from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.explaining import Explaining, explain_option, tell_notation
-from custody.cli.predicate_policies import STEPS, Demand, policy_option, type_option
+from custody.cli.predicate_policies import (
+    STEPS,
+    SUMMARY,
+    Demand,
+    policy_option,
+    summary_options,
+    type_option,
+)
 from custody.cli.run import settings
 from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
 from custody.errors import CustodyError, DeniedError, VerificationError
@@ -34,6 +41,7 @@ from custody.wiring import registry_client
 @airgap_key_option
 @type_option
 @policy_option
+@summary_options
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
               help="What stdout gets.")
 @explain_option
@@ -43,7 +51,7 @@ def command(images: tuple[str, ...], kind: str, policies: tuple[str, ...], outpu
 
     Exit code 3 where a policy does not allow one of them, whatever the others say.
     """
-    demand = Demand(kind, policies)
+    demand = Demand(kind, policies, {name: options.pop(name) for name in SUMMARY}, named=True)
     options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     explaining = Explaining(output) if explain else None
@@ -56,7 +64,7 @@ async def _run(images: tuple[str, ...], expected: Expected, demand: Demand, outp
         async for ref, gathered, at in evidence_of(client, images):
             telling = Telling(*STEPS) if explaining else None
             judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock(), telling)
-            demanded = _Demanded(demand, judged, gathered, telling)
+            demanded = _Demanded(demand, judged, gathered, telling, f"{ref.name}@{ref.digest}")
             refusal = demanded.refusal(ref)
             if explaining is not None and telling is not None:
                 await tell_notation(telling, settings(), at, ref)
@@ -73,7 +81,8 @@ async def _run(images: tuple[str, ...], expected: Expected, demand: Demand, outp
 class _Demanded:
     """What is verified about one image, held against what was demanded."""
 
-    def __init__(self, demand: Demand, judged: EvidenceSet, gathered: Gathered, telling: Telling | None) -> None:
+    def __init__(self, demand: Demand, judged: EvidenceSet, gathered: Gathered, telling: Telling | None,
+                 resource: str) -> None:
         self.matching: list[tuple[Verified, Envelope]] = []
         self._denied: list[str] = []
         self._demand, self._judged, self._misshapen = demand, judged, list[Rejected]()
@@ -83,7 +92,7 @@ class _Demanded:
             trace = telling.trace(statement) if telling is not None else SILENT
             claim = decode(by_source[statement.source])
             try:
-                demand.check(statement, claim.payload or b"", trace)
+                demand.check(statement, claim.payload or b"", trace, resource)
             except DeniedError as error:
                 self._denied.append(f"  {visible(statement.source)}: {visible(error.message)}")
             except VerificationError as error:

@@ -9,7 +9,14 @@ import click
 
 from custody.cli.blob_options import Expectation, Presented, read_artifact, verify_blob_options
 from custody.cli.explaining import explain_option, output_option, told
-from custody.cli.predicate_policies import STEPS, Demand, policy_option, type_option
+from custody.cli.predicate_policies import (
+    STEPS,
+    SUMMARY,
+    Demand,
+    policy_option,
+    summary_options,
+    type_option,
+)
 from custody.cli.trust_options import Command
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
@@ -21,6 +28,7 @@ from custody.sign.blob import Artifact, check_attested, parse_digest
 @verify_blob_options
 @type_option
 @policy_option
+@summary_options
 @click.option("--check-claims", type=bool, default=True, show_default=True, metavar="BOOL",
               help="=false: the signature alone is checked, whatever file the statement is about.")
 @click.option("--digest", metavar="HEX", help="Of the file, instead of FILE.")
@@ -35,7 +43,7 @@ def command(file: str | None, kind: str, policies: tuple[str, ...], check_claims
 
     Says `Verified OK` on standard error.
     """
-    demand = Demand(kind, policies)
+    demand = Demand(kind, policies, {name: options.pop(name) for name in SUMMARY}, named=False)
     artifact = _artifact(file, check_claims, digest, algorithm)
     presented = Presented(options, artifact or Artifact("no file"))
     expectation = Expectation(options, presented.form)

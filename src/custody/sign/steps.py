@@ -68,6 +68,8 @@ class Step(enum.StrEnum):
     """The statement is of the kind that was asked for; a signature for `verify`."""
     PREDICATE = "predicate"
     """The predicate has the fields that its type requires, where custody knows which (in-toto's vetted types)."""
+    SUMMARY = "summary"
+    """A verification summary has PASSED, by the verifier, of the resource, at the levels, by the policies asked for."""
     ANNOTATIONS = "annotations"
     """The annotations, or the user's metadata, that were asked for were signed with it."""
     POLICY = "policy"
