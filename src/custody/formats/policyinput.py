@@ -70,7 +70,7 @@ def _input(payload: bytes, kind: str) -> Any:
 
 def _fields(value: Any, names: Mapping[str, str], where: str) -> dict[str, Any]:
     """By their JSON names. Raises UnsupportedError for one that is none of them."""
-    by_name = {**{name: name for name in names}, **{other: name for name, other in names.items()}}
+    by_name = {**{name: name for name in names}, **{proto: name for name, proto in names.items()}}
     fields: dict[str, Any] = {}
     for name, entry in _object(value, where).items():
         if name not in by_name:

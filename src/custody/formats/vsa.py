@@ -104,10 +104,10 @@ def mismatch(summary: Summary, terms: Terms, now: datetime) -> str | None:
     return None
 
 
-def _is_met(wanted: str, levels: Sequence[str]) -> bool:
-    track = _TRACK.fullmatch(wanted)
+def _is_met(asked: str, levels: Sequence[str]) -> bool:
+    track = _TRACK.fullmatch(asked)
     if track is None:
-        return wanted in levels
+        return asked in levels
     return any(said is not None and said[1] == track[1] and int(said[2]) >= int(track[2])
                for said in map(_TRACK.fullmatch, levels))
 
