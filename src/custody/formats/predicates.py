@@ -63,9 +63,9 @@ def _values(value: Any, path: list[str], where: str) -> Iterator[tuple[str, Any]
     if not path:
         yield where, value
         return
-    name, each = path[0].removesuffix("[]"), path[0].endswith("[]")
+    name, listed = path[0].removesuffix("[]"), path[0].endswith("[]")
     inner = value.get(name) if isinstance(value, dict) else None
-    if not each:
+    if not listed:
         yield from _values(inner, path[1:], f"{where}.{name}")
     elif isinstance(inner, list):  # that it is one is a row of its own
         for at, entry in enumerate(inner):
