@@ -29,6 +29,7 @@ from custody.settings.tables import (
     SourceIdentity,
     Summaries,
 )
+from custody.sign import steps
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -91,6 +92,30 @@ def error_codes() -> str:
             parts.append(f"| {name} | {kind.code} | {kind.exit_code} | {kind.http_status} | "
                          f"{(kind.__doc__ or '').splitlines()[0]} |")
     return "\n".join(parts) + "\n"
+
+
+def verification() -> str:
+    """The steps of verifiers, how each can come out, and the codes of reasons."""
+    parts = ["# Verification\n", "Written from the code by `make docs`. What `--explain -o json` says of a signature:"
+             "\n`steps`, in this order, each with a `result`; of one that failed, `code` is `STEP.FAULT`, and\n"
+             "`check` the check that it is of.\n"]
+    for title, kind in (("step", steps.Step), ("result", steps.StepResult), ("fault", steps.Fault),
+                        ("check", errors.Check)):
+        parts += [f"| {title} | what |", "|---|---|"]
+        parts += [f"| `{value}` | {text} |" for value, text in _members(kind)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _members(kind: type[enum.StrEnum]) -> Iterator[tuple[str, str]]:
+    """Each value, and the string below it; of a result that needs no words, none."""
+    tree = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    for at, node in enumerate(tree.body):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            after = tree.body[at + 1] if at + 1 < len(tree.body) else None
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            yield str(node.value.value), " ".join(str(text).split())
 
 
 LANGUAGES = ("cel", "rego", "jmespath", "kpattern", "conditions", "variables", "falco", "budget", "errors", "source",
@@ -174,7 +199,7 @@ def _first_line(value: object) -> str:
 
 def main() -> int:
     pages = {"commands.md": commands(), "settings.md": settings(), "errors.md": error_codes(),
-             "policylang.md": languages()}
+             "policylang.md": languages(), "verification.md": verification()}
     stale = [name for name, text in pages.items()
              if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text]
     if "--check" in sys.argv:

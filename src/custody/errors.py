@@ -123,10 +123,13 @@ class VerificationError(CustodyError):
     exit_code = 4
     http_status = 422
 
-    def __init__(self, message: str, *, hint: str | None = None, check: Check | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, check: Check | None = None, absent: bool = False
+                 ) -> None:
         super().__init__(message, hint=hint)
         self.check = check
         """Which check of a signature failed; None where none was made."""
+        self.absent = absent
+        """What the check is about is not there, rather than wrong."""
 
 
 class MissingEvidenceError(VerificationError):

@@ -11,8 +11,10 @@ from custody.errors import CustodyError
 from custody.evidence.model import Evidence
 from custody.formats import bundle
 from custody.kit.digest import sha256
+from custody.services.verify import Terms, tell_signer
 from custody.sign.identity import Identity
 from custody.sign.keys import load_public_key, read_key_file
+from custody.sign.steps import SILENT, Trace
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust.roots import parse_trusted_root
 
@@ -30,8 +32,8 @@ def run(folder: Path) -> Iterator[tuple[str, str | None]]:
             yield case.name, refusal
 
 
-def verdict(case: Path) -> str | None:
-    """Why a case is refused; None where it is accepted."""
+def verdict(case: Path, trace: Trace = SILENT) -> str | None:
+    """Why a case is refused; None where it is accepted. `trace` is told each step."""
     artifact = case / "artifact" if (case / "artifact").exists() else case.parent / "a.txt"
     evidence = Evidence(subject=sha256(artifact.read_bytes()), media_type=bundle.MEDIA_TYPE,
                         data=(case / "bundle.sigstore.json").read_bytes(), source=case.name)
@@ -41,9 +43,13 @@ def verdict(case: Path) -> str | None:
         keys = (load_public_key(read_key_file(str(key)), "key.pub"),) if key.exists() else ()
         trust = Trust(parse_trusted_root((root if root.exists() else _public_root()).read_bytes()), keys,
                       blobs=True)
-        found = verify_evidence(evidence, trust, datetime.now(UTC))
-        return None if keys else Identity(_text(case / "identity", _IDENTITY),
-                                          issuer=_text(case / "issuer", _ISSUER)).mismatch(found.signer)
+        found = verify_evidence(evidence, trust, datetime.now(UTC), trace=trace)
+        if keys:
+            return None
+        identity = Identity(_text(case / "identity", _IDENTITY), issuer=_text(case / "issuer", _ISSUER))
+        reason = identity.mismatch(found.signer)
+        tell_signer(trace, Terms(trust, identity.mismatch, compared=identity.compared), found.signer, reason)
+        return reason
     except CustodyError as error:
         return error.message
 

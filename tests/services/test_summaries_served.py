@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -16,7 +17,7 @@ from custody.policy.load import PolicySet
 from custody.registry.client import RegistryClient
 from custody.server.platform import running
 from custody.settings import Settings, Summaries
-from custody.sign.keys import encrypt_key
+from custody.sign.keys import encrypt_key, generate_key
 from tests.cli.commands import custody
 from tests.services.test_nothing_else_up import pod, pushed
 from tests.services.test_summaries import SUMS, policy
@@ -26,6 +27,37 @@ from tests.serving import registry_on
 def _keys(folder: Path) -> None:
     (folder / "sums.key").write_bytes(encrypt_key(SUMS, b""))
     (folder / "sums.pub").write_bytes(SUMS.public.pem)
+
+
+def test_check_goes_by_a_summary_as_the_webhook_does(tmp_path: Path) -> None:
+    """By a key that the settings name, where the registry of the evidence is away; without the setting by none."""
+    _keys(tmp_path)
+    (tmp_path / "other.pub").write_bytes(generate_key().public.pem)
+
+    async def push(host: str) -> str:
+        async with RegistryClient(AiohttpHttp()) as client:
+            return await pushed(client, host, 1)
+
+    def check(*options: str) -> subprocess.CompletedProcess[str]:
+        return custody(*options, "check", image, "--policy", "p.yaml", cwd=tmp_path, COSIGN_PASSWORD="")
+
+    with registry_on(tmp_path / "registry") as (host, _):
+        image = asyncio.run(push(host))
+        with registry_on(tmp_path / "evidence") as (evidence, _):
+            asyncio.run(push(evidence))
+            (tmp_path / "p.yaml").write_text(yaml.safe_dump(policy(host, evidence)))
+            done = custody("check", image, "--policy", "p.yaml", "--summary", "sums.key", cwd=tmp_path,
+                           COSIGN_PASSWORD="")
+            assert done.returncode == 0, done.stderr
+        for name, key in (("trusting", "sums.pub"), ("another", "other.pub")):
+            (tmp_path / f"{name}.toml").write_text(f'[summaries]\nkeys = ["{tmp_path / key}"]\n')
+        assert check().returncode == 3
+        done = check("--config", "trusting.toml")
+        assert done.returncode == 0, done.stdout
+        assert "by a summary of https://custody.internal/verifier at " in done.stdout
+        denied = check("--config", "another.toml")
+        assert denied.returncode == 3
+        assert "by no summary either" in denied.stdout
 
 
 def test_check_writes_a_summary_that_verifies(tmp_path: Path) -> None:

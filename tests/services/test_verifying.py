@@ -87,7 +87,7 @@ def test_one_large_document_at_a_time_beside_small_ones(monkeypatch: pytest.Monk
 
 
 def test_a_fault_of_the_verifier_rejects_that_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: Any, **__: Any) -> None:
         raise ValueError("secret of the document")
 
     monkeypatch.setattr(verify, "verify_evidence", fails)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from custody.errors import VerificationError
 from custody.evidence.model import Evidence
 from custody.sign.keys import load_public_key
+from custody.sign.steps import Step, StepResult, Trace
 from custody.sign.verify import Trust, verify_evidence
-from tests.conftest import oracle
+from tests.conftest import ORACLES, oracle
 from tests.oracles.sigstore_bundles import run, verdict
 from tests.sign.authority import NOW
 
@@ -26,6 +28,21 @@ REASONS = {
     "set-invalid-signature_fail": "signed entry timestamp", "wrong-hashedrekord-entry_fail": "its digest is not",
     "rekor2-no-inclusion-proof_fail": "no inclusion proof", "managed-key-no-key_fail": "no key is trusted",
 }
+CODES = {
+    "bundle-invalid-base64-signature": "format.malformed", "bundle-negative-log-index": "format.malformed",
+    "bundle-unknown-version": "format.unsupported", "bundle-with-root-cert": "chain.refused",
+    "checkpoint-bad-keyhint": "log-checkpoint.refused", "dsse-mismatch-envelope": "log-entry.refused",
+    "incorrect-public-key": "log-entry.refused", "intoto-expired-certificate": "validity.refused",
+    "intoto-missing-inclusion-proof": "log-proof.absent", "invalid-checkpoint-signature": "log-checkpoint.refused",
+    "invalid-inclusion-proof": "log-checkpoint.absent", "managed-key-no-key": "signer.absent",
+    "message-digest-mismatch": "subject.refused", "rekor2-checkpoint-missing-origin": "log-checkpoint.malformed",
+    "rekor2-no-inclusion-proof": "log-proof.absent", "rekor2-no-timestamp": "validity.absent",
+    "rekor2-timestamp-outside-tsa-cert-validity": "timestamp.refused",
+    "rekor2-timestamp-untrusted-tsa-with-embedded-cert": "timestamp.malformed",
+    "rekor2-timestamp-with-incorrect-time": "validity.refused", "set-invalid-signature": "log-promise.refused",
+    "wrong-hashedrekord-entry": "log-entry.refused"}
+KEY_IS_NONE = "managed-key-wrong-key_fail"
+"""Its key cannot be read, and no document is looked at without one."""
 
 
 def test_conformance_bundles() -> None:
@@ -40,6 +57,35 @@ def test_reasons(name: str) -> None:
     if found is None:
         pytest.skip(f"case {name} is not here")
     assert REASONS[name] in str(verdict(found))
+
+
+CASES = sorted(path.parent for path in (ORACLES / "sigstore-bundles").rglob("bundle.sigstore.json"))
+
+
+@pytest.mark.skipif(not CASES, reason="the peers' bundles are not here")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_trace_changes_no_verdict_and_has_one_step_that_failed_where_it_is_no(case: Path) -> None:
+    trace = Trace()
+    reason = verdict(case, trace)
+    assert reason == verdict(case)
+    failed = [entry for entry in trace.taken if entry.result is StepResult.FAILED]
+    if not case.name.endswith("_fail"):
+        assert failed == []
+        assert {Step.FORMAT, Step.SIGNER, Step.SIGNATURE, Step.LOG_ENTRY, Step.SUBJECT} <= {
+            entry.step for entry in trace.taken if entry.result is StepResult.PASSED}
+        return
+    if case.name == KEY_IS_NONE:
+        assert trace.taken == []
+        return
+    step, = failed
+    assert step is trace.taken[-1]
+    assert step.detail == reason
+    assert step.code == CODES.get(case.name.removesuffix("_fail"), step.code)
+
+
+@pytest.mark.skipif(not CASES, reason="the peers' bundles are not here")
+def test_each_kind_of_step_fails_for_its_own_reason() -> None:
+    assert CODES.keys() <= {case.name.removesuffix("_fail") for case in CASES}
 
 
 def test_signatures_by_cosign_2() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from custody.kit.pae import pae
 from custody.sign.certificate import build_chain, read_signing_certificate
 from custody.sign.identity import Identity
 from custody.sign.keys import PrivateKey, generate_key
+from custody.sign.steps import StepResult, Trace
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust.roots import TrustedRoot, Validity
 from tests.sign.authority import (
@@ -56,6 +58,13 @@ def refused(document: Any, check: Check, reason: str, root: TrustedRoot | None =
         verify_evidence(item, Trust(root, **trust), NOW)
     assert reason in caught.value.message
     assert caught.value.check is check
+    trace = Trace()
+    with pytest.raises(VerificationError, match=re.escape(caught.value.message)):
+        verify_evidence(item, Trust(root, **trust), NOW, trace=trace)
+    failed = trace.taken[-1]  # nothing is done after it
+    assert [entry for entry in trace.taken if entry.result is not StepResult.PASSED
+            and entry.result is not StepResult.NOT_ASKED] == [failed]
+    assert (failed.detail, failed.check) == (caught.value.message, check)
 
 
 def entry(document: dict[str, Any]) -> dict[str, Any]:

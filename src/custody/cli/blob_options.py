@@ -21,8 +21,10 @@ from custody.formats import cosign, signedpayload
 from custody.formats.bundle import Bundle
 from custody.kit import destination
 from custody.kit.visible import visible
+from custody.services.verify import tell_signer
 from custody.sign.blob import Artifact, artifact_of, parse_digest, read_file_bundle
 from custody.sign.signer import Signer
+from custody.sign.steps import SILENT, Trace
 from custody.trust.pemroots import authority_of, read_pem_chain
 from custody.trust.roots import TrustedRoot
 
@@ -134,16 +136,18 @@ class Presented:
             if not certificates:
                 raise UsageError(f"--certificate {options['certificate']}: holds no certificate")
         if path is not None:
-            self.bundle, self.form = read_file_bundle(read_input(path, "--bundle"), artifact, f"--bundle {path}")
+            self.source, self.data = f"--bundle {path}", read_input(path, "--bundle")
+            self.bundle, self.form = read_file_bundle(self.data, artifact, self.source)
             new, is_new = options["new_bundle_format"], self.form == "bundle"
             if new is not None and new != is_new:
                 raise UsageError(f"--bundle {path}: is {'a' if is_new else 'no'} Sigstore bundle, and "
                                  f"--new-bundle-format={str(new).lower()}")
             self.bundle = _certified(self.bundle, certificates)
         else:
+            self.source, self.data = "--signature", _signature(options["signature"])
             self.form = "blob"
             digest = bytes.fromhex(artifact.hashed("sha256") or "")
-            self.bundle = signedpayload.of_parts(_signature(options["signature"]), digest, certificates)
+            self.bundle = signedpayload.of_parts(self.data, digest, certificates)
         if stamp := options["rfc3161_timestamp"]:
             read = cosign.parse_timestamp(read_input(stamp, "--rfc3161-timestamp"), f"--rfc3161-timestamp {stamp}")
             if read in self.bundle.timestamps:
@@ -200,11 +204,12 @@ class Expectation:
                 raise UsageError("--use-signed-timestamps: there is no trusted root to check a timestamp against",
                                  hint="--trusted-root FILE, or --timestamp-certificate-chain FILE")
         self.trust = replace(trust, root=_root(options, root))
-        self._mismatch = terms.mismatch
+        self._terms = terms
 
-    def check_signer(self, verified: Verified) -> None:
+    def check_signer(self, verified: Verified, trace: Trace = SILENT) -> None:
         """Raises VerificationError for somebody else's signature."""
-        reason = self._mismatch(verified.signer) if self._mismatch else None
+        reason = self._terms.mismatch(verified.signer) if self._terms.mismatch else None
+        tell_signer(trace, self._terms, verified.signer, reason)
         if reason is not None:
             raise VerificationError(reason, check=Check.IDENTITY)
 

@@ -28,6 +28,7 @@ from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Outcome, RuleResult, Verdict
 from custody.policy.phases import Course
+from custody.policy.summaries import SUMMARY
 from custody.services.check import Checked, check, check_image, check_request, unjudged
 from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
 from custody.services.summaries import drafts, write
@@ -42,7 +43,7 @@ from custody.wiring import (
     registry_client,
     service_http,
 )
-from custody.wiring.admission import summary_signer
+from custody.wiring.admission import summary_signer, summary_terms
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -121,7 +122,7 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
     http, cluster = service_http(configured), cluster_lookup(configured)
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
-        source = gatherer(configured, registry_client(configured, http))
+        source, summaries = gatherer(configured, registry_client(configured, http)), summary_terms(configured)
         folders = {target: stored(target) for target in asked if isinstance(target, str) and is_layout(target)}
         known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster, by.labels,
                            provider_lookup(configured, http, key_lookup(configured, http)))
@@ -131,13 +132,14 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
                 if isinstance(target, str) and target in folders:
                     image = folders[target]
                     return await check_image(str(image.ref), policies, gatherer(configured, image.client), system_clock,
-                                             namespace, known)
+                                             namespace, known, summaries)
                 if isinstance(target, str):
-                    return await check_image(target, policies, source, system_clock, namespace, known)
+                    return await check_image(target, policies, source, system_clock, namespace, known, summaries)
                 if at is Course.BACKGROUND:
-                    return await check(target.resource, policies, source, system_clock, namespace, at, known)
+                    return await check(target.resource, policies, source, system_clock, namespace, at, known,
+                                       summaries)
                 request = by.request(target.resource, policies, namespace)
-                return await check_request(request, policies, source, system_clock, at, known)
+                return await check_request(request, policies, source, system_clock, at, known, summaries)
 
         return list(await asyncio.gather(*map(judge, asked)))
     finally:
@@ -209,6 +211,8 @@ def lines(decision: Decision, name: str) -> list[str]:
         audit = "" if rule.enforce else " (audit)"
         result.append(f"  {_MARKS[rule.outcome]} {visible(rule.title)}{audit}"
                       + (f"  {visible(rule.image)}" if rule.image else ""))
+        if SUMMARY in rule.properties:
+            result.append(f"      by a summary of {visible(rule.properties[SUMMARY])}: the evidence cannot be had")
         if rule.outcome is not Outcome.PASS:
             result += [f"      {visible(part)}" for part in rule.message.split("\n")]
             if excused := excuse(rule):

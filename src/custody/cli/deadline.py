@@ -35,6 +35,9 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, flag: str = "--timeout", meaning: str = "; 0 is no limit") -> None:
+        self._flag, self._meaning = flag, meaning
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
         if isinstance(value, float):
             return value
@@ -42,7 +45,8 @@ class Duration(click.ParamType[float]):
 
         nanoseconds = durations.parse(str(value))
         if nanoseconds is None or not 0 <= nanoseconds <= _LONGEST * 10**9:
-            raise MalformedError("--timeout", got=str(value), expected="a duration such as 30s or 3m0s; 0 is no limit")
+            raise MalformedError(self._flag, got=str(value),
+                                 expected=f"a duration such as 30s or 3m0s{self._meaning}")
         return nanoseconds / 1e9
 
 

@@ -15,7 +15,7 @@ from custody.cli.trust_options import Command, located, nothing, warn
 from custody.errors import MalformedError, MissingEvidenceError, NotFoundError, UnsupportedError
 from custody.evidence.model import Evidence, Rejected
 from custody.formats import bundle as bundles
-from custody.formats import cosign, dsse, intoto, oci
+from custody.formats import cosign, dsse, intoto, oci, predicates
 from custody.formats.protojson import encode_base64
 from custody.formats.reference import Reference
 from custody.kit import strictjson
@@ -52,7 +52,7 @@ def attestation(image: str, predicate_type: str | None, platform: str | None) ->
 
     Without --predicate-type, bundles that are signatures too, as `cosign download attestation` does.
     """
-    kind = intoto.predicate_type(predicate_type) if predicate_type else None
+    kind = predicates.predicate_type(predicate_type) if predicate_type else None
     title = "attestation" if kind is None else f"attestation with predicate type {kind}"
     asyncio.run(_print(image, lambda evidence: _attestations(evidence, kind), title, platform))
 

@@ -41,8 +41,12 @@ _VERIFYING = {
            "--signature"),
     "--new-bundle-format": "both formats are looked for", "--check-claims": "they are always checked",
     "--local-image": "an image with its evidence in a folder, as cosign save writes it, is oci:DIR",
-    "--policy": "`custody check IMAGE --policy FILE` judges what statements say",
     "--max-workers": "images are verified one after another",
+    **_all(_AUTHORITIES, "--registry-client-cert", "--registry-client-key", "--registry-server-name"),
+    "--allow-certificate-chain": "what stands above a certificate is read where its format has it; " + _ROOT,
+    "--attachment-tag-prefix": "tags are sha256-HEX.att, and referrers are read too",
+    "--experimental-oci11": "referrers and tags are both read, always",
+    "--signature-digest-algorithm": "the hash that goes with the key and SHA-256 both count",
 }
 _NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
                  "--private-infrastructure", "--insecure-skip-tlog-verify") | _all(
@@ -137,7 +141,9 @@ _FLAGS: dict[str, dict[str, str]] = {
         **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
     "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING,
     **dict.fromkeys(("copy", "save", "load", "clean", "triangulate", "download signature", "download attestation",
-                     "download sbom"), _REGISTRY), "verify": {**_VERIFYING, **_NAMED},
+                     "download sbom"), _REGISTRY),
+    "verify": {**_VERIFYING, **_NAMED,
+               "--policy": "`custody verify-attestation --policy FILE`: a signature says nothing to ask about"},
     "verify-attestation": {**_VERIFYING, **_NAMED},
     "sbom list": {**_CONTENTS, **_SBOM}, "sbom convert": _CONVERTING, "sbom merge": _CONVERTING, "check": _CHECKING,
     "rego eval": {

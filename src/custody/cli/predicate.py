@@ -6,14 +6,14 @@ from typing import Any
 
 from custody.cli.trust_files import read_input
 from custody.errors import MalformedError, UsageError
-from custody.formats import intoto
+from custody.formats import predicates
 from custody.kit import strictjson
 from custody.kit.clock import system_clock
 
 
 def predicate_of(kind: str, path: str) -> tuple[str, Any]:
     """The predicate type's URI, and the predicate. Raises UsageError, UnsupportedError and MalformedError."""
-    predicate_type = intoto.predicate_type(kind)
+    predicate_type = predicates.predicate_type(kind)
     text = read_input(path, "--predicate")
     if kind == "custom":  # cosign wraps what it is given, which may be anything
         return predicate_type, {"Data": text.decode("utf-8", "replace"),
@@ -26,4 +26,5 @@ def predicate_of(kind: str, path: str) -> tuple[str, Any]:
     value = strictjson.loads(text, f"--predicate {path}")
     if not isinstance(value, dict):
         raise UsageError(f"--predicate {path}: is not a JSON object")
+    predicates.check_shape(predicate_type, value, f"--predicate {path}")
     return predicate_type, value

@@ -83,7 +83,7 @@ async def _attested(target: str, expected: Expected) -> tuple[str, dict[str, Cat
     catalogs: dict[str, Catalog] = {}
     unread = []
     async with registry_client(settings()) as client:
-        async for ref, gathered in evidence_of(client, [target]):
+        async for ref, gathered, _ in evidence_of(client, [target]):
             judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock())
             for statement in (row for kind in sbom.PREDICATES for row in judged.of(kind)):
                 name = f"{statement.signer} {statement.predicate_type.rpartition('/')[2]}"

@@ -114,7 +114,8 @@ class Expected:
                 warn(f"the {skipped} was not checked (--{flag.replace('_', '-')})")
         keys = (load_public_key(public_key(key), key),) if key else ()
         trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
-        self.terms = Terms(trust, identity.mismatch if identity else not_by_key)
+        self.terms = Terms(trust, identity.mismatch if identity else not_by_key,
+                           compared=identity.compared if identity else None)
 
 
 def nothing(ref: Reference, kind: str, rejected: Sequence[Rejected]) -> VerificationError:
@@ -156,14 +157,17 @@ async def located(client: RegistryClient, image: str) -> tuple[RegistryClient, R
     return client, ref if ref.digest else ref.at((await client.resolve(ref)).digest)
 
 
-async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIterator[tuple[Reference, Gathered]]:
-    """Each image with its digest, and all that claims to be signed about it; fetched eight images at a time."""
+async def evidence_of(client: RegistryClient, images: Sequence[str]
+                      ) -> AsyncIterator[tuple[Reference, Gathered, RegistryClient]]:
+    """Each image with its digest, all that claims to be signed about it, and who was asked for that; fetched eight
+    images at a time.
+    """
     gate = asyncio.Semaphore(8)
 
-    async def fetch(image: str) -> tuple[Reference, Gathered]:
+    async def fetch(image: str) -> tuple[Reference, Gathered, RegistryClient]:
         async with gate:
             at, ref = await located(client, image)
-            return ref, await fetch_evidence(at, ref, unsigned=False)
+            return ref, await fetch_evidence(at, ref, unsigned=False), at
 
     tasks = [asyncio.create_task(fetch(image)) for image in images]
     try:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from custody.cli.carried import airgap_key_option, carried_root
+from custody.cli.explaining import Explaining, explain_option, tell_notation
 from custody.cli.run import settings
 from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
-from custody.evidence.model import KeylessSigner, Verified
+from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.formats import cosign, intoto
 from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
+from custody.services.telling import Telling
 from custody.services.verify import judge_all
+from custody.sign.steps import Step
 from custody.wiring import registry_client
 
 
@@ -28,7 +32,8 @@ from custody.wiring import registry_client
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="The signature has this annotation.")
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
               help="What stdout gets.")
-def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, airgap_key: str | None,
+@explain_option
+def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, airgap_key: str | None, explain: bool,
             **options: Any) -> None:
     """Verify signatures of images.
 
@@ -37,25 +42,58 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, 
     """
     options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
-    asyncio.run(_run(images, expected, intoto.parse_annotations(annotations), output))
+    explaining = Explaining(output) if explain else None
+    asyncio.run(_run(images, expected, intoto.parse_annotations(annotations), output, explaining))
 
 
-async def _run(images: tuple[str, ...], expected: Expected, annotations: dict[str, str], output: str) -> None:
+async def _run(images: tuple[str, ...], expected: Expected, annotations: dict[str, str], output: str,
+               explaining: Explaining | None) -> None:
     async with registry_client(settings()) as client:
-        async for ref, gathered in evidence_of(client, images):
-            judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock())
+        async for ref, gathered, at in evidence_of(client, images):
+            telling = Telling(Step.PREDICATE_TYPE, Step.ANNOTATIONS) if explaining else None
+            judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock(), telling)
             matching = [signature for signature in judged.signatures
                         if annotations.items() <= signature.annotations.items()]
+            refusal = None
             if not matching:
-                asked = ", ".join(f"{name}={value}" for name, value in annotations.items())
-                raise nothing(ref, f"signature with {asked}" if judged.signatures else "signature", judged.rejected)
-            if output == "json":
-                print(json.dumps([_simple(signature, ref) for signature in matching]))
-            else:
-                for signature in matching:
-                    print(f"{ref}\t{visible(str(signature.signer))}\t" + visible(_when(signature), "\t"))
+                asked = _pairs(annotations)
+                refusal = nothing(ref, f"signature with {asked}" if judged.signatures else "signature", judged.rejected)
+            if explaining is not None and telling is not None:
+                _narrow(telling, judged, annotations)
+                await tell_notation(telling, settings(), at, ref)
+                explaining.show(str(ref), telling, refusal)
+            if refusal is not None:
+                raise refusal
+            if explaining is None:
+                _print(matching, ref, output)
             print(f"{ref}: {len(matching)} verified signature{'s' if len(matching) > 1 else ''}, "
                   f"by {signers(matching)}", file=sys.stderr)
+
+
+def _print(matching: list[Verified], ref: Reference, output: str) -> None:
+    if output == "json":
+        print(json.dumps([_simple(signature, ref) for signature in matching]))
+        return
+    for signature in matching:
+        print(f"{ref}\t{visible(str(signature.signer))}\t" + visible(_when(signature), "\t"))
+
+
+def _narrow(telling: Telling, judged: EvidenceSet, annotations: dict[str, str]) -> None:
+    """What `verify` asks of a document that is verified: it is a signature, with these annotations."""
+    for verified in judged.verified:
+        signature = verified.kind == "signature"
+        telling.narrow(Step.PREDICATE_TYPE, verified, None if signature else f"predicate type: got an attestation, "
+                       f"{verified.predicate_type}, expected a signature", verified.predicate_type)
+        lacking = {name: value for name, value in annotations.items() if verified.annotations.get(name) != value}
+        if annotations:
+            telling.narrow(Step.ANNOTATIONS, verified, f"annotations: got {_pairs(verified.annotations) or 'none'}, "
+                           f"expected {_pairs(lacking)}" if lacking else None, _pairs(annotations))
+        else:
+            telling.skip(Step.ANNOTATIONS, verified, "none were asked for")
+
+
+def _pairs(annotations: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in annotations.items())
 
 
 def _simple(signature: Verified, ref: Reference) -> dict[str, Any]:

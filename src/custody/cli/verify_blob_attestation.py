@@ -8,39 +8,53 @@ from typing import Any
 import click
 
 from custody.cli.blob_options import Expectation, Presented, read_artifact, verify_blob_options
+from custody.cli.explaining import explain_option, output_option, told
+from custody.cli.predicate_policies import (
+    STEPS,
+    SUMMARY,
+    Demand,
+    policy_option,
+    summary_options,
+    type_option,
+)
 from custody.cli.trust_options import Command
-from custody.errors import Check, UsageError, VerificationError
-from custody.formats import intoto
+from custody.errors import UsageError
 from custody.kit.clock import system_clock
-from custody.kit.visible import visible
 from custody.sign.blob import Artifact, check_attested, parse_digest
 
 
 @click.command("verify-blob-attestation", cls=Command)
 @click.argument("file", required=False, metavar="FILE")
 @verify_blob_options
-@click.option("--type", "kind", default="custom", show_default=True, metavar="TYPE",
-              help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
+@type_option
+@policy_option
+@summary_options
 @click.option("--check-claims", type=bool, default=True, show_default=True, metavar="BOOL",
               help="=false: the signature alone is checked, whatever file the statement is about.")
 @click.option("--digest", metavar="HEX", help="Of the file, instead of FILE.")
 @click.option("--digestAlg", "algorithm", type=click.Choice(["sha256", "sha384", "sha512"]),
               help="What --digest is by. A FILE is compared with every digest that the statement names.")
-def command(file: str | None, kind: str, check_claims: bool, digest: str | None, algorithm: str | None,
-            **options: Any) -> None:
-    """Verify an attestation of a file: the signature, that it is about the file, and the predicate's type.
+@explain_option
+@output_option
+def command(file: str | None, kind: str, policies: tuple[str, ...], check_claims: bool, digest: str | None,
+            algorithm: str | None, explain: bool, output: str, **options: Any) -> None:
+    """Verify an attestation of a file: the signature, that it is about the file, the predicate's type, and what
+    policies say of it, where there are any.
 
     Says `Verified OK` on standard error.
     """
-    predicate_type = intoto.predicate_type(kind)
+    demand = Demand(kind, policies, {name: options.pop(name) for name in SUMMARY}, named=False)
     artifact = _artifact(file, check_claims, digest, algorithm)
     presented = Presented(options, artifact or Artifact("no file"))
     expectation = Expectation(options, presented.form)
-    verified = check_attested(presented.bundle, presented.form, artifact, expectation.trust, system_clock())
-    expectation.check_signer(verified)
-    if verified.predicate_type != predicate_type:
-        raise VerificationError(f"predicate type: got {visible(verified.predicate_type)}, expected {predicate_type}",
-                                check=Check.STATEMENT, hint="--type TYPE")
+    with told(explain, output, file or digest or "any file", presented, *STEPS) as own:
+        verified = check_attested(presented.bundle, presented.form, artifact, expectation.trust, system_clock(),
+                                  own.trace)
+        expectation.check_signer(verified, own.trace)
+        envelope = presented.bundle.envelope
+        assert envelope is not None  # it is verified
+        demand.check(verified, envelope.payload, own.trace)
+        own.verified = verified
     print("Verified OK", file=sys.stderr)
 
 

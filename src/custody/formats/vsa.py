@@ -4,9 +4,10 @@ slsa.dev/verification_summary/v1). Fields that it does not know are passed over,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from custody.errors import MalformedError
@@ -16,6 +17,8 @@ from policylang.errors import Shape
 PREDICATE_TYPE = "https://slsa.dev/verification_summary/v1"
 PASSED, FAILED = "PASSED", "FAILED"
 _MOST = 1000  # entries of a list
+_TRACK = re.compile(r"SLSA_([A-Z]+)_LEVEL_([0-9]{1,3})")
+_EARLY = timedelta(minutes=1)  # by which clocks of two machines may differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Summary:
     inputs: tuple[Input, ...] = ()
     version: Mapping[str, str] = field(default_factory=dict)
     """`verifier.version`: components and their versions."""
+    dependencies: Mapping[str, int] | None = None
+    """`dependencyLevels`: how many dependencies have each level; None where nothing is said of any."""
 
     def to_json(self) -> dict[str, Any]:
         """The predicate."""
@@ -56,8 +61,55 @@ class Summary:
         if self.inputs:
             predicate["inputAttestations"] = [
                 {**({"uri": entry.uri} if entry.uri else {}), "digest": dict(entry.digest)} for entry in self.inputs]
-        return {**predicate, "verificationResult": self.result, "verifiedLevels": list(self.levels),
-                "slsaVersion": "1.1"}
+        predicate |= {"verificationResult": self.result, "verifiedLevels": list(self.levels)}
+        if self.dependencies is not None:
+            predicate["dependencyLevels"] = dict(self.dependencies)
+        return {**predicate, "slsaVersion": "1.1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Which summaries count, once it is known who signed one. A verifier's name says nothing without its signer."""
+
+    verifier: str
+    resource: str
+    levels: tuple[str, ...] = ()
+    """All of them. One of a track (`SLSA_BUILD_LEVEL_2`) is met by any higher one of that track."""
+    policies: frozenset[str] = frozenset()
+    """`sha256:HEX`; the policy must be one of them, where there are any."""
+    max_age: timedelta | None = None
+
+
+def mismatch(summary: Summary, terms: Terms, now: datetime) -> str | None:
+    """Why a summary does not count; None where it does (SLSA: verifying VSAs, steps 3 to 6)."""
+    age = now - summary.verified
+    digests = {f"{name}:{value.lower()}" for name, value in summary.policy_digest.items()}
+    if summary.verifier != terms.verifier:
+        return f"verifier.id: got {summary.verifier!r}, expected {terms.verifier!r}"
+    if summary.resource != terms.resource:
+        return f"resourceUri: got {summary.resource!r}, expected {terms.resource!r}"
+    if summary.result != PASSED:
+        return f"verificationResult: got {summary.result}, expected {PASSED}"
+    lacking = [level for level in terms.levels if not _is_met(level, summary.levels)]
+    if lacking:
+        return (f"verifiedLevels: got {', '.join(summary.levels) or 'none'}, expected {', '.join(lacking)}"
+                f"{'' if len(lacking) == 1 else ' too'}")
+    if terms.policies and not digests & terms.policies:
+        return (f"policy.digest: got {', '.join(sorted(digests)) or 'none'}, expected "
+                f"{' or '.join(sorted(terms.policies))}")
+    if age < -_EARLY:
+        return f"timeVerified: {format_rfc3339(summary.verified)} is still to come"
+    if terms.max_age is not None and age > terms.max_age:
+        return f"timeVerified: {format_rfc3339(summary.verified)} is longer ago than {terms.max_age}"
+    return None
+
+
+def _is_met(asked: str, levels: Sequence[str]) -> bool:
+    track = _TRACK.fullmatch(asked)
+    if track is None:
+        return asked in levels
+    return any(said is not None and said[1] == track[1] and int(said[2]) >= int(track[2])
+               for said in map(_TRACK.fullmatch, levels))
 
 
 def parse_summary(predicate: Any, where: str = "verification summary") -> Summary:
@@ -80,6 +132,7 @@ def parse_summary(predicate: Any, where: str = "verification summary") -> Summar
         resource=_filled(top.get("resourceUri"), f"{where}.resourceUri"),
         policy_uri=_text(policy.get("uri", ""), f"{where}.policy.uri"),
         policy_digest=_texts(policy.get("digest", {}), f"{where}.policy.digest"), result=result, inputs=tuple(inputs),
+        dependencies=_counts(top.get("dependencyLevels"), f"{where}.dependencyLevels"),
         levels=tuple(_text(level, f"{where}.verifiedLevels[{at}]") for at, level in enumerate(
             _list(top.get("verifiedLevels"), f"{where}.verifiedLevels"))))
 
@@ -111,6 +164,15 @@ def _filled(value: Any, where: str) -> str:
 
 def _texts(value: Any, where: str) -> dict[str, str]:
     return {key: _text(text, f"{where}.{key}") for key, text in _map(value, where).items()}
+
+
+def _counts(value: Any, where: str) -> dict[str, int] | None:
+    if value is None:
+        return None
+    for level, number in _map(value, where).items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise MalformedError(f"{where}.{level}", got=Shape(number), expected="how many dependencies have it")
+    return dict(value)
 
 
 def _moment(value: Any, where: str) -> datetime:

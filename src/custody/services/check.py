@@ -17,7 +17,7 @@ from custody.evidence.model import EvidenceSet
 from custody.formats import reference
 from custody.kit.clock import Clock
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Kind, Request, Verdict
+from custody.policy.model import Decision, Kind, Request, SummaryTerms, Verdict
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Lookup
@@ -50,20 +50,22 @@ class Checked:
 
 
 async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gatherer, clock: Clock,
-                namespace: str = "default", at: Course = Course.ADMISSION, lookup: Lookup | None = None) -> Checked:
+                namespace: str = "default", at: Course = Course.ADMISSION, lookup: Lookup | None = None,
+                summaries: SummaryTerms | None = None) -> Checked:
     """Gather and decide for one resource that is about to be created, or lies in a cluster (`Course.BACKGROUND`).
 
-    `lookup` answers what policies ask of the world.
+    `lookup` answers what policies ask of the world, `summaries` are those that count where evidence cannot be had.
     """
     request = request_of(resource, policies, namespace, existing=at is Course.BACKGROUND)
-    return await check_request(request, policies, gatherer, clock, at, lookup)
+    return await check_request(request, policies, gatherer, clock, at, lookup, summaries)
 
 
 async def check_request(request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock,
-                        at: Course = Course.ADMISSION, lookup: Lookup | None = None) -> Checked:
+                        at: Course = Course.ADMISSION, lookup: Lookup | None = None,
+                        summaries: SummaryTerms | None = None) -> Checked:
     """Gather and decide for a whole request: with who asks, what was there before, and a subresource."""
     name = f"{request.kind.kind}/{request.namespace}/{request.name}"
-    judging = Judging(gathering(gatherer), clock, EvidenceLookup(gatherer, lookup))
+    judging = Judging(gathering(gatherer), clock, EvidenceLookup(gatherer, lookup), summaries)
     return Checked(name, await judging.judge(request, Snapshot(policies), at))
 
 
@@ -86,10 +88,12 @@ def request_of(resource: dict[str, Any], policies: PolicySet, namespace: str = "
 
 
 async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
-                      namespace: str = "default", lookup: Lookup | None = None) -> Checked:
+                      namespace: str = "default", lookup: Lookup | None = None,
+                      summaries: SummaryTerms | None = None) -> Checked:
     """Gather and decide for an image alone, in a namespace: rules about the pod around it do not speak."""
     request = request_of_image(image, namespace)
-    return Checked(image, (await check_request(request, policies, gatherer, clock, lookup=lookup)).judged)
+    return Checked(image, (await check_request(request, policies, gatherer, clock, lookup=lookup,
+                                               summaries=summaries)).judged)
 
 
 def request_of_image(image: str, namespace: str = "default") -> Request:

@@ -30,6 +30,7 @@ from custody.sign.notary.revocation import OnlineRevocations
 from custody.sign.notary.trustpolicy import SKIP, Document, parse_oci
 from custody.sign.notary.truststore import DirectoryStores
 from custody.sign.notary.verify import Verifier
+from custody.sign.steps import SILENT, Trace
 
 _LOG = logging.getLogger(__name__)
 _Certificates = tuple[x509.Certificate, ...]
@@ -79,7 +80,8 @@ class Reading:
     """Or what is wrong with it."""
     verifier: Verifier = field(compare=False)
 
-    async def judge(self, ref: Reference, subject: oci.Descriptor, evidence: Evidence) -> Verified | Rejected:
+    async def judge(self, ref: Reference, subject: oci.Descriptor, evidence: Evidence, trace: Trace = SILENT
+                    ) -> Verified | Rejected:
         """A signature beside the image `ref`; never raises for what it is, nor for what the directory is."""
         try:
             if isinstance(self.policy, CustodyError):
@@ -89,7 +91,8 @@ class Reading:
                 return _rejected(evidence, State.UNVERIFIABLE, f"trust policy {statement.name} skips verification: "
                                  "nobody vouches for the image then")
             target = notary.Target(subject.media_type, subject.digest, subject.size, {})
-            outcome = await self.verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target)
+            outcome = await self.verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target,
+                                                 trace=trace)
             return vouched(evidence, outcome)
         except VerificationError as error:
             return _rejected(evidence, State.FAILED, error.message, error)

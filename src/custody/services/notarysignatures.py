@@ -25,8 +25,10 @@ from custody.errors import (
 from custody.formats import notary, oci
 from custody.kit import regular
 from custody.services.notaryplaces import Place
+from custody.services.telling import Telling
 from custody.sign.notary.trustpolicy import SKIP, Statement, Validation
 from custody.sign.notary.verify import Demands, Outcome, Verifier
+from custody.sign.steps import SILENT
 
 MAX_SIGNATURES = 100
 _READ = 1 << 20
@@ -52,7 +54,8 @@ class Judged:
 
 async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Statement, verifier: Verifier,
                           demands: Demands = Demands(), limit: int = MAX_SIGNATURES,
-                          tell: Callable[[str], None] = lambda _: None, required: int = 1) -> list[Judged]:
+                          tell: Callable[[str], None] = lambda _: None, required: int = 1,
+                          telling: Telling | None = None) -> list[Judged]:
     """Signatures in the place's order, up to the one with which `required` of them count, which is the last one then.
 
     Where more than one is required they are of as many signers, each with a name and a key that no other has; one whose
@@ -60,12 +63,15 @@ async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Stat
     `counts`.
 
     At level skip nothing is looked at: one outcome without results. Raises MissingEvidenceError where there is no
-    signature, VerificationError where there are more than `limit` and none of the first ones counts.
+    signature, VerificationError where there are more than `limit` and none of the first ones counts. `telling` is told
+    each step of each.
     """
     if statement.level == SKIP:
         if required > 1:
             raise VerificationError(f"trust policy {statement.name} skips verification, and {required} signatures are "
                                     "required", hint="a level at which they are looked at, such as strict")
+        if telling is not None:
+            telling.passed_over("signatures", f"trust policy {statement.name} skips verification")
         return [Judged(subject.digest, Outcome(SKIP), "")]
     signatures = await place.signatures(subject)
     if not signatures:
@@ -73,19 +79,28 @@ async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Stat
     target = notary.Target(subject.media_type, subject.digest, subject.size, {})
     judged: list[Judged] = []
     signers = _Signers()
-    for signature in signatures[:limit]:
+    for at, signature in enumerate(signatures[:limit]):
         tell(f"signature {signature.digest}")
         try:
             data, media_type = await place.envelope(signature)
         except (MalformedError, NotFoundError, UnsupportedError, VerificationError) as error:
             # Broken by itself, whoever pushed it: the signature beside it may count.
             judged.append(Judged(signature.digest, None, error.message))
+            if telling is not None:
+                telling.broken(signature.digest, error)
             tell(f"signature {signature.digest}: {error.message}")
             continue
-        outcome = await verifier.verify(data, media_type, statement, lambda _: target, demands)
+        trace = telling.open(signature.digest, data, media_type, notary=True) if telling is not None else SILENT
+        outcome = await verifier.verify(data, media_type, statement, lambda _: target, demands, trace)
         reason = outcome.error.message if outcome.error else signers.add(outcome) if required > 1 else ""
         judged.append(Judged(signature.digest, outcome, reason))
+        if telling is not None:
+            telling.closed(signature.digest, outcome.chain[0].subject.rfc4514_string() if outcome.chain else None,
+                           "" if outcome.error else reason)
         if counts(judged, required):
+            if telling is not None:
+                for unread in signatures[at + 1:]:
+                    telling.passed_over(unread.digest, "enough signatures count without it")
             return judged
         tell(f"signature {signature.digest}: {reason or 'counts, and more are required'}")
     if len(signatures) > limit:

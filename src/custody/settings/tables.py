@@ -97,7 +97,7 @@ class EvidenceProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Verification summaries that the webhook goes by where the evidence itself cannot be had."""
+    """Verification summaries that webhook and `check` go by where the evidence itself cannot be had."""
 
     keys: list[str]
     """Files of public keys; nobody else's count."""

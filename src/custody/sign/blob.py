@@ -29,6 +29,7 @@ from custody.ports.lookup import BlobEvidence
 from custody.sign.claim import Claim, Content
 from custody.sign.decoders.bundle import claim_of
 from custody.sign.decoders.statement import read_statement
+from custody.sign.steps import SILENT, Trace
 from custody.sign.trusting import trust_of
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust.roots import TrustedRoot
@@ -82,8 +83,9 @@ def read_file_bundle(data: bytes, artifact: Artifact, where: str = "bundle") -> 
     return read_bundle(document, where), "bundle"
 
 
-def check_signed(bundle: Bundle, form: str, artifact: Artifact, trust: Trust, now: datetime) -> Verified:
-    """That the bundle's signature is of the artifact's bytes. Raises VerificationError."""
+def check_signed(bundle: Bundle, form: str, artifact: Artifact, trust: Trust, now: datetime, trace: Trace = SILENT
+                 ) -> Verified:
+    """That the bundle's signature is of the artifact's bytes. Raises VerificationError; `trace` is told each step."""
 
     def claim(_: Evidence) -> Claim:
         if bundle.message is None:
@@ -94,10 +96,11 @@ def check_signed(bundle: Bundle, form: str, artifact: Artifact, trust: Trust, no
             raise VerificationError("signature: it is empty", check=Check.SIGNATURE)
         return claim_of(bundle, form, signed=artifact.data, read=partial(_message_content, bundle, artifact))
 
-    return _verify(bundle, artifact, trust, now, claim)
+    return _verify(bundle, artifact, trust, now, claim, trace)
 
 
-def check_attested(bundle: Bundle, form: str, artifact: Artifact | None, trust: Trust, now: datetime) -> Verified:
+def check_attested(bundle: Bundle, form: str, artifact: Artifact | None, trust: Trust, now: datetime,
+                   trace: Trace = SILENT) -> Verified:
     """That the bundle's statement is about the artifact; None: about whatever it says. Raises VerificationError."""
 
     def claim(_: Evidence) -> Claim:
@@ -113,14 +116,14 @@ def check_attested(bundle: Bundle, form: str, artifact: Artifact | None, trust: 
         return msgspec.structs.replace(claim_of(bundle, form, stamped=stamped),
                                        read=partial(_statement_content, envelope, artifact))
 
-    return _verify(bundle, artifact or Artifact("no file"), trust, now, claim)
+    return _verify(bundle, artifact or Artifact("no file"), trust, now, claim, trace)
 
 
-def _verify(bundle: Bundle, artifact: Artifact, trust: Trust, now: datetime, claim: Callable[[Evidence], Claim]
-            ) -> Verified:
+def _verify(bundle: Bundle, artifact: Artifact, trust: Trust, now: datetime, claim: Callable[[Evidence], Claim],
+            trace: Trace) -> Verified:
     evidence = Evidence(subject=artifact.digest, media_type=bundles.MEDIA_TYPE, data=bundle.to_bytes(), source="bundle",
                         annotations={})
-    return verify_evidence(evidence, replace(trust, blobs=True), now, decoder=claim)
+    return verify_evidence(evidence, replace(trust, blobs=True), now, decoder=claim, trace=trace)
 
 
 def _message_content(bundle: Bundle, artifact: Artifact, _: str) -> Content:

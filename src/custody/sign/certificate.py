@@ -304,18 +304,22 @@ def _unfit(issuer: x509.Certificate, moment: datetime, below: int, uses: frozens
     return ""
 
 
-def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence[TransparencyLog]) -> None:
-    """At least one embedded SCT is by a trusted CT log, and none that names one is false (RFC 6962 section 3.2)."""
+def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence[TransparencyLog]) -> str:
+    """At least one embedded SCT is by a trusted CT log, and none that names one is false (RFC 6962 section 3.2).
+
+    Returns the address of the last such log.
+    """
     embedded = extension(leaf.certificate, x509.PrecertificateSignedCertificateTimestamps)
     scts = list(embedded.value) if embedded else []
     if not scts:
-        raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check")
+        raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check",
+                                absent=True)
     issuer_key = hashlib.sha256(spki(issuer.public_key())).digest()
     try:
         tbs = leaf.certificate.tbs_precertificate_bytes
     except ValueError:
         raise VerificationError("SCT: the certificate does not hold exactly one list of them") from None
-    trusted = 0
+    trusted = None
     for sct in scts:
         log = next((log for log in logs if log.log_id == sct.log_id), None)
         if log is None:
@@ -330,7 +334,8 @@ def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence
                            len(tbs).to_bytes(3, "big"), tbs, len(extensions).to_bytes(2, "big"), extensions))
         key = load_public_der(log.key_der, f"trusted root: CT log {log.base_url}").key
         check_signature(key, sct.signature, signed, "SCT")
-        trusted += 1
-    if not trusted:
+        trusted = log
+    if trusted is None:
         raise VerificationError("SCT: by no CT log of the trusted root; it names "
                                 + ", ".join(sct.log_id.hex()[:16] for sct in scts))
+    return trusted.base_url

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,13 @@ from custody.formats.dsse import Envelope
 from custody.sign import keys
 
 _HASHES = ("sha256", "sha384", "sha512")
+
+
+class Attested(NamedTuple):
+    """A time at which a signature was there, and who says so."""
+
+    moment: datetime
+    by: str
 
 
 class Timestamp(msgspec.Struct, frozen=True):

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from custody.errors import UsageError
 from custody.evidence.model import KeylessSigner, KeySigner, Signer
+from custody.sign.steps import Step
 from policylang.errors import InputError
 
 CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "githubWorkflowSha",
                                   "name": "githubWorkflowName", "repository": "githubWorkflowRepository",
                                   "ref": "githubWorkflowRef"}
 """`--certificate-github-workflow-X` → the claim that it compares."""
+
+
+class Comparison(NamedTuple):
+    """One step of holding a signer against whom one expects."""
+
+    step: Step
+    got: str
+    reason: str | None = None
+    """Why it is somebody else; None where it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +51,25 @@ class Identity:
 
     def mismatch(self, signer: Signer) -> str | None:
         """Why `signer` is somebody else; None where it is the one."""
+        return next((comparison.reason for comparison in self.compared(signer) if comparison.reason is not None), None)
+
+    def compared(self, signer: Signer) -> Iterator[Comparison]:
+        """Every step of it, in order."""
         if not isinstance(signer, KeylessSigner):
-            return f"identity: signed with a {signer}, expected a certificate"
-        for part, got, exact, pattern in (("identity", signer.subject, self.subject, self.subject_regexp),
-                                          ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
+            yield Comparison(Step.IDENTITY, str(signer), f"identity: signed with a {signer}, expected a certificate")
+            return
+        for step, got, exact, pattern in ((Step.IDENTITY, signer.subject, self.subject, self.subject_regexp),
+                                          (Step.ISSUER, signer.issuer, self.issuer, self.issuer_regexp)):
+            reason = None
             if exact and got != exact:
-                return f"{part}: got {got!r}, expected {exact!r}"
-            if pattern and not matches(pattern, got):
-                return f"{part}: got {got!r}, expected a match of {pattern!r}"
+                reason = f"{step}: got {got!r}, expected {exact!r}"
+            elif pattern and not matches(pattern, got):
+                reason = f"{step}: got {got!r}, expected a match of {pattern!r}"
+            yield Comparison(step, got, reason)
         for name, expected in self.claims.items():
-            if signer.claims.get(name) != expected:
-                return f"{name}: got {signer.claims.get(name)!r}, expected {expected!r}"
-        return None
+            said = signer.claims.get(name)
+            yield Comparison(Step.CLAIMS, f"{name}={said}",
+                             None if said == expected else f"{name}: got {said!r}, expected {expected!r}")
 
 
 def not_by_key(signer: Signer) -> str | None:

@@ -20,6 +20,7 @@ from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
 from custody.sign.claim import Claim
 from custody.sign.keys import PublicKey, load_public_der, signed
+from custody.sign.steps import SILENT, Step, Trace
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.roots import TransparencyLog
 
@@ -126,7 +127,8 @@ def is_v1(entry: LogEntry) -> bool:
     return (entry.kind, entry.version) in _V1
 
 
-def check_logged(entry: LogEntry, log: TransparencyLog, *, proof_required: bool) -> datetime | None:
+def check_logged(entry: LogEntry, log: TransparencyLog, *, proof_required: bool, trace: Trace = SILENT
+                 ) -> datetime | None:
     """That the log keeps the entry; returns the time that the log attests, if it attests one.
 
     At least one of SET and inclusion proof must be there; whichever is there must be right. Raises VerificationError.
@@ -134,14 +136,21 @@ def check_logged(entry: LogEntry, log: TransparencyLog, *, proof_required: bool)
     key = load_public_der(log.key_der, f"trusted root: log {log.base_url}")
     moment = None
     if entry.promise is not None:
+        trace.begin(Step.LOG_PROMISE)
         check_set(entry, key)
-        moment = datetime.fromtimestamp(entry.integrated_time, UTC)
+        moment = integrated = datetime.fromtimestamp(entry.integrated_time, UTC)
+        trace.passed(lambda: f"signed entry timestamp of {format_rfc3339(integrated)}, by {log.base_url}")
+    else:
+        trace.skipped("the entry has none, as those of Rekor v2; its inclusion proof stands for it", Step.LOG_PROMISE)
     if entry.proof is not None and (entry.proof.checkpoint or proof_required):
-        check_inclusion(entry, entry.proof, log, key)
-    elif proof_required:
-        raise VerificationError("log entry: has no inclusion proof")
-    elif entry.promise is None:
-        raise VerificationError("log entry: has neither a signed entry timestamp nor an inclusion proof")
+        check_inclusion(entry, entry.proof, log, key, trace)
+        return moment
+    trace.begin(Step.LOG_PROOF)
+    if proof_required:
+        raise VerificationError("log entry: has no inclusion proof", absent=True)
+    if entry.promise is None:
+        raise VerificationError("log entry: has neither a signed entry timestamp nor an inclusion proof", absent=True)
+    trace.skipped("the log's promise suffices in this format", Step.LOG_CHECKPOINT, Step.LOG_PROOF)
     return moment
 
 
@@ -155,17 +164,22 @@ def check_set(entry: LogEntry, key: PublicKey) -> None:
         raise VerificationError("signed entry timestamp: not signed by the log's key")
 
 
-def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog, key: PublicKey) -> None:
+def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog, key: PublicKey,
+                    trace: Trace = SILENT) -> None:
     """The entry's hash leads to the root of a checkpoint that the log signed."""
+    trace.begin(Step.LOG_CHECKPOINT)
     if not proof.checkpoint:
-        raise VerificationError("inclusion proof: has no checkpoint")
+        raise VerificationError("inclusion proof: has no checkpoint", absent=True)
     size, root = check_checkpoint(proof.checkpoint, log, key, note_id=not is_v1(entry))
+    trace.passed(lambda: f"{size} entries, signed by {log.base_url}")
+    trace.begin(Step.LOG_PROOF)
     if size != proof.tree_size or root != proof.root_hash:
         raise VerificationError(f"inclusion proof: for {proof.tree_size} entries with root {proof.root_hash.hex()}, "
                                 f"and the checkpoint is of {size} with root {root.hex()}")
     if not is_v1(entry) and entry.log_index != proof.log_index:
         raise VerificationError(f"inclusion proof: of entry {proof.log_index}, and the entry is {entry.log_index}")
     merkle.verify_inclusion(merkle.leaf_hash(entry.body), proof.log_index, proof.tree_size, proof.hashes, root)
+    trace.passed(lambda: f"entry {proof.log_index} of {size}")
 
 
 def check_checkpoint(note: str, log: TransparencyLog, key: PublicKey, *, note_id: bool) -> tuple[int, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,13 +15,14 @@ from rfc3161_client.errors import VerificationError as _Refused
 from custody.errors import MalformedError, VerificationError
 from custody.kit.clock import format_rfc3339
 from custody.sign.certificate import extension, is_ca, load_certificate
+from custody.sign.claim import Attested
 from custody.trust.roots import CertificateAuthority
 
 _MAX_SIZE = 64 * 1024
 _REASON = re.compile(r'reason: "([^"]+)"')
 
 
-def check_timestamp(response: bytes, message: bytes, authorities: Sequence[CertificateAuthority]) -> datetime:
+def check_timestamp(response: bytes, message: bytes, authorities: Sequence[CertificateAuthority]) -> Attested:
     """The time at which an authority saw `message`. Raises MalformedError or VerificationError.
 
     Checked: status, the CMS signature and its chain at that time, extended key usage, imprint, and that the authority
@@ -64,7 +64,7 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
                 reasons.append(f"{name}: a certificate of its chain is not valid at {format_rfc3339(moment)}")
                 break
         else:
-            return moment
+            return Attested(moment, name)
     raise VerificationError("timestamp: " + ("; ".join(reasons[:3]) or "the trusted root has no timestamp authority"))
 
 

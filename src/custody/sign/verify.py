@@ -12,15 +12,18 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from custody.errors import Check, MalformedError, UnsupportedError, VerificationError
 from custody.evidence import model
 from custody.kit import strictjson
-from custody.sign.claim import Claim
+from custody.kit.clock import format_rfc3339
+from custody.sign.claim import Attested, Claim
 from custody.sign.decoders import Decoder, decode
 from custody.sign.keys import PublicKey, Scheme, check_digest_signature, check_signature, identity_of
 from custody.sign.logentry import Logged, check_binding, check_log_validity, check_logged, find_log, is_v1
+from custody.sign.steps import LOG, SILENT, Step, Trace
 from custody.trust.roots import TrustedRoot
 
 if TYPE_CHECKING:
@@ -60,69 +63,94 @@ class Trust:
     for cosign: who signs files does not vouch for images, and a manifest is a file."""
 
 
-def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime, *, decoder: Decoder = decode
-                    ) -> model.Verified:
+def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime, *, decoder: Decoder = decode,
+                    trace: Trace = SILENT) -> model.Verified:
     """Raises VerificationError, whose message and `check` name the check that failed.
 
-    `decoder` is for what is stored as nothing that an image's evidence is.
+    `decoder` is for what is stored as nothing that an image's evidence is. `trace` is told each step.
     """
     check = Check.FORMAT  # whatever is raised below is of this one, where it does not say another
     try:
         # 1. Decode: whatever the format, it becomes a claim.
+        trace.begin(Step.FORMAT)
         _check_weight(evidence.data, trust, "document")
         if trust.notaries is not None:
             from custody.sign.notary.evidence import verify_notation
 
-            return verify_notation(evidence, trust.notaries, now)
+            return verify_notation(evidence, trust.notaries, now, trace)
         claim = decoder(evidence)
         if claim.signed is None and not trust.blobs:
             raise VerificationError("signature: got one of a file's bytes (messageSignature), expected one of a "
                                     "statement about the image (dsseEnvelope)", check=Check.STATEMENT)
+        trace.passed(lambda: f"{claim.format}, {len(evidence.data)} bytes of {evidence.media_type}")
 
         # 2. Find who may have signed: the leaf certificate, or the first given key that fits.
         check = Check.CERTIFICATE
+        trace.begin(Step.SIGNER)
         leaf = None if trust.keys_alone else _leaf(claim, trust)
         keys = [leaf.public_key] if leaf else _keys(claim, trust)
+        trace.passed(lambda: f"certificate of {leaf.signer}" if leaf else f"{len(keys)} trusted "
+                     f"key{'s' if len(keys) > 1 else ''}; it names {_fingerprint(claim.key_hint)}")
 
         # 3. Check the signature over the signed bytes.
         check = Check.SIGNATURE
-        key = _check_any(keys, claim, evidence.subject, trust.scheme)
+        if claim.signed is None:
+            trace.begin(Step.SUBJECT)
+            _check_digest(claim, evidence.subject)
+        trace.begin(Step.SIGNATURE)
+        key = _check_any(keys, claim, trust.scheme)
+        trace.passed(lambda: f"by {'the key of the certificate' if leaf else key.signer}")
 
         # 4. Collect times that authorities of the root attest for this very signature.
         check = Check.TIME
-        times = _attested(claim, trust.root)
+        times = _attested(claim, trust.root, trace)
 
         # 5. Find the signature in a log: the entry is about it (binding), and the log keeps it (SET, inclusion proof).
         check, log = Check.LOG, None
         if trust.require_log:
             presented = leaf.der if leaf else _presented(claim, key) if trust.keys_alone else None
-            log, logged = _check_log(Logged(claim, key, presented), trust.root, times, now)
+            log, logged = _check_log(Logged(claim, key, presented), trust.root, times, now, trace)
             times += logged
+        else:
+            trace.skipped("log entries are not asked for on these terms, and attest no time", *LOG)
 
         # 6. Check the certificate at every one of those times: chain, authority's validity, leaf's validity; then SCT.
         if leaf is not None and trust.root is not None:
             check = Check.CERTIFICATE
-            issuer = _check_certificate(leaf, claim, trust.root, times or ([now] if trust.expiring else []))
+            issuer = _check_certificate(leaf, claim, trust.root, times or _present(now, trust), trace)
             check = Check.SCT
             if trust.require_sct:
                 from custody.sign.certificate import check_sct
 
-                check_sct(leaf, issuer, trust.root.ctlogs)
+                trace.begin(Step.SCT)
+                promised = check_sct(leaf, issuer, trust.root.ctlogs)
+                trace.passed(lambda: f"by {promised}")
+            else:
+                trace.skipped("promises of CT logs are not asked for on these terms", Step.SCT)
+        else:
+            trace.skipped("a key signed, without a certificate", Step.VALIDITY, Step.CHAIN, Step.SCT)
 
         # 7. Read what was signed: it must be about this image.
         check = Check.STATEMENT
+        trace.begin(Step.STATEMENT)
         if claim.payload is not None:
             _check_weight(claim.payload, trust, "statement")
         content = claim.read(evidence.subject)
+        trace.passed(lambda: f"{content.kind} {content.predicate_type}")
+        trace.begin(Step.SUBJECT)
         if content.about is not None:
             raise VerificationError(f"subject: {content.about}, expected {evidence.subject}", check=Check.SUBJECT)
+        trace.passed(evidence.subject)
     except (MalformedError, UnsupportedError) as error:
+        trace.failed(error, check)
         raise VerificationError(error.message, hint=error.hint, check=check) from None
     except VerificationError as error:
         error.check = error.check or check
+        trace.failed(error, error.check)
         raise
     return model.seal(evidence, kind=content.kind, predicate_type=content.predicate_type, predicate=content.predicate,
-                      signer=leaf.signer if leaf else key.signer, signed_at=min(times, default=None), log=log,
+                      signer=leaf.signer if leaf else key.signer, log=log,
+                      signed_at=min((time.moment for time in times), default=None),
                       annotations=content.annotations, format=claim.format,
                       signature=identity_of(key, claim.signature, claim.signed or evidence.subject.encode()))
 
@@ -140,7 +168,7 @@ def _leaf(claim: Claim, trust: Trust) -> SigningCertificate | None:
 
     if trust.root is None:
         raise VerificationError("signed with a certificate, and there is no trusted root to check it against",
-                                hint="--trusted-root FILE", check=Check.ROOT)
+                                hint="--trusted-root FILE", check=Check.ROOT, absent=True)
     return read_signing_certificate(claim.certificates[0], named=trust.named)
 
 
@@ -159,7 +187,7 @@ def _keys(claim: Claim, trust: Trust) -> list[PublicKey]:
     """The trusted keys, the one that the claim names first."""
     if not trust.keys:
         raise VerificationError(f"signed with a key ({_fingerprint(claim.key_hint)}), and no key is trusted",
-                                hint="--key FILE", check=Check.KEY)
+                                hint="--key FILE", check=Check.KEY, absent=True)
     return sorted(trust.keys, key=lambda key: key.hint != claim.key_hint)
 
 
@@ -172,10 +200,14 @@ def _fingerprint(hint: str | None) -> str:
     return f"sha256:{digest.hex()}" if len(digest) == 32 else hint or "no hint"
 
 
-def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str, scheme: Scheme | None = None) -> PublicKey:
-    """The first key that made the signature."""
-    if claim.signed is None and (digest := f"{claim.digest_name}:{claim.digest.hex()}") != subject:
+def _check_digest(claim: Claim, subject: str) -> None:
+    """Before the signature: it is of a digest alone, and nothing says more of what that is of."""
+    if (digest := f"{claim.digest_name}:{claim.digest.hex()}") != subject:
         raise VerificationError(f"subject: the signature is of {digest}, expected {subject}", check=Check.SUBJECT)
+
+
+def _check_any(keys: Sequence[PublicKey], claim: Claim, scheme: Scheme | None = None) -> PublicKey:
+    """The first key that made the signature."""
     failure: VerificationError | None = None
     for key in keys:
         try:
@@ -190,54 +222,79 @@ def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str, scheme: Sc
     raise failure
 
 
-def _attested(claim: Claim, root: TrustedRoot | None) -> list[datetime]:
+def _attested(claim: Claim, root: TrustedRoot | None, trace: Trace) -> list[Attested]:
     if not claim.timestamps or root is None:
+        trace.skipped("there is none" if root is not None or not claim.timestamps else
+                      "there is no trusted root to check it against", Step.TIMESTAMP)
         return []
     from custody.sign.timestamp import check_timestamp
 
-    return [check_timestamp(timestamp.response, timestamp.stamped, root.timestamp_authorities)
-            for timestamp in claim.timestamps]
+    times = []
+    for timestamp in claim.timestamps:
+        trace.begin(Step.TIMESTAMP)
+        times.append(time := check_timestamp(timestamp.response, timestamp.stamped, root.timestamp_authorities))
+        trace.passed(partial(_said, [time]))
+    return times
 
 
-def _check_log(logged: Logged, root: TrustedRoot | None, times: Sequence[datetime], now: datetime
-               ) -> tuple[model.LogEntry, list[datetime]]:
+def _said(times: Sequence[Attested]) -> str:
+    return ", ".join(f"{format_rfc3339(moment)} ({by})" for moment, by in times)
+
+
+def _present(now: datetime, trust: Trust) -> list[Attested]:
+    """The one time that counts where nothing attests one."""
+    return [Attested(now, "now, since nothing attests a time")] if trust.expiring else []
+
+
+def _check_log(logged: Logged, root: TrustedRoot | None, times: Sequence[Attested], now: datetime, trace: Trace
+               ) -> tuple[model.LogEntry, list[Attested]]:
     """The first entry, and the times that logs attest. Every entry of the claim must hold."""
     claim = logged.claim
+    trace.begin(Step.LOG_ENTRY)
     if not claim.entries:
-        raise VerificationError(NOT_LOGGED, hint="--insecure-ignore-tlog skips this check", check=Check.LOGGED)
+        raise VerificationError(NOT_LOGGED, hint="--insecure-ignore-tlog skips this check", check=Check.LOGGED,
+                                absent=True)
     if root is None:
         raise VerificationError("log entry: there is no trusted root to check it against",
                                 hint="--trusted-root FILE, or --insecure-ignore-tlog to skip this check")
-    attested: list[datetime] = []
+    attested: list[Attested] = []
     first = None
     for entry in claim.entries:
+        trace.begin(Step.LOG_ENTRY)
         log = find_log(entry, root.tlogs)
         check_binding(entry, logged)
-        integrated = check_logged(entry, log, proof_required=not (claim.promise_suffices and is_v1(entry)))
-        for moment in [integrated] if integrated else times or [now]:
-            check_log_validity(log, moment)
-        if integrated:
-            attested.append(integrated)
+        trace.passed(partial("{} {}, index {} of {}".format, entry.kind, entry.version, entry.log_index, log.base_url))
+        integrated = check_logged(entry, log, proof_required=not (claim.promise_suffices and is_v1(entry)),
+                                  trace=trace)
+        trace.begin(Step.LOG_TRUST)
+        own = [Attested(integrated, log.base_url)] if integrated else []
+        for time in own or times or [Attested(now, "now")]:
+            check_log_validity(log, time.moment)
+        trace.passed(partial(_said, own or times or [Attested(now, "now, since nothing attests a time")]))
+        attested += own
         first = first or model.LogEntry(base_url=log.base_url, index=entry.log_index, log_id=entry.log_id.hex())
     assert first is not None  # there is an entry
     return first, attested
 
 
-def _check_certificate(leaf: SigningCertificate, claim: Claim, root: TrustedRoot, times: Sequence[datetime]
-                       ) -> Certificate:
+def _check_certificate(leaf: SigningCertificate, claim: Claim, root: TrustedRoot, times: Sequence[Attested],
+                       trace: Trace) -> Certificate:
     """The issuer of the leaf, at the last of the times."""
     from custody.sign.certificate import build_chain
 
+    trace.begin(Step.VALIDITY)
     if not times:
         raise VerificationError("time: nothing attests when the signature was made, so the certificate, which is valid "
-                                "for minutes only, cannot be checked", check=Check.TIME)
+                                "for minutes only, cannot be checked", check=Check.TIME, absent=True)
+    moments = list(dict.fromkeys(time.moment for time in times))
+    for moment in moments:
+        leaf.check_valid_at(moment)
+    trace.passed(partial(_said, times))
+    trace.begin(Step.CHAIN)
     presented = claim.certificates[1:]
     if presented and claim.chain_to_root:
         known = {certificate for authority in root.certificate_authorities for certificate in authority.chain}
         presented = tuple(certificate for certificate in presented if certificate not in known)
-
-    def issuer(moment: datetime) -> Certificate:
-        leaf.check_valid_at(moment)
-        return build_chain(leaf, presented, root.certificate_authorities, moment)
-
-    return [issuer(moment) for moment in dict.fromkeys(times)][-1]
+    issuer = [build_chain(leaf, presented, root.certificate_authorities, moment) for moment in moments][-1]
+    trace.passed(lambda: f"issued by {issuer.subject.rfc4514_string() or 'an authority without a name'}")
+    return issuer

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from custody.cli.explaining import Explaining, explain_option, explaining_of, output_option
 from custody.cli.notation.artifacts import artifact_options, client_for, find, seen_as
 from custody.cli.notation.options import Command, Narrator, columns, logging_options, pairs, registry_options, warn
 from custody.cli.notation.verifying import oci_policy, open_verifier
 from custody.cli.run import settings
-from custody.errors import UsageError
+from custody.errors import CustodyError, UsageError, VerificationError
 from custody.kit.visible import visible
 from custody.services.notarysignatures import Judged, counts, refusal, verify_artifact
+from custody.services.telling import Telling
 from custody.sign.notary.trustpolicy import SKIP
 from custody.sign.notary.verify import Demands
 from custody.wiring import command_http
@@ -30,10 +32,12 @@ from custody.wiring import command_http
               help="The signature must have been made with this; repeatable.")
 @click.option("--required-signatures", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
               help="How many must count, each of another signer. custody's own: notation asks for one.")
+@explain_option
+@output_option
 @registry_options
 @logging_options
 def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], user_metadata: tuple[str, ...],
-            required_signatures: int, **options: Any) -> None:
+            required_signatures: int, explain: bool, output: str, **options: Any) -> None:
     """Verify an image as `notation verify` does.
 
     It needs one signature that counts by the trust policy for its repository. What that only logs is a warning.
@@ -43,31 +47,48 @@ def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], us
                          "signatures that are looked at", hint="--max-signatures looks at more")
     if bool(scope) != bool(options["oci_layout"]):
         raise UsageError("--scope and --oci-layout: give both; a layout does not say which repository it is of")
+    explaining = explaining_of(explain, output)
     demands = Demands(pairs(user_metadata, "--user-metadata"), pairs(plugin_config, "--plugin-config"))
-    asyncio.run(_verify(artifact, scope, demands, required_signatures, options))
+    asyncio.run(_verify(artifact, scope, demands, required_signatures, options, explaining))
 
 
 async def _verify(artifact: str, scope: str | None, demands: Demands, required: int,
-                  options: dict[str, Any]) -> None:
+                  options: dict[str, Any], explaining: Explaining | None) -> None:
     narrator = Narrator(options["debug"], options["verbose"])
     policy, http = oci_policy(), command_http(settings())
     async with client_for(options, http) as client:
         where = await find(client, artifact, options, "verify")
         statement = policy.for_image(scope or where.name)
         narrator.info(f"trust policy {statement.name}, level {statement.level.name}")
-        judged = await verify_artifact(where.place, where.subject, statement, open_verifier(http, settings(), narrator),
-                                       demands, options["max_signatures"], narrator.info, required)
-    _report(judged, f"{seen_as(where)}", required)
+        verifier = open_verifier(http, settings(), narrator)
+        name, telling = f"{seen_as(where)}", Telling() if explaining is not None else None
+        refused: CustodyError | None = None
+        judged: list[Judged] = []
+        try:
+            judged = await verify_artifact(where.place, where.subject, statement, verifier, demands,
+                                           options["max_signatures"], narrator.info, required, telling)
+            if not counts(judged, required):
+                refused = refusal(judged, name, required)
+        except VerificationError as error:
+            refused = error
+    if explaining is not None and telling is not None:
+        explaining.show(name, telling, refused)
+    if refused is not None:
+        raise refused
+    _report(judged, name, required, told=explaining is not None)
 
 
-def _report(judged: list[Judged], name: str, required: int) -> None:
+def _report(judged: list[Judged], name: str, required: int, *, told: bool) -> None:
+    """Of what counts. Where it was `told` how, stdout has that already."""
     last = judged[-1]
-    if not counts(judged, required) or last.outcome is None:
+    if last.outcome is None:
         raise refusal(judged, name, required)
     counted = [entry for entry in judged if not entry.reason]
     for result in (result for entry in counted if entry.outcome is not None for result in entry.outcome.failures):
         assert result.error is not None  # it is a failure
         warn(f"{result.validation} was set to \"{result.action}\" and failed with error: {result.error.message}")
+    if told:
+        return
     if last.outcome.level == SKIP:
         print(f"Trust policy is configured to skip signature verification for {name}")
         return

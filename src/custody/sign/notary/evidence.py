@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,12 +18,14 @@ from custody.errors import Check, UnsupportedError, VerificationError
 from custody.evidence.model import CertificateSigner, Evidence, Verified, seal
 from custody.formats import intoto, notary, oci
 from custody.kit import strictjson
+from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.sign.certificate import load_certificate
 from custody.sign.keys import identity_of, public_key
 from custody.sign.notary.chain import check_signing_chain, check_valid
 from custody.sign.notary.envelope import check_signature, check_unexpired, primitive
 from custody.sign.notary.trustpolicy import Validation
+from custody.sign.steps import SILENT, Step, Trace
 
 if TYPE_CHECKING:
     from custody.sign.notary.verify import Outcome
@@ -40,28 +43,47 @@ class Notaries:
     """DER of timestamp authorities' roots. Where there are any, a signature needs a timestamp."""
 
 
-def verify_notation(evidence: Evidence, trusted: Notaries, now: datetime) -> Verified:
-    """Raises MalformedError, UnsupportedError or VerificationError, whose `check` says which check failed."""
+def verify_notation(evidence: Evidence, trusted: Notaries, now: datetime, trace: Trace = SILENT) -> Verified:
+    """Raises MalformedError, UnsupportedError or VerificationError, whose `check` says which check failed.
+
+    `trace` has begun with the format. Revocation is not asked for here.
+    """
     envelope = notary.parse_envelope(evidence.data, evidence.media_type)
     chain = [load_certificate(der, f"certificate chain [{at}]") for at, der in enumerate(envelope.chain)]
     if envelope.extended:
         name = min(envelope.extended)
         raise UnsupportedError("envelope.protected", f"{name} is {'critical' if name in envelope.critical else 'there'}"
                                ", and custody does not know it")
+    trace.passed(lambda: f"{len(evidence.data)} bytes of {evidence.media_type}")
+    trace.begin(Step.INTEGRITY)
     check_signature(envelope, chain[0])
     if envelope.scheme != notary.X509:
         raise VerificationError(f"signing scheme: got {envelope.scheme}, expected {notary.X509}: certificates are "
                                 "trusted for that alone", check=Check.CERTIFICATE)
     check_signing_chain(chain)
+    trace.passed(lambda: f"signed by {chain[0].subject.rfc4514_string()}")
+    trace.begin(Step.AUTHENTICITY)
     if not {*envelope.chain} & {*trusted.certificates}:
         raise VerificationError("certificate: no trusted authority issued it (signature is not produced by a trusted "
                                 f"signer: {chain[0].subject.rfc4514_string()})", check=Check.CERTIFICATE)
+    trace.passed("a certificate of its chain is trusted")
+    trace.begin(Step.TIMESTAMP)
     moment = _moment(envelope, trusted)
+    if moment is not None:
+        trace.passed(partial(format_rfc3339, moment))
+    else:
+        trace.skipped("no timestamp authority is named", Step.TIMESTAMP)
+    trace.begin(Step.VALIDITY)
     check_valid(chain, moment or now, "when it was stamped" if moment else "now", Check.CERTIFICATE)
+    trace.passed(partial(format_rfc3339, moment or now))
+    trace.begin(Step.EXPIRY)
     check_unexpired(envelope, now)
+    trace.passed()
+    trace.begin(Step.SUBJECT)
     if envelope.target.digest != evidence.subject:
         raise VerificationError(f"subject: the signature is of {envelope.target.digest}, expected {evidence.subject}",
                                 check=Check.SUBJECT)
+    trace.passed(evidence.subject)
     return _sealed(evidence, envelope, chain[0], moment)
 
 
@@ -113,7 +135,8 @@ def _moment(envelope: notary.Envelope, trusted: Notaries) -> datetime | None:
     if not trusted.authorities:
         return None
     if envelope.timestamp is None:
-        raise VerificationError("timestamp: there is none, and signatures must have one", check=Check.TIME)
+        raise VerificationError("timestamp: there is none, and signatures must have one", check=Check.TIME,
+                                absent=True)
     from custody.sign.notary.countersignature import countersigned
 
     return countersigned(envelope.timestamp, envelope.signature,

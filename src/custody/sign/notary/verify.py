@@ -11,13 +11,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from custody.errors import Check, CustodyError, MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.formats import notary
-from custody.kit.clock import Clock
+from custody.kit.clock import Clock, format_rfc3339
 from custody.sign.certificate import load_certificate
 from custody.sign.notary import crl, ocsp
 from custody.sign.notary.chain import check_signing_chain, check_valid
@@ -28,10 +29,14 @@ from custody.sign.notary.plugin import REVOCATION, TRUSTED_IDENTITY, Plugin
 from custody.sign.notary.revocation import Revocations, State, check_answers
 from custody.sign.notary.trustpolicy import ANY, SKIP, Action, Level, Statement, Validation, VerifyTimestamp
 from custody.sign.notary.truststore import TrustStores
+from custody.sign.steps import NOTARY, SILENT, Step, StepResult, Trace
 
 if TYPE_CHECKING:
     from custody.sign.notary.pluginverdict import PluginVerdict
 
+_STEPS = {Validation.INTEGRITY: Step.INTEGRITY, Validation.AUTHENTICITY: Step.AUTHENTICITY,
+          Validation.EXPIRY: Step.EXPIRY, Validation.AUTHENTIC_TIMESTAMP: Step.TIMESTAMP,
+          Validation.REVOCATION: Step.REVOCATION}
 _STORES = {notary.X509: "ca", notary.SIGNING_AUTHORITY: "signingAuthority"}
 Describe = Callable[[str], notary.Target]
 """What must have been signed, by the hash of the signature (`sha256`, `sha384`, `sha512`), which files are named by. A
@@ -100,19 +105,22 @@ class Verifier:
         self._tell = tell
 
     async def verify(self, data: bytes, media_type: str, statement: Statement, describe: Describe,
-                     demands: Demands = Demands()) -> Outcome:
-        """Never raises for what a signature is: `Outcome.error` says it.
+                     demands: Demands = Demands(), trace: Trace = SILENT) -> Outcome:
+        """Never raises for what a signature is: `Outcome.error` says it, and `trace` is told each step.
 
         Steps: 1 integrity; 2 the plugin that the signature asks for; 3 authenticity; 4 expiry; 5 authentic timestamp;
         6 revocation; 7 what the plugin says; 8 the artifact that was signed; 9 the user's metadata.
         """
         outcome = Outcome(statement.level)
         if statement.level == SKIP:
+            trace.skipped(f"trust policy {statement.name} skips verification", *NOTARY)
             return outcome
         try:
-            await _Course(self, outcome, statement, demands).run(data, media_type, describe)
+            await _Course(self, outcome, statement, demands, trace).run(data, media_type, describe)
         except _Enforced as ended:
             outcome.error = ended.error
+            if trace.failure is None:  # it was no validation's
+                trace.failed(ended.error, ended.error.check)
         return outcome
 
     # What a course asks, and a test may look at
@@ -152,7 +160,11 @@ class Verifier:
 class _Course:
     """One signature on its way through the validations."""
 
-    def __init__(self, verifier: Verifier, outcome: Outcome, statement: Statement, demands: Demands) -> None:
+    def __init__(self, verifier: Verifier, outcome: Outcome, statement: Statement, demands: Demands,
+                 trace: Trace) -> None:
+        self._trace = trace
+        self._plugin_knows = False
+        """Who signed is for the plugin to say."""
         self._verifier = verifier
         self._outcome = outcome
         self._statement = statement
@@ -163,6 +175,7 @@ class _Course:
         envelope = self._integrity(data, media_type)
         # 2.
         verdict = await self._plugin(envelope)
+        self._plugin_knows = verdict is not None and TRUSTED_IDENTITY in verdict.capabilities
         # 3.
         self._note(Validation.AUTHENTICITY, self._authenticity(envelope, verdict))
         # 4.
@@ -171,26 +184,67 @@ class _Course:
         self._note(Validation.AUTHENTIC_TIMESTAMP, await self._timestamp(envelope))
         # 6.
         action = self._outcome.level.actions[Validation.REVOCATION]
-        if action is not Action.SKIP and (verdict is None or REVOCATION not in verdict.capabilities):
+        if action is Action.SKIP:
+            self._trace.skipped(f"level {self._outcome.level.name} skips it", Step.REVOCATION)
+        elif verdict is None or REVOCATION not in verdict.capabilities:
             self._note(Validation.REVOCATION, await self._revocation(envelope))
         # 7.
         if verdict is not None:
             await self._heed(envelope, verdict)
         # 8.
+        self._trace.begin(Step.SUBJECT)
         self._artifact(envelope, describe)
+        self._trace.passed(envelope.target.digest)
         # 9.
+        self._trace.begin(Step.ANNOTATIONS)
         for key, value in self._demands.metadata.items():
             if envelope.target.annotations.get(key) != value:
                 raise _Enforced(VerificationError(f"user metadata: the signature has no {key}={value}",
                                                   check=Check.STATEMENT))
+        if self._demands.metadata:
+            self._trace.passed(", ".join(f"{key}={value}" for key, value in self._demands.metadata.items()))
+        else:
+            self._trace.skipped("none of the user's metadata was asked for", Step.ANNOTATIONS)
 
     def _note(self, validation: Validation, error: VerificationError | None) -> None:
         action = self._outcome.level.actions[validation]
         self._outcome.results = [*(result for result in self._outcome.results if result.validation is not validation),
                                  Result(validation, action, error)]
         self._verifier.tell(f"{validation}: {'passed' if error is None else f'failed ({action}): {error.message}'}")
+        self._record(validation, error, action)
         if error is not None and action is Action.ENFORCE:
             raise _Enforced(error)
+
+    def _record(self, validation: Validation, error: VerificationError | None, action: Action) -> None:
+        """The steps that a validation is; that of authenticity is two, of which the second asks who it was."""
+        step, trace = _STEPS[validation], self._trace
+        if error is None:
+            trace.passed(partial(self._seen, validation), step=step)
+            if validation is Validation.AUTHENTICITY and not self._plugin_knows:
+                trace.passed(lambda: self._outcome.chain[0].subject.rfc4514_string(), step=Step.IDENTITY)
+            return
+        if validation is Validation.AUTHENTICITY and error.check is Check.IDENTITY:
+            trace.passed(partial(self._seen, validation), step=step)
+            step = Step.IDENTITY
+        trace.failed(error, error.check, step=step,
+                     result=StepResult.FAILED if action is Action.ENFORCE else StepResult.LOGGED)
+
+    def _seen(self, validation: Validation) -> str:
+        """What a validation that passed saw, for people."""
+        envelope, moment = self._outcome.envelope, self._outcome.moment
+        assert envelope is not None  # integrity passed
+        match validation:
+            case Validation.INTEGRITY:
+                return f"{envelope.scheme}, {len(self._outcome.chain)} certificates"
+            case Validation.AUTHENTICITY:
+                return f"a certificate of its chain is in the {_STORES[envelope.scheme]} trust stores"
+            case Validation.EXPIRY:
+                return format_rfc3339(envelope.expiry) if envelope.expiry else "it never expires"
+            case Validation.AUTHENTIC_TIMESTAMP:
+                return (f"every certificate was valid at {format_rfc3339(moment)}, as is attested" if moment else
+                        f"every certificate is valid now, at {format_rfc3339(self._verifier.now)}; no timestamp needed")
+            case Validation.REVOCATION:
+                return "no certificate of its chain is revoked"
 
     def _integrity(self, data: bytes, media_type: str) -> notary.Envelope:
         try:
@@ -213,7 +267,9 @@ class _Course:
         """The plugin that the signature names, which can do what it must; None where it names none."""
         name, least = envelope.extended.get(notary.PLUGIN), envelope.extended.get(notary.PLUGIN_MIN_VERSION)
         if name is None and least is None:
+            self._trace.skipped("the signature names none", Step.PLUGIN)
             return None
+        self._trace.begin(Step.PLUGIN)
         from custody.sign.notary.pluginverdict import PluginVerdict, check_version
 
         try:
@@ -230,6 +286,7 @@ class _Course:
         if not capabilities:
             raise _Enforced(VerificationError(f"the plugin {name} verifies neither identities nor revocation",
                                               check=Check.FORMAT))
+        self._trace.passed(f"{name}: {', '.join(capabilities)}")
         return PluginVerdict(plugin, capabilities)
 
     def _authenticity(self, envelope: notary.Envelope, verdict: PluginVerdict | None) -> VerificationError | None:
@@ -286,7 +343,8 @@ class _Course:
         from custody.sign.notary.countersignature import countersigned
 
         if not envelope.timestamp:
-            raise VerificationError("timestamp: there is none, and the trust policy has a tsa store", check=Check.TIME)
+            raise VerificationError("timestamp: there is none, and the trust policy has a tsa store", check=Check.TIME,
+                                    absent=True)
         stamp = countersigned(envelope.timestamp, envelope.signature, self._verifier.trusted(self._statement, "tsa"))
         for certificate in self._outcome.chain:
             stamp.check_within(certificate)
@@ -314,6 +372,7 @@ class _Course:
 
     async def _heed(self, envelope: notary.Envelope, verdict: PluginVerdict) -> None:
         """What the plugin says of the validations that are its own, and whether it knew all critical attributes."""
+        self._trace.begin(Step.PLUGIN)
         from custody.sign.notary.pluginverdict import judged_by
 
         skipped = self._outcome.level.actions[Validation.REVOCATION] is Action.SKIP
