@@ -74,7 +74,7 @@ def initialize(folder: Path, mirror: str, root: bytes | None, opener: Opener, cl
                 replaced = True
             raise
         finally:
-            _clear(folder, draft.name if replaced or known is None else known.metadata)
+            _clear(folder, draft.name if replaced else known.metadata if known is not None else None)
     config = folder / "signing_config.json"
     return Initialized(state, folder / TRUSTED_ROOT, config if config.is_file() else None)
 
@@ -135,7 +135,7 @@ def _swap(folder: Path, files: list[tuple[str, bytes]], record: Mirrored) -> Non
     sync(folder)
 
 
-def _clear(folder: Path, used: str) -> None:
+def _clear(folder: Path, used: str | None) -> None:
     """Remove what no record names: former metadata, and that of updates that were killed."""
     for path in folder.glob(f"{_PREFIX}*"):
         if path.name != used:
