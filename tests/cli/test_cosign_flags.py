@@ -50,9 +50,10 @@ def options(path: str) -> set[str]:
     return {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
 
 
-def test_the_table_has_the_commands_over_files_and_the_one_that_takes_policies() -> None:
+def test_the_commands_of_the_table() -> None:
     assert {row.command for row in ROWS} == ONLY_3 | {
-        "sign-blob", "verify-blob", "attest-blob", "verify-blob-attestation", "public-key", "verify-attestation"}
+        "sign-blob", "verify-blob", "attest-blob", "verify-blob-attestation", "public-key", "verify-attestation",
+        "initialize"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.command)

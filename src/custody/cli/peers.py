@@ -161,13 +161,14 @@ _FLAGS: dict[str, dict[str, str]] = {
                "--rekor-url"),
         **_all("--tsa url=…,certificate-chain=FILE", "--timestamp-certificate-chain", "--timestamp-uri")},
     "signing-config create": {"--with-default-rekor-v2": "--with-default-services: custody's own log is of version 2"},
+    "initialize": {"--staging": "--mirror https://tuf-repo-cdn.sigstage.dev --root FILE: no root is built in"},
     "up": {"--host": "up is for one machine; custody serve --roles ROLE,… --host ADDRESS"},
 }
 _COMMANDS = {
     "cp": "custody copy", **_all(_KEY, "piv-tool", "pkcs11-tool"),
     **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
-    "initialize": "--trusted-root FILE; there is no TUF client yet", "login": _LOGIN,
+    "login": _LOGIN,
     "env": "docs/reference/settings.md",
     "attach signature": "custody sign", "attach attestation": "custody attest",
     "config": "custody check FILE",

@@ -136,6 +136,7 @@ def describe(services: Running, policies: PolicySet) -> list[str]:
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME{rules}", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
+             "tuf": f"TUF           {base}/tuf  (initial root {data / 'tuf' / '1.root.json'})",
              "admission": f"admission     {services.webhook}/validate, /mutate  ({loaded}; "
                           f"{certified})"}
     if services.provider is not None:

@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "serve": ("custody.cli.serve", "Services", "some of the services, apart"),
     "backup": ("custody.cli.backup", "Services", "save the data directory in one file, beside running services"),
     "restore": ("custody.cli.restore", "Services", "make a data directory out of a backup, checked whole"),
-    "trust": ("custody.cli.trust", "Services", "export trusted_root.json and signing_config.json; identity tokens"),
+    "trust": ("custody.cli.trust", "Services", "export trust files, publish them by TUF; identity tokens"),
     "sign": ("custody.cli.sign", "Sign and verify", "vouch for an image, keyless or with a key"),
     "verify": ("custody.cli.verify", "Sign and verify", "check who signed an image"),
     "attest": ("custody.cli.attest", "Sign and verify", "sign a statement about an image: SBOM, provenance, scan, …"),
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify-blob-attestation": ("custody.cli.verify_blob_attestation", "Sign and verify", "check a file's statement"),
     "attach": ("custody.cli.attach", "Sign and verify", "put an SBOM beside an image, unsigned"),
     "bundle": ("custody.cli.bundle", "Sign and verify", "look into a bundle, make one, bring one up to date"),
+    "initialize": ("custody.cli.initialize", "Sign and verify", "fetch trusted root and signing config by TUF"),
     "trusted-root": ("custody.cli.trusted_root", "Sign and verify", "create: whom to believe, from PEM files"),
     "signing-config": ("custody.cli.signing_config", "Sign and verify", "create: where to sign"),
     "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
@@ -57,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "sign-blob",
                      "attest-blob", "verify-blob", "verify-blob-attestation", "bundle", "attach", "tree",
                      "copy", "save", "load", "download", "clean", "triangulate", "sbom", "scan", "log", "vex", "db",
-                     "notation", "gitsign"})
+                     "notation", "gitsign", "initialize"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from custody.cli import trust_tuf
 from custody.cli.run import settings
 from custody.errors import UsageError
 from custody.kit import destination
@@ -23,6 +24,9 @@ _DEFAULT = "http://127.0.0.1:5080"
 @click.group("trust")
 def command() -> None:
     """Trust root, signing configuration and identity tokens of the embedded services."""
+
+
+command.add_command(trust_tuf.command)
 
 
 @command.command("export")

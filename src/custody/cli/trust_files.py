@@ -10,9 +10,10 @@ import click
 from custody.errors import UsageError
 from custody.settings import Settings
 from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
+from custody.trust.tuf.mirrored import check_age
 
 trusted_root_option = click.option("--trusted-root", metavar="FILE",
-                                   help="trusted_root.json; default: the services' own.")
+                                   help="trusted_root.json; default: the services' own, or what `initialize` fetched.")
 
 
 def read_input(path: str, flag: str) -> bytes:
@@ -25,19 +26,21 @@ def read_input(path: str, flag: str) -> bytes:
 
 def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:
     """The trusted root of a flag, the settings or the data directory; None where there is none anywhere."""
-    data, where = _read(given or settings.trusted_root, settings.data / "trust" / "trusted_root.json")
+    data, where = _read(settings, given or settings.trusted_root, "trusted_root.json")
     return parse_trusted_root(data, where) if data is not None else None
 
 
 def load_config(settings: Settings, given: str | None, *, log: bool, signs: bool = True) -> SigningConfig:
     """Where to sign, without the logs unless `log`; empty where no services are known. `signs` as when it is parsed."""
-    data, where = _read(given or settings.signing_config, settings.data / "trust" / "signing_config.json")
+    data, where = _read(settings, given or settings.signing_config, "signing_config.json")
     config = parse_signing_config(data, where, signs=signs) if data is not None else SigningConfig()
     return config if log else SigningConfig(config.ca, config.oidc, (), config.tsa)
 
 
-def _read(named: str | None, default: Path) -> tuple[bytes | None, str]:
-    path = Path(named) if named else default
+def _read(settings: Settings, named: str | None, name: str) -> tuple[bytes | None, str]:
+    path = Path(named) if named else settings.data / "trust" / name
+    if not named:
+        check_age(path.parent, refuse=settings.expired_trusted_root == "refuse")
     try:
         return path.read_bytes(), str(path)
     except FileNotFoundError:

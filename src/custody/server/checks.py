@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from custody.kit.clock import format_rfc3339
 from custody.server.access.htpasswd import PasswordFile
 from custody.server.admission import AdmissionApp
 from custody.server.health import Check, State
@@ -14,6 +16,10 @@ from custody.wiring import Platform
 
 _ROOM = 16 * 1024 * 1024
 """Bytes that must be free for pushes and log entries."""
+_TUF_NOTICE = {"root": timedelta(days=60), "timestamp": timedelta(days=5)}
+"""What is left of metadata that should have been signed anew."""
+_TUF_REMEDY = {"root": "custody trust tuf rotate-root --root-key FILE signs it anew",
+               "timestamp": "the log says why it could not be signed"}
 
 
 def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None) -> dict[str, Check]:
@@ -24,6 +30,7 @@ def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp |
         "ca": lambda: lambda: log(platform.ct, "CT log", platform.data / "ctlog"),
         "log": lambda: lambda: log(platform.log, "log", platform.data / "log"),
         "tsa": lambda: State,
+        "tuf": lambda: lambda: tuf(platform),
         "scanner": lambda: scanner(platform.data),
         "provider": lambda: State,
         "admission": lambda: admission.check if admission is not None else State,
@@ -43,6 +50,22 @@ def log(sequencer: Sequencer, name: str, folder: Path) -> State:
     if free < _ROOM:
         return State(note=f"{folder}: {free // 1024} KiB are free, and a log that cannot write stops")
     return State()
+
+
+def tuf(platform: Platform) -> State:
+    """What has run out is still served, and refused by clients: for people to see to, as a restart does not help."""
+    expiry = platform.tuf.expiry()
+    if expiry is None:
+        return State(note=f"{platform.published[0]}: there is no trusted root to tell of yet")
+    role, expires = expiry
+    if expires - platform.clock() < _TUF_NOTICE[role]:
+        return State(note=f"{platform.tuf.folder}: its {role} metadata {_runs_out(expires, platform.clock())}: "
+                          f"{_TUF_REMEDY[role]}")
+    return State()
+
+
+def _runs_out(expires: datetime, now: datetime) -> str:
+    return f"{'ran' if expires <= now else 'runs'} out on {format_rfc3339(expires)}"
 
 
 def scanner(folder: Path) -> Check:

@@ -16,7 +16,7 @@ from custody.server.asgi import Receive, Scope, Send, header, respond, respond_j
 
 _SECONDS = 3.0
 """How long a check may take: a disk that does not answer is a failure too."""
-_THREADS = 8
+_THREADS = 12
 """More than there are checks: one that hangs makes no other wait."""
 
 

@@ -19,7 +19,7 @@ from custody.admission.exemption import Exemption
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
-from custody.server import gauges
+from custody.server import gauges, tuf
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
@@ -53,7 +53,7 @@ _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
 _OWN = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "::1"]}  # noqa: S104 - it is looked up
 """Nobody calls 0.0.0.0 by that name; who looks after the process calls it on its own machine."""
-ROLES = ("registry", "oidc", "ca", "log", "tsa", "scanner", "admission")
+ROLES = ("registry", "oidc", "ca", "log", "tsa", "tuf", "scanner", "admission")
 SERVED = (*ROLES, "provider")
 """With those that need to be told whom they serve."""
 
@@ -121,6 +121,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
+        if "tuf" in chosen:
+            platform.publish()
+            working.append(asyncio.create_task(tuf.watch(platform).run()))
         if admission is not None:
             tls = _webhook_files(platform, host, webhook_names)
             app: App = Paths({"/metrics": metrics, "/": cast(App, admission)})
@@ -259,6 +262,8 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metri
         routes += log.routes(platform.log, platform.log.log.reader)
     if "tsa" in roles:
         routes += tsa.routes(platform.tsa)
+    if "tuf" in roles:
+        routes += tuf.routes(platform.tuf.folder)
     apps: dict[str, App] = {"/healthz": health, "/readyz": health, "/metrics": metrics}
     if routes:
         apps["/"] = cast(App, Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -68,7 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mirrors: dict[str, str] = {}
     """Names of images → where they are served: `"ghcr.io/myorg" = "127.0.0.1:5080/myorg"`. Longest prefix wins."""
     trusted_root: str | None = None
-    """trusted_root.json to verify with; default: the one of this data directory's services."""
+    """trusted_root.json to verify with; default: that of this data directory, its services' or `initialize`d."""
+    expired_trusted_root: Literal["warn", "refuse"] = "warn"
+    """What is done where the metadata of the TUF mirror that `initialize` fetched that from has run out."""
     notation: str | None = None
     """A folder with `notation`'s trustpolicy.json and truststore/x509: by them its signatures are evidence too."""
     signing_config: str | None = None
@@ -201,24 +203,13 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
             raise UsageError(f"{file}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise MalformedError(str(file), got=str(error), expected="TOML") from None
-        for key in _PATHS:
-            if isinstance(values.get(key), str):
-                values[key] = str(file.parent / values[key])
-        for key in ("policies", "crds", "exception_keys"):
-            if isinstance(values.get(key), list):
-                values[key] = [str(file.parent / entry) for entry in values[key]]
+        _beside(file, values, (*_PATHS, "policies", "crds", "exception_keys"))
         for name, keys in _PATHS_IN_TABLES.items():
-            table = values[name] if isinstance(values.get(name), dict) else {}
-            for key in keys:
-                if isinstance(table.get(key), str):
-                    table[key] = str(file.parent / table[key])
-                elif isinstance(table.get(key), list):
-                    table[key] = [str(file.parent / str(entry)) for entry in table[key]]
-        auth = values["auth"] if isinstance(values.get("auth"), dict) else {}
-        for table in (values, auth):
-            for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
-                if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
-                    entry["jwks"] = str(file.parent / entry["jwks"])
+            _beside(file, values.get(name), keys)
+        for table in (values, values.get("auth")):
+            issuers = table.get("issuers") if isinstance(table, dict) else None
+            for entry in issuers if isinstance(issuers, list) else []:
+                _beside(file, entry, ("jwks",))
         _refuse_unknown(values, str(file))
     variables = _from_environment(env)
     values |= variables
@@ -236,6 +227,15 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         if not 0 <= seconds < math.inf:
             raise MalformedError(key, got=seconds, expected="seconds, 0 or more")
     return settings
+
+
+def _beside(file: Path, table: Any, keys: Iterable[str]) -> None:
+    """Make the paths that a table names those from the folder of the file that holds it."""
+    for key in keys if isinstance(table, dict) else ():
+        if isinstance(table.get(key), str):
+            table[key] = str(file.parent / table[key])
+        elif isinstance(table.get(key), list):
+            table[key] = [str(file.parent / str(entry)) for entry in table[key]]
 
 
 def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:

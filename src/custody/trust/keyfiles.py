@@ -6,6 +6,8 @@
     log    log.key                              Ed25519; log.crt says since when
     tsa    tsa-root.key, tsa-root.crt, tsa.key, tsa.crt     timestamp authority, P-256
     oidc   oidc.key                             P-256; whoever reads it may sign as anybody
+    tuf    tuf-online.key                       P-256; signs what the TUF repository says now
+           tuf-root.key                         P-256; signs who does. It may be kept elsewhere once it has signed
 
 A role reads its own keys and no others. Keys are PKCS #8 in PEM, mode 0600, in one folder of mode 0700. A role's files
 appear together: they are made in a draft, a rename says that it is whole, and what is then not put in place is at the
@@ -15,12 +17,9 @@ next start.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,16 +34,21 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from custody.errors import MalformedError
+from custody.errors import MalformedError, UsageError
 from custody.kit.clock import Clock
 from custody.kit.folder import private, refuse_open, sync
+from custody.kit.lock import locked
 from custody.trust.ca import key_usage
 from custody.trust.roots import parse_trusted_root
+from custody.trust.tuf.mirrored import read_mirrored
 
 ORGANIZATION = "custody"
-KEYS = {"ca": ("root", "intermediate", "ctlog"), "log": ("log",), "tsa": ("tsa-root", "tsa"), "oidc": ("oidc",)}
+KEYS = {"ca": ("root", "intermediate", "ctlog"), "log": ("log",), "tsa": ("tsa-root", "tsa"), "oidc": ("oidc",),
+        "tuf": ("tuf-root", "tuf-online")}
 """Role → its keys."""
 _YEARS = timedelta(days=3650)
+NEXT_ROOT = "tuf-root.next"
+"""A TUF root key until root metadata that names it is published."""
 _Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -74,7 +78,18 @@ def ensure(directory: Path, role: str, clock: Clock) -> None:
 
 
 def _refuse_lost(directory: Path, role: str) -> None:
-    """Raises MalformedError where the trust root names a service whose keys are gone: new ones would be another's."""
+    """Raises MalformedError where the trust root names a service whose keys are gone: new ones would be another's.
+
+    UsageError where it is a mirror's: its services are elsewhere.
+    """
+    if role == "tuf":
+        if (directory.parent / "tuf" / "1.root.json").is_file():
+            raise MalformedError(str(directory / "tuf-online.key"), got="no such file", expected="the key of "
+                                 f"{directory.parent / 'tuf'}", hint="restore the directory")
+        return
+    if (known := read_mirrored(directory)) is not None:
+        raise UsageError(f"{directory}: its trust files are those of {known.mirror}, which `custody initialize` wrote",
+                         hint="run services over another data_dir")
     file = directory / "trusted_root.json"
     if role == "oidc" or not file.is_file():
         return
@@ -85,24 +100,12 @@ def _refuse_lost(directory: Path, role: str) -> None:
                              hint="restore the directory, or delete it whole to start with new keys")
 
 
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Alone among the processes that write into the folder."""
-    handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _create(directory: Path, role: str, now: datetime) -> None:
     keys: dict[str, _Key] = {
         name: ed25519.Ed25519PrivateKey.generate() if name == "log" else
         ec.generate_private_key(ec.SECP384R1() if name == "root" else ec.SECP256R1()) for name in KEYS[role]}
     for name, key in keys.items():
-        _write(directory / f"{name}.key",
-               key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        _write(directory / f"{name}.key", _pem(key), 0o600)
 
     def issue(name: str, issuer: str, path_length: int | None, usage: x509.ObjectIdentifier | None) -> None:
         certificate = _issue(keys[name].public_key(), name, keys[issuer], issuer, now, path_length, usage)
@@ -144,6 +147,34 @@ def _name(name: str) -> x509.Name:
                       x509.NameAttribute(NameOID.COMMON_NAME, f"{ORGANIZATION} {name}")])
 
 
+def next_root_key(directory: Path) -> ec.EllipticCurvePrivateKey:
+    """Make the key that is to follow tuf-root.key, or read the one that was made and not published."""
+    path = directory / f"{NEXT_ROOT}.key"
+    if not path.is_file():
+        _write(path, _pem(ec.generate_private_key(ec.SECP256R1())), 0o600)
+        sync(directory)
+    return read_p256(directory, NEXT_ROOT)
+
+
+def take_next_root_key(directory: Path) -> None:
+    """Put it in the place of tuf-root.key: root metadata names it."""
+    (directory / f"{NEXT_ROOT}.key").replace(directory / "tuf-root.key")
+    sync(directory)
+
+
+def replace_online_key(directory: Path) -> None:
+    """Make another tuf-online.key."""
+    draft = directory / ".tuf-online.key"
+    draft.unlink(missing_ok=True)
+    _write(draft, _pem(ec.generate_private_key(ec.SECP256R1())), 0o600)
+    draft.replace(directory / "tuf-online.key")
+    sync(directory)
+
+
+def _pem(key: _Key) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as stream:
@@ -153,14 +184,21 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 def read_p256(directory: Path, name: str) -> ec.EllipticCurvePrivateKey:
-    key = read_key(directory, name)
+    return read_p256_file(directory / f"{name}.key")
+
+
+def read_p256_file(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = _read_key(path)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise MalformedError(str(directory / f"{name}.key"), got=type(key).__name__, expected="an ECDSA P-256 key")
+        raise MalformedError(str(path), got=type(key).__name__, expected="an ECDSA P-256 key")
     return key
 
 
 def read_key(directory: Path, name: str) -> object:
-    path = directory / f"{name}.key"
+    return _read_key(directory / f"{name}.key")
+
+
+def _read_key(path: Path) -> object:
     data = _read(path)
     refuse_open(path)
     try:

@@ -18,7 +18,7 @@ from custody.errors import MalformedError
 from custody.kit.clock import Clock
 from custody.kit.folder import refuse_open
 from custody.trust.checkpoint import LogSigner, LogVerifier
-from custody.trust.keyfiles import KEYS, ORGANIZATION, ensure, read_certificate, read_key, read_p256
+from custody.trust.keyfiles import KEYS, NEXT_ROOT, ORGANIZATION, ensure, read_certificate, read_key, read_p256
 from custody.trust.keys import spki
 from custody.trust.roots import CertificateAuthority, Service, SigningConfig, TransparencyLog, TrustedRoot, Validity
 
@@ -108,6 +108,18 @@ class Material:
     def oidc_key(self) -> ec.EllipticCurvePrivateKey:
         ensure(self.directory, "oidc", self._clock)
         return read_p256(self.directory, "oidc")
+
+    @property
+    def tuf_key(self) -> ec.EllipticCurvePrivateKey:
+        """That of the online roles, as it is now: a rotation replaces the file."""
+        ensure(self.directory, "tuf", self._clock)
+        return read_p256(self.directory, "tuf-online")
+
+    def tuf_root_keys(self) -> list[ec.EllipticCurvePrivateKey]:
+        """The TUF root key and the one that is to follow it, as far as they are here."""
+        ensure(self.directory, "tuf", self._clock)
+        return [read_p256(self.directory, name) for name in ("tuf-root", NEXT_ROOT)
+                if (self.directory / f"{name}.key").is_file()]
 
     def log_signer(self, endpoints: Endpoints) -> LogSigner:
         return LogSigner(endpoints.log_origin, self.log_key)

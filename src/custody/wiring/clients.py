@@ -76,10 +76,16 @@ def layout_client(layout: Layout, *, writable: bool = False) -> RegistryClient:
 
 
 def trusted_root(settings: Settings) -> TrustedRoot | None:
-    """The root that the settings name, else the one of this data directory's services, else none."""
+    """The root that the settings name, else the one of this data directory, else none.
+
+    Raises VerificationError where that is a mirror's, has run out, and the settings refuse it then.
+    """
     from custody.trust.roots import parse_trusted_root
+    from custody.trust.tuf.mirrored import check_age
 
     path = trusted_root_file(settings)
+    if not settings.trusted_root:
+        check_age(path.parent, refuse=settings.expired_trusted_root == "refuse")
     if not path.is_file():
         if settings.trusted_root:
             raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")

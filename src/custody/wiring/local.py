@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from custody.build.inputs import Fetch
     from custody.ports.advisories import AdvisoryStore
     from custody.ports.tiles import LogReader, TileReader
+    from custody.ports.trustmirror import TrustMirror
     from custody.services.advisoryimport import Importer
     from custody.services.counting import Said
     from custody.services.verify import Terms
@@ -180,6 +181,14 @@ def rego_world(*, environment: bool = False, resolve: bool = False) -> SystemWor
     from custody.adapters.world import SystemWorld
 
     return SystemWorld(environment=environment, resolve=resolve)
+
+
+def trust_mirror(settings: Settings, url: str, folder: Path, root: bytes | None) -> TrustMirror:
+    """A TUF repository's client, to be closed. python-tuf is imported by nobody else. Raises MalformedError."""
+    from custody.adapters.tuf import TufMirror
+    from custody.wiring.clients import command_http
+
+    return TufMirror(command_http(settings), url, folder, root)
 
 
 def log_in(folder: Path) -> TileReader:

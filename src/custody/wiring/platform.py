@@ -13,7 +13,15 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.settings import Settings
 from custody.wiring import admission, registry, trust
-from custody.wiring.clients import command_http, key_lookup, notify_key, provider_client, registry_client, signers
+from custody.wiring.clients import (
+    command_http,
+    key_lookup,
+    notify_key,
+    provider_client,
+    registry_client,
+    signers,
+    trusted_root_file,
+)
 
 if TYPE_CHECKING:
     from custody.adapters.http.providers import ProviderClient
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from custody.trust.roots import SigningConfig, TrustedRoot
     from custody.trust.token import KeySource
     from custody.trust.tsa import TimestampAuthority
+    from custody.trust.tuf.repository import Repository
 
 
 _PAGE = 1000
@@ -139,6 +148,32 @@ class Platform:
         from custody.trust.tsa import TimestampAuthority
 
         return TimestampAuthority(self.material.tsa_key, self.material.tsa_chain, self.clock)
+
+    @cached_property
+    def tuf(self) -> Repository:
+        """The repository that tells clients of this data directory's trust files."""
+        return trust.tuf_repository(self.data / "tuf", self.material, self.clock)
+
+    @property
+    def published(self) -> tuple[Path, Path]:
+        """The two files that it tells of: the settings', else the services' own."""
+        config = self.settings.signing_config
+        return trusted_root_file(self.settings), Path(config) if config else self.trust_files[1]
+
+    def publish(self, *, refresh: bool = False) -> bool:
+        """Bring the TUF repository to what the files say. Returns whether it is one: there must be a trusted root."""
+        targets = trust.tuf_targets(*self.published)
+        if "trusted_root.json" in targets:
+            self.tuf.update(targets, refresh=refresh)
+        return "trusted_root.json" in targets
+
+    def rotate_tuf_root(self, key: Path | None, *, online: bool) -> int:
+        """Another root key signs with the old one, that of `key` or the data directory's; `online`: and another key
+        signs the rest. Returns the version of the root metadata. Raises UsageError, MalformedError.
+        """
+        version = trust.rotate_tuf_root(self.tuf, self.material, key, online=online)
+        self.publish()
+        return version
 
     # Registry and admission
 

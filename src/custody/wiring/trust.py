@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from custody.trust.oidc import OidcIssuer
     from custody.trust.roots import SigningConfig, TrustedRoot
     from custody.trust.token import KeySource
+    from custody.trust.tuf.repository import Repository
 
 WORKLOADS = {"builder": "https://builder.custody.internal", "scanner": "https://scanner.custody.internal"}
 """custody's own workloads: each has an issuer of its own, whose subjects are URIs below the issuer's URL."""
@@ -87,12 +88,66 @@ def certificate_authority(material: Material, endpoints: Endpoints, ct_log: Sequ
                             IdentityVerifier(tuple(trusted)), clock)
 
 
+def tuf_repository(folder: Path, material: Material, clock: Clock) -> Repository:
+    """Whose keys are among the services'. They are read when they are used: a rotation replaces them."""
+    from custody.trust.tuf.metadata import Signer
+    from custody.trust.tuf.repository import Repository
+
+    return Repository(folder, lambda: Signer(material.tuf_key),
+                      lambda: [Signer(key) for key in material.tuf_root_keys()], clock)
+
+
+def rotate_tuf_root(repository: Repository, material: Material, old: Path | None, *, online: bool) -> int:
+    """The new key is kept before metadata names it, and takes the old one's place after: a run that was killed in
+    between is ended by the next one."""
+    from custody.trust.keyfiles import (
+        NEXT_ROOT,
+        next_root_key,
+        read_p256_file,
+        replace_online_key,
+        take_next_root_key,
+    )
+    from custody.trust.tuf.metadata import Signer
+
+    folder = material.directory
+    if (folder / f"{NEXT_ROOT}.key").is_file() and repository.is_root(Signer(next_root_key(folder))):
+        take_next_root_key(folder)
+    file = old or folder / "tuf-root.key"
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file", hint=None if old else "--root-key FILE, where it is kept elsewhere")
+    former = Signer(read_p256_file(file))
+    repository.check_root(former)
+    new = Signer(next_root_key(folder))
+    if online:
+        replace_online_key(folder)
+    version = repository.rotate_root(former, new)
+    take_next_root_key(folder)
+    return version
+
+
+def tuf_targets(root_file: Path, config_file: Path) -> dict[str, bytes]:
+    """What the TUF repository tells of: the two files, or what of them is there.
+
+    Raises MalformedError and UnsupportedError for one that is none: clients would refuse it.
+    """
+    from custody.trust.roots import parse_signing_config, parse_trusted_root
+
+    targets: dict[str, bytes] = {}
+    if root_file.is_file():
+        targets["trusted_root.json"] = root_file.read_bytes()
+        parse_trusted_root(targets["trusted_root.json"], str(root_file))
+    if config_file.is_file():
+        targets["signing_config.v0.2.json"] = config_file.read_bytes()
+        parse_signing_config(targets["signing_config.v0.2.json"], str(config_file), signs=False)
+    return targets
+
+
 def export(folder: Path, root: TrustedRoot, config: SigningConfig, roles: Collection[str]) -> None:
     """Write `roles`' parts of the two documents into the folder's files, each whole.
 
     What they say of services that are none of `roles` stays: another process serves those, or none does yet.
     """
-    from custody.trust.keyfiles import locked
+    from custody.kit.lock import locked
     from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 
     root_file, config_file = trust_files(folder)

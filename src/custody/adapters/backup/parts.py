@@ -23,7 +23,7 @@ from custody.ports.tiles import TileReader
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.tiles import WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path, width_at
 
-PARTS = ("trust", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db")
+PARTS = ("trust", "tuf", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db")
 """Names in the data directory."""
 
 
@@ -33,7 +33,8 @@ def files(data: Path, missing: list[str], *, keys: bool = True) -> Iterator[Save
     Digests of blobs that a repository names and that are not there are added to `missing`: they keep nobody's keys out
     of a backup. Raises VerificationError where a log is damaged, CustodyError where a database cannot be read.
     """
-    for name in ("trust", "admission"):
+    mirrors = (f"trust/{path.name}" for path in sorted((data / "trust").glob("mirror-*")))
+    for name in ("trust", *mirrors, "tuf", "tuf/targets", "admission"):
         yield from _folder(data, name, keys=keys)
     for name in ("log", "ctlog"):
         if (data / name / "state" / "checkpoint").is_file():
