@@ -52,7 +52,8 @@ def options(path: str) -> set[str]:
 
 def test_the_table_has_the_commands_over_files() -> None:
     assert {row.command for row in ROWS} == ONLY_3 | {
-        "sign-blob", "verify-blob", "attest-blob", "verify-blob-attestation", "public-key"}
+        "sign-blob", "verify-blob", "attest-blob", "verify-blob-attestation", "public-key",
+        "generate-key-pair", "import-key-pair"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.command)

@@ -16,7 +16,7 @@ import msgspec
 
 from custody.cli.bars import progress
 from custody.cli.contents import columns
-from custody.cli.kept_keys import public_key
+from custody.cli.kept_keys import trusted_key
 from custody.cli.run import settings
 from custody.cli.trust_options import load_signing_key
 from custody.errors import NetworkError, UsageError
@@ -28,7 +28,6 @@ from custody.ports.advisories import AdvisoryStore
 from custody.services import advisoryartifact
 from custody.services.advisoryupdate import Updated, Updater
 from custody.settings.tables import Advisories
-from custody.sign.keys import load_public_key
 from custody.vulns import archive, feeds
 from custody.vulns.feeds import Address
 from custody.vulns.store import Imported
@@ -98,7 +97,7 @@ def _import_archive(store: AdvisoryStore, path: Path, keys: Sequence[str], *, un
     if not named and not unsigned:
         raise UsageError(f"{said or path}: whose signature counts?",
                          hint="--key FILE or the setting advisories.keys, or --insecure-unsigned")
-    trusted = [load_public_key(public_key(name), name).key for name in named]
+    trusted = [trusted_key(name).key for name in named]
     with progress(f"Importing {said or path}"):
         contents, added = archive.read(store, path, trusted, system_clock(), unsigned=unsigned, older=older,
                                        java=lambda: java_index(settings()))
