@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from custody.cli import kept_keys
+from custody.policy.counting import Counting
+from custody.sign.keys import load_public_key
 from tests.server.test_certificates import Authority
 from tests.serving import served
 from tests.sign.kms import ALICE, TOKEN, AwsKms, Transit, pem_of
@@ -227,14 +229,46 @@ def test_public_key_and_the_key_that_is_made(site: Site, vault: Transit, aws: tu
     assert "there is no such key" in refused(capsys)
 
 
-def test_commands_that_sign_with_files_alone(site: Site, vault: Transit, tmp_path: Path,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_exceptions_and_advisories_by_a_key_of_vault(site: Site, vault: Transit, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "k.pub").write_bytes(pem_of(vault.add("release", "ecdsa-p384")))
+    exception = {"apiVersion": "kyverno.io/v2", "kind": "PolicyException", "metadata": {"name": "a", "namespace": "b"},
+                 "spec": {}}
+    (tmp_path / "exceptions.yaml").write_text("---\n".join(json.dumps(exception) + "\n" for _ in range(2)))
+    assert site.custody("policy", "sign", "--key", "hashivault://release", "-o", "json",
+                        str(tmp_path / "exceptions.yaml")) == 0
+    assert vault.asked.count("GET /v1/transit/keys/release") == 1
+    counting = Counting(keys=[load_public_key((tmp_path / "k.pub").read_bytes(), "k.pub")])
+    assert [counting.fault(document) for document in json.loads(capsys.readouterr().out)] == ["", ""]
+    assert "is not signed" in counting.fault(exception)
+    (tmp_path / "advisory.json").write_text(json.dumps({
+        "id": "A-1", "modified": "2026-01-01T00:00:00Z", "affected": [{
+            "package": {"ecosystem": "PyPI", "name": "a"}, "versions": ["1"]}]}))
+    archive = str(tmp_path / "a.adv")
+    assert site.custody("db", "import", str(tmp_path / "advisory.json")) == 0
+    assert site.custody("db", "export", "--key", "hashivault://release", archive) == 0
+    assert site.custody("db", "import", "--key", "openbao://release", archive) == 0
+    vault.add("another")
+    capsys.readouterr()
+    assert site.custody("db", "import", "--key", "hashivault://another", archive) == 4
+    assert site.custody("db", "export", "--key", "hashivault://absent", archive) == 6
+    assert "hashivault://absent: there is no such key" in refused(capsys)
+
+
+def test_a_folder_for_an_air_gap(site: Site, vault: Transit, tmp_path: Path) -> None:
     vault.add("release")
-    (tmp_path / "exception.yaml").write_text(json.dumps({
-        "apiVersion": "kyverno.io/v2", "kind": "PolicyException", "metadata": {"name": "a", "namespace": "b"},
-        "spec": {}}))
-    assert site.custody("policy", "sign", "--key", "hashivault://release", str(tmp_path / "exception.yaml")) == 2
-    assert "hashivault: keys of services and tokens are not used here" in refused(capsys)
+    (tmp_path / "advisory.json").write_text(json.dumps({
+        "id": "A-2", "modified": "2026-01-01T00:00:00Z", "affected": [{
+            "package": {"ecosystem": "PyPI", "name": "a"}, "versions": ["1"]}]}))
+    assert site.custody("db", "import", str(tmp_path / "advisory.json")) == 0
+    folder, image = str(tmp_path / "gap"), site.push("gap")
+    assert site.custody("save", "--dir", folder, "--airgap", "--advisories", "--key", "hashivault://release",
+                        "--tlog-upload=false", image) == 0
+    assert site.custody("db", "import", "--key", "hashivault://release", f"{folder}/airgap/advisories.custody") == 0
+    assert site.custody("load", "--dir", folder, "--key", "hashivault://release", f"{site.registry}/far:1") == 0
+
+
+def test_a_pin_is_in_no_error(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert site.custody("sign", "--key", "pkcs11:token=a;object=b?pin-value=1234-pin&x", "x") == 2
     assert "an attribute without '='" in refused(capsys, "1234-pin")
 

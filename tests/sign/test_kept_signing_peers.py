@@ -122,8 +122,10 @@ def test_a_plugin(site: Site, cosign: Cosign, plugin: Path, blob: str, tmp_path:
 
 
 def test_a_larger_key_of_vault(site: Site, cosign: Cosign, vault: Transit, blob: str, tmp_path: Path) -> None:
-    """cosign 2 signs and verifies by SHA-256 there, whatever the curve, and cosign 3 does not sign; custody signs by the
-    curve's hash, and takes both."""
+    """cosign 2 signs and verifies by SHA-256 there, whatever the curve, and cosign 3 does not sign.
+
+    custody signs by the curve's hash, and takes both.
+    """
     vault.add("release", "ecdsa-p384")
     name, config = "hashivault://release", str(site.folder / "empty.json")
     done = cosign("sign-blob", "--key", name, f"--signing-config={config}", "--yes", "--bundle", "theirs.json", blob)

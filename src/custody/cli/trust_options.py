@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import click
 from custody.cli.goflags import Command as Command
 from custody.cli.kept_keys import opened_key, trusted_key
 from custody.cli.password import ask
+from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import Rejected, Verified
@@ -33,6 +34,7 @@ from custody.sign.verify import Trust
 from custody.wiring import command_http, is_kept_elsewhere
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_R = TypeVar("_R")
 
 
 def options_of(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
@@ -183,6 +185,23 @@ async def signing_key(path: str | None, http: Http, name: str = "--key") -> Sign
     if path is not None and is_kept_elsewhere(path):
         return await opened_key(path, http)
     return load_signing_key(path, name)
+
+
+def message_signer(path: str | None, name: str = "--key") -> Callable[[bytes], bytes] | None:
+    """What signs a message with that key, outside of an event loop. The key is opened by now."""
+    if path is None or not is_kept_elsewhere(path):
+        key = load_signing_key(path, name)
+        return None if key is None else key.sign
+    http = command_http(settings())
+
+    async def closing(work: Coroutine[Any, Any, _R]) -> _R:
+        try:
+            return await work
+        finally:
+            await http.close()
+
+    kept = asyncio.run(closing(opened_key(path, http)))
+    return lambda message: asyncio.run(closing(kept.signature(message)))
 
 
 def load_signing_key(path: str | None, name: str = "--key") -> PrivateKey | None:

@@ -7,7 +7,6 @@ environment, none is in its arguments. (sigstore/sigstore, pkg/signature/kms/cli
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -80,8 +79,8 @@ class PluginKey:
                    "hashFunc": _HASHES[hash_name], "rpcOptions": _NO_OPTIONS}
         arguments = json.dumps({"initOptions": initial, "methodName": method, method: request})
         try:
-            done = await asyncio.to_thread(self._programs.run, [self._path, _PROTOCOL, arguments], given,
-                                           seconds=_SECONDS, limit=_MAX_ANSWER)
+            # In place, not in a thread: whoever interrupts a command ends the plugin too.
+            done = self._programs.run([self._path, _PROTOCOL, arguments], given, seconds=_SECONDS, limit=_MAX_ANSWER)
         except NetworkError:
             raise NetworkError(f"{where}: {self._path} was ended: it was not done within {_SECONDS:g} s, or wrote more "
                                f"than {_MAX_ANSWER} bytes") from None

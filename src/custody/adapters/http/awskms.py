@@ -128,7 +128,8 @@ class AwsKey:
         for name, value in (("AWS_REGION", region), ("AWS_ACCESS_KEY_ID", identity.key_id),
                             ("AWS_SECRET_ACCESS_KEY", identity.secret)):
             if not value:
-                raise UsageError(f"{self.name}: {name} is not set")
+                raise UsageError(f"{self.name}: {name} is not set", hint="machines' roles, SSO and web identities: "
+                                 "aws configure export-credentials --format env")
         if not _REGION.fullmatch(region):
             raise UsageError(f"{self.name}: AWS_REGION: got {region!r}, expected a region such as eu-central-1")
         return identity, region

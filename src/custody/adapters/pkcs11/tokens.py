@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import stat
@@ -91,7 +90,8 @@ class Module:
         argv = [sys.executable, "-P", "-m", "custody.adapters.pkcs11.child"]
         given = json.dumps({**request, "module": self.path}).encode()
         try:
-            done = await asyncio.to_thread(self._programs.run, argv, given, seconds=self._seconds, limit=_MAX_ANSWER)
+            # In place, not in a thread: whoever interrupts a command ends the child too.
+            done = self._programs.run(argv, given, seconds=self._seconds, limit=_MAX_ANSWER)
         except NetworkError:
             raise NetworkError(f"{where}: the module {self.path} was ended: it did not answer within "
                                f"{self._seconds:g} s") from None
@@ -136,7 +136,7 @@ class TokenKey:
     async def public_key(self) -> str | None:
         request = {"pin": None, "ignore_certificate": self._ignore}
         answer = await self._module.ask(self._uri, "public", request)
-        if answer.get("login") is True and (pin := await self._known()) is not None:  # wrong PINs count: none in vain
+        if answer.get("login") is True and (pin := self._known()) is not None:  # wrong PINs count: none in vain
             answer = await self._module.ask(self._uri, "public", {**request, "pin": pin})
         if answer.get("absent") is True:
             if answer.get("private") is True:
@@ -155,7 +155,7 @@ class TokenKey:
     async def sign(self, message: bytes, hash_name: str) -> bytes:
         request = {"hash": hash_name, "message": base64.b64encode(message).decode()}
         answer = await self._module.ask(self._uri, "sign", {**request, "pin": self._pin})
-        if answer.get("login") is True and self._pin is None and await self._known() is not None:
+        if answer.get("login") is True and self._pin is None and self._known() is not None:
             answer = await self._module.ask(self._uri, "sign", {**request, "pin": self._pin})
         if answer.get("login") is True:
             raise AuthenticationError(f"{self.name}: the token wants a PIN before it signs",
@@ -166,11 +166,11 @@ class TokenKey:
         raise UnsupportedError(self.name, "custody makes no keys on tokens", hint="pkcs11-tool --keypairgen, or the "
                                "token's own tool")
 
-    async def _known(self) -> str | None:
+    def _known(self) -> str | None:
         if self._pin is None:
             self._pin = self._stated()
             if self._pin is None and self._ask is not None:
-                self._pin = await asyncio.to_thread(self._ask, self.name)
+                self._pin = self._ask(self.name)
                 self._ask = None
         return self._pin
 
