@@ -203,6 +203,8 @@ def test_no_module_is_named(site: Site, token: Token, tmp_path: Path, capsys: py
     ("int C_GetFunctionList(void *p) { *(volatile int *)0 = 1; return 0; }", 1, "ended its process with signal 11"),
     ("#include <unistd.h>\nint C_GetFunctionList(void *p) { sleep(60); return 0; }", 6, "did not answer within 2 s"),
     ("#include <stdlib.h>\nint C_GetFunctionList(void *p) { exit(0); }", 1, "ended its process with status 0"),
+    ("#include <stdio.h>\nint C_GetFunctionList(void *p) { puts(\"{}\"); fflush(stdout); return 5; }", 2,
+     "cannot be loaded"),
     ("int C_GetFunctionList(void *p) { return 5; }", 2, "cannot be loaded")])
 def test_a_module_that_crashes_or_hangs_is_an_error(
         site: Site, token: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, code: int, words: str,

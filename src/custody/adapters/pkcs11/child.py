@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -25,12 +26,15 @@ class Failure(Exception):  # noqa: N818 - it is told, not raised to anybody
 
 
 def main() -> None:
+    answers = os.dup(1)
+    os.dup2(2, 1)  # modules that print do not spoil the answer
     request = json.load(sys.stdin)
     try:
         answer = _answer(request)
     except Failure as failure:
         answer = {"error": failure.code, "message": str(failure)}
-    json.dump(answer, sys.stdout)
+    with os.fdopen(answers, "w") as stream:
+        json.dump(answer, stream)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -93,11 +97,16 @@ def _token(module: Any, request: dict[str, Any]) -> Any:
 
 
 def _session(token: Any, pin: str | None) -> Any:
+    """One in which private keys are seen: with the PIN, or the one that somebody types on the token's own keypad."""
     import pkcs11
 
-    if pin is None and token.flags & pkcs11.TokenFlag.PROTECTED_AUTHENTICATION_PATH:
-        return token.open(user_pin=pkcs11.PROTECTED_AUTH)  # the token has a keypad of its own
-    return token.open(user_pin=pin)
+    return token.open(user_pin=pkcs11.PROTECTED_AUTH if pin is None and _has_keypad(token) else pin)
+
+
+def _has_keypad(token: Any) -> bool:
+    import pkcs11
+
+    return bool(token.flags & pkcs11.TokenFlag.PROTECTED_AUTHENTICATION_PATH)
 
 
 def _keys(module: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +120,10 @@ def _keys(module: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wants_login(token: Any) -> bool:
+    """Whether a PIN that is given would show more."""
     import pkcs11
 
-    return bool(token.flags & pkcs11.TokenFlag.LOGIN_REQUIRED)
+    return bool(token.flags & pkcs11.TokenFlag.LOGIN_REQUIRED) and not _has_keypad(token)
 
 
 def _objects(session: Any, request: dict[str, Any], kind: Any) -> Iterator[Any]:
@@ -139,7 +149,7 @@ def _public(module: Any, request: dict[str, Any]) -> dict[str, Any]:
     from pkcs11 import ObjectClass
 
     token = _token(module, request)
-    with _session(token, request["pin"]) as session:
+    with token.open(user_pin=request["pin"]) as session:  # what is public is seen without a PIN, on most tokens
         key = _single(session, request, ObjectClass.PUBLIC_KEY, "public keys")
         if key is not None:
             return {"public": base64.b64encode(_encoded(key)).decode()}
