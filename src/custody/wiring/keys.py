@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import shutil
 from collections.abc import Callable
@@ -78,6 +77,8 @@ _PROFILE = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "
 def aws_profile() -> dict[str, str]:
     """What AWS's files say of the profile of AWS_PROFILE, by the variables in whose place it stands; empty where there
     are none. Raises UsageError for a file that is none, or has no such profile."""
+    import configparser
+
     name = os.environ.get("AWS_PROFILE") or "default"
     folder = Path.home() / ".aws"
     said: dict[str, str] = {}
