@@ -53,7 +53,7 @@ def options(path: str) -> set[str]:
 def test_the_commands_of_the_table() -> None:
     assert {row.command for row in ROWS} == ONLY_3 | {
         "sign-blob", "verify-blob", "attest-blob", "verify-blob-attestation", "public-key", "verify-attestation",
-        "initialize"}
+        "initialize", "generate-key-pair", "import-key-pair"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.command)

@@ -51,7 +51,7 @@ def _store(tmp_path: Path) -> SqliteAdvisories:
 
 @pytest.fixture(name="file")
 def _file(store: SqliteAdvisories, tmp_path: Path) -> Path:
-    archive.write(store, tmp_path / "a.adv", KEY, NOW)
+    archive.write(store, tmp_path / "a.adv", KEY.sign, NOW)
     return tmp_path / "a.adv"
 
 
@@ -67,13 +67,13 @@ def test_the_other_side_has_the_same(store: SqliteAdvisories, file: Path, tmp_pa
     assert archive.read(target, file, KEYS, LATER)[1] == 2  # a catalogue and scores of the same day
     assert [name for ecosystem, name in target.changes(cursor).names if ecosystem] == []
     store.remove("DEBIAN-CVE-2024-5535")
-    archive.write(store, file, KEY, LATER)
+    archive.write(store, file, KEY.sign, LATER)
     archive.read(target, file, KEYS, LATER)
     assert not target.named(["CVE-2024-5535"])
 
 
 def test_the_same_content_is_the_same_but_for_the_signature(store: SqliteAdvisories, tmp_path: Path) -> None:
-    assert (archive.write(store, tmp_path / "a", KEY, NOW) == archive.write(store, tmp_path / "b", OTHER, NOW)
+    assert (archive.write(store, tmp_path / "a", KEY.sign, NOW) == archive.write(store, tmp_path / "b", OTHER.sign, NOW)
             == archive.write(store, tmp_path / "c", None, NOW))
 
 
@@ -92,7 +92,7 @@ def test_whose_signature_counts(store: SqliteAdvisories, file: Path, tmp_path: P
 def test_an_older_one_takes_nothing_back(store: SqliteAdvisories, file: Path, tmp_path: Path) -> None:
     target = SqliteAdvisories(tmp_path / "to.db")
     store.remove("DEBIAN-CVE-2024-5535")
-    archive.write(store, tmp_path / "later", KEY, LATER)
+    archive.write(store, tmp_path / "later", KEY.sign, LATER)
     archive.read(target, tmp_path / "later", KEYS, LATER)
     with pytest.raises(VerificationError, match="expected none older than that of 2026-01-02"):
         archive.read(target, file, KEYS, LATER)
@@ -175,7 +175,7 @@ def test_an_index_is_signed_as_the_rest(store: SqliteAdvisories, tmp_path: Path)
     java.replace([Project(1, "org.a", "a"), Project(9, "org.b", "b")],
                  (Archive(number.to_bytes(20, "big"), 1 + 8 * (number % 2), "1") for number in range(25_000)))
     file = tmp_path / "a.adv"
-    contents = archive.write(store, file, KEY, NOW, java)
+    contents = archive.write(store, file, KEY.sign, NOW, java)
     assert (contents.java_archives, contents.records) == (25_000, 14)
     kept = _kept(tmp_path / "to-java.db")
     with pytest.raises(VerificationError, match="no signature of the keys"):
@@ -194,13 +194,13 @@ def test_an_index_is_signed_as_the_rest(store: SqliteAdvisories, tmp_path: Path)
 
 def test_an_index_alone_can_be_exported(tmp_path: Path) -> None:
     java, file = _kept(tmp_path / "java.db"), tmp_path / "a.adv"
-    archive.write(SqliteAdvisories(tmp_path / "from.db"), file, KEY, NOW, java)
+    archive.write(SqliteAdvisories(tmp_path / "from.db"), file, KEY.sign, NOW, java)
     kept = SqliteJavaArchives(tmp_path / "to-java.db")
     assert archive.read(SqliteAdvisories(tmp_path / "to.db"), file, KEYS, NOW, java=lambda: kept)[0].records == 0
     assert kept.count() == 1
     java.clear()
     with pytest.raises(CustodyError, match="nothing to export"):
-        archive.write(SqliteAdvisories(tmp_path / "from.db"), file, KEY, NOW, java)
+        archive.write(SqliteAdvisories(tmp_path / "from.db"), file, KEY.sign, NOW, java)
 
 
 def test_another_format_and_another_payload(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_an_exception_is_signed_where_keys_are_named(made: tuple[dict[str, Any],
     unsigned = _changed(made[1], "metadata/annotations", {
         "policies.custody.internal/exception-expires": "2099-01-01T00:00:00Z",
         "policies.custody.internal/exception-approver": "eve"})
-    document = sign(unsigned, key)
+    document = sign(unsigned, key.sign)
     name = made[1]["metadata"]["name"]
 
     def fault(changed: dict[str, Any]) -> str:
@@ -220,14 +220,14 @@ def test_an_exception_is_signed_where_keys_are_named(made: tuple[dict[str, Any],
     stored = {**document, "metadata": {**document["metadata"], **beside}}
     assert fault(_changed(stored, "status", {})) == ""
     assert fault(unsigned) == "is not signed"
-    assert fault(sign(unsigned, stranger)) == "is not what a key that counts has signed"
+    assert fault(sign(unsigned, stranger.sign)) == "is not what a key that counts has signed"
     for annotation, value in (("exception-expires", "2100-01-01T00:00:00Z"), ("exception-approver", "ann")):
         after = copy.deepcopy(document)
         after["metadata"]["annotations"][f"policies.custody.internal/{annotation}"] = value
         assert fault(after) == "is not what a key that counts has signed"
     broken = {**document["metadata"]["annotations"], SIGNATURE: "no base64!"}
     assert fault(_changed(document, "metadata/annotations", broken)) == "has a signature that is none"
-    other = sign(_changed(unsigned, "metadata/name", "other"), key)
+    other = sign(_changed(unsigned, "metadata/name", "other"), key.sign)
     moved = _changed(document, "metadata/annotations", other["metadata"]["annotations"])
     assert fault(moved) == "is not what a key that counts has signed"
     elsewhere = _changed(document, "metadata/namespace", "team")
@@ -238,6 +238,6 @@ def test_an_exception_is_signed_where_keys_are_named(made: tuple[dict[str, Any],
 
 def test_what_the_api_server_adds_to_a_signed_exception() -> None:
     key = generate_key()
-    document = sign(exception(), key)
+    document = sign(exception(), key.sign)
     assert Counting(("ex",), [key.public]).fault(_changed(document, "spec/reportResult", "skip")) == ""
     assert "has signed" in Counting(("ex",), [key.public]).fault(_changed(document, "spec/reportResult", "pass"))

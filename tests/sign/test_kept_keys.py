@@ -43,8 +43,8 @@ def test_a_key_that_vault_keeps(site: Site, vault: list[str], capsys: pytest.Cap
     capsys.readouterr()
     assert site.custody("verify", "--key", "hashivault://another", image) == 4
     assert "--key hashivault://another: there is no such key" in capsys.readouterr().err
-    assert site.custody("verify", "--key", "gcpkms://projects/p", image) == 4
-    assert "Google's Cloud KMS is not asked" in capsys.readouterr().err
+    assert site.custody("verify", "--key", "gcpkms://projects/p", image) == 2
+    assert "expected gcpkms://projects/PROJECT/locations" in capsys.readouterr().err
     assert site.custody("verify", "--key", "k8s://ns/key", image) == 4
     assert "no cluster" in capsys.readouterr().err
     monkeypatch.setenv("VAULT_TOKEN", "s.other")

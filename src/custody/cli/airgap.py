@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custody.cli.bars import progress
-from custody.cli.kept_keys import public_key
+from custody.cli.kept_keys import trusted_key
 from custody.cli.trust_options import warn
 from custody.errors import UsageError
 from custody.kit.amount import amount
@@ -17,13 +17,12 @@ from custody.services import airgap
 from custody.services.stored import split_layout
 from custody.services.verify import Terms
 from custody.sign.identity import not_by_key
-from custody.sign.keys import load_public_key
 from custody.sign.verify import Trust
 
 
 def by_key(key: str) -> Terms:
     """A key's word for a folder counts without a log: beyond the gap there is nobody to know a log by."""
-    return Terms(Trust(None, (load_public_key(public_key(key), key),), require_log=False), not_by_key)
+    return Terms(Trust(None, (trusted_key(key),), require_log=False), not_by_key)
 
 
 def opened(folder: Path, terms: Terms) -> airgap.Freight:

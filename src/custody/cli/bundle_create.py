@@ -9,14 +9,13 @@ import click
 import msgspec
 
 from custody.cli.bundle_upgrade import with_proofs, write_bundle
-from custody.cli.kept_keys import public_key
+from custody.cli.kept_keys import trusted_key
 from custody.cli.trust_files import read_input
 from custody.errors import UsageError
 from custody.formats import cosign, dsse, signedpayload
 from custody.formats.bundle import Bundle, MessageSignature
 from custody.formats.protojson import decode_base64
 from custody.kit import destination, strictjson
-from custody.sign.keys import load_public_key
 from custody.trust.keys import hash_of
 
 
@@ -50,7 +49,7 @@ def command(artifact: str, attestation: str | None, old: str | None, certificate
     if key:
         if bundle.certificates:
             raise UsageError("--key: a certificate signed, and it has its own key")
-        public = load_public_key(public_key(key), f"--key {key}")
+        public = trusted_key(key)
         message = bundle.message
         if message is not None:  # as sign-blob has it: by the hash that goes with the key
             name = hash_of(public.key).name

@@ -17,7 +17,7 @@ from custody.cli import asker, kinds
 from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.places import stored
 from custody.cli.run import settings
-from custody.cli.trust_options import load_signing_key
+from custody.cli.trust_options import signing_key
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
 from custody.formats import reference
@@ -33,7 +33,7 @@ from custody.services.check import Checked, check, check_image, check_request, u
 from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
 from custody.services.summaries import drafts, write
 from custody.settings import Settings
-from custody.sign.keys import PrivateKey
+from custody.sign.signer import Signer
 from custody.wiring import (
     cluster_lookup,
     command_http,
@@ -98,11 +98,11 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
         raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
     if background and asker.said(how):
         raise UsageError("--background: got who asks or how, expected neither: nobody asks for what lies in a cluster")
-    key = load_signing_key(summary_key, "--summary")
+    signer = None if summary_key is None else asyncio.run(_summarizer(summary_key, configured))
     checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION,
                                  configured, asker.asker(chosen, namespace, **how)))
-    if key is not None:
-        asyncio.run(_summarize(checked, key, configured))
+    if signer is not None:
+        asyncio.run(_summarize(checked, signer, configured))
     if folder is not None:
         for decided in checked:
             destination.write(folder / f"{decided.decision.inputs_digest.replace(':', '-')}.json", decided.record,
@@ -148,10 +148,19 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
         await http.close()
 
 
-async def _summarize(checked: Sequence[Checked], key: PrivateKey, configured: Settings) -> None:
+async def _summarizer(name: str, configured: Settings) -> Signer:
+    """Before the work, not after it: what is missing of the key is said by then."""
     http = command_http(configured)
-    signer = summary_signer(http, key, system_clock)
-    async with registry_client(configured, http) as client:
+    try:
+        key = await signing_key(name, http, "--summary")
+        assert key is not None  # it was named
+    finally:
+        await http.close()
+    return summary_signer(http, key, system_clock)
+
+
+async def _summarize(checked: Sequence[Checked], signer: Signer, configured: Settings) -> None:
+    async with registry_client(configured, signer.http) as client:
         for decided in checked:
             for draft in drafts(decided.judged, configured.summary_verifier):
                 digest = await write(draft, signer, client, system_clock)

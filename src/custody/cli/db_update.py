@@ -16,9 +16,9 @@ import msgspec
 
 from custody.cli.bars import progress
 from custody.cli.contents import columns
-from custody.cli.kept_keys import public_key
+from custody.cli.kept_keys import trusted_key
 from custody.cli.run import settings
-from custody.cli.trust_options import load_signing_key
+from custody.cli.trust_options import message_signer
 from custody.errors import NetworkError, UsageError
 from custody.formats import reference
 from custody.kit.amount import amount
@@ -28,7 +28,6 @@ from custody.ports.advisories import AdvisoryStore
 from custody.services import advisoryartifact
 from custody.services.advisoryupdate import Updated, Updater
 from custody.settings.tables import Advisories
-from custody.sign.keys import load_public_key
 from custody.vulns import archive, feeds
 from custody.vulns.feeds import Address
 from custody.vulns.store import Imported
@@ -98,7 +97,7 @@ def _import_archive(store: AdvisoryStore, path: Path, keys: Sequence[str], *, un
     if not named and not unsigned:
         raise UsageError(f"{said or path}: whose signature counts?",
                          hint="--key FILE or the setting advisories.keys, or --insecure-unsigned")
-    trusted = [load_public_key(public_key(name), name).key for name in named]
+    trusted = [trusted_key(name).key for name in named]
     with progress(f"Importing {said or path}"):
         contents, added = archive.read(store, path, trusted, system_clock(), unsigned=unsigned, older=older,
                                        java=lambda: java_index(settings()))
@@ -114,26 +113,27 @@ def _tell_index(where: str, contents: archive.Contents) -> None:
 
 @click.command("export")
 @click.argument("target", metavar="FILE|oci://IMAGE")
-@click.option("--key", metavar="FILE", help="Private key: cosign.key, or PEM.")
+@click.option("--key", metavar="FILE|NAME", help="Private key: cosign.key, PEM, or the name of a key that somebody "
+              "keeps.")
 @click.option("--insecure-unsigned", is_flag=True, help="Sign it with none.")
 def export(target: str, key: str | None, insecure_unsigned: bool) -> None:
     """Write all advisories into one signed file, or as one artifact into a registry, for `import` and `update --from`.
 
     The index of Java archives, where there is one, is a part of it.
     """
-    private = load_signing_key(key)
-    if private is None and not insecure_unsigned:
+    signing = message_signer(key)
+    if signing is None and not insecure_unsigned:
         raise UsageError("export: who signs it?", hint="--key FILE, or --insecure-unsigned")
     store, now = advisories(settings()), system_clock()
     if not target.startswith(_REGISTRY):
         with progress(f"Exporting {target}"):
-            contents = archive.write(store, Path(target), private, now, java_archives(settings()))
+            contents = archive.write(store, Path(target), signing, now, java_archives(settings()))
         _tell_exported(target, contents)
         return
     ref = reference.parse(target.removeprefix(_REGISTRY), "target")
     with tempfile.TemporaryDirectory(prefix="custody-") as folder:
         path = Path(folder) / "advisories.custody"
-        contents = archive.write(store, path, private, now, java_archives(settings()))
+        contents = archive.write(store, path, signing, now, java_archives(settings()))
         pushed = asyncio.run(_with_client(partial(advisoryartifact.push, ref=ref, archive=path)))
     _tell_exported(target, contents)
     print(pushed.digest)

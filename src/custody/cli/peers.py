@@ -12,7 +12,7 @@ _AUTHORITIES = "a certificate is always checked; SSL_CERT_FILE=FILE adds authori
 _LOGIN = "`docker login`, `podman login` and DOCKER_AUTH_CONFIG are read; a command line is seen by others"
 _WHERE = "--signing-config FILE says where certificates, log entries and timestamps come from"
 _ROOT = "--trusted-root FILE has the certificates and keys of authorities and logs"
-_KEY = "--key FILE or env://NAME; keys in hardware are not used"
+_KEY = "--key pkcs11:token=…;object=…?module-path=… names a key on a token; a PIV token has such a module, ykcs11 say"
 _PUSH = "crane, oras or skopeo do it, with any registry"
 
 
@@ -165,7 +165,7 @@ _FLAGS: dict[str, dict[str, str]] = {
     "up": {"--host": "up is for one machine; custody serve --roles ROLE,… --host ADDRESS"},
 }
 _COMMANDS = {
-    "cp": "custody copy", **_all(_KEY, "piv-tool", "pkcs11-tool"),
+    "cp": "custody copy", "piv-tool": _KEY,
     **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
     "login": _LOGIN,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from custody.cli.copy import Plan, carried, packed, tell
 from custody.cli.places import source, target
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
-from custody.cli.trust_options import SIGNING, Command, load_signing_key, sign_options, stated
+from custody.cli.trust_options import SIGNING, Command, message_signer, sign_options, stated
 from custody.errors import UsageError
 from custody.kit import destination
 from custody.kit.amount import amount
@@ -59,7 +60,8 @@ def command(image: str, folder: Path, platform: str | None, sealed: bool, adviso
         raise UsageError(f"--dir {folder}: has something in it already, expected a new folder for --airgap"
                          if sealed else f"--dir {folder}: has a signed manifest, which would be of something else then")
     asyncio.run(_run(settings(), image, folder, Plan(KINDS, whole=True, force=True, platform=platform),
-                     Sealing(sealed, advisories, files, options)))
+                     Sealing(sealed, advisories, files, message_signer(options["key"]) if advisories else None,
+                             options)))
 
 
 def _check_readable(file: Path) -> None:
@@ -79,6 +81,8 @@ class Sealing(NamedTuple):
     sealed: bool
     advisories: bool
     files: tuple[Path, ...]
+    sign: Callable[[bytes], bytes] | None
+    """By the key alone, where one was named and there are advisories: what they are signed with."""
     options: dict[str, Any]
 
 
@@ -100,7 +104,7 @@ async def _run(configured: Settings, image: str, folder: Path, plan: Plan, seali
 
 
 async def _seal(configured: Settings, signer: Signer, name: str, folder: Path, sealing: Sealing) -> None:
-    _put_along(configured, folder, sealing)
+    await asyncio.to_thread(_put_along, configured, folder, sealing)  # a key elsewhere has an event loop of its own
     digest = name.partition("@")[2]
     with progress(f"Hashing {folder}", _size(folder)) as advance:
         statement = airgap.describe(folder, name, digest, system_clock(), advance)
@@ -136,8 +140,7 @@ def _put_along(configured: Settings, folder: Path, sealing: Sealing) -> None:
         from custody.vulns import archive
         from custody.wiring.local import advisories
 
-        contents = archive.write(advisories(configured), folder / airgap.ADVISORIES,
-                                 load_signing_key(sealing.options["key"]), system_clock())
+        contents = archive.write(advisories(configured), folder / airgap.ADVISORIES, sealing.sign, system_clock())
         print(f"{folder / airgap.ADVISORIES}: {amount(contents.records, 'record')}", file=sys.stderr)
 
 

@@ -18,10 +18,10 @@ from custody.cli.trust_options import (
     SIGNING,
     Command,
     identity_token,
-    load_signing_key,
     named,
     resolve,
     sign_options,
+    signing_key,
     stated,
     warn,
 )
@@ -201,7 +201,7 @@ async def make_signer(http: Http, options: dict[str, Any]) -> Signer:
         raise UsageError("--tlog-upload=true: no signing config names a log", hint="--signing-config FILE, or `custody "
                          "up`, which writes one; without the flag a signature is in a log where there is one")
     root = load_root(settings(), options["trusted_root"])
-    key = load_signing_key(options["key"])
+    key = await signing_key(options["key"], http)
     token = None if key else await identity_token(http, settings(), options)
     if (key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty()
             and not click.confirm(f"Your identity will be written into the log {config.rekor[0].url} for good. Go on?",

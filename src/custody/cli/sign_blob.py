@@ -60,8 +60,9 @@ async def _run(file: str, outputs: Outputs, wrapped: bool, algorithm: str | None
 def _with_algorithm(signer: Signer, algorithm: str | None) -> Signer:
     if algorithm is None:
         return signer
-    if signer.key is not None and algorithm_of(signer.key) != algorithm:
-        raise UsageError(f"--signing-algorithm {algorithm}: the key signs with {algorithm_of(signer.key) or 'another'}",
+    own = algorithm_of(signer.key.public) if signer.key is not None else algorithm
+    if own != algorithm:
+        raise UsageError(f"--signing-algorithm {algorithm}: the key signs with {own or 'another'}",
                          hint="leave it out: a key says itself how it signs")
     return replace(signer, algorithm=algorithm)
 

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "gitsign": ("custody.cli.gitsign", "Sign and verify", "sign commits and tags keyless: what git runs to sign"),
     "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
     "notation": ("custody.cli.notation", "Sign and verify", "the Notary Project's commands: sign, verify, key, …"),
+    "pkcs11-tool": ("custody.cli.pkcs11_tool", "Sign and verify", "tokens of a PKCS#11 module, and keys on them"),
     "public-key": ("custody.cli.public_key", "Sign and verify", "the public half of a private key"),
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "copy": ("custody.cli.copy", "Sign and verify", "carry an image with its evidence to another registry or folder"),

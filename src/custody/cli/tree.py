@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from custody.cli.kept_keys import trusted_key
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.cli.trust_options import located
@@ -18,7 +19,6 @@ from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.services.verify import Terms, Unlogged, judge
 from custody.sign.decoders import format_of
-from custody.sign.keys import load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import NOT_LOGGED, Trust
 from custody.wiring import notary_trust, registry_client
@@ -38,7 +38,7 @@ def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: 
     ✓ is verified against the trusted root or a given key and in a log, or by the trust policy of the setting
     `notation`; ~ is verified but in no log, ✗ is not verified.
     """
-    keys = tuple(load_public_key(read_key_file(path), path) for path in key)
+    keys = tuple(trusted_key(path) for path in key)
     asyncio.run(_run(image, Trust(load_root(settings(), trusted_root), keys), output))
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from custody.cli.goflags import Command as Command
-from custody.cli.kept_keys import public_key
+from custody.cli.kept_keys import opened_key, trusted_key
 from custody.cli.password import ask
+from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import Rejected, Verified
@@ -26,12 +27,14 @@ from custody.services.verify import Terms
 from custody.settings import Settings
 from custody.sign.ambient import PROVIDERS, Place, ambient_token
 from custody.sign.identity import CLAIM_FLAGS, Identity, not_by_key
-from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
+from custody.sign.keptkeys import SigningKey
+from custody.sign.keys import PrivateKey, load_private_key, read_key_file
 from custody.sign.referrers import Gathered, fetch_evidence
 from custody.sign.verify import Trust
-from custody.wiring import command_http
+from custody.wiring import command_http, is_kept_elsewhere
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_R = TypeVar("_R")
 
 
 def options_of(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
@@ -45,8 +48,8 @@ def options_of(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
 
 
 verify_options = options_of(
-    click.option("--key", metavar="FILE", help="Public key (cosign.pub), env://NAME, or the name of a key "
-                 "that a service keeps: hashivault://NAME, awskms://…, k8s://NAMESPACE/SECRET."),
+    click.option("--key", metavar="FILE|NAME", help="Public key (cosign.pub), env://NAME, or the name of a key that "
+                 "somebody keeps: k8s://NAMESPACE/SECRET, or one to sign with."),
     click.option("--certificate-identity", metavar="ID", help="Whose certificate: an email address or a URI."),
     click.option("--certificate-identity-regexp", metavar="RE", help="The same as a pattern, not anchored."),
     click.option("--certificate-oidc-issuer", metavar="URL", help="Who vouched for that identity."),
@@ -61,7 +64,9 @@ verify_options = options_of(
 """Commands receive them as keyword arguments; hand those to `Expected`."""
 
 sign_options = options_of(
-    click.option("--key", metavar="FILE", help="Private key (cosign.key), or env://NAME; else keyless."),
+    click.option("--key", metavar="FILE|NAME", help="Private key (cosign.key), env://NAME, or the name of a key that "
+                 "somebody keeps: hashivault://, openbao://, awskms://, gcpkms://, azurekms://, pkcs11:, or NAME:// "
+                 "of a plugin sigstore-kms-NAME; else keyless."),
     click.option("--identity-token", metavar="TOKEN|FILE",
                  help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN, else that of the place where this runs."),
     click.option("--oidc-provider", type=click.Choice(list(PROVIDERS)),
@@ -112,7 +117,7 @@ class Expected:
         for flag, skipped in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
             if options[flag]:
                 warn(f"the {skipped} was not checked (--{flag.replace('_', '-')})")
-        keys = (load_public_key(public_key(key), key),) if key else ()
+        keys = (trusted_key(key),) if key else ()
         trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
         self.terms = Terms(trust, identity.mismatch if identity else not_by_key,
                            compared=identity.compared if identity else None)
@@ -177,6 +182,30 @@ async def evidence_of(client: RegistryClient, images: Sequence[str]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def signing_key(path: str | None, http: Http, name: str = "--key") -> SigningKey | None:
+    """The key of `--key`, or of the option of that name, wherever it is."""
+    if path is not None and is_kept_elsewhere(path):
+        return await opened_key(path, http)
+    return load_signing_key(path, name)
+
+
+def message_signer(path: str | None, name: str = "--key") -> Callable[[bytes], bytes] | None:
+    """What signs a message with that key, outside of an event loop. The key is opened by now."""
+    if path is None or not is_kept_elsewhere(path):
+        key = load_signing_key(path, name)
+        return None if key is None else key.sign
+    http = command_http(settings())
+
+    async def closing(work: Coroutine[Any, Any, _R]) -> _R:
+        try:
+            return await work
+        finally:
+            await http.close()
+
+    kept = asyncio.run(closing(opened_key(path, http)))
+    return lambda message: asyncio.run(closing(kept.signature(message)))
 
 
 def load_signing_key(path: str | None, name: str = "--key") -> PrivateKey | None:

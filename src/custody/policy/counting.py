@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from custody.errors import MalformedError
 from custody.kit.canonical import canonical
 
 if TYPE_CHECKING:  # what few have: keys, and a library that takes long to import
-    from custody.sign.keys import PrivateKey, PublicKey
+    from custody.sign.keys import PublicKey
 
 KIND = "PolicyException"
 GROUPS = {"kyverno.io": ("v2", "v2beta1"), "policies.kyverno.io": ("v1", "v1beta1", "v1alpha1")}
@@ -84,14 +84,17 @@ def statement(document: dict[str, Any]) -> bytes:
                       "name": metadata.get("name"), "namespace": metadata.get("namespace"), "annotations": annotations})
 
 
-def sign(document: dict[str, Any], key: PrivateKey) -> dict[str, Any]:
-    """The exception with a signature. Raises MalformedError for what is none, or does not say where it lies."""
+def sign(document: dict[str, Any], signing: Callable[[bytes], bytes]) -> dict[str, Any]:
+    """The exception with a signature, which `signing` makes of a message.
+
+    Raises MalformedError for what is none, or does not say where it lies.
+    """
     if not is_exception(document):
         raise MalformedError("kind", got=document.get("kind"), expected=f"{KIND} of {' or '.join(GROUPS)}")
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not all(isinstance(metadata.get(key), str) for key in ("name", "namespace")):
         raise MalformedError("metadata", got="no name or no namespace", expected="both: they are signed")
-    signature = base64.b64encode(key.sign(statement(document))).decode()
+    signature = base64.b64encode(signing(statement(document))).decode()
     return {**document, "metadata": {**metadata, "annotations": {**_annotations(document), SIGNATURE: signature}}}
 
 

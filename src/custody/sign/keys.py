@@ -152,6 +152,10 @@ class PrivateKey:
         key = self.key.public_key()
         return PublicKey(key, spki(key))
 
+    async def signature(self, message: bytes, *, prehash: bool = False, hash_name: str | None = None) -> bytes:
+        """The same as `sign`, for those who sign with keys that may be elsewhere (`keptkeys.SigningKey`)."""
+        return self.sign(message, prehash=prehash, hash_name=hash_name)
+
     def sign(self, message: bytes, *, prehash: bool = False, hash_name: str | None = None) -> bytes:
         """`prehash` makes Ed25519 keys sign as Ed25519ph, which logs that see only a digest require.
 
@@ -185,11 +189,12 @@ def generate_key(algorithm: str = "ecdsa-sha2-256-nistp256") -> PrivateKey:
     return PrivateKey(ALGORITHMS[algorithm]())
 
 
-def algorithm_of(key: PrivateKey) -> str | None:
-    """The name in ALGORITHMS of what `key` signs with; None for Ed25519 and unusual sizes of RSA."""
-    if isinstance(key.key, ec.EllipticCurvePrivateKey):
-        return next(name for name in ALGORITHMS if name.endswith(f"nistp{key.key.curve.key_size}"))
-    name = f"rsa-sign-pkcs1-{key.key.key_size}-sha256" if isinstance(key.key, rsa.RSAPrivateKey) else ""
+def algorithm_of(public: PublicKey) -> str | None:
+    """The name in ALGORITHMS of what the key signs with; None for Ed25519 and unusual sizes of RSA."""
+    key = public.key
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return next(name for name in ALGORITHMS if name.endswith(f"nistp{key.curve.key_size}"))
+    name = f"rsa-sign-pkcs1-{key.key_size}-sha256" if isinstance(key, rsa.RSAPublicKey) else ""
     return name if name in ALGORITHMS else None
 
 
@@ -270,8 +275,10 @@ def read_key_file(path: str, name: str = "--key") -> bytes:
         if value is None:
             raise UsageError(f"{name} {path}: the variable is not set")
         return value.encode()
-    if "://" in path:
-        raise UnsupportedError(name, f"{path.partition('://')[0]}:// keys", hint="use a file or env://NAME")
+    if "://" in path or path.startswith("pkcs11:"):  # a PIN may be in it: no more of it is shown
+        scheme = path.partition(":")[0]
+        raise UnsupportedError(name, f"{scheme}: keys of services and tokens are not used here",
+                               hint="use a file or env://NAME")
     try:
         return Path(path).read_bytes()
     except OSError as error:

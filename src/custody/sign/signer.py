@@ -28,7 +28,8 @@ from custody.ports.http import Http
 from custody.sign.authorities import choose, request_certificate, request_timestamp
 from custody.sign.blob import Artifact, artifact_of, check_attested, check_signed
 from custody.sign.gitsign import unsigned_attributes, verify_object
-from custody.sign.keys import PrivateKey, generate_key
+from custody.sign.keptkeys import SigningKey
+from custody.sign.keys import generate_key
 from custody.sign.rekor import Record, request_log_entry
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust.keys import hash_of
@@ -42,7 +43,8 @@ class Signer:
     http: Http
     config: SigningConfig
     root: TrustedRoot | None
-    key: PrivateKey | None = None
+    key: SigningKey | None = None
+    """Here or elsewhere: what it signs is verified before anybody else sees it."""
     token: str | None = None
     """OIDC identity token for keyless signing."""
     algorithm: str = "ecdsa-sha2-256-nistp256"
@@ -68,7 +70,7 @@ class Signer:
     async def sign_file(self, data: bytes, *, legacy: bool = False) -> tuple[Bundle, Verified]:
         """A file's bytes. `legacy` is for what cosign 2 verifies without a bundle: SHA-256, whatever the curve."""
 
-        def hash_name(key: PrivateKey) -> str:
+        def hash_name(key: SigningKey) -> str:
             return "sha256" if legacy and not _is_ed25519(key) else hash_of(key.public.key).name
 
         signed = await self._sign(data, hash_name, self._logs(legacy), None)
@@ -119,28 +121,30 @@ class Signer:
                             unsigned_attributes(signed.entries, signed.stamps))
         return armor, verify_object(payload, armor, self.trust(require_log=bool(signed.entries)), self.clock())
 
-    async def _sign(self, message: bytes, hash_name: Callable[[PrivateKey], str], logs: Sequence[Service],
+    async def _sign(self, message: bytes, hash_name: Callable[[SigningKey], str], logs: Sequence[Service],
                     envelope: Callable[[bytes], Envelope] | None) -> _Signed:
         now = self.clock()
         # 1. A key: the given one, or a new one with a certificate for the token's subject.
         certificates: tuple[bytes, ...] = ()
+        key: SigningKey
         if self.key is not None:
             key = self.key
         elif self.token is None:
             raise UsageError("signing: no key and no identity token", hint="--key FILE or --identity-token TOKEN; no "
                              "place promised an identity here (-v says which were looked for)")
         else:
-            key = generate_key(self.algorithm)
+            key = once = generate_key(self.algorithm)
             authority = choose(self.config.ca, "certificate authority", (1,), now)
-            certificates = await request_certificate(self.http, authority.url, self.token, key)
+            certificates = await request_certificate(self.http, authority.url, self.token, once)
         if (certificates or logs or self.config.tsa) and self.root is None:
             raise UsageError("signing: no trusted root, so what the services answer could not be checked",
                              hint="--trusted-root FILE, or custody up, which makes one")
         # 2. The signature, over the exact bytes.
         name = hash_name(key)
         log = choose(logs, "transparency log", (1, 2), now) if logs else None
-        signature = key.sign(message, prehash=log is not None and (log.major_api_version == 2 or envelope is None),
-                             hash_name=None if _is_ed25519(key) else name)
+        signature = await key.signature(
+            message, prehash=log is not None and (log.major_api_version == 2 or envelope is None),
+            hash_name=None if _is_ed25519(key) else name)
         # 3. A timestamp and a log entry, both over the signature.
         record = Record(message=message, hash_name=name, signature=signature, key=key.public,
                         certificate=certificates[0] if certificates else None,
@@ -158,7 +162,7 @@ class Signer:
             trust = replace(trust, root=None)
         return trust
 
-    def trust(self, key: PrivateKey | None = None, *, require_log: bool) -> Trust:
+    def trust(self, key: SigningKey | None = None, *, require_log: bool) -> Trust:
         """What this signer's own bundles verify against."""
         key = key or self.key
         return Trust(self.root, (key.public,) if key else (), require_log=require_log,
@@ -175,12 +179,12 @@ class Signer:
 
 
 class _Signed(NamedTuple):
-    key: PrivateKey
+    key: SigningKey
     certificates: tuple[bytes, ...]
     signature: bytes
     stamps: tuple[bytes, ...]
     entries: tuple[bundles.LogEntry, ...]
 
 
-def _is_ed25519(key: PrivateKey) -> bool:
-    return isinstance(key.key, ed25519.Ed25519PrivateKey)
+def _is_ed25519(key: SigningKey) -> bool:
+    return isinstance(key.public.key, ed25519.Ed25519PublicKey)

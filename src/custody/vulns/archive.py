@@ -34,7 +34,7 @@ from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.kit.pae import pae
 from custody.ports.advisories import AdvisoryStore, Feed
 from custody.ports.javaarchives import JavaArchiveStore
-from custody.sign.keys import PrivateKey, signed
+from custody.sign.keys import signed
 from custody.trust.keys import AnyPublicKey
 from custody.vulns import javaindex
 from custody.vulns.javaindex import Archives, Projects
@@ -66,10 +66,11 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     java_archives: int = 0
 
 
-def write(store: AdvisoryStore, path: Path, key: PrivateKey | None, now: datetime,
+def write(store: AdvisoryStore, path: Path, sign: Callable[[bytes], bytes] | None, now: datetime,
           java: JavaArchiveStore | None = None) -> Contents:
-    """All that the store has, and the index of Java archives. Raises UsageError where there is nothing, or the file
-    cannot be written.
+    """All that the store has, and the index of Java archives, signed by `sign`.
+
+    Raises UsageError where there is nothing, or the file cannot be written.
     """
     counts: dict[str, int] = {}
     archives = 0
@@ -95,7 +96,7 @@ def write(store: AdvisoryStore, path: Path, key: PrivateKey | None, now: datetim
             contents = Contents(format=1, created=format_rfc3339(now), sha256=digest.hexdigest(),
                                 records=sum(counts.values()), sources=counts, java_archives=archives)
             payload = msgspec.json.encode(contents)
-            signatures = (("", key.sign(pae(PAYLOAD_TYPE, payload))),) if key else ()
+            signatures = (("", sign(pae(PAYLOAD_TYPE, payload))),) if sign else ()
             head = json.dumps(Envelope(PAYLOAD_TYPE, payload, signatures).to_json(), separators=(",", ":"))
             whole = temporary.with_name(temporary.name + ".whole")
             with whole.open("wb") as file, temporary.open("rb") as content:

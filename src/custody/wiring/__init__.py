@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from custody.wiring.clients import signers as signers
     from custody.wiring.clients import trusted_root as trusted_root
     from custody.wiring.clients import trusted_root_file as trusted_root_file
+    from custody.wiring.keys import is_kept_elsewhere as is_kept_elsewhere
+    from custody.wiring.keys import key_service as key_service
+    from custody.wiring.keys import token_module as token_module
     from custody.wiring.local import trust_mirror as trust_mirror
     from custody.wiring.platform import Platform as Platform
     from custody.wiring.trust import TRUST_ROLES as TRUST_ROLES
@@ -37,8 +40,8 @@ _PLACES = {name: place for place, names in {
     "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds",
                 "layout_client", "notary_trust", "notify_key", "others", "programs", "provider_lookup",
                 "registry_client", "service_http", "signers", "trusted_root", "trusted_root_file"),
-    "local": ("trust_mirror",), "platform": ("Platform",),
-    "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
+    "keys": ("is_kept_elsewhere", "key_service", "token_module"), "local": ("trust_mirror",),
+    "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

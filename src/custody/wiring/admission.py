@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from custody.services.remembered import Remembered
     from custody.services.summaries import Summarizing
     from custody.settings import Settings
-    from custody.sign.keys import PrivateKey
+    from custody.sign.keptkeys import SigningKey
     from custody.sign.signer import Signer
 
 
@@ -98,7 +98,7 @@ def summarizing(settings: Settings, http: Http, client: RegistryClient, clock: C
                        timedelta(hours=hours))
 
 
-def summary_signer(http: Http, key: PrivateKey, clock: Clock) -> Signer:
+def summary_signer(http: Http, key: SigningKey, clock: Clock) -> Signer:
     """By the key alone: a summary counts where logs and authorities cannot be reached."""
     from custody.sign.signer import Signer
     from custody.trust.roots import SigningConfig

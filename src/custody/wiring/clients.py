@@ -166,7 +166,7 @@ def key_lookup(settings: Settings, http: Http, beyond: Lookup | None = None, clo
     """Asks the key management services that the environment names; `beyond` answers other questions."""
     from custody.adapters.http.kms import KeyLookup
 
-    return KeyLookup(http, os.environ, settings.policy_hosts, clock, beyond, _vault_token)
+    return KeyLookup(http, os.environ, settings.policy_hosts, clock, beyond, vault_token)
 
 
 def provider_client(settings: Settings, http: Http) -> ProviderClient:
@@ -194,7 +194,7 @@ def provider_lookup(settings: Settings, http: Http, beyond: Lookup | None = None
     return ProviderLookup(provider_client(settings, http), beyond)
 
 
-def _vault_token() -> str:
+def vault_token() -> str:
     """Where Vault's own command keeps it; "" where it is not."""
     try:
         return (Path.home() / ".vault-token").read_text()
