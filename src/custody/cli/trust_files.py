@@ -12,7 +12,7 @@ from custody.settings import Settings
 from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 
 trusted_root_option = click.option("--trusted-root", metavar="FILE",
-                                   help="trusted_root.json; default: the services' own.")
+                                   help="trusted_root.json, or a client trust config; default: the services' own.")
 
 
 def read_input(path: str, flag: str) -> bytes:

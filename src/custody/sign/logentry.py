@@ -157,7 +157,9 @@ def check_set(entry: LogEntry, key: PublicKey) -> None:
 
 def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog, key: PublicKey) -> None:
     """The entry's hash leads to the root of a checkpoint that the log signed."""
-    if not proof.checkpoint:
+    if not proof.checkpoint:  # what is wrong with the proof itself is the nearer reason
+        merkle.verify_inclusion(merkle.leaf_hash(entry.body), proof.log_index, proof.tree_size, proof.hashes,
+                                proof.root_hash)
         raise VerificationError("inclusion proof: has no checkpoint")
     size, root = check_checkpoint(proof.checkpoint, log, key, note_id=not is_v1(entry))
     if size != proof.tree_size or root != proof.root_hash:
