@@ -210,6 +210,9 @@ def _check_log(logged: Logged, root: TrustedRoot | None, times: Sequence[datetim
                                 hint="--trusted-root FILE, or --insecure-ignore-tlog to skip this check")
     attested: list[datetime] = []
     first = None
+    places = [(entry.log_id, entry.log_index) for entry in claim.entries]
+    if len(set(places)) != len(places):  # one log's word is one, however often it is repeated
+        raise VerificationError("log entry: one is there twice")
     for entry in claim.entries:
         log = find_log(entry, root.tlogs)
         check_binding(entry, logged)
