@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from custody.errors import Check, MalformedError, UnsupportedError, VerificationError
 from custody.evidence import model
 from custody.kit import strictjson
+from custody.kit.clock import format_rfc3339
 from custody.sign.claim import Claim
 from custody.sign.decoders import Decoder, decode
 from custody.sign.keys import PublicKey, Scheme, check_digest_signature, check_signature, identity_of
@@ -210,18 +211,21 @@ def _check_log(logged: Logged, root: TrustedRoot | None, times: Sequence[datetim
                                 hint="--trusted-root FILE, or --insecure-ignore-tlog to skip this check")
     attested: list[datetime] = []
     first = None
-    places = [(entry.log_id, entry.log_index) for entry in claim.entries]
-    if len(set(places)) != len(places):  # one log's word is one, however often it is repeated
-        raise VerificationError("log entry: one is there twice")
     for entry in claim.entries:
         log = find_log(entry, root.tlogs)
         check_binding(entry, logged)
         integrated = check_logged(entry, log, proof_required=not (claim.promise_suffices and is_v1(entry)))
-        for moment in [integrated] if integrated else times or [now]:
+        for moment in [integrated] if integrated else times:
             check_log_validity(log, moment)
+        if not integrated and not times and not log.valid.contains(now):  # a key's signature of which nobody says when
+            raise VerificationError("log entry: nothing attests when it was made, the clock says "
+                                    f"{format_rfc3339(now)}, and the log {log.base_url} is trusted from {log.valid}",
+                                    hint="set the machine's clock right, or let signatures be timestamped")
         if integrated:
             attested.append(integrated)
         first = first or model.LogEntry(base_url=log.base_url, index=entry.log_index, log_id=entry.log_id.hex())
+    if len({(entry.log_id, entry.log_index) for entry in claim.entries}) != len(claim.entries):
+        raise VerificationError("log entry: one is there twice")  # one log's word is one, however often it is repeated
     assert first is not None  # there is an entry
     return first, attested
 
