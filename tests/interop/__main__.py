@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
                 counts["skipped"] += 1
                 print(f"{services}: skipped, {absent}")
         print(f"{services}: {time.monotonic() - began:.0f} s", flush=True)
-    print(", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "FAILED", "skipped", "none")))
+    print(", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "FAILED", "theirs", "skipped", "none")))
     return 1 if options.check and counts["FAILED"] else 0
 
 

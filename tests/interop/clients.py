@@ -140,7 +140,7 @@ class Custody(Client):
 
 
 class Cosign(Client):
-    """3 signs and verifies bundles, and 2's form by key; 2 all."""
+    """Both sign and verify bundles and what came before them."""
 
     refuses: ClassVar[dict[str, str]] = {
         KEYLESS: r"expected SAN value \"evil@example.com\"|none of the expected identities matched",
@@ -158,13 +158,11 @@ class Cosign(Client):
         return ""
 
     def lacks(self, form: str, way: str, *, signs: bool) -> str:
-        if self.version == 3 and signs and form in (LEGACY, LEGACY_STATEMENT):
-            return "makes bundles only"
         return ""
 
     def logs(self, form: str, way: str) -> bool:
         # 2.6 sends dsseRequestV002 for a statement, which no log of API version 2 takes any more.
-        return self.version == 3 or form == FILE
+        return form == FILE if self.version == 2 else form not in (LEGACY, LEGACY_STATEMENT)
 
     def sign(self, asked: Asked) -> Done:
         line = [program(self.name), asked.verb(signs=True), "-y"]
@@ -180,6 +178,8 @@ class Cosign(Client):
             line += ["--predicate", "predicate.json", "--type", TYPE]
         if asked.legacy:
             line += ["--tlog-upload=false"]
+            if self.version == 3:
+                line += ["--new-bundle-format=false", "--use-signing-config=false"]
             if asked.way == KEYLESS:
                 line += ["--fulcio-url", asked.bench.ca, "--timestamp-server-url", asked.bench.tsa]
             return asked.bench.program(*line, asked.target, **_FILES)

@@ -35,7 +35,9 @@ class Pair:
 @dataclass(frozen=True)
 class Outcome:
     verdict: str
-    """`ok`, `FAILED`, `none` (there is no such pair) or `skipped` (a program is not installed)."""
+    """`ok`, `FAILED`, `theirs` (the signer refuses its own signature, too), `none` (there is no such pair) or `skipped`
+    (a program is not installed).
+    """
     said: str
 
 
@@ -57,7 +59,13 @@ def judge(pair: Pair, bench: Bench) -> Outcome:
     asked = Asked(bench, pair.form, pair.way, name, logged=pair.signer.logs(pair.form, pair.way))
     if not asked.is_file:
         asked = replace(asked, image=bench.push(name))
-    if failure := _failed("signing", pair.signer.sign(asked)) or _failed("verifying", pair.verifier.verify(asked)):
+    if failure := _failed("signing", pair.signer.sign(asked)):
+        return Outcome("FAILED", failure)
+    if failure := _failed("verifying", pair.verifier.verify(asked)):
+        if pair.signer is not CUSTODY and not pair.signer.lacks(pair.form, pair.way, signs=False):
+            own = pair.signer.verify(asked)
+            if own.code != 0:
+                return Outcome("theirs", f"{pair.signer.name} refuses its own, too: {said_last(own)}")
         return Outcome("FAILED", failure)
     if pair.way == KEY:
         other, what = replace(asked, public="other-key.pub"), "another key"
@@ -79,5 +87,6 @@ def _failed(step: str, done: Done) -> str:
 
 def said_last(done: Done) -> str:
     """What it said, without what it says each time."""
-    lines = [line for line in done.said.splitlines() if line.strip() and "deprecat" not in line.lower()]
+    each_time = re.compile(r"\s*$|warning|.*deprecat|error during command execution", re.IGNORECASE)
+    lines = [line for line in done.said.splitlines() if not each_time.match(line)]
     return " / ".join(lines[-3:])[:600] or "nothing was said"

@@ -32,6 +32,9 @@ class Fake(Client):
     def sign(self, asked: Asked) -> Done:
         return Done(0 if self.signs else 1, "no token")
 
+    def lacks(self, form: str, way: str, *, signs: bool) -> str:
+        return ""
+
     def verify(self, asked: Asked) -> Done:
         somebody_else = asked.who == STRANGER or asked.public != "cosign.pub"
         wrong = (somebody_else and not self.everybody) or (asked.file == "other" and not self.everything)
@@ -57,6 +60,17 @@ def test_what_is_wrong_fails(client: Client, way: str, verdict: str, said: str) 
     assert re.search(said, outcome.said)
 
 
+@pytest.mark.parametrize(("own", "verdict"), [(0, "FAILED"), (1, "theirs")])
+def test_whose_fault_it_is(monkeypatch: pytest.MonkeyPatch, own: int, verdict: str) -> None:
+    """A signature that its own signer refuses, too, is the signer's fault."""
+    signer, verifier = Fake(), Fake()
+    monkeypatch.setattr(signer, "verify", lambda asked: Done(own, "hashed messages don't match"))
+    monkeypatch.setattr(verifier, "verify", lambda asked: Done(4, "timestamp: mismatch"))
+    outcome = judge(Pair(signer, verifier, FILE, KEYLESS), Folder())
+    assert outcome.verdict == verdict
+    assert ("hashed messages" if own else "timestamp: mismatch") in outcome.said
+
+
 def test_every_pair_is_there_or_says_why_not() -> None:
     listed = list(pairs())
     assert len(listed) == len(PEER_CLIENTS) * len(FORMS) * len(WAYS) * 2
@@ -64,7 +78,7 @@ def test_every_pair_is_there_or_says_why_not() -> None:
         pair for peer in PEER_CLIENTS for pair in ((peer.name, "custody"), ("custody", peer.name))}
     reasons = {pair.without() for pair in listed} - {""}
     assert reasons == {
-        "cosign-v3 makes bundles only", "sigstore-python knows no images", "sigstore-python knows no keys",
+        "sigstore-python knows no images", "sigstore-python knows no keys",
         "sigstore-js knows no images", "custody attests in bundles only, which cosign 2.6 and 3 read"}
 
 

@@ -197,6 +197,7 @@ def test_cve_2026_39984() -> None:
             with pytest.raises(VerificationError) as caught:
                 verify_evidence(evidence(document), Trust(WORLD.trusted_root(tsa_chain=chain)), NOW)
             assert caught.value.check is Check.TIME
+            assert "timestamp: https://tsa.example: certificate verify error" in caught.value.message
 
 
 def test_cve_2026_24137() -> None:
