@@ -9,6 +9,7 @@
     │   ├── MissingEvidenceError       exit 4   HTTP 404   evidence that is not there
     │   └── NotJudgedError             exit 4   HTTP 422   nothing was said against it, since no rule spoke of it
     ├── AuthenticationError            exit 5   HTTP 401
+    │   └── ReplayedTokenError         exit 5   HTTP 401   an identity token that was used before
     ├── NetworkError                   exit 6   HTTP 502   the other side did not answer, or answered nonsense
     │   ├── ConnectionBrokenError      exit 6   HTTP 502   refused, reset or cut off: the same request may be sent again
     │   ├── TimeoutExceededError       exit 6   HTTP 504   --timeout is over
@@ -151,6 +152,12 @@ class AuthenticationError(CustodyError):
     code = "unauthenticated"
     exit_code = 5
     http_status = 401
+
+
+class ReplayedTokenError(AuthenticationError):
+    """An identity token that counts once came again."""
+
+    code = "token_replayed"
 
 
 class NetworkError(CustodyError):

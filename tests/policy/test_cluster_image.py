@@ -100,6 +100,7 @@ def statement(predicate: Any) -> Evidence:
 
 
 def test_attestations_and_rego() -> None:
+    """CVE-2022-35930: an attestation of another type was taken for the one that a policy asked for."""
     def attested(text: str = "", **more: Any) -> PolicySet:
         policy = {"policy": {"type": "rego", "data": text}} if text else {}
         return policies({"keyless": {"identities": [WHO]}, "attestations": [

@@ -536,6 +536,7 @@ def test_login_in_a_message(adapter: Callable[[], Any], docker_config: Path, con
 
 
 def test_a_body_is_not_redirected(adapter: Callable[[], Any]) -> None:
+    """CVE-2026-134816: a client sent a password that it had posted again to whom it was redirected."""
     received: list[str] = []
 
     def storage(request: Request) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,21 @@ def test_keyless(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert "issuer: not given" in capsys.readouterr().err
     assert site.custody("tree", image) == 0
     assert f"✓ https://sigstore.dev/cosign/sign/v1  {PERSON}" in capsys.readouterr().out
+
+
+def test_one_file_says_where_to_sign_and_whom_to_believe(site: Site, tmp_path: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    image, both = site.push("trust-config"), tmp_path / "both.json"
+    root, config = (json.loads((site.folder / name).read_bytes()) for name in ("root.json", "config.json"))
+    both.write_text(json.dumps({"mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+                                "trustedRoot": root, "signingConfig": config}))
+    assert site.custody("sign", "--identity-token", site.token(), "--signing-config", str(both), "--trusted-root",
+                        str(both), image) == 0
+    assert site.custody("verify", *site.who(), "--trusted-root", str(both), image) == 0
+    both.write_text(both.read_text().replace("clienttrustconfig.v0.1", "clienttrustconfig.v9"))
+    capsys.readouterr()
+    assert site.custody("verify", *site.who(), "--trusted-root", str(both), image) == 2
+    assert "mediaType: 'application/vnd.dev.sigstore.clienttrustconfig.v9+json'" in capsys.readouterr().err
 
 
 def test_attest_and_replace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

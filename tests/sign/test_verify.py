@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from custody.errors import Check, UsageError, VerificationError
 from custody.evidence.model import KeylessSigner, KeySigner
-from custody.formats import cosign, dsse, intoto
+from custody.formats import cosign, der, dsse, intoto
 from custody.kit.pae import pae
 from custody.sign.certificate import build_chain, read_signing_certificate
 from custody.sign.identity import Identity
@@ -133,6 +133,9 @@ CHANGES: dict[str, tuple[str, Change, Check, str]] = {
     "tree size": ("v2", lambda d: entry(d)["inclusionProof"].update(treeSize="4"),
                   Check.LOG, "and the checkpoint is of 3"),
     "no checkpoint": ("v2", lambda d: entry(d)["inclusionProof"].pop("checkpoint"), Check.LOG, "has no checkpoint"),
+    "no checkpoint, and a proof of something else": ("v2", lambda d: (
+        entry(d)["inclusionProof"].pop("checkpoint"), entry(d)["inclusionProof"]["hashes"].__setitem__(
+            0, flip(entry(d)["inclusionProof"]["hashes"][0]))), Check.LOG, "inclusion proof: got root"),
     "checkpoint text": ("v2", lambda d: entry(d)["inclusionProof"]["checkpoint"].update(
         envelope=entry(d)["inclusionProof"]["checkpoint"]["envelope"].replace("\n3\n", "\n4\n")),
         Check.LOG, "checkpoint: not signed by the log's key"),
@@ -343,6 +346,37 @@ def test_timestamp_without_its_certificate() -> None:
     document["verificationMaterial"]["timestampVerificationData"] = {
         "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(signature, embed=False))}]}
     assert verify_evidence(evidence(document), Trust(ROOT), NOW).signed_at == NOW
+
+
+def test_certificates_of_a_timestamp_stand_in_any_order() -> None:
+    """FreeTSA writes its own first; DER orders a set. Who is believed stays the same."""
+    document = WORLD.keyless()
+    signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
+    answer = der.Reader(WORLD.stamp(signature), "").enter(der.SEQUENCE)
+    status, token = answer.element(), answer.enter(der.SEQUENCE)
+    kind, signed = token.element(), token.enter(0xa0).enter(der.SEQUENCE)
+    head = [signed.element() for _ in range(3)]
+    listed = sorted((signed.content(0xa0), WORLD.tsa_root.public_bytes(Encoding.DER)), reverse=True)
+    tail = signed.element()
+
+    def stamped(*certificates: bytes) -> dict[str, Any]:
+        body = der.element(der.SEQUENCE, *head, der.element(0xa0, *certificates), tail)
+        whole = der.element(der.SEQUENCE, status, der.element(der.SEQUENCE, kind, der.element(0xa0, body)))
+        document["verificationMaterial"]["timestampVerificationData"] = {
+            "rfc3161Timestamps": [{"signedTimestamp": b64(whole)}]}
+        return document
+
+    for certificates in (listed, listed[::-1]):
+        assert verify_evidence(evidence(stamped(*certificates)), Trust(ROOT), NOW).signed_at == NOW
+    refused(stamped(*listed), Check.TIME, "certificate verify error",
+            WORLD.trusted_root(tsa_chain=(World().tsa, World().tsa_root)))
+    refused(stamped(b"0"), Check.TIME, "expected a DER TimeStampResp")
+
+
+def test_an_authority_of_time_that_ran_out_is_named_as_that() -> None:
+    old = certificate(WORLD.tsa_root_key, None, name="tsa root", ca=True, start=NOW - 20 * DAY, end=NOW - DAY)
+    refused(WORLD.keyless(), Check.TIME, "a certificate of its chain is not valid at 2026-06-01T12:00:00Z",
+            WORLD.trusted_root(tsa_chain=(WORLD.tsa, old)))
 
 
 def test_freshness_is_the_earliest_time() -> None:

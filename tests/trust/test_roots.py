@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from custody.errors import CustodyError
 from custody.formats.protojson import encode_base64
 from custody.trust.keys import spki
-from custody.trust.roots import parse_trusted_root
-from tests.sign.authority import World
+from custody.trust.pemroots import authority_of
+from custody.trust.roots import parse_signing_config, parse_trusted_root
+from tests.sign.authority import DAY, NOW, World, certificate, new_key
 
 ROOT = json.loads(World().trusted_root().to_json())
 LOGS, AUTHORITIES = ("tlogs", "ctlogs"), ("certificateAuthorities", "timestampAuthorities")
@@ -91,3 +94,47 @@ def test_what_is_trusted_still_has_an_open_end() -> None:
         del root[part][0]["validFor"]["end"]
     read = parse_trusted_root(json.dumps(root).encode())
     assert read.tlogs[0].valid.end is read.timestamp_authorities[0].valid.end is None
+
+
+CONFIG = {"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+          "caUrls": [{"url": "https://ca.example", "majorApiVersion": 1, "operator": "o"}]}
+BOTH = {"mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json", "trustedRoot": ROOT,
+        "signingConfig": CONFIG}
+
+
+@pytest.mark.parametrize("name", ["signingConfig", "signing_config"])
+def test_a_client_trust_config_is_both(name: str) -> None:
+    """What sigstore-python's --trust-config takes."""
+    data = json.dumps({**{key: part for key, part in BOTH.items() if key != "signingConfig"}, name: CONFIG}).encode()
+    assert parse_trusted_root(data) == parse_trusted_root(json.dumps(ROOT).encode())
+    assert parse_signing_config(data).ca[0].url == "https://ca.example"
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"mediaType": "bad-media-type"}, r"trusted root\.mediaType: 'bad-media-type'; custody reads"),
+    ({"trustedRoot": None}, r"trusted root\.trustedRoot: got 'nothing', expected it once"),
+    ({"trusted_root": ROOT}, r"trusted root\.trustedRoot: got 'trustedRoot and trusted_root'"),
+    ({"trustedRoot": {**ROOT, "mediaType": "x"}}, r"trusted root\.trustedRoot\.mediaType: 'x'"),
+    ({"witnesses": []}, r"trusted root\.witnesses: a field that custody does not know")])
+def test_a_client_trust_config_that_is_wrong(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CustodyError, match=reason):
+        parse_trusted_root(json.dumps({**BOTH, **change}).encode())
+
+
+@pytest.mark.parametrize("may", [True, False, None])
+def test_a_root_that_may_not_sign_certificates_is_none(may: bool | None) -> None:
+    usage = x509.KeyUsage(True, False, False, False, False, bool(may), False, False, False)
+    extensions = [] if may is None else [(usage, True)]
+    root = certificate(new_key(), None, name="root", ca=True, start=NOW - DAY, end=NOW, extensions=extensions)
+    chain = (root.public_bytes(Encoding.DER),)
+    if may is False:
+        with pytest.raises(CustodyError, match=r"CN=root, which may not sign certificates \(key usage\)"):
+            authority_of(chain)
+    else:
+        assert authority_of(chain).chain == chain
+
+
+def test_a_list_that_is_too_long_is_not_printed() -> None:
+    root = {**ROOT, "tlogs": ROOT["tlogs"] * 200}
+    with pytest.raises(CustodyError, match=r"tlogs: got '400 of them', expected a list of at most 256"):
+        parse_trusted_root(json.dumps(root).encode())

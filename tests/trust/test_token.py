@@ -147,13 +147,15 @@ def test_other_issuers_algorithms(alg: str, bits: int) -> None:
 
 @pytest.mark.parametrize(("token", "reason"), [
     ("x" * 20_000, "got '20000 bytes', expected at most 16384"), ("a.b", r"'2 part\(s\)'"),
-    ("a.b.c.d", r"'4 part\(s\)'"), ("*.b.c", "expected base64url"), ("", r"'1 part\(s\)'"),
+    ("a.b.c.d", r"'4 part\(s\)'"), ("." * 16_000, r"'16001 part\(s\)'"),
+    ("." * (1 << 22), "at most 16384"), ("*.b.c", "expected base64url"), ("", r"'1 part\(s\)'"),
     (f"{part(b'{}')}.{part(b'[]')}.", "no claim iss"),
     (f"{part({})}.{part({'iss': 1})}.", "no claim iss"),
     (".".join((part({"alg": "ES256"}), part(b'{"iss":"a","iss":"b"}'), "")), "key 'iss' twice"),
     (f"{part(b'[' * 40 + b']' * 40)}.{part(b'{}')}.", "nesting deeper than 16"),
 ])
 def test_broken_tokens(token: str, reason: str) -> None:
+    """CVE-2025-66506 among them: a token of nothing but dots took memory for each."""
     with pytest.raises(MalformedError, match=reason):
         verify(token)
 

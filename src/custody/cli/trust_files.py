@@ -13,7 +13,8 @@ from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config
 from custody.trust.tuf.mirrored import check_age
 
 trusted_root_option = click.option("--trusted-root", metavar="FILE",
-                                   help="trusted_root.json; default: the services' own, or what `initialize` fetched.")
+                                   help="trusted_root.json, or a client trust config; default: the services' own, or "
+                                   "what `initialize` fetched.")
 
 
 def read_input(path: str, flag: str) -> bytes:

@@ -113,7 +113,8 @@ class Message:
         if value is None:
             return []
         if not isinstance(value, list) or len(value) > limit:
-            raise MalformedError(f"{self.where}.{name}", got=value, expected=f"a list of at most {limit}")
+            got = f"{len(value)} of them" if isinstance(value, list) else value
+            raise MalformedError(f"{self.where}.{name}", got=got, expected=f"a list of at most {limit}")
         return [Message(item, f"{self.where}.{name}[{position}]") for position, item in enumerate(value)]
 
     def done(self) -> None:

@@ -14,7 +14,7 @@ _RFC3339 = re.compile(
 
 
 class ClockError(CustodyError):
-    """The clock is outside a service's certificate: what it would sign now could not be verified."""
+    """The clock is outside of when a service is valid: what would be signed now could not be verified."""
 
     code = "clock"
     http_status = 503

@@ -20,6 +20,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The `aud` that its tokens must have."""
     subject_domain: str | None = None
     """For type uri: scheme and host that every subject has."""
+    single_use: bool = False
+    """Of each token one certificate is made: when it comes again it is refused. A job that signs twice needs two."""
 
 
 class AuthIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

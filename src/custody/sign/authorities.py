@@ -22,6 +22,7 @@ from custody.errors import (
 from custody.formats import cosign
 from custody.formats.protojson import Message, decode_any_base64, encode_base64
 from custody.kit import strictjson
+from custody.kit.clock import ClockError
 from custody.ports.http import Http
 from custody.sign.keys import PrivateKey
 from custody.trust.roots import Service
@@ -31,12 +32,20 @@ _MAX_TOKEN = 64 * 1024
 
 
 def choose(services: Sequence[Service], kind: str, versions: Sequence[int], now: datetime) -> Service:
-    """The first service that is valid now, of the highest API version that custody speaks. Raises UsageError."""
+    """The first service that is valid now, of the highest API version that custody speaks.
+
+    Raises UsageError, and ClockError where the clock stands before all of them.
+    """
     valid = [service for service in services if service.valid.contains(now)]
     for version in sorted(versions, reverse=True):
         for service in valid:
             if service.major_api_version == version:
                 return service
+    later = [(service.valid.start, service) for service in services if service.major_api_version in versions
+             and service.valid.start is not None and service.valid.start > now]
+    if later:
+        _, first = min(later, key=lambda pair: pair[0])
+        raise ClockError(f"signing config: {kind}", now, f"{first.url} is valid from {first.valid}")
     seen = ", ".join(f"{service.url} (API version {service.major_api_version})" for service in services) or "none"
     raise UsageError(f"signing config: no {kind} that is valid now and of API version "
                      f"{' or '.join(map(str, versions))}; it names {seen}")

@@ -167,6 +167,11 @@ def check_set(entry: LogEntry, key: PublicKey) -> None:
 def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog, key: PublicKey,
                     trace: Trace = SILENT) -> None:
     """The entry's hash leads to the root of a checkpoint that the log signed."""
+    if not proof.checkpoint:  # what is wrong with the proof itself is the nearer reason
+        trace.begin(Step.LOG_PROOF)
+        merkle.verify_inclusion(merkle.leaf_hash(entry.body), proof.log_index, proof.tree_size, proof.hashes,
+                                proof.root_hash)
+        trace.passed()
     trace.begin(Step.LOG_CHECKPOINT)
     if not proof.checkpoint:
         raise VerificationError("inclusion proof: has no checkpoint", absent=True)

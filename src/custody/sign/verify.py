@@ -268,11 +268,17 @@ def _check_log(logged: Logged, root: TrustedRoot | None, times: Sequence[Atteste
                                   trace=trace)
         trace.begin(Step.LOG_TRUST)
         own = [Attested(integrated, log.base_url)] if integrated else []
-        for time in own or times or [Attested(now, "now")]:
+        for time in own or times:
             check_log_validity(log, time.moment)
+        if not (own or times or log.valid.contains(now)):  # a key's signature of which nobody says when
+            raise VerificationError("log entry: nothing attests when it was made, the clock says "
+                                    f"{format_rfc3339(now)}, and the log {log.base_url} is trusted from {log.valid}",
+                                    hint="set the machine's clock right, or let signatures be timestamped")
         trace.passed(partial(_said, own or times or [Attested(now, "now, since nothing attests a time")]))
         attested += own
         first = first or model.LogEntry(base_url=log.base_url, index=entry.log_index, log_id=entry.log_id.hex())
+    if len({(entry.log_id, entry.log_index) for entry in claim.entries}) != len(claim.entries):
+        raise VerificationError("log entry: one is there twice")  # one log's word is one, however often it is repeated
     assert first is not None  # there is an entry
     return first, attested
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from custody.errors import AuthenticationError, UsageError
-from custody.trust.token import KeySource, parse_token, verify_token
+from custody.errors import AuthenticationError, ReplayedTokenError, UsageError
+from custody.trust.token import KeySource, Token, parse_token, verify_token
 
 IssuerType = Literal["email", "github-workflow", "uri"]
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _MAX_CLAIM = 2048
+_MAX_SPENT = 100_000
 _GITHUB = "https://github.com"
 _WORKFLOW = {  # extension 1.3.6.1.4.1.57264.1.N → template over the claims
     2: "{event_name}", 3: "{sha}", 4: "{workflow}", 5: "{repository}", 6: "{ref}",
@@ -51,6 +53,8 @@ class TrustedIssuer:
     client_id: str = "sigstore"
     subject_domain: str | None = None
     """For type uri: scheme and host that every subject has, such as https://builder.example."""
+    single_use: bool = False
+    """Each of its tokens counts once."""
 
     def __post_init__(self) -> None:
         if (self.type == "uri") != (self.subject_domain is not None):
@@ -68,23 +72,41 @@ class TrustedIssuer:
 
 
 class IdentityVerifier:
-    """Turns tokens of the trusted issuers into identities."""
+    """Turns tokens of the trusted issuers into identities; which of them counted is known to this process alone."""
 
     def __init__(self, issuers: tuple[TrustedIssuer, ...]) -> None:
         self.issuers = issuers
         self._by_url = {issuer.url: issuer for issuer in issuers}
         if len(self._by_url) != len(issuers):
             raise UsageError("issuers: an issuer's URL is configured twice, expected each once")
+        self._spent: dict[bytes, float] = {}
+        """The digest of each token that counts no more → when it expires, which says the same then."""
 
     async def verify(self, text: str, now: datetime) -> Identity:
-        """Raises AuthenticationError or MalformedError with the reason."""
+        """Raises AuthenticationError, ReplayedTokenError or MalformedError with the reason."""
         token = parse_token(text)
         issuer = self._by_url.get(token.issuer)
         if issuer is None:
             raise AuthenticationError(f"identity token iss: {token.issuer[:200]!r} is not a trusted issuer",
                                       hint="trusted are " + ", ".join(self._by_url))
         await verify_token(token, issuer.keys, issuer.client_id, now)
-        return identity_of(issuer, token.claims)
+        identity = identity_of(issuer, token.claims)
+        if issuer.single_use:
+            self._spend(token, now.timestamp())
+        return identity
+
+    def _spend(self, token: Token, now: float) -> None:
+        # What is signed is hashed, and not the text: an ECDSA signature has two spellings, and base64 several.
+        digest = hashlib.sha256(token.signed).digest()
+        if digest in self._spent:
+            raise ReplayedTokenError("identity token: it was used before, and this issuer's tokens count once",
+                                     hint="ask the issuer for a new one")
+        if len(self._spent) >= _MAX_SPENT:
+            self._spent = {spent: end for spent, end in self._spent.items() if end > now}
+        if len(self._spent) >= _MAX_SPENT:
+            raise AuthenticationError(f"identity token: {_MAX_SPENT} that are still valid were used, and no more are "
+                                      "remembered", hint="try again when some of them have expired")
+        self._spent[digest] = float(token.claims["exp"])
 
 
 def identity_of(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Identity:

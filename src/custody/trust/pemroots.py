@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from cryptography.x509 import BasicConstraints, Certificate, ExtensionNotFound, load_der_x509_certificate
+from cryptography.x509 import BasicConstraints, Certificate, ExtensionNotFound, KeyUsage, load_der_x509_certificate
 from cryptography.x509.oid import NameOID
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
@@ -49,12 +49,15 @@ def read_pem_chain(path: str, flag: str) -> tuple[bytes, ...]:
 def authority_of(chain: Sequence[bytes], uri: str = "", valid: Validity | None = None) -> CertificateAuthority:
     """`chain` is DER with the root last; without `valid` it is believed from when its root is valid on.
 
-    Raises MalformedError where the last one is no root: no path would end there.
+    Raises MalformedError where the last one is no root, or says that it signs no certificates: no path would end there.
     """
     root = load_der_x509_certificate(chain[-1])
     if root.issuer != root.subject or not _may_issue(root):
         raise MalformedError("certificate chain", got=root.subject.rfc4514_string() or "a certificate without a name",
                              expected="a self-signed certificate of a CA as the last")
+    if not _may_sign(root):
+        raise MalformedError("certificate chain", got=f"{root.subject.rfc4514_string()}, which may not sign "
+                             "certificates (key usage)", expected="a root that may")
     names = {oid: [str(part.value) for part in root.subject.get_attributes_for_oid(oid)]
              for oid in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)}
     return CertificateAuthority("".join(names[NameOID.ORGANIZATION_NAME][:1]), "".join(names[NameOID.COMMON_NAME][:1]),
@@ -66,6 +69,14 @@ def _may_issue(certificate: Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
     except (ExtensionNotFound, ValueError):
         return False
+
+
+def _may_sign(certificate: Certificate) -> bool:
+    """RFC 5280 section 6.1.4 (n): a key usage must name it where there is one; roots that openssl makes have none."""
+    try:
+        return certificate.extensions.get_extension_for_class(KeyUsage).value.key_cert_sign
+    except ExtensionNotFound:
+        return True
 
 
 def log_of(pem: bytes, where: str, url: str, valid: Validity, origin: str | None = None) -> TransparencyLog:

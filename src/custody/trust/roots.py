@@ -1,7 +1,8 @@
 """What is trusted and where to sign: Sigstore's trusted_root.json and signing_config.json.
 
-(protobuf-specs sigstore_trustroot.proto.) The trusted root is written with media type version 0.1: cosign 3.1 and
-sigstore-python 4.5 refuse the version 0.2 that the specification asks for. Every validity is enforced by the verifier.
+(protobuf-specs sigstore_trustroot.proto.) Both are read from a ClientTrustConfig too, which holds one of each. The
+trusted root is written with media type version 0.1: cosign 3.1 and sigstore-python 4.5 refuse the version 0.2 that the
+specification asks for. Every validity is enforced by the verifier.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from custody.trust.keys import describe_key
 
 TRUSTED_ROOT = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 SIGNING_CONFIG = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
+TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
+_IN_CONFIG = {"trustedRoot": "trusted_root", "signingConfig": "signing_config"}
+"""The parts of a ClientTrustConfig, by both names that ProtoJSON has for a field."""
 _MAX_SIZE = 4 * 1024 * 1024
 _MAX_ENTRIES = 256
 _T = TypeVar("_T")
@@ -126,7 +130,7 @@ class SigningConfig(msgspec.Struct, frozen=True):
 
 def parse_trusted_root(data: bytes, where: str = "trusted root") -> TrustedRoot:
     """Raises MalformedError or UnsupportedError, naming the field."""
-    root = _document(data, where, (TRUSTED_ROOT, "application/vnd.dev.sigstore.trustedroot.v0.1+json"))
+    root = _document(data, where, (TRUSTED_ROOT, "application/vnd.dev.sigstore.trustedroot.v0.1+json"), "trustedRoot")
     result = TrustedRoot(_each(root, "tlogs", _log), _each(root, "certificateAuthorities", _authority),
                          _each(root, "ctlogs", _log), _each(root, "timestampAuthorities", _authority))
     root.done()
@@ -137,7 +141,7 @@ def parse_signing_config(data: bytes, where: str = "signing config", *, signs: b
     """Raises MalformedError or UnsupportedError, naming the field. `signs`: for who signs by it, and does not with
     several services of a kind.
     """
-    root = _document(data, where, (SIGNING_CONFIG,))
+    root = _document(data, where, (SIGNING_CONFIG,), "signingConfig")
     ca, oidc, rekor, tsa = (_each(root, key, _service) for key in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"))
     selectors = []
     for name in ("rekorTlogConfig", "tsaConfig"):
@@ -158,11 +162,20 @@ def parse_signing_config(data: bytes, where: str = "signing config", *, signs: b
     return SigningConfig(ca, oidc, rekor, tsa, *selectors)
 
 
-def _document(data: bytes, where: str, media_types: tuple[str, ...]) -> Message:
+def _document(data: bytes, where: str, media_types: tuple[str, ...], part: str) -> Message:
+    """The document itself, or that `part` of a ClientTrustConfig."""
     root = Message(strictjson.loads(data, where, max_size=_MAX_SIZE, max_depth=16), where)
     media_type = root.text("mediaType", "")
+    if media_type == TRUST_CONFIG:
+        named = [name for names in _IN_CONFIG.items() for name in names if root.has(name)]
+        root.done()
+        present = [name for name in (part, _IN_CONFIG[part]) if name in named]
+        if len(present) != 1:
+            raise MalformedError(f"{where}.{part}", got=" and ".join(present) or "nothing", expected="it once")
+        root = root.message(present[0])
+        media_type = root.text("mediaType", "")
     if media_type not in media_types:
-        raise UnsupportedError(f"{where}.mediaType", f"{media_type!r}; custody reads {media_types[0]!r}")
+        raise UnsupportedError(f"{root.where}.mediaType", f"{media_type!r}; custody reads {media_types[0]!r}")
     return root
 
 

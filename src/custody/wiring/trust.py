@@ -82,7 +82,7 @@ def certificate_authority(material: Material, endpoints: Endpoints, ct_log: Sequ
     trusted = [TrustedIssuer(endpoints.oidc.rstrip("/"), own)]
     trusted += [TrustedIssuer(url, own, "uri", subject_domain=url) for url in WORKLOADS.values()]
     trusted += [TrustedIssuer(issuer.url, issuer_keys(http, issuer.url, issuer.jwks), issuer.type, issuer.client_id,
-                              issuer.subject_domain) for issuer in issuers]
+                              issuer.subject_domain, issuer.single_use) for issuer in issuers]
     return SigningAuthority(material.ca_key, material.ca_chain,
                             CtLog(ct_log, material.ctlog_key, material.ca_chain[0], clock),
                             IdentityVerifier(tuple(trusted)), clock)
