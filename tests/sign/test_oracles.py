@@ -27,7 +27,7 @@ CODES = {
     "message-digest-mismatch": "subject.refused", "rekor2-checkpoint-missing-origin": "log-checkpoint.malformed",
     "rekor2-no-inclusion-proof": "log-proof.absent", "rekor2-no-timestamp": "validity.absent",
     "rekor2-timestamp-outside-tsa-cert-validity": "timestamp.refused",
-    "rekor2-timestamp-untrusted-tsa-with-embedded-cert": "timestamp.malformed",
+    "rekor2-timestamp-untrusted-tsa-with-embedded-cert": "timestamp.refused",
     "rekor2-timestamp-with-incorrect-time": "validity.refused", "set-invalid-signature": "log-promise.refused",
     "wrong-hashedrekord-entry": "log-entry.refused"}
 KEY_IS_NONE = "managed-key-wrong-key_fail"
