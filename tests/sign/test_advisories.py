@@ -11,6 +11,7 @@ import copy
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from custody.adapters.http.stdlib import StdlibHttp
+from custody.cli.run import run
 from custody.errors import Check, CustodyError, MalformedError, VerificationError
 from custody.formats import bundle as bundles
 from custody.formats import der, intoto, oci
@@ -31,12 +33,12 @@ from custody.sign.gitsign import verify_object
 from custody.sign.identity import Identity
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import Trust, verify_evidence
-from tests.conftest import ROOT as HOUSE
 from tests.serving import served
 from tests.sign.authority import DAY, IDENTITY, IMAGE, ISSUER, NOW, OTHER, World, b64, certificate, evidence, new_key
 from tests.sign.gitsigning import Gitsign, armored, later
 from tests.sign.site import Site
 from tests.sign.test_verify import PAST, ROOT, WORLD, entry, legacy, refused, replace_annotations
+from tests.trust.tufmirror import Mirror, trust_files
 
 BLOB = b"what is signed\n"
 COMMIT = (b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor Ann <ann@example.com> 1780315200 +0000\n"
@@ -200,13 +202,22 @@ def test_cve_2026_39984() -> None:
             assert "timestamp: https://tsa.example: certificate verify error" in caught.value.message
 
 
-def test_cve_2026_24137() -> None:
-    """GHSA-fcv2-xgw5-pqxf: a target's name wrote outside of the cache. custody fetches nothing by TUF, and writes no
-    name of anybody else's.
+def test_cve_2026_24137(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GHSA-fcv2-xgw5-pqxf: a target's name wrote outside of the cache. custody asks a mirror for the names that it
+    knows itself, and writes to places of its own.
     """
-    found = [str(path) for path in (HOUSE / "src").rglob("*.py") for line in path.read_text().splitlines()
-             if line.startswith(("import tuf", "from tuf"))]
-    assert found == []
+    monkeypatch.chdir(tmp_path)
+    mirror = Mirror(tmp_path / "mirror", trust_files(tmp_path / "services"))
+    monkeypatch.setattr(mirror, "target", lambda name: mirror.folder / "targets" / (
+        hashlib.sha256(mirror.files[name]).hexdigest() + "." + name.replace("/", "%2F")))
+    mirror.files |= {"../../escaped.json": b"{}", "/tmp/escaped.json": b"{}", "a/trusted_root.json": b"{}"}
+    mirror.publish()
+    assert run(["initialize", "--mirror", str(mirror.folder), "--root", str(mirror.root)]) == 0
+    (kept,) = Path(".custody", "trust").glob("mirror-*")
+    assert {path.name for path in kept.rglob("*.json")} <= {
+        "root.json", "timestamp.json", "snapshot.json", "targets.json", "1.root.json"}
+    assert [path for path in tmp_path.rglob("*escaped*") if mirror.folder not in path.parents] == []
+    assert Path(".custody", "trust", "trusted_root.json").read_bytes() == mirror.files["trusted_root.json"]
 
 
 # sigstore-python, sigstore-js, sigstore-java
