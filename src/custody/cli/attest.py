@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from custody.cli.postquantum import post_quantum, pq_option
 from custody.cli.predicate import predicate_of
 from custody.cli.run import settings
 from custody.cli.sign import make_signer, tell
@@ -27,25 +28,28 @@ from custody.wiring import command_http, registry_client
 @click.option("--type", "kind", default="custom", show_default=True, metavar="TYPE",
               help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
 @click.option("--replace", is_flag=True, help="Remove this signer's older attestations of the type.")
-def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, **options: Any) -> None:
+@pq_option
+def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, pq: str | None, **options: Any) -> None:
     """Sign a predicate about images and store it beside them, as `cosign attest` 3 does."""
     predicate_type, value = predicate_of(kind, predicate)
-    asyncio.run(_run(images, predicate_type, value, replace, options))
+    asyncio.run(_run(images, predicate_type, value, replace, pq, options))
 
 
-async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, replace: bool,
+async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, replace: bool, pq: str | None,
                options: dict[str, Any]) -> None:
     http = command_http(settings())
     signer = await make_signer(http, options)
+    halves = [half for half in (await post_quantum(signer, pq), signer) if half is not None]
     async with registry_client(settings(), http) as client:
         for image in images:
             ref, descriptor = await resolve(client, image)
             statement = intoto.statement(descriptor.digest, predicate_type, predicate, name=ref.name)
-            data, verified = await signer.sign(statement, descriptor.digest)
-            pushed = await push_bundle(client, ref, descriptor, data, predicate_type, system_clock())
-            print(f"{ref.name}@{pushed.digest}")
-            if replace:
-                trust = signer.trust(require_log=verified.log is not None)
-                gone = await replace_bundles(client, ref, verified, pushed, trust, system_clock())
-                print(f"{ref}: removed {gone} older attestation{'' if gone == 1 else 's'}", file=sys.stderr)
-            tell(ref, f"{visible(predicate_type)} attested", verified)
+            made = [(half, *await half.sign(statement, descriptor.digest)) for half in halves]
+            for half, data, verified in made:
+                pushed = await push_bundle(client, ref, descriptor, data, predicate_type, system_clock())
+                print(f"{ref.name}@{pushed.digest}")
+                if replace:
+                    trust = half.trust(require_log=verified.log is not None)
+                    gone = await replace_bundles(client, ref, verified, pushed, trust, system_clock())
+                    print(f"{ref}: removed {gone} older attestation{'' if gone == 1 else 's'}", file=sys.stderr)
+                tell(ref, f"{visible(predicate_type)} attested", verified)

@@ -13,24 +13,29 @@ from custody.cli.kept_keys import created_key
 from custody.cli.password import ask
 from custody.errors import UsageError
 from custody.kit import destination
-from custody.sign.keys import PrivateKey, encrypt_key, generate_key
+from custody.sign.keys import PrivateKey, encrypt_key, generate_key, generate_post_quantum_key
 from custody.wiring import is_kept_elsewhere
 
 
 @click.command("generate-key-pair")
 @click.option("--kms", metavar="NAME", help="Make the key at a service, hashivault://NAME, awskms:///alias/NAME …, "
               "which keeps it; only PREFIX.pub is written.")
+@click.option("--pq", is_flag=True, help="Make an ML-DSA-65 pair, for sign --pq and verify --pq-key.")
 @click.option("--output-key-prefix", default="cosign", show_default=True, metavar="PREFIX",
               help="Writes PREFIX.key and PREFIX.pub.")
-def command(kms: str | None, output_key_prefix: str) -> None:
-    """Make a P-256 key pair. The private key is encrypted with $COSIGN_PASSWORD, or a password that is asked for on a
-    terminal, or all of standard input.
+def command(kms: str | None, pq: bool, output_key_prefix: str) -> None:
+    """Make a P-256 key pair, or an ML-DSA-65 pair.
+
+    The private key is encrypted with $COSIGN_PASSWORD, or a password that is asked for on a terminal, or all of
+    standard input.
 
     With --kms the key is made where it stays. A key of that name that is there already is taken as it is.
     """
     if kms is None:
-        write_pair(*free_names(output_key_prefix), generate_key)
+        write_pair(*free_names(output_key_prefix), generate_post_quantum_key if pq else generate_key)
         return
+    if pq:
+        raise UsageError("--kms and --pq: give one; services make keys of their own kinds")
     if not is_kept_elsewhere(kms):
         raise UsageError(f"--kms: got {kms!r}, expected the name of a key at a service: hashivault://NAME, "
                          "awskms:///alias/NAME, gcpkms://…, azurekms://…, or NAME://… of a plugin")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from custody.cli.postquantum import post_quantum, pq_option
 from custody.cli.run import settings
 from custody.cli.trust_files import load_config, load_root
 from custody.cli.trust_options import (
@@ -56,10 +57,11 @@ if TYPE_CHECKING:
               "(legacy), `notation` (by a key of `custody notation key`), with commas between them.")
 @click.option("--notation-key", metavar="NAME", help="The key that signs for `notation`. Default: the list's default.")
 @click.option("--upload", type=bool, default=True, metavar="BOOL", help="=false stores nothing in the registry.")
+@pq_option
 @click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
 def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool, form: str, formats: str | None,
-            notation_key: str | None, upload: bool, bundle_file: Path | None, **options: Any) -> None:
+            notation_key: str | None, upload: bool, pq: str | None, bundle_file: Path | None, **options: Any) -> None:
     """Sign images and store the signature beside them, as `cosign sign` 3 does.
 
     Name the image by digest: a tag may move between your look and this signature.
@@ -75,12 +77,14 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bo
         raise UsageError(f"--upload=false: a signature of {flag} is kept nowhere else")
     if not upload and not bundle_file:
         raise UsageError("--upload=false: the signature would be kept nowhere", hint="--bundle FILE")
+    if pq and not (upload and chosen & {"v2", "v3"}):
+        raise UsageError(f"--pq: {flag if upload else '--upload=false'} has no place for a second half")
     if bundle_file and len(images) > 1:
         raise UsageError("--bundle: is one file, and there are several images")
     if bundle_file:
         destination.check(bundle_file, "--bundle")
     given = intoto.parse_annotations(annotations)
-    asyncio.run(_run(images, given, Kept(chosen, upload, bundle_file, notation_key), recursive, options))
+    asyncio.run(_run(images, given, Kept(chosen, upload, bundle_file, notation_key, pq), recursive, options))
 
 
 _FORMATS = {"bundle": {"v3"}, "legacy": {"v2"}, "both": {"v2", "v3"}}
@@ -106,6 +110,8 @@ class Kept(NamedTuple):
     upload: bool
     file: Path | None
     notation_key: str | None
+    pq: str | None
+    """The file of the ML-DSA-65 key that signs a second half."""
 
 
 async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept, recursive: bool,
@@ -113,6 +119,7 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept,
     http = command_http(settings())
     notary = _notary(kept)  # before a browser is opened: what else is missing is known by now
     signer = await make_signer(http, options) if kept.formats - {"notation"} else None
+    half = await post_quantum(signer, kept.pq) if signer else None
     if signer and "v2" in kept.formats:
         _check_logs(signer, options["tlog_upload"])
     async with registry_client(settings(), http) as client:
@@ -125,6 +132,8 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept,
                 raise UsageError(f"--bundle: is one file, and -r signs {len(manifests)} manifests of {image}")
             for manifest in manifests:
                 at = ref.at(manifest.digest)
+                if half:
+                    await _sign(client, half, at, manifest, annotations, kept._replace(formats={"v3"}, file=None))
                 if signer:
                     await _sign(client, signer, at, manifest, annotations, kept)
                 if notary:

@@ -12,8 +12,10 @@ import click
 
 from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.explaining import Explaining, explain_option, tell_notation
+from custody.cli.postquantum import SecondHalf, paired, pq_key_option
 from custody.cli.run import settings
 from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
+from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.formats import cosign, intoto
 from custody.formats.reference import Reference
@@ -29,35 +31,42 @@ from custody.wiring import registry_client
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
 @airgap_key_option
+@pq_key_option
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="The signature has this annotation.")
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
               help="What stdout gets.")
 @explain_option
-def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, airgap_key: str | None, explain: bool,
-            **options: Any) -> None:
+def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, airgap_key: str | None,
+            pq_key: str | None, explain: bool, **options: Any) -> None:
     """Verify signatures of images.
 
     Each image needs one signature by the key, or by the identity and issuer, that is about its digest and is in a
-    transparency log of the trusted root. Attestations are never taken for signatures.
+    transparency log of the trusted root. With --pq-key it needs the same by that key too. Attestations are never taken
+    for signatures.
     """
     options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     explaining = Explaining(output) if explain else None
-    asyncio.run(_run(images, expected, intoto.parse_annotations(annotations), output, explaining))
+    second = SecondHalf(pq_key) if pq_key else None
+    asyncio.run(_run(images, expected, second, intoto.parse_annotations(annotations), output, explaining))
 
 
-async def _run(images: tuple[str, ...], expected: Expected, annotations: dict[str, str], output: str,
-               explaining: Explaining | None) -> None:
+async def _run(images: tuple[str, ...], expected: Expected, second: SecondHalf | None, annotations: dict[str, str],
+               output: str, explaining: Explaining | None) -> None:
     async with registry_client(settings()) as client:
         async for ref, gathered, at in evidence_of(client, images):
             telling = Telling(Step.PREDICATE_TYPE, Step.ANNOTATIONS) if explaining else None
             judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock(), telling)
             matching = [signature for signature in judged.signatures
                         if annotations.items() <= signature.annotations.items()]
-            refusal = None
+            refusal: CustodyError | None = None
             if not matching:
                 asked = _pairs(annotations)
                 refusal = nothing(ref, f"signature with {asked}" if judged.signatures else "signature", judged.rejected)
+            elif second is not None:
+                halves = second.among(gathered, str(ref.digest), system_clock())
+                matching = paired(matching, halves)
+                refusal = None if matching else second.missing(ref, "signature", halves)
             if explaining is not None and telling is not None:
                 _narrow(telling, judged, annotations)
                 await tell_notation(telling, settings(), at, ref)

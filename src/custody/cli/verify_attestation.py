@@ -11,6 +11,7 @@ import click
 
 from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.explaining import Explaining, explain_option, tell_notation
+from custody.cli.postquantum import SecondHalf, paired, pq_key_option
 from custody.cli.predicate_policies import (
     STEPS,
     SUMMARY,
@@ -39,6 +40,7 @@ from custody.wiring import registry_client
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
 @airgap_key_option
+@pq_key_option
 @type_option
 @policy_option
 @summary_options
@@ -46,7 +48,7 @@ from custody.wiring import registry_client
               help="What stdout gets.")
 @explain_option
 def command(images: tuple[str, ...], kind: str, policies: tuple[str, ...], output: str, airgap_key: str | None,
-            explain: bool, **options: Any) -> None:
+            pq_key: str | None, explain: bool, **options: Any) -> None:
     """Verify attestations of images and print their DSSE envelopes, one a line.
 
     Exit code 3 where a policy does not allow one of them, whatever the others say.
@@ -55,10 +57,11 @@ def command(images: tuple[str, ...], kind: str, policies: tuple[str, ...], outpu
     options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     explaining = Explaining(output) if explain else None
-    asyncio.run(_run(images, expected, demand, output, explaining))
+    second = SecondHalf(pq_key) if pq_key else None
+    asyncio.run(_run(images, expected, second, demand, output, explaining))
 
 
-async def _run(images: tuple[str, ...], expected: Expected, demand: Demand, output: str,
+async def _run(images: tuple[str, ...], expected: Expected, second: SecondHalf | None, demand: Demand, output: str,
                explaining: Explaining | None) -> None:
     async with registry_client(settings()) as client:
         async for ref, gathered, at in evidence_of(client, images):
@@ -66,6 +69,9 @@ async def _run(images: tuple[str, ...], expected: Expected, demand: Demand, outp
             judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock(), telling)
             demanded = _Demanded(demand, judged, gathered, telling, f"{ref.name}@{ref.digest}")
             refusal = demanded.refusal(ref)
+            if refusal is None and second is not None:
+                halves = second.among(gathered, str(ref.digest), system_clock())
+                refusal = demanded.pair(ref, second, halves)
             if explaining is not None and telling is not None:
                 await tell_notation(telling, settings(), at, ref)
                 explaining.show(str(ref), telling, refusal)
@@ -103,6 +109,13 @@ class _Demanded:
             else:
                 assert claim.envelope is not None  # verified attestations are envelopes
                 self.matching.append((statement, claim.envelope))
+
+    def pair(self, ref: Reference, second: SecondHalf, halves: EvidenceSet) -> CustodyError | None:
+        """Only those with their second half match from now on; the error where there is none."""
+        whole = paired((statement for statement, _ in self.matching), halves)
+        self.matching = [match for match in self.matching if match[0] in whole]
+        return None if self.matching else second.missing(ref, f"attestation of type {self._demand.predicate_type}",
+                                                         halves)
 
     def refusal(self, ref: Reference) -> CustodyError | None:
         """Why the image does not pass; None where it does."""

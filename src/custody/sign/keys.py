@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 
 from custody.errors import MalformedError, UnsupportedError, UsageError, VerificationError
@@ -31,7 +31,8 @@ _HEADERS = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 _MAX_FILE = 64 * 1024
 _SCRYPT = {"N": 65536, "r": 8, "p": 1}
 _HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
-_Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+_Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
+_KINDS = "P-256, P-384, P-521, RSA, Ed25519 and ML-DSA-65"
 
 
 def usable(key: object, where: str) -> AnyPublicKey:
@@ -42,9 +43,9 @@ def usable(key: object, where: str) -> AnyPublicKey:
         if not 2048 <= key.key_size <= 8192:
             raise UnsupportedError(where, f"an RSA key of {key.key_size} bits; 2048 to 8192 are accepted")
         return key
-    if isinstance(key, ed25519.Ed25519PublicKey):
+    if isinstance(key, (ed25519.Ed25519PublicKey, mldsa.MLDSA65PublicKey)):
         return key
-    raise UnsupportedError(where, "the key is none of P-256, P-384, P-521, RSA and Ed25519")
+    raise UnsupportedError(where, f"the key is none of {_KINDS}")
 
 
 def signed(key: AnyPublicKey, signature: bytes, message: bytes) -> bool:
@@ -64,7 +65,7 @@ def identity_of(key: PublicKey, signature: bytes, message: bytes) -> str:
     """A name of a valid signature that is the same for everything that anybody can make of it without the key.
 
     Of an ECDSA signature (r, s) anybody can make (r, -s), which is as valid, and none with
-    another r. RSA and Ed25519 signatures are one for each message.
+    another r. RSA and Ed25519 signatures are one for each message, and of ML-DSA's nobody else can make another.
     """
     fixed = str(decode_dss_signature(signature)[0]).encode() if isinstance(
         key.key, ec.EllipticCurvePublicKey) else signature
@@ -85,8 +86,11 @@ def check_digest_signature(key: AnyPublicKey, signature: bytes, digest: bytes, n
                            ) -> None:
     """The same where only a digest of the message is known, by `sha256`, `sha384` or `sha512`.
 
-    Raises UnsupportedError for Ed25519, unless by SHA-512: then the signature may be Ed25519ph (RFC 8032 section 5.1).
+    Raises UnsupportedError for Ed25519, unless by SHA-512: then the signature may be Ed25519ph (RFC 8032 section 5.1);
+    and for ML-DSA.
     """
+    if isinstance(key, mldsa.MLDSA65PublicKey):
+        raise UnsupportedError(name, "an ML-DSA-65 signature needs the artifact's bytes, and only its digest is here")
     if isinstance(key, ed25519.Ed25519PublicKey) and algorithm != "sha512":
         raise UnsupportedError(name, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
     if not verifies(key, signature, digest, Prehashed(_HASHES[algorithm])):
@@ -166,7 +170,7 @@ class PrivateKey:
             return self.key.sign(message, ec.ECDSA(hashes.SHA256() if hash_name == "sha256" else own))
         if isinstance(self.key, rsa.RSAPrivateKey):
             return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
-        if not prehash:
+        if isinstance(self.key, mldsa.MLDSA65PrivateKey) or not prehash:
             return self.key.sign(message)
         from nacl import bindings
 
@@ -189,8 +193,13 @@ def generate_key(algorithm: str = "ecdsa-sha2-256-nistp256") -> PrivateKey:
     return PrivateKey(ALGORITHMS[algorithm]())
 
 
+def generate_post_quantum_key() -> PrivateKey:
+    """A new ML-DSA-65 key (FIPS 204), kept as its seed of 32 bytes (RFC 9881)."""
+    return PrivateKey(mldsa.MLDSA65PrivateKey.generate())
+
+
 def algorithm_of(public: PublicKey) -> str | None:
-    """The name in ALGORITHMS of what the key signs with; None for Ed25519 and unusual sizes of RSA."""
+    """The name in ALGORITHMS of what the key signs with; None for Ed25519, ML-DSA and unusual sizes of RSA."""
     key = public.key
     if isinstance(key, ec.EllipticCurvePublicKey):
         return next(name for name in ALGORITHMS if name.endswith(f"nistp{key.curve.key_size}"))
@@ -234,8 +243,9 @@ def _private(data: bytes, where: str) -> PrivateKey:
     except (ValueError, UnsupportedAlgorithm):
         raise MalformedError(where, got=f"{len(data)} bytes", expected="a PEM private key (cosign.key, PKCS #8, "
                              "SEC 1 or PKCS #1)") from None
-    if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)):
-        raise UnsupportedError(where, "the key is none of P-256, P-384, P-521, RSA and Ed25519")
+    if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey,
+                            mldsa.MLDSA65PrivateKey)):
+        raise UnsupportedError(where, f"the key is none of {_KINDS}")
     usable(key.public_key(), where)
     return PrivateKey(key)
 
