@@ -25,7 +25,7 @@ from pathlib import Path
 from custody.evidence.model import Evidence
 from custody.formats import bundle
 from custody.kit.clock import system_clock
-from custody.sign.keys import generate_post_quantum_key
+from custody.sign.keys import generate_post_quantum_key, signed
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust.roots import parse_trusted_root
 
@@ -110,17 +110,17 @@ def _measure(bench: _Bench, count: int) -> None:
     bench(*_CUSTODY, "sign", "-y", *ours, *images)
     bench.together("sign keyless", ("sign", "-y", *ours, images[0]),
                    ("sign", "-y", "--allow-http-registry", *ours, images[0]))
-    signed = images[1:]
+    distinct = images[1:]
     verify = ("verify", "--trusted-root", root, "--certificate-identity", _WHO, "--certificate-oidc-issuer", issuer)
-    bench.together("verify keyless", (*verify, signed[0]), (*verify, "--allow-http-registry", signed[0]))
-    gone, used = bench.timed(*_CUSTODY, *verify, *signed)
-    theirs = [bench.timed(*_COSIGN, *verify, "--allow-http-registry", image) for image in signed[:20]]
+    bench.together("verify keyless", (*verify, distinct[0]), (*verify, "--allow-http-registry", distinct[0]))
+    gone, used = bench.timed(*_CUSTODY, *verify, *distinct)
+    theirs = [bench.timed(*_COSIGN, *verify, "--allow-http-registry", image) for image in distinct[:20]]
     for part, unit in ((0, "gone by"), (1, "of processors")):
-        custody, cosign = (gone, used)[part], statistics.mean(times[part] for times in theirs) * len(signed)
-        print(f"verify {len(signed)} images, ms {unit}: custody {custody:.0f} in one process, cosign {cosign:.0f} in "
+        custody, cosign = (gone, used)[part], statistics.mean(times[part] for times in theirs) * len(distinct)
+        print(f"verify {len(distinct)} images, ms {unit}: custody {custody:.0f} in one process, cosign {cosign:.0f} in "
               f"one each (of 20), ratio {cosign / custody:.1f}")
-    bench(*_CUSTODY, "sign", "-y", *ours, "--upload=false", "--bundle", "one.json", signed[0])
-    evidence = Evidence(subject=signed[0].partition("@")[2], media_type=bundle.MEDIA_TYPE,
+    bench(*_CUSTODY, "sign", "-y", *ours, "--upload=false", "--bundle", "one.json", distinct[0])
+    evidence = Evidence(subject=distinct[0].partition("@")[2], media_type=bundle.MEDIA_TYPE,
                         data=(bench.folder / "one.json").read_bytes(), source="bench")
     trust = Trust(parse_trusted_root((bench.folder / root).read_bytes()))
     times = []

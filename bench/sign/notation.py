@@ -23,7 +23,8 @@ from tests.sign.notary import materials
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.kit.clock import system_clock
 from custody.registry.layout import Layout
-from custody.services.notarysignatures import LayoutPlace, verify_artifact
+from custody.services.notaryplaces import LayoutPlace
+from custody.services.notarysignatures import verify_artifact
 from custody.sign.notary.crl import ListCache
 from custody.sign.notary.directory import Directory
 from custody.sign.notary.revocation import OnlineRevocations
