@@ -22,7 +22,7 @@ from tests.sign.notary import materials
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.kit.clock import system_clock
-from custody.registry.layout import Layout
+from custody.registry.listedlayout import ListedLayout
 from custody.services.notaryplaces import LayoutPlace
 from custody.services.notarysignatures import verify_artifact
 from custody.sign.notary.crl import ListCache
@@ -62,7 +62,7 @@ async def _many(layout: Path, digest: str, directory: Directory) -> float:
     statement = parse_oci(_POLICY, "policy").for_image("registry.example/bench")
 
     async def once() -> None:
-        place = Layout(layout)
+        place = ListedLayout(layout)
         judged = await verify_artifact(LayoutPlace(place), place.resolve(digest), statement, verifier)
         assert judged[-1].reason == "", judged[-1].reason
 
