@@ -50,6 +50,14 @@ REFUSED: list[tuple[bytes, str]] = [
     (document(with_(registryScopes=["a.example/b:v1"])), "expected a whole repository"),
     (document(with_(registryScopes=["a.example/b", "a.example/b"])), "expected each once"),
     (document(with_(registryScopes=[1])), "a list of at most"),
+    *((document(with_(registryScopePrefixes=[prefix])), "with '/' at the end: registry.example/team/") for prefix in (
+        "a.example", "a.example/team", "a.example/*", "*", "/", "https://a.example/", "a.example/te am/", "a.example//",
+        "a.example/team/app:1/", "", "a.example/Team/")),
+    (document(with_(registryScopePrefixes=["a.example/", "a.example/"])), "registryScopePrefixes: got 'one twice'"),
+    (document(with_(registryScopes=["*"], registryScopePrefixes=["a.example/"])), "'*' alone"),
+    (document(with_(registryScopePrefixes=["a.example/"]), with_(name="two", registryScopes=["a.example/x"],
+                                                                 registryScopePrefixes=["a.example/"])),
+     "two.registryScopePrefixes: got \"'a.example/', which 'one' has too\""),
     (document(verification(level="")), "''; strict"), (document(verification(level="Strict")), "'Strict'"),
     (document(verification(override={"integrity": "log"})), "it is always enforced"),
     (document(verification(override={"expiry": "skip"})), "expected enforce or log"),
@@ -93,7 +101,7 @@ def test_a_prefix_is_no_scope() -> None:
     with pytest.raises(CustodyError) as caught:
         parse_oci(document(with_(registryScopes=["a.example/team/*"])))
     assert caught.value.hint is not None
-    assert "there are no prefixes" in caught.value.hint
+    assert "registryScopePrefixes is for all that begin alike" in caught.value.hint
 
 
 def test_levels() -> None:
@@ -120,6 +128,18 @@ def test_whose_statement_it_is() -> None:
         alone.for_image("registry.example/other")
     with pytest.raises(CustodyError, match="expected a whole repository"):
         alone.for_image("app")
+
+
+def test_the_longest_prefix_of_a_name() -> None:
+    policy = parse_oci(document(
+        with_(name="team", registryScopes=None, registryScopePrefixes=["registry.example/team/"]),
+        STATEMENT, with_(name="registry", registryScopes=None, registryScopePrefixes=["registry.example/"]),
+        with_(name="exact", registryScopes=["registry.example/team/app"]), with_(name="rest", registryScopes=["*"])))
+    for repository, name in (("registry.example/team/app", "exact"), ("registry.example/team/app/more", "team"),
+                             ("registry.example/team", "registry"), ("registry.example/teams/app", "registry"),
+                             ("registry.example/app", "one"), ("registry.example:5000/team/app", "rest"),
+                             ("registry.example.org/team/app", "rest")):
+        assert policy.for_image(repository).name == name
 
 
 def test_statements_for_files() -> None:

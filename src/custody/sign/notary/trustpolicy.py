@@ -2,6 +2,9 @@
 
 (notaryproject/specifications trust-store-trust-policy, version 1.0 of both documents.) A document is read strictly: a
 field that is not known, a level, override or scope that is none, two statements for one scope are refused by name.
+
+`registryScopePrefixes` is custody's own, and passed over by notation, which reads the same file: all repositories whose
+names begin so, where no statement has the whole name.
 """
 
 from __future__ import annotations
@@ -90,6 +93,8 @@ class Statement:
     """Those of them that are subjects of certificates."""
     scopes: tuple[str, ...] = ()
     """Repositories, or `*`; of a document for images."""
+    prefixes: tuple[str, ...] = ()
+    """What names of repositories begin with: `registry.example/team/`."""
     is_global: bool = False
     """Of a document for files: where no statement is named."""
 
@@ -107,14 +112,19 @@ class Document:
     statements: tuple[Statement, ...]
 
     def for_image(self, repository: str) -> Statement:
-        """The one statement for `registry/name`: that which names it, else that for `*`. Raises VerificationError."""
+        """The one statement for `registry/name`: that which names it, else the one with the longest prefix of it, else
+        that for `*`. Raises VerificationError.
+        """
         _check_scope(repository, "artifact")
-        for scope in (repository, ANY):
-            for statement in self.statements:
-                if scope in statement.scopes:
-                    return statement
-        raise VerificationError(f"{repository}: no trust policy has it among its registryScopes",
-                                hint="a scope names the whole repository; \"*\" is for all that no other names")
+        named = next((statement for statement in self.statements if repository in statement.scopes), None)
+        prefixed = max(((len(prefix), -place) for place, statement in enumerate(self.statements)
+                        for prefix in statement.prefixes if repository.startswith(prefix)), default=None)
+        rest = next((statement for statement in self.statements if ANY in statement.scopes), None)
+        statement = named or (self.statements[-prefixed[1]] if prefixed else rest)
+        if statement is None:
+            raise VerificationError(f"{repository}: no trust policy has it among its registryScopes",
+                                    hint="a scope names the whole repository; \"*\" is for all that no other names")
+        return statement
 
     def for_blob(self, name: str | None = None) -> Statement:
         """The statement of this name, or without one the global one. Raises VerificationError."""
@@ -130,11 +140,12 @@ def parse_oci(data: bytes, where: str = "trust policy") -> Document:
     document = _document(data, where, blob=False)
     taken: dict[str, str] = {}
     for statement in document.statements:
-        for scope in statement.scopes:
-            if scope in taken:
-                raise MalformedError(f"{where}: {statement.name}.registryScopes", got=f"{scope!r}, which "
-                                     f"{taken[scope]!r} has too", expected="each scope in one statement")
-            taken[scope] = statement.name
+        for field, scopes in (("registryScopes", statement.scopes), ("registryScopePrefixes", statement.prefixes)):
+            for scope in scopes:
+                if scope in taken:
+                    raise MalformedError(f"{where}: {statement.name}.{field}", got=f"{scope!r}, which "
+                                         f"{taken[scope]!r} has too", expected="each scope in one statement")
+                taken[scope] = statement.name
     return document
 
 
@@ -184,8 +195,8 @@ def _statement(entry: Message, document: str, *, blob: bool) -> Statement:
                              expected="at least one of each")
     made = Statement(name, level, VerifyTimestamp(asked),
                      tuple(dict.fromkeys(_store(store, where) for store in stores)), tuple(identities),
-                     _subjects(identities, f"{where}.trustedIdentities"), () if blob else _scopes(entry, where),
-                     blob and _flag(entry, "globalPolicy", where))
+                     _subjects(identities, f"{where}.trustedIdentities"),
+                     *(((), ()) if blob else _scopes(entry, where)), blob and _flag(entry, "globalPolicy", where))
     entry.done()
     return made
 
@@ -263,18 +274,30 @@ def _subjects(identities: Sequence[str], where: str) -> tuple[Name, ...]:
     return tuple(name for _, name in names)
 
 
-def _scopes(entry: Message, where: str) -> tuple[str, ...]:
-    scopes = _texts(entry, "registryScopes", where)
-    if not scopes:
+def _scopes(entry: Message, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whole names, and what names begin with."""
+    scopes, prefixes = _texts(entry, "registryScopes", where), _texts(entry, "registryScopePrefixes", where)
+    if not scopes and not prefixes:
         raise MalformedError(f"{where}.registryScopes", got="none", expected="repositories, or '*'")
-    if ANY in scopes and len(scopes) > 1:
+    if ANY in scopes and len(scopes) + len(prefixes) > 1:
         raise MalformedError(f"{where}.registryScopes", got="'*' beside others", expected="'*' alone")
+    for prefix in prefixes:
+        _check_prefix(prefix, f"{where}.registryScopePrefixes")
+    if len(set(prefixes)) < len(prefixes):
+        raise MalformedError(f"{where}.registryScopePrefixes", got="one twice", expected="each once")
     for scope in scopes:
         if scope != ANY:
             _check_scope(scope, f"{where}.registryScopes")
     if len(set(scopes)) < len(scopes):
         raise MalformedError(f"{where}.registryScopes", got="a scope twice", expected="each once")
-    return tuple(scopes)
+    return tuple(scopes), tuple(prefixes)
+
+
+def _check_prefix(prefix: str, where: str) -> None:
+    domain, slash, folder = prefix.removesuffix("/").partition("/")
+    if not (prefix.endswith("/") and _DOMAIN.match(domain) and (_REPOSITORY.match(folder) if slash else True)):
+        raise MalformedError(where, got=prefix, expected="a registry, or the first parts of a repository's name, with "
+                             "'/' at the end: registry.example/team/")
 
 
 def _check_scope(scope: str, where: str) -> None:
@@ -282,5 +305,5 @@ def _check_scope(scope: str, where: str) -> None:
     if not (slash and _DOMAIN.match(domain) and _REPOSITORY.match(repository)):
         raise MalformedError(where, got=scope, expected="a whole repository, such as registry.example/team/app, "
                              "without scheme, tag or wildcard",
-                             hint="'*' alone is every repository; there are no prefixes in a file that notation reads "
-                             "too, so name each one" if "*" in scope else None)
+                             hint="'*' alone is every repository; registryScopePrefixes is for all that begin alike, "
+                             "which notation passes over" if "*" in scope else None)
