@@ -149,7 +149,8 @@ def test_evidence_of_kinds_that_are_not_evaluated_is_named() -> None:
     found = gathered(registry)
     assert len(found.signatures) == 1
     assert {one.reason: one.predicate_type for one in found.rejected} == {
-        "signatures that cosign stores as OCI 1.1 artifacts are not evaluated by custody yet": intoto.COSIGN_SIGN,
+        "signatures that cosign stores as OCI 1.1 artifacts count for policies that ask for them (cosignOCI11)":
+            intoto.COSIGN_SIGN,
         "signatures of the Notary Project count for policies that ask for them, or by the trust policy that the "
         "setting `notation` names": intoto.COSIGN_SIGN,
         "documents of type application/spdx+json are not evaluated by custody": "application/spdx+json"}

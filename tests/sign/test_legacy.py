@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -283,3 +284,28 @@ def test_kyverno_takes_legacy_by_key_and_no_bundle(site: Site, tmp_path: Path) -
         report = yaml.safe_load(answer.stdout[answer.stdout.index("apiVersion: "):])
         outcomes = {result["resources"][0]["name"]: result["result"] for result in report["results"]}
         assert outcomes == {form: "pass" if form in admitted else "fail" for form in ("legacy", "both", "bundle")}, kind
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("program", ["cosign-v2", "cosign-v3"])
+def test_signatures_that_cosign_keeps_as_artifacts_of_oci_1_1(
+        site: Site, capsys: pytest.CaptureFixture[str], program: str) -> None:
+    image, other = site.push(f"artifact-{program}", program.encode()), site.push(f"artifact-{program}", b"other")
+    new = ("--use-signing-config=false",) if program == "cosign-v3" else ()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(site.folder), "COSIGN_PASSWORD": "hello",
+                   "SIGSTORE_NO_CACHE": "1", "COSIGN_EXPERIMENTAL": "1"}
+    done = subprocess.run(
+        [peer(program), "sign", "-y", "--allow-http-registry", "--key", "cosign.key", "--tlog-upload=false", *new,
+         "--new-bundle-format=false", "--registry-referrers-mode=oci-1-1", "-a", "env=prod", image],
+        capture_output=True, text=True, env=environment, cwd=site.folder, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert tag_of(site, image) == []
+    verify = ("verify", "--key", str(site.folder / "cosign.pub"), "--insecure-ignore-tlog")
+    assert site.custody(*verify, "-a", "env=prod", image) == 0
+    assert site.custody(*verify, "-a", "env=test", image) == 4
+    assert site.custody(*verify, other) == 4
+    assert site.custody("generate-key-pair", "--output-key-prefix", str(site.folder / f"stranger-{program}")) == 0
+    capsys.readouterr()
+    assert site.custody("verify", "--key", str(site.folder / f"stranger-{program}.pub"), "--insecure-ignore-tlog",
+                        image) == 4
+    assert "layer 0: signature: the signature is not this key's" in capsys.readouterr().err

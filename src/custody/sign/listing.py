@@ -35,8 +35,7 @@ PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 _LAYER_PREDICATE_TYPE = "predicateType"  # the same on a layer of an .att tag
 _ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
 _SIGNATURE_KINDS = {
-    _ARTIFACT: "signatures that cosign stores as OCI 1.1 artifacts are not "
-                                                       "evaluated by custody yet",
+    _ARTIFACT: "signatures that cosign stores as OCI 1.1 artifacts count for policies that ask for them (cosignOCI11)",
     notary.ARTIFACT_TYPE: "signatures of the Notary Project count for policies that ask for them, or by the trust "
                           "policy that the setting `notation` names"}
 _TAGS = {".sig": cosign.SIMPLE_SIGNING, ".att": dsse.MEDIA_TYPE, ".sbom": ""}

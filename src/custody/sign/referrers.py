@@ -43,7 +43,7 @@ async def fetch_evidence(client: RegistryClient, ref: Reference, *, unsigned: bo
     `limits` allow: nothing is left out silently.
     """
     listing = await list_documents(client, ref, unsigned=unsigned, predicate_types=predicate_types, limits=limits,
-                                   notation=notation)
+                                   artifacts=True, notation=notation)
     gate = asyncio.Semaphore(8)
     subject = str(ref.digest)
 
