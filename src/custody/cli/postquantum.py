@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 from cryptography.hazmat.primitives.asymmetric import mldsa
@@ -23,10 +24,12 @@ from custody.services.verify import Terms, judge_all
 from custody.sign.identity import not_by_key
 from custody.sign.keys import PublicKey
 from custody.sign.referrers import Gathered
-from custody.sign.signer import Signer
 from custody.sign.verify import Trust
 from custody.trust.keys import describe_key
 from custody.trust.roots import SigningConfig
+
+if TYPE_CHECKING:
+    from custody.sign.signer import Signer
 
 pq_option = click.option("--pq", metavar="FILE", help="Sign the same with this ML-DSA-65 key too (generate-key-pair "
                          "--pq), in a second bundle: it needs no log, and stays good when elliptic curves do not.")
