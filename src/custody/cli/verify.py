@@ -60,7 +60,7 @@ async def _run(images: tuple[str, ...], expected: Expected, annotations: dict[st
                 refusal = nothing(ref, f"signature with {asked}" if judged.signatures else "signature", judged.rejected)
             if explaining is not None and telling is not None:
                 _narrow(telling, judged, annotations)
-                await tell_notation(telling, settings(), at, ref)
+                await tell_notation(telling, settings(), client.http, at, ref)
                 explaining.show(str(ref), telling, refusal)
             if refusal is not None:
                 raise refusal

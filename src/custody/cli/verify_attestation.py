@@ -67,7 +67,7 @@ async def _run(images: tuple[str, ...], expected: Expected, demand: Demand, outp
             demanded = _Demanded(demand, judged, gathered, telling, f"{ref.name}@{ref.digest}")
             refusal = demanded.refusal(ref)
             if explaining is not None and telling is not None:
-                await tell_notation(telling, settings(), at, ref)
+                await tell_notation(telling, settings(), client.http, at, ref)
                 explaining.show(str(ref), telling, refusal)
             if refusal is not None:
                 raise refusal
