@@ -16,7 +16,7 @@ from tests.conftest import ROOT, peer
 
 ELSEWHERE = {"completion": "`custody completion`", "help": "`--help`"}
 """Commands that cobra gives to every program."""
-ADDED = {"blob", "certificate cleanup-test", "certificate doctor", "policy init"}
+ADDED = {"blob", "certificate cleanup-test", "certificate doctor", "policy init", "staple"}
 """Of later versions of notation, or custody's own."""
 _COMMAND = re.compile(r"^  ([a-z][a-z-]*) +\S", re.MULTILINE)
 _FLAG = re.compile(r"^ {2,}(?:-(\w), )? *--([a-z0-9-]+)(?: (string|stringArray|int|duration))? {2,}", re.MULTILINE)

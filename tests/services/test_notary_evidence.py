@@ -201,7 +201,7 @@ def test_a_folder_that_changes_while_an_image_is_gathered(directory: Directory, 
 
     async def main() -> None:
         async with registry_client(settings, service_http(settings)) as client:
-            folder = notary_trust(settings, client)
+            folder = notary_trust(settings, client.http)
             assert folder is not None
             before = await folder.read()
             _remove_root(directory)
@@ -211,8 +211,8 @@ def test_a_folder_that_changes_while_an_image_is_gathered(directory: Directory, 
             ref = parse(image)
             subject = await client.resolve(ref)
             (evidence,) = (await fetch_evidence(client, ref.at(subject.digest), notation=True)).evidence
-            assert isinstance(await before.judge(ref, subject, evidence), Verified)
-            assert isinstance(await after.judge(ref, subject, evidence), Rejected)
+            assert isinstance(await before.judge(client, ref, subject, evidence), Verified)
+            assert isinstance(await after.judge(client, ref, subject, evidence), Rejected)
 
     asyncio.run(main())
 

@@ -131,8 +131,8 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
             async with gate:
                 if isinstance(target, str) and target in folders:
                     image = folders[target]
-                    return await check_image(str(image.ref), policies, gatherer(configured, image.client), system_clock,
-                                             namespace, known, summaries)
+                    return await check_image(str(image.ref), policies, gatherer(configured, image.client, http=http),
+                                             system_clock, namespace, known, summaries)
                 if isinstance(target, str):
                     return await check_image(target, policies, source, system_clock, namespace, known, summaries)
                 if at is Course.BACKGROUND:

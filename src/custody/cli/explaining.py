@@ -15,6 +15,7 @@ from custody.errors import CustodyError, DeniedError, MissingEvidenceError, Usag
 from custody.evidence.model import Rejected, Verified
 from custody.formats.reference import Reference
 from custody.kit.visible import visible
+from custody.ports.http import Http
 from custody.registry.client import RegistryClient
 from custody.services.telling import Document, Telling
 from custody.settings import Settings
@@ -83,12 +84,13 @@ def _end(document: Document) -> str:
     return f"does not count: {document.aside}" if document.aside else "not looked at"
 
 
-async def tell_notation(telling: Telling, settings: Settings, client: RegistryClient, ref: Reference) -> None:
+async def tell_notation(telling: Telling, settings: Settings, http: Http, client: RegistryClient, ref: Reference
+                        ) -> None:
     """Signatures of the Notary Project beside an image, by the trust policy of the settings. None of them counts for
-    who asks for a key or an identity; what cannot be had stays what was not looked at.
+    who asks for a key or an identity; what cannot be had stays what was not looked at. `http` asks who was revoked.
     """
     try:
-        trust = notary_trust(settings, client)
+        trust = notary_trust(settings, http)
         if trust is not None:
             await _notation(telling, trust, client, ref)
     except CustodyError as error:
@@ -106,7 +108,7 @@ async def _notation(telling: Telling, trust: NotaryTrust, client: RegistryClient
             telling.unread(evidence)
             continue
         trace = telling.open(evidence.source, evidence.data, evidence.media_type, notary=True)
-        judged = await reading.judge(ref, subject, evidence, trace)
+        judged = await reading.judge(client, ref, subject, evidence, trace)
         telling.closed(evidence.source, str(judged.signer) if isinstance(judged, Verified) else None, _ASIDE)
 
 

@@ -47,13 +47,13 @@ async def _run(image: str, trust: Trust, output: str) -> None:
     async with registry_client(settings()) as client:
         at, ref = await located(client, image)
         subject = await at.resolve(ref)
-        trusted = notary_trust(settings(), at)
+        trusted = notary_trust(settings(), client.http)
         notation = await trusted.read() if trusted is not None else None
         gathered = await fetch_evidence(at, ref, notation=notation is not None)
         rows = []
         for evidence in gathered.evidence:
             if notation is not None and evidence.media_type in notary.ENVELOPES:
-                rows.append(_row(evidence, await notation.judge(ref, subject, evidence)))
+                rows.append(_row(evidence, await notation.judge(at, ref, subject, evidence)))
             else:
                 rows.append(_row(evidence, judge(evidence, terms, now)))
     rows += map(_unread, gathered.rejected)

@@ -81,7 +81,7 @@ async def _run(images: tuple[str, ...], workers: int, expected: Expected, second
                 refusal = None if matching else second.missing(ref, "signature", halves)
             if explaining is not None and telling is not None:
                 _narrow(telling, judged, annotations)
-                await tell_notation(telling, settings(), at, ref)
+                await tell_notation(telling, settings(), client.http, at, ref)
                 explaining.show(str(ref), telling, refusal)
             if refusal is not None:
                 raise refusal

@@ -84,7 +84,7 @@ async def _run(images: tuple[str, ...], workers: int, expected: Expected, second
                 halves = second.among(gathered, str(ref.digest), system_clock())
                 refusal = demanded.pair(ref, second, halves)
             if explaining is not None and telling is not None:
-                await tell_notation(telling, settings(), at, ref)
+                await tell_notation(telling, settings(), client.http, at, ref)
                 explaining.show(str(ref), telling, refusal)
             if refusal is not None:
                 raise refusal

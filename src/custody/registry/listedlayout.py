@@ -6,6 +6,7 @@ What is added is on the disk before index.json names it, and that is replaced wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -119,6 +120,19 @@ class ListedLayout:
         change_index(self._folder, lambda entries: entries if any(
             listed.get("digest") == descriptor.digest for listed in entries) else [*entries, entry.to_json()])
         return descriptor
+
+    def remove(self, descriptor: oci.Descriptor, keep: Collection[str] = ()) -> None:
+        """Take a manifest out of index.json, and its file with those of its blobs, but for the digests in `keep`."""
+        body = oci.parse_manifest(self.manifest(descriptor), f"{self._folder}: {descriptor.digest}",
+                                  descriptor.media_type)
+        blobs = [layer.digest for layer in body.layers] if isinstance(body, oci.Manifest) else []
+        change_index(self._folder, lambda entries: [
+            listed for listed in entries if listed.get("digest") != descriptor.digest])
+        for digest in {descriptor.digest, *blobs} - {*keep}:
+            try:
+                (self._folder / _blob(digest)).unlink(missing_ok=True)
+            except OSError as error:
+                raise UsageError(f"{self._folder / _blob(digest)}: {error.strerror}") from None
 
     def _below(self, index: oci.Index, digest: str, depth: int) -> oci.Descriptor | None:
         for entry in index.manifests:

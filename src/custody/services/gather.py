@@ -301,7 +301,7 @@ class Gatherer:
                 return evidence
             notation, subject = by
             if notation is not None and subject is not None and evidence.media_type in notary.ENVELOPES:
-                result = await notation.judge(ref, subject, evidence)
+                result = await notation.judge(client, ref, subject, evidence)
                 memory = memory_of(result)
             else:
                 result, memory = await self._verifying.verify(share, evidence, terms, self._clock)

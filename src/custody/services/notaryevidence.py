@@ -11,6 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 import msgspec
 from cryptography import x509
@@ -20,13 +22,16 @@ from custody.errors import Check, CustodyError, UsageError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State, Verified
 from custody.formats import intoto, notary, oci
 from custody.formats.reference import Reference
-from custody.kit.clock import Clock
-from custody.kit.digest import sha256
+from custody.kit.clock import Clock, format_rfc3339
+from custody.kit.digest import is_digest, sha256
 from custody.ports.http import Http
+from custody.registry.client import RegistryClient
+from custody.services.notaryplaces import registry_staples
 from custody.sign.notary.crl import ListCache
 from custody.sign.notary.directory import Directory, read_document
 from custody.sign.notary.evidence import vouched
 from custody.sign.notary.revocation import OnlineRevocations
+from custody.sign.notary.stapled import Staples
 from custody.sign.notary.trustpolicy import SKIP, Document, parse_oci
 from custody.sign.notary.truststore import DirectoryStores
 from custody.sign.notary.verify import Verifier
@@ -40,10 +45,12 @@ class NotaryTrust:
     """One directory. Verification plugins are not run: what asks for one does not count."""
 
     def __init__(self, directory: Directory, http: Http, clock: Clock,
-                 ready: Callable[[], object] = lambda: None) -> None:
-        """`ready` is called before a revocation list is kept: it makes what the cache is to stand in."""
+                 ready: Callable[[], object] = lambda: None, max_staple_age: timedelta | None = None) -> None:
+        """`ready` is called before a revocation list is kept: it makes what the cache is to stand in. How long ago
+        stapled answers may have been given is `max_staple_age`, None for as long as they say themselves."""
         self._directory = directory
         self._clock = clock
+        self._max_staple_age = max_staple_age
         self._revocations = OnlineRevocations(http, clock, ListCache(directory.revocation_lists, ready))
 
     async def read(self) -> Reading:
@@ -67,7 +74,8 @@ class NotaryTrust:
                 store for statement in policy.statements for store in statement.trust_stores))
         reason = policy.message if isinstance(policy, CustodyError) else ""
         digest = sha256(msgspec.json.encode([sha256(said or b""), reason, stores.identity]))
-        return Reading(digest, policy, Verifier(stores, self._revocations, self._clock))
+        return Reading(digest, policy, Verifier(stores, self._revocations, self._clock,
+                                                max_staple_age=self._max_staple_age))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +88,10 @@ class Reading:
     """Or what is wrong with it."""
     verifier: Verifier = field(compare=False)
 
-    async def judge(self, ref: Reference, subject: oci.Descriptor, evidence: Evidence, trace: Trace = SILENT
-                    ) -> Verified | Rejected:
-        """A signature beside the image `ref`; never raises for what it is, nor for what the directory is."""
+    async def judge(self, client: RegistryClient, ref: Reference, subject: oci.Descriptor, evidence: Evidence,
+                    trace: Trace = SILENT) -> Verified | Rejected:
+        """A signature beside the image `ref`; never raises for what it is, nor for what the directory is. `client` is
+        asked what is stapled to it, where nobody can be asked of revoked certificates."""
         try:
             if isinstance(self.policy, CustodyError):
                 return _rejected(evidence, State.UNVERIFIABLE, self.policy.message)
@@ -92,7 +101,10 @@ class Reading:
                                  "nobody vouches for the image then")
             target = notary.Target(subject.media_type, subject.digest, subject.size, {})
             outcome = await self.verifier.verify(evidence.data, evidence.media_type, statement, lambda _: target,
-                                                 trace=trace)
+                                                 trace=trace, staples=partial(_stapled, client, ref, evidence.source))
+            for answer in outcome.stapled:
+                _LOG.info("%s: %s: %s %s as stapled, answered at %s; now: %s", ref, evidence.source, answer.subject,
+                          answer.state, format_rfc3339(answer.said_at), answer.reason)
             return vouched(evidence, outcome)
         except VerificationError as error:
             return _rejected(evidence, State.FAILED, error.message, error)
@@ -102,6 +114,11 @@ class Reading:
             # A verifier's own fault, brought about by a document, costs that document and not the one beside it.
             _LOG.exception("a signature of the Notary Project could not be verified")
             return _rejected(evidence, State.UNVERIFIABLE, f"verifying it failed with {type(error).__name__}")
+
+
+async def _stapled(client: RegistryClient, ref: Reference, source: str) -> Staples:
+    digest = source.removeprefix("referrer ")
+    return await registry_staples(client, ref.at(digest)) if is_digest(digest) else Staples()
 
 
 class _Stores:

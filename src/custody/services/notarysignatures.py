@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -91,7 +92,8 @@ async def verify_artifact(place: Place, subject: oci.Descriptor, statement: Stat
             tell(f"signature {signature.digest}: {error.message}")
             continue
         trace = telling.open(signature.digest, data, media_type, notary=True) if telling is not None else SILENT
-        outcome = await verifier.verify(data, media_type, statement, lambda _: target, demands, trace)
+        outcome = await verifier.verify(data, media_type, statement, lambda _: target, demands, trace,
+                                        partial(place.staples, signature))
         reason = outcome.error.message if outcome.error else signers.add(outcome) if required > 1 else ""
         judged.append(Judged(signature.digest, outcome, reason))
         if telling is not None:

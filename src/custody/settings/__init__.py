@@ -73,6 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is done where the metadata of the TUF mirror that `initialize` fetched that from has run out."""
     notation: str | None = None
     """A folder with `notation`'s trustpolicy.json and truststore/x509: by them its signatures are evidence too."""
+    max_staple_age: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Hours since answers about revoked certificates were given that `custody notation staple` put beside a signature,
+    and that count where nobody can be asked; 0: for as long as they say themselves."""
     signing_config: str | None = None
     """signing_config.json that says where to sign; default: this data directory's services."""
     policies: list[str] = []

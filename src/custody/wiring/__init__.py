@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from custody.wiring.clients import key_lookup as key_lookup
     from custody.wiring.clients import kinds as kinds
     from custody.wiring.clients import layout_client as layout_client
+    from custody.wiring.clients import max_staple_age as max_staple_age
     from custody.wiring.clients import notary_trust as notary_trust
     from custody.wiring.clients import notify_key as notify_key
     from custody.wiring.clients import others as others
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 _PLACES = {name: place for place, names in {
     "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "key_lookup", "kinds",
-                "layout_client", "notary_trust", "notify_key", "others", "programs", "provider_lookup",
-                "registry_client", "service_http", "signers", "trusted_root", "trusted_root_file"),
+                "layout_client", "max_staple_age", "notary_trust", "notify_key", "others", "programs",
+                "provider_lookup", "registry_client", "service_http", "signers", "trusted_root", "trusted_root_file"),
     "keys": ("is_kept_elsewhere", "key_service", "token_module"), "local": ("trust_mirror",),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -229,7 +230,8 @@ def cluster_client(settings: Settings) -> ClusterClient:
 
 
 def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock,
-             remembered: Remembered | None = None) -> Gatherer:
+             remembered: Remembered | None = None, http: Http | None = None) -> Gatherer:
+    """`http` asks who was revoked, where `client` reads a folder and asks nobody."""
     from custody.services.gather import Bounds, Gatherer
     from custody.sign.listing import Limits
 
@@ -237,11 +239,12 @@ def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_c
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
                     bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered,
-                    notation=notary_trust(settings, client, clock))
+                    notation=notary_trust(settings, http or client.http, clock))
 
 
-def notary_trust(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> NotaryTrust | None:
-    """By whom signatures of the Notary Project count; None where the settings name no folder.
+def notary_trust(settings: Settings, http: Http, clock: Clock = system_clock) -> NotaryTrust | None:
+    """By whom signatures of the Notary Project count; None where the settings name no folder. `http` asks who was
+    revoked.
 
     Raises UsageError where it is none.
     """
@@ -253,8 +256,13 @@ def notary_trust(settings: Settings, client: RegistryClient, clock: Clock = syst
     folder = Path(settings.notation)
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="notation in custody.toml names it")
-    return NotaryTrust(Directory(folder, folder, settings.data / "cache" / "notation"), client.http, clock,
-                       settings.state)
+    return NotaryTrust(Directory(folder, folder, settings.data / "cache" / "notation"), http, clock, settings.state,
+                       max_staple_age(settings))
+
+
+def max_staple_age(settings: Settings) -> timedelta | None:
+    """None: as long as answers say themselves."""
+    return timedelta(hours=settings.max_staple_age) if settings.max_staple_age else None
 
 
 @contextlib.asynccontextmanager

@@ -54,8 +54,9 @@ class Authority:
             said, media_type="application/ocsp-response")
 
     def issued(self, *, responders: tuple[str, ...] = (), lists: tuple[str, ...] = (), freshest: str = "",
-               kind: str = "EC-256", urls: tuple[str, ...] = ()) -> tuple[x509.Certificate, ...]:
-        """A chain whose leaf names these paths."""
+               kind: str = "EC-256", urls: tuple[str, ...] = (), stamping: bool = False
+               ) -> tuple[x509.Certificate, ...]:
+        """A chain whose leaf names these paths; `stamping`: a timestamp authority's."""
         name = x509.Name([x509.NameAttribute(oid, text) for oid, text in (
             (NameOID.COUNTRY_NAME, "US"), (NameOID.STATE_OR_PROVINCE_NAME, "WA"), (NameOID.ORGANIZATION_NAME, "acme"),
             (NameOID.COMMON_NAME, "revocable"))])
@@ -63,7 +64,8 @@ class Authority:
                    .public_key(key_of(kind).public_key()).serial_number(x509.random_serial_number())
                    .not_valid_before(now() - DAY).not_valid_after(now() + DAY)
                    .add_extension(usage("digital_signature"), True)
-                   .add_extension(x509.ExtendedKeyUsage([Usage.CODE_SIGNING]), False))
+                   .add_extension(x509.ExtendedKeyUsage([Usage.TIME_STAMPING if stamping else Usage.CODE_SIGNING]),
+                                  stamping))
         if responders:
             builder = builder.add_extension(x509.AuthorityInformationAccess([x509.AccessDescription(
                 AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(f"{self.url}/ocsp/{path}"))

@@ -24,6 +24,7 @@ from custody.services.notarysignatures import verify_artifact
 from custody.sign.notary.crl import ListCache
 from custody.sign.notary.distinguishedname import parse_name
 from custody.sign.notary.revocation import Answer, OnlineRevocations, State
+from custody.sign.notary.stapled import Staples
 from custody.sign.notary.verify import Verifier
 from tests.serving import served
 from tests.sign.authority import IMAGE, NOW
@@ -48,6 +49,9 @@ class Flooded:
         assert signature.size == 5
         self.asked += 1
         return b"{}", notary.JWS
+
+    async def staples(self, signature: oci.Descriptor) -> Staples:
+        raise AssertionError(f"{signature.digest}: nobody asks what is stapled to what is broken")
 
 
 def test_endless_signatures() -> None:

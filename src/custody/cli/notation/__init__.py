@@ -20,6 +20,7 @@ PLACE = "custody.cli.notation"
     "plugin": f"{PLACE}.plugin",
     "policy": f"{PLACE}.policy",
     "sign": f"{PLACE}.sign",
+    "staple": f"{PLACE}.staple",
     "verify": f"{PLACE}.verify",
     "version": f"{PLACE}.version",
 }, aliases={"cert": "certificate", "ls": "list"})

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from custody.cli.goflags import Command as Command
-from custody.errors import UsageError
+from custody.errors import MalformedError, UsageError
 from custody.kit.visible import visible
 from custody.sign.notary.directory import Directory
 from custody.sign.notary.directory import directory as _directory
@@ -78,6 +79,18 @@ def pairs(given: Sequence[str], flag: str) -> dict[str, str]:
             raise UsageError(f"{flag}: got {text!r}, expected {{key}}={{value}}")
         read[key] = value
     return read
+
+
+def duration(text: str, flag: str) -> timedelta:
+    """As Go's flags have it, whole seconds. Raises MalformedError, UsageError."""
+    from policylang.go import durations
+
+    nanoseconds = durations.parse(text)
+    if nanoseconds is None:
+        raise MalformedError(flag, got=text, expected="a duration such as 12h, 30m or 3h20m")
+    if nanoseconds < 0 or nanoseconds % 10**9:
+        raise UsageError(f"{flag}: got {text}, expected whole seconds")
+    return timedelta(seconds=nanoseconds // 10**9)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

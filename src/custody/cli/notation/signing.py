@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from custody.cli.notation.options import Narrator, directory, pairs
-from custody.errors import MalformedError, UsageError
+from custody.cli.notation.options import Narrator, directory, duration, pairs
+from custody.errors import UsageError
 from custody.formats.notary import FORMATS
 from custody.kit import regular
 from custody.kit.amount import amount
@@ -96,8 +95,9 @@ def terms(http: Http, options: Mapping[str, Any]) -> Terms:
         data = regular.read(Path(root), _MAX_ROOT, "--timestamp-root-cert")
         revocations = OnlineRevocations(http, system_clock, ListCache(directory().revocation_lists))
         stamp = stamper(http, url, authority_root(data, f"--timestamp-root-cert {root}"), revocations)
+    expiry = duration(options["expiry"], "--expiry") if options["expiry"] is not None else None
     form = options["signature_format"] or load_configuration(directory()).signature_format
-    return Terms(FORMATS[form], _duration(options["expiry"]), pairs(options["user_metadata"], "--user-metadata"), stamp)
+    return Terms(FORMATS[form], expiry, pairs(options["user_metadata"], "--user-metadata"), stamp)
 
 
 def summary(signed: Signed) -> str:
@@ -105,16 +105,3 @@ def summary(signed: Signed) -> str:
     stamped = "with a timestamp" if signed.envelope.timestamp else "without a timestamp"
     return (f"{signed.media_type}, {signed.envelope.algorithm}, {amount(len(signed.envelope.chain), 'certificate')}, "
             f"{stamped}")
-
-
-def _duration(text: str | None) -> timedelta | None:
-    if text is None:
-        return None
-    from policylang.go import durations
-
-    nanoseconds = durations.parse(text)
-    if nanoseconds is None:
-        raise MalformedError("--expiry", got=text, expected="a duration such as 12h, 30m or 3h20m")
-    if nanoseconds < 0 or nanoseconds % 10**9:
-        raise UsageError(f"--expiry: got {text}, expected whole seconds to come")
-    return timedelta(seconds=nanoseconds // 10**9)

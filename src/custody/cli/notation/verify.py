@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from custody.cli.explaining import Explaining, explain_option, explaining_of, output_option
 from custody.cli.notation.artifacts import artifact_options, client_for, find, seen_as
-from custody.cli.notation.options import Command, Narrator, columns, logging_options, pairs, registry_options, warn
+from custody.cli.notation.options import (
+    Command,
+    Narrator,
+    columns,
+    duration,
+    logging_options,
+    pairs,
+    registry_options,
+    warn,
+)
 from custody.cli.notation.verifying import oci_policy, open_verifier
 from custody.cli.run import settings
 from custody.errors import CustodyError, UsageError, VerificationError
@@ -20,6 +30,7 @@ from custody.services.telling import Telling
 from custody.sign.notary.trustpolicy import SKIP
 from custody.sign.notary.verify import Demands
 from custody.wiring import command_http
+from custody.wiring import max_staple_age as configured_age
 
 
 @click.command("verify", cls=Command)
@@ -32,12 +43,15 @@ from custody.wiring import command_http
               help="The signature must have been made with this; repeatable.")
 @click.option("--required-signatures", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
               help="How many must count, each of another signer. custody's own: notation asks for one.")
+@click.option("--max-staple-age", metavar="DURATION", help="How long ago answers about revoked certificates may have "
+              "been given that `custody notation staple` put there, such as 24h; they count where nobody can be asked. "
+              "Default: as long as they say themselves, or the setting. custody's own.")
 @explain_option
 @output_option
 @registry_options
 @logging_options
 def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], user_metadata: tuple[str, ...],
-            required_signatures: int, explain: bool, output: str, **options: Any) -> None:
+            required_signatures: int, max_staple_age: str | None, explain: bool, output: str, **options: Any) -> None:
     """Verify an image as `notation verify` does.
 
     It needs one signature that counts by the trust policy for its repository. What that only logs is a warning.
@@ -49,18 +63,21 @@ def command(artifact: str, scope: str | None, plugin_config: tuple[str, ...], us
         raise UsageError("--scope and --oci-layout: give both; a layout does not say which repository it is of")
     explaining = explaining_of(explain, output)
     demands = Demands(pairs(user_metadata, "--user-metadata"), pairs(plugin_config, "--plugin-config"))
-    asyncio.run(_verify(artifact, scope, demands, required_signatures, options, explaining))
+    age = configured_age(settings())
+    if max_staple_age is not None and not (age := duration(max_staple_age, "--max-staple-age")):
+        raise UsageError(f"--max-staple-age: got {max_staple_age}, expected more than nothing")
+    asyncio.run(_verify(artifact, scope, demands, required_signatures, options, explaining, age))
 
 
 async def _verify(artifact: str, scope: str | None, demands: Demands, required: int,
-                  options: dict[str, Any], explaining: Explaining | None) -> None:
+                  options: dict[str, Any], explaining: Explaining | None, max_staple_age: timedelta | None) -> None:
     narrator = Narrator(options["debug"], options["verbose"])
     policy, http = oci_policy(), command_http(settings())
     async with client_for(options, http) as client:
         where = await find(client, artifact, options, "verify")
         statement = policy.for_image(scope or where.name)
         narrator.info(f"trust policy {statement.name}, level {statement.level.name}")
-        verifier = open_verifier(http, settings(), narrator)
+        verifier = open_verifier(http, settings(), narrator, max_staple_age)
         name, telling = f"{seen_as(where)}", Telling() if explaining is not None else None
         refused: CustodyError | None = None
         judged: list[Judged] = []

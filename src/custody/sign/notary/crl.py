@@ -54,6 +54,11 @@ class Lists:
     base: RevocationList
     delta: RevocationList | None = None
 
+    @property
+    def made(self) -> datetime:
+        """When the newer one of them was."""
+        return (self.delta or self.base).read.last_update_utc
+
     def current(self, now: datetime) -> bool:
         return all(made.read.next_update_utc is not None and now <= made.read.next_update_utc
                    for made in (self.base, self.delta) if made is not None)

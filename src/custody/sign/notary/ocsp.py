@@ -88,6 +88,13 @@ def revoked(answer: bytes, certificate: x509.Certificate, issuer: x509.Certifica
     return (f"revoked since {format_rfc3339(since)}" if since else "revoked") + (f" ({reason.value})" if reason else "")
 
 
+def span(answer: bytes, certificate: x509.Certificate) -> tuple[datetime, datetime | None]:
+    """When an answer that `revoked` took was made, and until when it is good."""
+    read = ocsp.load_der_ocsp_response(answer)
+    single = next(entry for entry in read.responses if entry.serial_number == certificate.serial_number)
+    return single.this_update_utc, single.next_update_utc
+
+
 def _is_of(single: ocsp.OCSPSingleResponse, issuer: x509.Certificate) -> bool:
     key = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key())
     if not isinstance(single.hash_algorithm, hashes.SHA1):

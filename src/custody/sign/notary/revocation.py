@@ -10,9 +10,9 @@ import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography import x509
 
@@ -42,6 +42,13 @@ class State(enum.StrEnum):
     """It names neither responders nor lists."""
 
 
+class Span(NamedTuple):
+    """From when to when an answer is good; of several, the oldest, and the first to end."""
+
+    since: datetime
+    until: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Of one certificate."""
@@ -51,6 +58,15 @@ class Answer:
     method: str = ""
     """`OCSP` or `CRL`; "" where there is none."""
     reason: str = ""
+    span: Span | None = None
+    """Of what says that it is good or revoked, by its own signed word."""
+    stapled: bool = False
+    """Whether that was had before, and nobody could be asked now; `reason` says why not."""
+
+    @property
+    def said_at(self) -> datetime:
+        """When what says it was made; the beginning of time where nothing does."""
+        return self.span.since if self.span else datetime.min.replace(tzinfo=UTC)
 
 
 class Revocations(Protocol):
@@ -73,6 +89,12 @@ def check_answers(answers: Sequence[Answer], where: str) -> None:
                 raise VerificationError(f"{where}: {answer.subject} {said}: {answer.reason}", check=Check.CERTIFICATE)
 
 
+class _Found(NamedTuple):
+    state: State
+    reason: str
+    span: Span | None = None
+
+
 class OnlineRevocations:
     """Asks responders and fetches lists, over plain HTTP as they are served; lists are kept until they are too old."""
 
@@ -93,22 +115,23 @@ class OnlineRevocations:
         responders, lists = ocsp.places(certificate), crl.places(certificate)
         if len(responders) > _MAX_PLACES or len(lists) > _MAX_PLACES:
             return Answer(subject, State.UNAVAILABLE, "", f"it names more than {_MAX_PLACES} places to ask")
-        state = State.UNAVAILABLE
+        asked = State.UNAVAILABLE
         if responders:
-            state, reason = await self._by_responders(certificate, issuer, responders, signed_at)
-            if state in (State.GOOD, State.REVOKED) or not lists:
-                return Answer(subject, state, "OCSP", reason)
+            asked, reason, span = await self._by_responders(certificate, issuer, responders, signed_at)
+            if asked in (State.GOOD, State.REVOKED) or not lists:
+                return Answer(subject, asked, "OCSP", reason, span)
             self._tell(f"{subject}: OCSP: {reason}; its revocation list is asked")
             reasons.append(f"OCSP: {reason}")
         if not lists:
             return Answer(subject, State.NOT_REVOKABLE)
-        by_list, reason = await self._by_lists(certificate, issuer, lists, signed_at)
+        by_list, reason, span = await self._by_lists(certificate, issuer, lists, signed_at)
         if by_list in (State.GOOD, State.REVOKED):
-            return Answer(subject, by_list, "CRL", reason)
-        return Answer(subject, State.UNAVAILABLE, "CRL", "; ".join([*reasons, reason]))
+            return Answer(subject, by_list, "CRL", reason, span)
+        # A responder that does not know it said something, which what was had before must not stand in for.
+        return Answer(subject, asked, "CRL", "; ".join([*reasons, reason]))
 
     async def _by_responders(self, certificate: x509.Certificate, issuer: x509.Certificate, places: Sequence[str],
-                             signed_at: datetime | None) -> tuple[State, str]:
+                             signed_at: datetime | None) -> _Found:
         """The first answer that counts, whatever it says."""
         reason = ""
         for url in places:
@@ -116,28 +139,34 @@ class OnlineRevocations:
                 body = await self._within(OCSP_SECONDS, self._fetch(
                     "POST", url, ocsp.MAX_ANSWER, ocsp.request(certificate, issuer)))
                 against = ocsp.revoked(body, certificate, issuer, signed_at, self._clock())
-                return (State.REVOKED, against) if against else (State.GOOD, "")
+                return _Found(State.REVOKED if against else State.GOOD, against, Span(*ocsp.span(body, certificate)))
             except ocsp.UnknownError as error:
-                return State.UNKNOWN, f"{place_of(url)}: {error.message}"
+                return _Found(State.UNKNOWN, f"{place_of(url)}: {error.message}")
             except _SILENT as error:
                 reason = f"{place_of(url)}: {error.message}"
-        return State.UNAVAILABLE, reason
+        return _Found(State.UNAVAILABLE, reason)
 
     async def _by_lists(self, certificate: x509.Certificate, issuer: x509.Certificate, places: Sequence[str],
-                        signed_at: datetime | None) -> tuple[State, str]:
-        """All of them must be had, and between them be of all reasons: each may be of others."""
+                        signed_at: datetime | None) -> _Found:
+        """All of them must be had, and between them be of all reasons: each may be of others. Where one cannot be had,
+        those behind it may still say that the certificate is revoked."""
         read: list[tuple[str, crl.Lists]] = []
+        silent = ""
         for url in places:
             try:
                 against, lists = await self._judged(certificate, issuer, url, signed_at)
             except _SILENT as error:
-                return State.UNAVAILABLE, f"{place_of(url)}: {error.message}"
+                silent = silent or f"{place_of(url)}: {error.message}"
+                continue
             if against:
-                return State.REVOKED, against
+                return _Found(State.REVOKED, against, Span(lists.made, None))
             read.append((url, lists))
+        if silent:
+            return _Found(State.UNAVAILABLE, silent)
         if unread := crl.unread_reasons(certificate, read):
-            return State.UNAVAILABLE, f"the lists are of some reasons alone, and not of {', '.join(unread)}"
-        return State.GOOD, ""
+            return _Found(State.UNAVAILABLE, f"the lists are of some reasons alone, and not of {', '.join(unread)}")
+        ends = [made.read.next_update_utc for _, lists in read for made in (lists.base, lists.delta) if made]
+        return _Found(State.GOOD, "", Span(min(lists.made for _, lists in read), min(filter(None, ends), default=None)))
 
     async def _judged(self, certificate: x509.Certificate, issuer: x509.Certificate, url: str,
                       signed_at: datetime | None) -> tuple[str, crl.Lists]:

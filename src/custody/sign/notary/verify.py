@@ -8,9 +8,9 @@ count on an outcome only where `Outcome.error` is None.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ from custody.sign.notary.distinguishedname import subject_name
 from custody.sign.notary.envelope import check_signature, check_unexpired
 from custody.sign.notary.issuance import algorithm_of
 from custody.sign.notary.plugin import REVOCATION, TRUSTED_IDENTITY, Plugin
-from custody.sign.notary.revocation import Revocations, State, check_answers
+from custody.sign.notary.revocation import Answer, Revocations, State, check_answers
+from custody.sign.notary.stapled import Fetch, StapledRevocations
 from custody.sign.notary.trustpolicy import ANY, SKIP, Action, Level, Statement, Validation, VerifyTimestamp
 from custody.sign.notary.truststore import TrustStores
 from custody.sign.steps import NOTARY, SILENT, Step, StepResult, Trace
@@ -64,12 +65,19 @@ class Outcome:
     chain: tuple[x509.Certificate, ...] = ()
     moment: datetime | None = None
     """When it was signed, as somebody who is trusted attests."""
+    answers: dict[Validation, list[Answer]] = field(default_factory=dict)
+    """What was found out of revoked certificates: of the timestamp authority's chain, and of the signer's."""
     error: VerificationError | None = None
     """Why it does not count."""
 
     @property
     def failures(self) -> list[Result]:
         return [result for result in self.results if result.error is not None]
+
+    @property
+    def stapled(self) -> list[Answer]:
+        """Those of the answers that were had before, since nobody could be asked."""
+        return [answer for said in self.answers.values() for answer in said if answer.stapled]
 
     def failed(self, validation: Validation) -> bool:
         return any(result.validation is validation for result in self.failures)
@@ -96,17 +104,20 @@ class Verifier:
 
     def __init__(self, stores: TrustStores, revocations: Revocations, clock: Clock,
                  open_plugin: Callable[[str], Plugin] | None = None,
-                 tell: Callable[[str], None] = lambda _: None) -> None:
-        """`tell` gets what went on, for people."""
+                 tell: Callable[[str], None] = lambda _: None, max_staple_age: timedelta | None = None) -> None:
+        """`tell` gets what went on, for people; `max_staple_age` is how long ago stapled answers may have been given,
+        None for as long as they say themselves."""
         self._stores = stores
         self._revocations = revocations
         self._clock = clock
         self._open_plugin = open_plugin
         self._tell = tell
+        self._max_staple_age = max_staple_age
 
     async def verify(self, data: bytes, media_type: str, statement: Statement, describe: Describe,
-                     demands: Demands = Demands(), trace: Trace = SILENT) -> Outcome:
-        """Never raises for what a signature is: `Outcome.error` says it, and `trace` is told each step.
+                     demands: Demands = Demands(), trace: Trace = SILENT, staples: Fetch | None = None) -> Outcome:
+        """Never raises for what a signature is: `Outcome.error` says it, and `trace` is told each step. `staples` gets
+        what is stapled to it, which counts where nobody can be asked of revoked certificates.
 
         Steps: 1 integrity; 2 the plugin that the signature asks for; 3 authenticity; 4 expiry; 5 authentic timestamp;
         6 revocation; 7 what the plugin says; 8 the artifact that was signed; 9 the user's metadata.
@@ -116,7 +127,8 @@ class Verifier:
             trace.skipped(f"trust policy {statement.name} skips verification", *NOTARY)
             return outcome
         try:
-            await _Course(self, outcome, statement, demands, trace).run(data, media_type, describe)
+            course = _Course(self, outcome, statement, demands, trace, self._asked(staples))
+            await course.run(data, media_type, describe)
         except _Enforced as ended:
             outcome.error = ended.error
             if trace.failure is None:  # it was no validation's
@@ -149,9 +161,9 @@ class Verifier:
     def now(self) -> datetime:
         return self._clock()
 
-    @property
-    def revocations(self) -> Revocations:
-        return self._revocations
+    def _asked(self, staples: Fetch | None) -> Revocations:
+        return self._revocations if staples is None else StapledRevocations(
+            self._revocations, staples, self._clock, self._max_staple_age)
 
     def tell(self, words: str) -> None:
         self._tell(words)
@@ -161,8 +173,9 @@ class _Course:
     """One signature on its way through the validations."""
 
     def __init__(self, verifier: Verifier, outcome: Outcome, statement: Statement, demands: Demands,
-                 trace: Trace) -> None:
+                 trace: Trace, revocations: Revocations) -> None:
         self._trace = trace
+        self._revocations = revocations
         self._plugin_knows = False
         """Who signed is for the plugin to say."""
         self._verifier = verifier
@@ -241,10 +254,15 @@ class _Course:
             case Validation.EXPIRY:
                 return format_rfc3339(envelope.expiry) if envelope.expiry else "it never expires"
             case Validation.AUTHENTIC_TIMESTAMP:
-                return (f"every certificate was valid at {format_rfc3339(moment)}, as is attested" if moment else
+                return (f"every certificate was valid at {format_rfc3339(moment)}, as is attested"
+                        + self._as_stapled(validation) if moment else
                         f"every certificate is valid now, at {format_rfc3339(self._verifier.now)}; no timestamp needed")
             case Validation.REVOCATION:
-                return "no certificate of its chain is revoked"
+                return "no certificate of its chain is revoked" + self._as_stapled(validation)
+
+    def _as_stapled(self, validation: Validation) -> str:
+        return "".join(f"; {answer.subject} {answer.state} as stapled, answered at {format_rfc3339(answer.said_at)} by "
+                       f"{answer.method}" for answer in self._outcome.answers.get(validation, ()) if answer.stapled)
 
     def _integrity(self, data: bytes, media_type: str) -> notary.Envelope:
         try:
@@ -349,9 +367,18 @@ class _Course:
         for certificate in self._outcome.chain:
             stamp.check_within(certificate)
         # What it says of its own time must be believed, so its certificates are always asked for.
-        answers = await self._verifier.revocations.answers(stamp.chain, None)
+        answers = await self._asked(Validation.AUTHENTIC_TIMESTAMP, stamp.chain, None)
         check_answers(answers, "timestamp authority")
         return stamp.moment
+
+    async def _asked(self, validation: Validation, chain: Sequence[x509.Certificate], signed_at: datetime | None
+                     ) -> list[Answer]:
+        answers = self._outcome.answers[validation] = await self._revocations.answers(chain, signed_at)
+        for answer in answers:
+            if answer.stapled:
+                self._verifier.tell(f"{answer.subject}: {answer.state} as stapled, answered at "
+                                    f"{format_rfc3339(answer.said_at)} by {answer.method}; now: {answer.reason}")
+        return answers
 
     async def _revocation(self, envelope: notary.Envelope) -> VerificationError | None:
         chain = self._outcome.chain
@@ -360,7 +387,7 @@ class _Course:
             return VerificationError("revocation: not asked for, since nobody who is trusted says where to ask",
                                      check=Check.CERTIFICATE)
         signed_at = envelope.signing_time if envelope.scheme == notary.SIGNING_AUTHORITY else None
-        answers = await self._verifier.revocations.answers(chain, signed_at)
+        answers = await self._asked(Validation.REVOCATION, chain, signed_at)
         for answer in answers:
             if answer.state is State.NOT_REVOKABLE:
                 self._verifier.tell(f"{answer.subject}: names neither responders nor revocation lists")
