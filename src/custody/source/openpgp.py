@@ -39,8 +39,8 @@ class Keyring:
     """Fingerprints of those that have a key, by its fingerprint and its ID. Several may have one, or say so."""
 
     def certificates(self, keys: Sequence[str]) -> list[Cert]:
-        found = dict.fromkeys(fingerprint for key in keys for fingerprint in self.by_key.get(key, ()))
-        return [self.by_fingerprint[fingerprint] for fingerprint in found]
+        fingerprints = dict.fromkeys(fingerprint for key in keys for fingerprint in self.by_key.get(key, ()))
+        return [self.by_fingerprint[fingerprint] for fingerprint in fingerprints]
 
 
 def read_keyring(path: Path, flag: str) -> Keyring:
