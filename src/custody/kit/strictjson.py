@@ -1,4 +1,4 @@
-"""JSON for security documents: no duplicate keys, no NaN or infinity, bounded size and depth (RFC 8259, I-JSON RFC 7493).
+"""JSON for security documents: no duplicate keys, no NaN or infinity, limited size, depth (RFC 8259, I-JSON RFC 7493).
 
 Parsers differ on duplicate keys, so a document that has them can say one thing to the verifier and another to the
 user; it is refused. Signed bytes are never written again from what is returned here.
