@@ -15,8 +15,10 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from custody.cli.run import run
+from custody.errors import CustodyError
 from custody.server.platform import running
 from custody.settings import Settings
+from custody.trust.tuf.mirrored import read_mirrored
 from tests.cli.commands import custody
 from tests.serving import served
 from tests.trust.tufmirror import Mirror, trust_files
@@ -437,3 +439,15 @@ def test_only_this_command_imports_python_tuf(tmp_path: Path, mirror: Mirror) ->
         done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, capture_output=True,
                               check=False)
         assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "/etc", "mirror-1/../..", "mirror-"])
+def test_a_record_that_names_another_folder(tmp_path: Path, name: str) -> None:
+    """What it names is copied as a whole, and into a folder beside it."""
+    record = {"mirror": "https://m.example", "metadata": name, "updated": "2026-05-01T00:00:00Z",
+              "expires": "2026-05-02T00:00:00Z", "role": "timestamp"}
+    (tmp_path / "tuf.json").write_text(json.dumps(record))
+    with pytest.raises(CustodyError, match=r"tuf\.json\.metadata: got "):
+        read_mirrored(tmp_path)
+    (tmp_path / "tuf.json").write_text(json.dumps({**record, "metadata": "mirror-0123456789abcdef"}))
+    assert read_mirrored(tmp_path) is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from custody.cli.run import run
 from custody.errors import UsageError
-from custody.formats.pkcs11uri import TokenUri, parse
+from custody.formats.pkcs11uri import TokenUri, is_token, parse
 
 
 def test_all_that_is_said() -> None:
@@ -17,6 +20,20 @@ def test_all_that_is_said() -> None:
     assert "a%26b" not in f"{uri} {uri!r} {uri.name}"
     assert parse(str(uri)) == parse(f"{uri.name}?module-path=/usr/lib/p11.so")
     assert parse(uri.name).label == "my+key"
+
+
+@pytest.mark.parametrize("name", ["PKCS11:token=t;object=o?pin-value=4711", " pkcs11:token=t;object=o?pin-value=4711",
+                                  "PKCS11:token=t;pin-value=4711", "pkcs11:token=t;pin-value=4711"])
+def test_a_pin_in_a_name_that_is_written_wrongly(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was taken for a file's name, which an error shows."""
+    (tmp_path / "file").write_text("x")
+    for command in (("public-key",), ("sign-blob", "--tlog-upload=false", str(tmp_path / "file")),
+                    ("verify-blob", "--bundle", str(tmp_path / "file"), str(tmp_path / "file"))):
+        assert run([*command, "--key", name]) == 2
+        said = capsys.readouterr()
+        assert "4711" not in said.out + said.err
+    assert is_token(name)
+    assert not is_token("pkcs11.key")
 
 
 @pytest.mark.parametrize("text", ["token=t;object=ä;b=c", "token=t;object=%3B%3F%25;id=%00"])

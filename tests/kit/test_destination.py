@@ -140,3 +140,35 @@ def test_a_folder_to_make(tmp_path: Path) -> None:
             destination.make_folder(tmp_path / name, "--record")
     destination.make_folder(tmp_path / "a" / "b", "--record")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_drafts_of_one_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the next one has the same number, and must not wait for somebody to clear up."""
+    files = [(tmp_path / name, name.encode()) for name in ("a", "b")]
+    written: list[Path] = []
+
+    def killed(draft: Path, target: Path) -> None:
+        written.append(draft)
+        raise SystemExit(137)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "unlink", lambda *_: None)
+    with pytest.raises(SystemExit):
+        destination.write_together(files, "--flag")
+    monkeypatch.undo()
+    assert written[0].exists()
+    destination.write_together(files, "--flag")
+    assert [path.read_bytes() for path, _ in files] == [b"a", b"b"]
+
+
+def test_a_file_whose_writer_was_killed(tmp_path: Path) -> None:
+    """The draft that it left is in nobody's way."""
+    path = tmp_path / "a"
+    with destination.opened(path, "--flag") as stream:
+        draft, = tmp_path.iterdir()
+        stream.write(b"first")
+        os.link(draft, tmp_path / "left")
+    (tmp_path / "left").rename(draft)
+    destination.write(path, b"second", "--flag")
+    assert path.read_bytes() == b"second"
+    assert draft.read_bytes() == b"first"

@@ -52,3 +52,11 @@ def test_an_escape_is_not_parted(size: int, monkeypatch: pytest.MonkeyPatch) -> 
     assert strictjson.loads(r'["\\\"[[[[", "\\", "[[["]', "x", max_depth=1) == ['\\"[[[[', "\\", "[[["]
     with pytest.raises(MalformedError, match="deeper than 1"):
         strictjson.loads(r'["\\", ["\\\""]]', "x", max_depth=1)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e309", "9" * 400 + ".0"])
+def test_a_number_that_no_double_holds(number: str) -> None:
+    """It would be infinity, which is written again as what is no JSON."""
+    assert strictjson.loads('{"a": [1e308]}', "document") == {"a": [1e308]}
+    with pytest.raises(MalformedError, match=r"document: got .*, expected a number that a double holds"):
+        strictjson.loads(f'{{"a": [{number}]}}', "document")

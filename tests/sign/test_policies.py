@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from custody.cli.run import run
-from custody.errors import MalformedError, UnsupportedError
+from custody.errors import LanguageFailedError, MalformedError, UnsupportedError
 from custody.formats import intoto, predicates
 from custody.formats.policyinput import policy_input
+from custody.services.predicatepolicies import PredicatePolicies
 from tests.sign.site import Site
 
 TIME = "2026-05-01T00:00:00Z"
@@ -96,6 +97,47 @@ def test_explained(attested: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert (told["verdict"], told["documents"][0]["failure"]["code"]) == ("refused", "policy.refused")
     assert told["documents"][0]["failure"]["detail"] == "policy no.cel: it is false, expected true"
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("broken"), KeyboardInterrupt(), LanguageFailedError("broken")],
+                         ids=["fault", "interrupted", "language"])
+def test_no_verdict_where_there_is_none(attested: Path, capsys: pytest.CaptureFixture[str],
+                                        monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
+    """Whatever ends a verification: it is not told as one that passed."""
+    def broken(*_: object) -> None:
+        raise fault
+
+    assert attested.is_dir()
+    Path("yes.cel").write_text("true")
+    capsys.readouterr()
+    assert asked("yes.cel", more=("--explain", "-o", "json")) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "verified"
+    monkeypatch.setattr(PredicatePolicies, "objection", broken)
+    assert asked("yes.cel", more=("--explain", "-o", "json")) != 0
+    out = capsys.readouterr().out
+    assert not out or json.loads(out)["verdict"] == "refused"
+
+
+@pytest.mark.parametrize(("predicate", "words"), [
+    ('{"level": 1' + "0" * 400 + "}", "statement: got 'a number beyond 1.8e+308', expected one that a double holds"),
+    ('{"builder": {"id": "bad", "ID": "good"}}', "statement.predicate.builder: got 'a name twice, in several cases'")])
+def test_what_readers_would_read_otherwise(predicate: str, words: str) -> None:
+    statement = f'{{"_type": "a", "predicateType": "b", "predicate": {predicate}}}'
+    with pytest.raises(MalformedError) as caught:
+        policy_input(statement.encode(), "slsaprovenance" if "builder" in predicate else "custom")
+    assert words in caught.value.message
+
+
+def test_an_attestation_of_a_number_that_is_none(attested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its signer may write what he likes: the policy does not allow it, and nothing breaks."""
+    assert attested.is_dir()
+    Path("predicate").write_text('{"level": 1' + "0" * 400 + "}")
+    assert run(["attest-blob", "--key", "cosign.key", "--tlog-upload=false", "--predicate", "predicate", "--type", KIND,
+                "--bundle", "attested.json", "file"]) == 0
+    Path("a.rego").write_text("package signature\nallow { input.predicate.level >= 3 }")
+    capsys.readouterr()
+    assert asked("a.rego") == 3
+    assert "policy: statement: got 'a number beyond 1.8e+308'" in capsys.readouterr().err
 
 
 def test_an_image_with_one_that_is_not_allowed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from custody.source.signatures import Believed
 from tests.source.repositories import GitFolder
 
 pysequoia = pytest.importorskip("pysequoia")
+PacketPile = pytest.importorskip("pysequoia.packet").PacketPile
 PAYLOAD = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ncommitter Ann <ann@example.com> 1780315200 +0000\n\nA shop\n"
 
 
@@ -95,6 +96,37 @@ def test_a_revoked_key(tmp_path: Path) -> None:
     refused(keyring(tmp_path, bytes(revoked)), commit(person.sign()), f"the key {certificate.fingerprint} was revoked")
 
 
+def test_a_certificate_that_is_there_twice(tmp_path: Path) -> None:
+    """An export of yesterday beside one of today: what either revokes is revoked, whichever stands last."""
+    person = Person("Ann <ann@example.com>")
+    stale = pysequoia.Cert.from_bytes(person.certificate)
+    revoked = person.certificate + bytes(stale.revoke(person.secret.certifier()))
+    for certificates in ((revoked, bytes(stale)), (bytes(stale), revoked)):
+        refused(keyring(tmp_path, *certificates), commit(person.sign()), f"the key {stale.fingerprint} was revoked")
+
+
+def test_a_key_that_somebody_else_claims(ann: Person, tmp_path: Path) -> None:
+    """A certificate that holds another's key as a subkey, which that key never said, hides it from nobody."""
+    mallory = Person("Mallory <mallory@example.com>")
+    key, *_ = PacketPile.from_bytes(ann.certificate)
+    claiming = mallory.certificate + b"\xce" + bytes(key)[1:]  # a public key's packet as one of a subkey
+    for certificates in ((ann.certificate, claiming), (claiming, ann.certificate)):
+        ring = keyring(tmp_path, *certificates)
+        assert len(ring.certificates([ann.fingerprint])) == 2
+        assert verify_openpgp(commit(ann.sign()), ring) == f"{ann.fingerprint} Ann <ann@example.com>"
+        refused(ring, commit(mallory.sign()), "belongs to mallory@example.com")
+
+
+def test_several_signatures_in_one_armor(ann: Person, tmp_path: Path) -> None:
+    ring, bob = keyring(tmp_path, ann.certificate), Person("Bob <bob@example.com>")
+    mine, his = (pysequoia.sign(who.secret.signer(), PAYLOAD, mode=pysequoia.SignatureMode.DETACHED)
+                 for who in (ann, bob))
+    for parts in ((mine, his), (his, mine)):
+        packets = b"".join(bytes(packet) for part in parts for packet in PacketPile.from_bytes(part))
+        armor = pysequoia.armor(packets, pysequoia.ArmorKind.Signature)
+        refused(ring, commit(armor if isinstance(armor, str) else armor.decode()), "got '2 packets', expected one")
+
+
 def test_texts_that_are_no_signature(ann: Person, tmp_path: Path) -> None:
     ring, armor = keyring(tmp_path, ann.certificate), ann.sign()
     for text in (armor + armor, armor + "x", armor.replace("PGP SIGNATURE-----\n", "PGP SIGNATURE-----", 1),
@@ -146,6 +178,16 @@ def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GnuPG]:
     subprocess.run(["gpgconf", "--homedir", str(gnupg.home), "--launch", "gpg-agent"], check=True, timeout=60)
     yield gnupg
     subprocess.run(["gpgconf", "--homedir", str(gnupg.home), "--kill", "all"], check=False, timeout=60)
+
+
+def test_a_signature_of_a_text(gnupg: GnuPG, tmp_path: Path) -> None:
+    """Its ends of lines are anybody's: it is as valid for a commit with others, which nobody signed."""
+    gnupg("--quick-gen-key", "Ann <ann@example.com>", "ed25519", "sign", "0")
+    (tmp_path / "commit").write_bytes(PAYLOAD)
+    armor = gnupg("--textmode", "--armor", "--output", "-", "--detach-sign", str(tmp_path / "commit")).decode()
+    ring = keyring(tmp_path, gnupg("--export"))
+    for payload in (PAYLOAD, PAYLOAD.replace(b"\n", b"\r\n")):
+        refused(ring, commit(armor, payload), "a signature of type Text, expected one of a binary document")
 
 
 def test_what_gnupg_signs(gnupg: GnuPG, tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def usage(**allowed: bool) -> x509.KeyUsage:
 
 class Authority:
     def __init__(self, title: str = "Team CA", issuer: Authority | None = None,
-                 *extensions: x509.ExtensionType) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+                 *extensions: x509.ExtensionType, key: rsa.RSAPrivateKey | None = None) -> None:
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.name = name(title)
         more = extensions or (x509.BasicConstraints(ca=True, path_length=None),)
         self.certificate = (issuer or self).issue(self.key.public_key(), self.name, *more)
@@ -167,6 +167,51 @@ def test_a_certificate_of_a_short_key() -> None:
     person.key = key  # type: ignore[assignment]
     person.certificate = CA.issue(key.public_key(), name("Ann"), ANN, MAIL)
     refused(commit(person.sign()), "an RSA key of 1024 bits")
+
+
+def test_an_authority_of_a_short_key() -> None:
+    """Who can factor an intermediate's key issues certificates in its name, and so does who can a root's."""
+    key = rsa.generate_private_key(65537, 1024)
+    between = Authority("Team 1", CA, key=key)
+    refused(commit(Person(authority=between).sign(PAYLOAD, between.certificate)),
+            "CN=Team 1: an RSA key of 1024 bits; 2048 to 8192 are accepted")
+    root = Authority("Old CA", key=key)
+    refused(commit(Person(authority=root).sign()), "CN=Old CA: an RSA key of 1024 bits", root)
+
+
+@pytest.mark.parametrize("critical", [(), (x509.NameConstraints,)], ids=["not critical", "critical"])
+def test_an_authority_for_some_names_alone(critical: tuple[type, ...]) -> None:
+    """Many authorities' constraints are not critical, and other verifiers hold them to these."""
+    between = Authority("Team 1", CA)
+    only = x509.NameConstraints([x509.RFC822Name("other.example")], None)
+    between.certificate = CA.issue(between.key.public_key(), between.name, x509.BasicConstraints(True, None), only,
+                                   critical=critical)
+    refused(commit(Person(authority=between).sign(PAYLOAD, between.certificate)),
+            "CN=Team 1 has name constraints, which custody does not evaluate")
+
+
+def test_a_certificate_that_was_signed_over_sha_1(tmp_path: Path) -> None:
+    """Two certificates may have one such signature."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    person = Person()
+    for file, key in (("ca.key", CA.key), ("ann.key", person.key)):
+        (tmp_path / file).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "ca.pem").write_bytes(CA.certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "more").write_text("subjectAltName=email:ann@example.com\nextendedKeyUsage=emailProtection\n")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    openssl("req", "-new", "-key", "ann.key", "-subj", "/CN=Ann", "-out", "ann.csr")
+    for digest in ("sha256", "sha1"):
+        openssl("x509", "-req", "-in", "ann.csr", "-CA", "ca.pem", "-CAkey", "ca.key", f"-{digest}", "-days", "9",
+                "-extfile", "more", "-set_serial", "7", "-out", "ann.pem")
+        person.certificate = x509.load_pem_x509_certificate((tmp_path / "ann.pem").read_bytes())
+        if digest == "sha256":
+            assert verify_x509(commit(person.sign()), CA.trusted)
+        else:
+            refused(commit(person.sign()), "no trusted authority issued it")
 
 
 def test_open_lengths_alone_are_read_so() -> None:

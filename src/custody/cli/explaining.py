@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from custody.cli.trust_options import stated
-from custody.errors import CustodyError, DeniedError, MissingEvidenceError, UsageError, VerificationError
+from custody.errors import CustodyError, MissingEvidenceError, UsageError
 from custody.evidence.model import Rejected, Verified
 from custody.formats.reference import Reference
 from custody.kit.visible import visible
@@ -142,12 +142,14 @@ def told(explain: bool, output: str, name: str, presented: Presented, *after: St
     refusal: CustodyError | None = None
     try:
         yield own
-    except (DeniedError, VerificationError) as error:
+    except CustodyError as error:
         if own.trace.failure is None:
             own.trace.failed(error, getattr(error, "check", None))
         refusal = error
         raise
     finally:
+        # Where the block was left otherwise, by a fault or an interruption, there is no verdict to tell.
         if own.verified is not None:
             telling.vouched(msgspec.structs.replace(own.verified, source=source))
-        explaining.show(name, telling, refusal)
+        if own.verified is not None or refusal is not None:
+            explaining.show(name, telling, refusal)

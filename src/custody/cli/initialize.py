@@ -11,6 +11,7 @@ import click
 
 from custody.cli.run import settings
 from custody.errors import NetworkError, UsageError
+from custody.kit import regular
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
 from custody.ports.http import place_of
@@ -82,10 +83,7 @@ def _root(configured: Settings, text: str, checksum: str | None) -> bytes:
                              hint="--root-checksum SHA256, or a file")
         data = asyncio.run(_download(configured, text))
     else:
-        try:
-            data = Path(text).read_bytes()
-        except OSError as error:
-            raise UsageError(f"--root {text}: {error.strerror}") from None
+        data = regular.limited(Path(text), _MAX_ROOT, "--root")
     if checksum is not None:
         check_sum(data, checksum)
     return data

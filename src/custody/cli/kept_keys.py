@@ -13,6 +13,7 @@ import click
 
 from custody.cli.run import settings
 from custody.errors import CustodyError, UsageError, VerificationError
+from custody.formats.pkcs11uri import is_token
 from custody.kit.visible import visible
 from custody.ports.http import Http
 from custody.ports.keyservice import KeyService
@@ -52,7 +53,7 @@ def trusted_key(name: str, option: str = "--key") -> PublicKey:
 
 def _shown(name: str) -> str:
     """Without the PIN that may be in the name of a token's key."""
-    return name.partition("?")[0] if name.startswith("pkcs11:") else name
+    return name.partition("?")[0] if is_token(name) else name
 
 
 async def opened_key(name: str, http: Http) -> KeptKey:

@@ -13,7 +13,7 @@ import click
 
 from custody.cli.deadline import Duration
 from custody.cli.trust_options import options_of
-from custody.errors import Check, DeniedError, MalformedError, UsageError, VerificationError
+from custody.errors import Check, DeniedError, MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import Verified
 from custody.formats import predicates, vsa
 from custody.kit.clock import format_rfc3339, system_clock
@@ -87,7 +87,7 @@ class Demand:
             trace.begin(Step.POLICY)
             self._ask(self._policies, verified, payload)
             trace.passed("allowed")
-        except MalformedError as error:
+        except (MalformedError, UnsupportedError) as error:
             trace.failed(error, Check.STATEMENT)
             raise VerificationError(error.message, check=Check.STATEMENT) from None
         except (DeniedError, VerificationError) as error:

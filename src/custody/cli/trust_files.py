@@ -7,22 +7,26 @@ from pathlib import Path
 
 import click
 
-from custody.errors import UsageError
+from custody.errors import MalformedError, UsageError
+from custody.kit import regular
 from custody.settings import Settings
 from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 from custody.trust.tuf.mirrored import check_age
 
+_MAX_INPUT = 256 << 20
 trusted_root_option = click.option("--trusted-root", metavar="FILE",
                                    help="trusted_root.json, or a client trust config; default: the services' own, or "
                                    "what `initialize` fetched.")
 
 
 def read_input(path: str, flag: str) -> bytes:
-    """A file's bytes, or for `-` those of standard input."""
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}") from None
+    """A file's bytes, or for `-` those of standard input. Raises UsageError, MalformedError for too many."""
+    if path != "-":
+        return regular.limited(Path(path), _MAX_INPUT, flag)
+    data = sys.stdin.buffer.read(_MAX_INPUT + 1)
+    if len(data) > _MAX_INPUT:
+        raise MalformedError(f"{flag} -", got=f"more than {_MAX_INPUT} bytes", expected=f"at most {_MAX_INPUT}")
+    return data
 
 
 def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:

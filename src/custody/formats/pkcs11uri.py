@@ -54,10 +54,15 @@ class TokenUri:
         return SCHEME + ";".join(parts)
 
 
+def is_token(text: str) -> bool:
+    """Whether it is meant for a name of a key on a token, rightly written or not: a PIN may be in it."""
+    return text.lstrip()[:len(SCHEME)].lower() == SCHEME
+
+
 def parse(text: str) -> TokenUri:
     """Raises MalformedError, UnsupportedError, which say nothing of a PIN."""
     if not text.startswith(SCHEME) or len(text) > _MAX_SIZE:
-        raise MalformedError("key", got=text.partition("?")[0][:200], expected=f"{SCHEME}token=…;object=…")
+        raise MalformedError("key", got=text.partition(":")[0][:200] + ":…", expected=f"{SCHEME}token=…;object=…")
     path, _, query = text.removeprefix(SCHEME).partition("?")
     said = {**_attributes(path, ";", _PATH), **_attributes(query, "&", _QUERY)}
     slot = _text(said, "slot-id")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -106,14 +108,23 @@ def _base64(text: str, where: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """With every number as a double, in the way that Go writes those."""
+    """With every number as a double, in the way that Go writes those. Raises MalformedError for one that is none."""
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
-    return value if isinstance(value, int) and abs(value) <= _DOUBLE else float(value)
+    if isinstance(value, int) and abs(value) <= _DOUBLE:
+        return value
+    try:
+        double = float(value)
+    except OverflowError:
+        double = math.inf
+    if math.isinf(double):
+        raise MalformedError("statement", got=f"a number beyond {sys.float_info.max:.2g}", expected="one that a double "
+                             "holds")
+    return double
 
 
 def _written(value: Any) -> Iterator[str]:
@@ -144,6 +155,8 @@ def _structure(**fields: Read) -> Read:
     def read(value: Any, where: str) -> Any:
         given = _object({} if value is None else value, where)
         folded = {name.lower(): entry for name, entry in given.items()}  # Go reads names in any case
+        if len(folded) != len(given):  # and takes the last one, which others do not
+            raise MalformedError(where, got="a name twice, in several cases", expected="each name once")
         shown = {}
         for name, reader in fields.items():
             plain = name.replace("__", ".")

@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
@@ -111,11 +112,14 @@ def write_together(files: Sequence[tuple[Path, bytes]], flag: str) -> None:
     drafts: list[Path] = []
     try:
         for file, data in files:
-            draft = file.with_name(f".custody-{os.getpid()}-{len(drafts)}")
+            # Not by the process's number: in a container that is the same again after one that was killed.
+            draft = file.with_name(f".custody-{secrets.token_hex(8)}")
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             drafts.append(draft)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
+                stream.flush()
+                os.fsync(handle)
         for draft, (file, _) in zip(drafts, files, strict=True):
             draft.replace(file)
     except OSError as error:
@@ -171,7 +175,7 @@ def opened(path: Path, flag: str, *, private: bool = False) -> Iterator[IO[bytes
 def _draft(target: Path, *, private: bool) -> Iterator[IO[bytes]]:
     """A file beside the target that takes its place at the end; where that cannot be, the target itself."""
     there = target.stat() if target.exists() else None
-    draft = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+    draft = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}")  # not by the process's number, see above
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666)
     except OSError as error:

@@ -1,4 +1,5 @@
-"""Regular files, links to them too. A pipe or a device is refused, and never waited for."""
+"""Files, read to a limit. Where they are regular ones, links to them too, a pipe or a device is refused, and never
+waited for."""
 
 from __future__ import annotations
 
@@ -25,12 +26,26 @@ def opened(path: Path, role: str = "") -> BinaryIO:
 
 def read(path: Path, limit: int, role: str = "") -> bytes:
     """All that is in it. Raises UsageError, MalformedError for more than `limit` bytes."""
-    where = f"{role} {path}".strip()
     with opened(path, role) as stream:
-        try:
-            data = stream.read(limit + 1)
-        except OSError as error:
-            raise UsageError(f"{where}: {error.strerror}") from None
+        return _all(stream, limit, f"{role} {path}".strip())
+
+
+def limited(path: Path, limit: int, role: str = "") -> bytes:
+    """The same of a pipe or a device too, which shells put in a file's place: no more is read than `limit` allows."""
+    where = f"{role} {path}".strip()
+    try:
+        stream = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
+    with stream:
+        return _all(stream, limit, where)
+
+
+def _all(stream: BinaryIO, limit: int, where: str) -> bytes:
+    try:
+        data = stream.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{where}: {error.strerror}") from None
     if len(data) > limit:
         raise MalformedError(where, got=f"more than {limit} bytes", expected=f"at most {limit}")
     return data

@@ -1,4 +1,4 @@
-"""JSON for security documents: no duplicate keys, no NaN, bounded size and depth (RFC 8259, I-JSON RFC 7493).
+"""JSON for security documents: no duplicate keys, no NaN or infinity, limited size, depth (RFC 8259, I-JSON RFC 7493).
 
 Parsers differ on duplicate keys, so a document that has them can say one thing to the verifier and another to the
 user; it is refused. Signed bytes are never written again from what is returned here.
@@ -7,6 +7,7 @@ user; it is refused. Signed bytes are never written again from what is returned 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -44,8 +45,14 @@ def loads(data: bytes | str, where: str, *, max_size: int = MAX_SIZE, max_depth:
     def no_constant(name: str) -> Any:
         raise MalformedError(where, got=name, expected="a finite number")
 
+    def finite(number: str) -> float:
+        value = float(number)
+        if math.isinf(value):  # it would be written again as what is no JSON
+            raise MalformedError(where, got=number, expected="a number that a double holds")
+        return value
+
     try:
-        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant, parse_float=finite)
         if "\\ud" in text or "\\uD" in text:  # half of a surrogate pair is no text, and cannot be written again
             json.dumps(value, ensure_ascii=False).encode()
         return value

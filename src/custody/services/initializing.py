@@ -24,12 +24,11 @@ from custody.kit.lock import locked
 from custody.ports.trustmirror import State, TrustMirror
 from custody.trust.keyfiles import KEYS
 from custody.trust.roots import parse_signing_config, parse_trusted_root
-from custody.trust.tuf.mirrored import RECORD, Mirrored, read_mirrored
+from custody.trust.tuf.mirrored import PREFIX, RECORD, Mirrored, read_mirrored
 
 TRUSTED_ROOT = "trusted_root.json"
 SIGNING_CONFIGS = ("signing_config.v0.2.json",)
 """Targets that say where to sign, of the versions that custody reads, the newest first."""
-_PREFIX = "mirror-"
 Opener = Callable[[Path, bytes | None], TrustMirror]
 """Makes the client of a mirror, with the folder of its metadata and the root to begin with."""
 
@@ -60,7 +59,7 @@ def initialize(folder: Path, mirror: str, root: bytes | None, opener: Opener, cl
             raise UsageError(f"--root: {mirror}: nothing is known of it yet, and a mirror cannot vouch for itself",
                              hint="--root FILE: the root.json that its operator publishes by another way; that of a "
                              "custody is tuf/1.root.json in its data directory")
-        draft = folder / f"{_PREFIX}{secrets.token_hex(8)}"
+        draft = folder / f"{PREFIX}{secrets.token_hex(8)}"
         replaced = False
         try:
             _copy(kept, draft)
@@ -137,7 +136,7 @@ def _swap(folder: Path, files: list[tuple[str, bytes]], record: Mirrored) -> Non
 
 def _clear(folder: Path, used: str | None) -> None:
     """Remove what no record names: former metadata, and that of updates that were killed."""
-    for path in folder.glob(f"{_PREFIX}*"):
+    for path in folder.glob(f"{PREFIX}*"):
         if path.name != used:
             with suppress(OSError):  # it is looked for again the next time
                 shutil.rmtree(path)

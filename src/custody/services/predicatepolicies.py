@@ -15,7 +15,7 @@ from custody.errors import UnsupportedError, UsageError, language_errors
 from custody.evidence.model import Verified, facts
 from custody.formats.intoto import MAX_SIZE
 from custody.formats.policyinput import policy_input
-from custody.kit import strictjson
+from custody.kit import regular, strictjson
 from policylang.budget import Limits
 from policylang.errors import LanguageError, Shape
 
@@ -76,13 +76,7 @@ class PredicatePolicies:
 
 def _read(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"--policy {path}: {error.strerror}") from None
-    if len(data) > _LONGEST:
-        raise UsageError(f"--policy {path}: got {len(data)} bytes, expected at most {_LONGEST}")
-    try:
-        return data.decode()
+        return regular.limited(path, _LONGEST, "--policy").decode()
     except UnicodeDecodeError:
         raise UsageError(f"--policy {path}: it is not UTF-8") from None
 

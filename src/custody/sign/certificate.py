@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.evidence.model import KeylessSigner
 from custody.kit.clock import format_rfc3339
-from custody.sign.keys import PublicKey, check_signature, load_public_der, public_key
+from custody.sign.keys import PublicKey, check_signature, load_public_der, public_key, usable
 from custody.trust.keys import spki
 from custody.trust.roots import CertificateAuthority, TransparencyLog
 
@@ -48,6 +49,7 @@ _MAX_PATH = 6
 _MAX_PRESENTED = 8
 _MAX_CHECKS = 64
 """Signatures that are checked for one chain: certificates that issue each other in a circle have hundreds of paths."""
+_WARNINGS = threading.Lock()
 _MILLISECOND = timedelta(milliseconds=1)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -82,10 +84,15 @@ def load_certificate(der: bytes, where: str) -> x509.Certificate:
 def _decoded(der: bytes) -> x509.Certificate:
     if len(der) > _MAX_CERTIFICATE:
         raise ValueError("too long")
-    with warnings.catch_warnings():  # the library only warns of what RFC 5280 forbids, such as negative serials
+    # What warnings are is the whole process's: two threads would end each other's, and what one of them then let pass
+    # would be kept.
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of names that are longer than X.520 has them
+        # The library only warns of what RFC 5280 forbids.
         warnings.simplefilter("error", CryptographyDeprecationWarning)
         certificate = x509.load_der_x509_certificate(der)
+    if certificate.serial_number <= 0:  # the same, should somebody else have ended it
+        raise ValueError("a serial number that is not positive")
     # The library decodes lazily: ask for all that is used later, so that what is broken is found here.
     _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer,
          certificate.not_valid_before_utc, certificate.not_valid_after_utc)
@@ -299,8 +306,15 @@ def _unfit(issuer: x509.Certificate, moment: datetime, below: int, uses: frozens
     if purposes is not None and not uses & set(purposes.value):
         return f"{name} is not for {_USES[uses]}"
     for present in issuer.extensions:
+        # Many authorities' name constraints are not critical, and hold all the same (RFC 5280 section 4.2.1.10).
+        if present.oid == ExtensionOID.NAME_CONSTRAINTS:
+            return f"{name} has name constraints, which custody does not evaluate"
         if present.critical and present.oid not in _UNDERSTOOD:
             return f"{name} has the critical extension {present.oid.dotted_string}"
+    try:
+        usable(issuer.public_key(), name)
+    except UnsupportedError as error:
+        return error.message
     return ""
 
 

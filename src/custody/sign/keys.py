@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 
 from custody.errors import MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import KeySigner
+from custody.formats.pkcs11uri import is_token
 from custody.formats.protojson import Message, decode_base64, encode_base64
-from custody.kit import strictjson
+from custody.kit import regular, strictjson
 from custody.kit.digest import sha256
 from custody.trust.keys import CURVES, AnyPublicKey, hash_of, spki, verifies
 
@@ -285,11 +286,8 @@ def read_key_file(path: str, name: str = "--key") -> bytes:
         if value is None:
             raise UsageError(f"{name} {path}: the variable is not set")
         return value.encode()
-    if "://" in path or path.startswith("pkcs11:"):  # a PIN may be in it: no more of it is shown
+    if "://" in path or is_token(path):  # a PIN may be in it: no more of it is shown
         scheme = path.partition(":")[0]
         raise UnsupportedError(name, f"{scheme}: keys of services and tokens are not used here",
                                hint="use a file or env://NAME")
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{name} {path}: {error.strerror}") from None
+    return regular.limited(Path(path), _MAX_FILE, name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.errors import MalformedError, UsageError, VerificationError
+from custody.errors import MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.formats.gitobject import Commit, Tag
 
 if TYPE_CHECKING:
@@ -31,12 +31,16 @@ _ADDRESS = re.compile(r"<([^<>\s]+@[^<>\s]+)>\s*\Z|\A([^<>\s]+@[^<>\s]+)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Certificates (public keys) whose signatures count, by the fingerprints and IDs of all their keys."""
+    """Certificates (public keys) whose signatures count."""
 
-    by_key: dict[str, Cert]
+    by_fingerprint: dict[str, Cert]
+    """By that of the primary key."""
+    by_key: dict[str, tuple[str, ...]]
+    """Fingerprints of those that have a key, by its fingerprint and its ID. Several may have one, or say so."""
 
     def certificates(self, keys: Sequence[str]) -> list[Cert]:
-        return [certificate for certificate in map(self.by_key.get, keys) if certificate is not None]
+        fingerprints = dict.fromkeys(fingerprint for key in keys for fingerprint in self.by_key.get(key, ()))
+        return [self.by_fingerprint[fingerprint] for fingerprint in fingerprints]
 
 
 def read_keyring(path: Path, flag: str) -> Keyring:
@@ -64,9 +68,18 @@ def read_keyring(path: Path, flag: str) -> Keyring:
     if secret is not None:
         raise UsageError(f"{flag} {path}: holds the secret key of {secret.fingerprint}, expected public keys alone",
                          hint="gpg --export, not --export-secret-keys")
-    return Keyring({key: certificate for certificate in certificates
-                    for packet in PacketPile.from_bytes(bytes(certificate)) if packet.fingerprint is not None
-                    for key in (packet.fingerprint, packet.key_id) if key is not None})
+    # One that is there twice, as where exports of two days are put together, is one: what either revokes is revoked.
+    merged: dict[str, Cert] = {}
+    for certificate in certificates:
+        known = merged.get(certificate.fingerprint)
+        merged[certificate.fingerprint] = certificate if known is None else known.merge(certificate)
+    by_key: dict[str, tuple[str, ...]] = {}
+    for fingerprint, certificate in merged.items():
+        names = dict.fromkeys(name for packet in PacketPile.from_bytes(bytes(certificate))
+                              for name in (packet.fingerprint, packet.key_id) if name is not None)
+        for name in names:
+            by_key[name] = (*by_key.get(name, ()), fingerprint)
+    return Keyring(merged, by_key)
 
 
 def verify_openpgp(signed: Commit | Tag, keyring: Keyring) -> str:
@@ -79,16 +92,14 @@ def verify_openpgp(signed: Commit | Tag, keyring: Keyring) -> str:
     if len(signed.signature) > _MAX_ARMOR or not _ARMORED.match(signed.signature):
         raise MalformedError(where, got=f"{len(signed.signature)} characters",
                              expected=f"one armored OpenPGP signature of at most {_MAX_ARMOR}")
-    try:
-        signature = pysequoia.Sig.from_bytes(signed.signature.encode())
-    except RuntimeError as error:
-        raise MalformedError(where, got=_first_line(error), expected="an OpenPGP signature") from None
+    signature = _read(signed.signature.encode(), where)
     # 2. A key of the keyring made it, which could sign then, over the object without its signature.
     try:
         valid = pysequoia.verify(bytes=signed.payload, store=keyring.certificates, signature=signature).valid_sigs
     except RuntimeError:
         raise VerificationError(_why_not(signature, keyring)) from None
-    owner = next((keyring.by_key[sign.certificate] for sign in valid if sign.certificate in keyring.by_key), None)
+    owner = next((keyring.by_fingerprint[sign.certificate] for sign in valid
+                  if sign.certificate in keyring.by_fingerprint), None)
     if owner is None:
         raise VerificationError(_why_not(signature, keyring))
     # 3. It is the committer's key: an allowed colleague's key does not make somebody else's commit.
@@ -102,6 +113,25 @@ def verify_openpgp(signed: Commit | Tag, keyring: Keyring) -> str:
                             f"{', '.join(addresses) or 'nobody with an address'}")
 
 
+def _read(armor: bytes, where: str) -> Sig:
+    """The one signature in it, over bytes as they are. Raises MalformedError, UnsupportedError."""
+    from pysequoia import Sig
+    from pysequoia.packet import PacketPile, SignatureType, Tag
+
+    try:
+        tags = [packet.tag for packet in PacketPile.from_bytes(armor)]
+        if tags != [Tag.Signature]:
+            raise MalformedError(where, got=f"{len(tags)} packets", expected="one, of a signature")
+        signature = Sig.from_bytes(armor)
+    except RuntimeError as error:
+        raise MalformedError(where, got=_first_line(error), expected="an OpenPGP signature") from None
+    if signature.signature_type != SignatureType.Binary:
+        kind = str(signature.signature_type).rpartition(".")[2]
+        raise UnsupportedError(where, f"a signature of type {kind}, expected one of a binary document: one of a text "
+                               "fits commits with other ends of lines too", hint="without textmode in gpg.conf")
+    return signature
+
+
 def _address(user_id: str) -> str | None:
     match = _ADDRESS.search(user_id)
     return (match[1] or match[2]) if match else None
@@ -110,7 +140,7 @@ def _address(user_id: str) -> str | None:
 def _why_not(signature: Sig, keyring: Keyring) -> str:
     """The library says only that no signature is valid; this is the nearest reason."""
     issuer = signature.issuer_fingerprint or signature.issuer_key_id or ""
-    owner = keyring.by_key.get(issuer)
+    owner = next(iter(keyring.certificates([issuer])), None)
     if owner is None:
         return f"signed by {issuer or 'a key that it does not name'}, which is not in the keyring"
     if owner.is_revoked:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from custody.errors import MalformedError, UnsupportedError, UsageError
+from custody.errors import MalformedError, UnsupportedError
 from custody.formats.sshsig import fingerprint, load_public_key
+from custody.kit import regular
 
 _EXPECTED = "principals [options] key-type base64-key"
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
@@ -54,9 +55,7 @@ def parse_allowed_signers(text: str, where: str = "allowed signers") -> tuple[Al
 
 def read_allowed_signers(path: Path) -> tuple[AllowedSigner, ...]:
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        text = regular.limited(path, _MAX_SIZE).decode()
     except UnicodeDecodeError:
         raise MalformedError(str(path), got="bytes that are not UTF-8", expected=_EXPECTED) from None
     return parse_allowed_signers(text, str(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custody.errors import UsageError
+from custody.formats.pkcs11uri import is_token
 from custody.kit.clock import Clock, system_clock
 from custody.ports.lookup import KEY_SERVICES
 from custody.settings import Settings
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from custody.ports.http import Http
     from custody.ports.keyservice import KeyService
 
-_PKCS11 = "pkcs11:"
 _NOT_PLUGINS = ("env://", "k8s://", "file://", "http://", "https://", "gitlab://", "github://", "oci://")
 """References that have another meaning, here or at cosign: no plugin is asked for them."""
 
 
 def is_kept_elsewhere(name: str) -> bool:
     """Whether a name is that of a key which a service, a token or a plugin has."""
-    return name.startswith(_PKCS11) or ("://" in name and not name.startswith(_NOT_PLUGINS))
+    return is_token(name) or ("://" in name and not name.startswith(_NOT_PLUGINS))
 
 
 def key_service(settings: Settings, http: Http, name: str, ask_pin: Callable[[str], str | None] | None = None,
@@ -35,7 +35,7 @@ def key_service(settings: Settings, http: Http, name: str, ask_pin: Callable[[st
 
     Raises MalformedError, UnsupportedError, UsageError.
     """
-    if name.startswith(_PKCS11):
+    if is_token(name):
         return _token_key(name, ask_pin)
     if name.startswith(KEY_SERVICES):
         from custody.adapters.http.kms import KeyServices

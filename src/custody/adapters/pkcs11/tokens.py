@@ -23,7 +23,7 @@ from custody.errors import (
     UsageError,
 )
 from custody.formats.pkcs11uri import TokenUri
-from custody.kit import strictjson
+from custody.kit import regular, strictjson
 from custody.kit.members import list_of, mapping, text_of
 from custody.ports.programs import Programs
 
@@ -186,7 +186,6 @@ def stated_pin(uri: TokenUri, environ: Mapping[str, str]) -> str | None:
         raise UnsupportedError("pkcs11: pin-source", "custody reads it from a file", hint="pin-source=/PATH or "
                                "file:/PATH")
     try:
-        pin = Path(path).read_bytes()[:_MAX_PIN + 1]
-        return pin.decode().rstrip("\n")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"pkcs11: pin-source {path}: {getattr(error, 'strerror', None) or 'no text'}") from None
+        return regular.limited(Path(path), _MAX_PIN, "pkcs11: pin-source").decode().rstrip("\n")
+    except UnicodeDecodeError:
+        raise UsageError(f"pkcs11: pin-source {path}: no text") from None

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from custody.errors import VerificationError
+from custody.errors import MalformedError, VerificationError
 from custody.formats.protojson import Message
 from custody.kit import strictjson
 from custody.kit.clock import Clock, format_rfc3339, parse_rfc3339, system_clock
@@ -22,6 +23,9 @@ from custody.kit.visible import visible
 _LOG = logging.getLogger(__name__)
 RECORD = "tuf.json"
 """Beside trusted_root.json."""
+PREFIX = "mirror-"
+"""Of the folders that keep metadata."""
+_FOLDER = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
 _told: set[tuple[str, datetime]] = set()
 
 
@@ -52,8 +56,11 @@ def read_mirrored(folder: Path) -> Mirrored | None:
         return None
     record = Message(strictjson.loads(data, str(path), max_size=1 << 16, max_depth=4), str(path))
     updated, expires = (parse_rfc3339(record.raw(name), f"{path}.{name}") for name in ("updated", "expires"))
-    mirrored = Mirrored(record.text("mirror"), Path(record.text("metadata")).name, updated, expires,
-                        record.text("role"))
+    metadata = record.text("metadata")
+    if not _FOLDER.fullmatch(metadata):
+        raise MalformedError(f"{path}.metadata", got=metadata, expected="the name of a folder that custody initialize "
+                             "made")
+    mirrored = Mirrored(record.text("mirror"), metadata, updated, expires, record.text("role"))
     record.done()
     return mirrored
 
