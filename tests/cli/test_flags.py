@@ -334,7 +334,7 @@ def test_import_key_pair(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         assert typed(b"pw", "sign", "--key", f"{stem}.key", IMAGE).returncode == 6  # opens; no registry is there
     monkeypatch.setenv("COSIGN_PASSWORD", "x")
     for arguments, reason in ((("--key", "PKCS8.key"), "is encrypted, expected a private key without a password"),
-                              (("--key", "PKCS8.pub"), "expected a PEM private key"),
+                              (("--key", "PKCS8.pub"), "PKCS8.pub: is a public key, expected a PEM private key"),
                               (("--key", "nowhere"), "No such file or directory"),
                               (("--key", "PKCS8.pem", "--output-key-prefix", "PKCS8"), "PKCS8.key: exists"),
                               (("--key", "PKCS8.pem", "--output-key-prefix", "no/x"), "no/x.key: No such file")):

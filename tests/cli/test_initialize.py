@@ -385,7 +385,7 @@ def test_services_write_their_own(mirror: Mirror, capsys: pytest.CaptureFixture[
     asyncio.run(serve("own"))
     Path("custody.toml").write_text('data_dir = "own"\n')
     capsys.readouterr()
-    assert initialize("--mirror", "mirror", "--root", str(mirror.root)) == 1
+    assert initialize("--mirror", "mirror", "--root", str(mirror.root)) == 2
     assert "are written by the services of this data directory (root.key)" in capsys.readouterr().err
 
 

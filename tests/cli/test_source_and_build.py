@@ -141,9 +141,20 @@ def test_who_may_sign_by_the_settings(folder: GitFolder, tmp_path: Path) -> None
                                                                ).stdout
     settings.write_text('[source]\nopenpgp_keyring = "absent"\n')
     done = custody(*command, cwd=tmp_path)
-    assert (done.returncode, "absent: No such file or directory" in done.stderr) == (2, True)
+    assert (done.returncode, done.stderr) == (2, f"error: source.openpgp_keyring {settings.parent / 'absent'}: "
+                                              "No such file or directory\n")
     settings.write_text('[[source.identities]]\nissuer = "https://accounts.example"\n')
     done = custody(*command, cwd=tmp_path)
-    assert (done.returncode, "identity: " in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "source.identities[0].identity: got neither, expected identity or identity_regexp"
+            in done.stderr) == (2, True), done.stderr
+    settings.write_text('[[source.identities]]\nidentity_regexp = "("\nissuer = "https://accounts.example"\n')
+    done = custody(*command, cwd=tmp_path)
+    assert (done.returncode, "source.identities[0]: " in done.stderr) == (2, True), done.stderr
+    settings.write_text('[source]\nopenpgp_keyring = "team.asc"\n')
+    pysequoia = pytest.importorskip("pysequoia")
+    key = pysequoia.Tsk.generate("Ann <ann@example.com>").extract_certificate()
+    (settings.parent / "team.asc").write_bytes(bytes(key))
+    done = custody(*command, cwd=tmp_path)
+    assert (done.returncode, "hint: --allowed-signers FILE says whose keys count" in done.stderr) == (3, True), done
     done = custody(*command[2:], "--ca-roots", "allowed", cwd=tmp_path)
     assert (done.returncode, "--ca-roots allowed" in done.stderr) == (2, True), done.stderr

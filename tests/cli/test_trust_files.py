@@ -114,6 +114,20 @@ def test_a_token_names_the_issuer_that_runs(tmp_path: Path, monkeypatch: pytest.
         assert json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["aud"] == "registry.example"
 
 
+def test_a_tuf_role_without_trust_files_says_so(tmp_path: Path) -> None:
+    from custody.cli.services import describe
+
+    async def lines(*roles: str) -> str:
+        policies = PolicySet([])
+        async with running(Settings(data_dir=str(tmp_path / "data")), [*roles], policies=policies) as found:
+            return "\n".join(describe(found, policies))
+
+    root = tmp_path / "data" / "trust" / "trusted_root.json"
+    assert f"/tuf  (nothing yet: {root} is not there)" in asyncio.run(lines("tuf"))
+    assert f"/tuf  (initial root {tmp_path / 'data' / 'tuf' / '1.root.json'})" in asyncio.run(lines("tuf", "log"))
+    assert (tmp_path / "data" / "tuf" / "1.root.json").is_file()
+
+
 def test_an_admission_only_process_says_that_it_trusts_nobody(tmp_path: Path) -> None:
     from custody.cli.services import describe
 

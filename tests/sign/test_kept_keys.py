@@ -41,6 +41,12 @@ def test_a_key_that_vault_keeps(site: Site, vault: list[str], capsys: pytest.Cap
     assert site.custody("verify", "--key", "hashivault://release", image) == 0
     assert vault == ["/v1/transit/keys/release"]
     capsys.readouterr()
+    log = site.stack.people.url.removesuffix("/oidc")
+    watched = ("log", "watch", "--once", "--log", log, "--state", str(site.folder / "seen"))
+    assert site.custody(*watched, "--key", "hashivault://release") == 0
+    assert " signed by key sha256:" in capsys.readouterr().out
+    assert site.custody(*watched, "--key", "hashivault://another") == 4
+    assert "--key hashivault://another: there is no such key" in capsys.readouterr().err
     assert site.custody("verify", "--key", "hashivault://another", image) == 4
     assert "--key hashivault://another: there is no such key" in capsys.readouterr().err
     assert site.custody("verify", "--key", "gcpkms://projects/p", image) == 2

@@ -90,4 +90,8 @@ def test_a_plugin_that_is_not_installed(site: Site, plugin: Path, capsys: pytest
     assert "there is no program sigstore-kms-another" in said
     assert "hint: install that plugin" in said
     assert site.custody("public-key", "--key", "http://example.com/key") == 2
-    assert "http: keys of services and tokens are not used here" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--key: custody takes no key of such a name (http) here" in said
+    assert "hint: a file, env://NAME, hashivault://" in said
+    assert site.custody("import-key-pair", "--key", "hashivault://release") == 2
+    assert "hint: a file, or env://NAME\n" in capsys.readouterr().err

@@ -231,4 +231,4 @@ def test_without_the_extra(site: Site, tmp_path: Path, monkeypatch: pytest.Monke
     assert sign(site, tmp_path, "pkcs11:token=mine;object=a?module-path=/etc/passwd") == 2
     said = refused(capsys)
     assert "need python-pkcs11, which is not installed" in said
-    assert "hint: pip install 'custody-chain[pkcs11]'" in said
+    assert "hint: pip install '.[pkcs11]' where custody's sources are" in said

@@ -49,7 +49,7 @@ def terms(**changes: Any) -> vsa.Terms:
     ({}, {"policies": frozenset({"sha256:" + "cd" * 32})}, "policy.digest: got sha256:abab"),
     ({"policy_digest": {}}, {"policies": frozenset({f"sha256:{POLICY}"})}, "policy.digest: got none"),
     ({"policy_digest": {"sha512": POLICY}}, {"policies": frozenset({f"sha256:{POLICY}"})}, "policy.digest"),
-    ({"verified": NOW - timedelta(hours=2)}, {"max_age": timedelta(hours=1)}, "is longer ago than 1:00:00"),
+    ({"verified": NOW - timedelta(hours=2)}, {"max_age": timedelta(hours=1)}, "is longer ago than 1 h"),
     ({"verified": NOW + timedelta(seconds=59)}, {}, None),
     ({"verified": NOW + timedelta(minutes=2)}, {}, "is still to come")])
 def test_what_is_demanded(said: dict[str, Any], asked: dict[str, Any], reason: str | None) -> None:

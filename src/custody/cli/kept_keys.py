@@ -22,6 +22,9 @@ from custody.sign.keptkeys import KeptKey, open_kept_key
 from custody.sign.keys import PublicKey, load_public_key, read_key_file
 from custody.wiring import cluster_lookup, command_http, is_kept_elsewhere, key_service
 
+KEPT = ("hashivault://, openbao://, awskms://, gcpkms://, azurekms://, pkcs11:, or NAME:// of a plugin "
+        "sigstore-kms-NAME")
+"""The names that keys have which a service, a token or a plugin keeps."""
 _T = TypeVar("_T")
 _SECRET = re.compile(r"k8s://([a-z0-9-]+)/([a-z0-9.-]+)")
 
@@ -42,7 +45,7 @@ def public_key(name: str, option: str = "--key") -> bytes:
             raise VerificationError(f"{option} {name}: {reason}")
         return pem
     if not is_kept_elsewhere(name):
-        return read_key_file(name, option)
+        return read_key_file(name, option, f"a file, env://NAME, k8s://NAMESPACE/SECRET, {KEPT}")
     return asyncio.run(_with_http(lambda http: _stated(key_service(settings(), http, name), option)))
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from custody.cli.bars import progress
+from custody.cli.kept_keys import is_kept, trusted_key
 from custody.cli.log import LOG, readers, verifier_of
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input, trusted_root_option
@@ -25,7 +26,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.merkle import leaf_hash
 from custody.kit.visible import visible
 from custody.ports.tiles import LogReader
-from custody.sign.keys import load_public_key
+from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.logwatch import Names, Seen, Sighting, begin_at, describe, look, parse_seen
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.roots import CertificateAuthority
@@ -41,7 +42,8 @@ _MAX_HEAD = 64 << 10
               help="By those that this pattern is found in (RE2).")
 @click.option("--issuer", "--certificate-oidc-issuer", metavar="URL", help="Whose identities this issuer vouches for.")
 @click.option("--issuer-regexp", "--certificate-oidc-issuer-regexp", metavar="PATTERN", help="The same by a pattern.")
-@click.option("--key", "keys", multiple=True, metavar="FILE", help="Signatures by this public key; repeatable.")
+@click.option("--key", "keys", multiple=True, metavar="FILE|NAME", help="Signatures by this public key, or by the "
+              "one that somebody keeps under this name; repeatable.")
 @click.option("--known", multiple=True, type=click.Path(path_type=Path, exists=True), metavar="FILE|DIR",
               help="Bundles that your builds made: what is in these is yours, and any other signature a stranger's; "
               "repeatable.")
@@ -64,7 +66,7 @@ def command(place: str | None, identity: str | None, identity_regexp: str | None
     --known, signatures that are in none of those bundles alone are printed; with --once the exit code is 3 then.
     """
     names = Names(subject=identity, subject_regexp=identity_regexp, issuer=issuer, issuer_regexp=issuer_regexp,
-                  keys=frozenset(load_public_key(read_input(key, "--key"), key).der for key in keys))
+                  keys=frozenset(_watched(key).der for key in keys))
     root = load_root(settings(), trusted_root)
     authorities = root.certificate_authorities if root else ()
     own = frozenset(_leaves(known))
@@ -85,6 +87,10 @@ def command(place: str | None, identity: str | None, identity_regexp: str | None
         time.sleep(interval)
     if known and strangers:
         raise DeniedError(f"{amount(strangers, 'signature')} in your name, in none of the bundles that are yours")
+
+
+def _watched(name: str) -> PublicKey:
+    return trusted_key(name) if is_kept(name) else load_public_key(read_input(name, "--key"), name)
 
 
 class _Question(NamedTuple):

@@ -179,6 +179,9 @@ _FLAGS: dict[str, dict[str, str]] = {
 }
 _COMMANDS = {
     "cp": "custody copy", "piv-tool": _KEY,
+    "generate-key-pair": "files, which `kubectl create secret generic` and others take, or --kms NAME: a key that "
+    "stays at a service",
+    "gitsign": "git runs it, to sign; custody source check verifies, and custody initialize fetches trust files",
     **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
     "login": _LOGIN, "version": "custody --version",

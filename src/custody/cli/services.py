@@ -133,10 +133,13 @@ def describe(services: Running, policies: PolicySet) -> list[str]:
     certified = f"certificate {own}" if own else f"CA bundle {data / 'admission' / 'ca.crt'}"
     loaded = f"{count} {'policy' if count == 1 else 'policies'}"
     rules = "" if services.platform.settings.auth is None else "  (by the rules of [auth])"
+    published = f"initial root {data / 'tuf' / '1.root.json'}"
+    if "tuf" in services.roles and services.platform.tuf.expiry() is None:
+        published = f"nothing yet: {services.platform.published[0]} is not there"
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME{rules}", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
-             "tuf": f"TUF           {base}/tuf  (initial root {data / 'tuf' / '1.root.json'})",
+             "tuf": f"TUF           {base}/tuf  ({published})",
              "admission": f"admission     {services.webhook}/validate, /mutate  ({loaded}; "
                           f"{certified})"}
     if services.provider is not None:

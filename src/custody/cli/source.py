@@ -134,7 +134,8 @@ def _check(folder: Path, branch: str, no_signatures: bool, since: tuple[str, ...
         click.echo(f"warning: --cooldown: of {amount(report.inputs.undated, 'package')} the lock files give no date "
                    "of release", err=True)
     if problems:
-        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
+        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}",
+                          hint=report.hint)
     if unanswered:
         raise NetworkError(f"source: the dates of {amount(len(unanswered), 'package')} could not be asked for, first: "
                            f"{visible(unanswered[0])}")

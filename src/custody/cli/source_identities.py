@@ -12,7 +12,7 @@ import click
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import UsageError
 from custody.settings import Settings
-from custody.settings.tables import Source
+from custody.settings.tables import Source, SourceIdentity
 from custody.source.signatures import Believed, Keyless
 from custody.source.signers import read_allowed_signers
 
@@ -52,24 +52,49 @@ def believed(settings: Settings, options: Mapping[str, Any], now: datetime) -> B
     Raises UsageError for a file that cannot be read, half of an identity, or where there is no trusted root.
     """
     given = _Named(options["signers"], options["keyring"], options["ca_roots"], _identities(options))
-    if not any(given):
+    if not any(given[:4]):
         if options["trusted_root"]:
             raise _half()
         configured = settings.source or Source()
         given = _Named(_path(configured.allowed_signers), _path(configured.openpgp_keyring), configured.ca_roots,
-                       tuple(_identity(entry.identity, entry.identity_regexp, entry.issuer, entry.issuer_regexp)
-                             for entry in configured.identities))
-        if not any(given):
+                       tuple(map(_configured, range(len(configured.identities)), configured.identities)), _SETTINGS)
+        if not any(given[:4]):
             return None
     return Believed(
         read_allowed_signers(given.signers) if given.signers else None,
-        _keyless(settings, given.identities, options["trusted_root"], now) if given.identities else None,
-        _keyring(given.keyring) if given.keyring else None,
-        _authorities(given.ca_roots) if given.ca_roots else None)
+        _keyless(settings, given, options["trusted_root"], now) if given.identities else None,
+        _keyring(given.keyring, given.names.keyring) if given.keyring else None,
+        _authorities(given.ca_roots, given.names.ca_roots) if given.ca_roots else None)
+
+
+def _configured(number: int, entry: SourceIdentity) -> Identity:
+    """An entry of `source.identities`. Raises UsageError, which names it."""
+    where = f"{_SETTINGS.identities}[{number}]"
+    for name, exact, pattern in (("identity", entry.identity, entry.identity_regexp),
+                                 ("issuer", entry.issuer, entry.issuer_regexp)):
+        if bool(exact) is bool(pattern):
+            raise UsageError(f"{where}.{name}: got {'both' if exact else 'neither'}, expected {name} or {name}_regexp",
+                             hint="a certificate proves nothing until you say whose you expect, and who vouched for it")
+    try:
+        return _identity(entry.identity, entry.identity_regexp, entry.issuer, entry.issuer_regexp)
+    except UsageError as error:  # of a pattern
+        raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
 
 
 def _path(name: str | None) -> Path | None:
     return Path(name) if name else None
+
+
+class _Places(NamedTuple):
+    """What people wrote them in, for errors."""
+
+    keyring: str
+    ca_roots: str
+    identities: str
+
+
+_FLAGS = _Places("--openpgp-keyring", "--ca-roots", "--certificate-identity")
+_SETTINGS = _Places("source.openpgp_keyring", "source.ca_roots", "source.identities")
 
 
 class _Named(NamedTuple):
@@ -77,6 +102,7 @@ class _Named(NamedTuple):
     keyring: Path | None
     ca_roots: str | None
     identities: tuple[Identity, ...]
+    names: _Places = _FLAGS
 
 
 def _identities(options: Mapping[str, Any]) -> tuple[Identity, ...]:
@@ -103,24 +129,24 @@ def _identity(subject: str | None, pattern: str | None, issuer: str | None, issu
     return Identity(subject, pattern, issuer, issuer_pattern)
 
 
-def _keyless(settings: Settings, identities: tuple[Identity, ...], trusted_root: str | None, now: datetime) -> Keyless:
+def _keyless(settings: Settings, given: _Named, trusted_root: str | None, now: datetime) -> Keyless:
     from custody.sign.verify import Trust
 
     root = load_root(settings, trusted_root)
     if root is None:
-        raise UsageError("--certificate-identity: there is no trusted root to check certificates against",
+        raise UsageError(f"{given.names.identities}: there is no trusted root to check certificates against",
                          hint="--trusted-root FILE")
-    return Keyless(Trust(root), identities, now)
+    return Keyless(Trust(root), given.identities, now)
 
 
-def _keyring(path: Path) -> Keyring:
+def _keyring(path: Path, name: str) -> Keyring:
     from custody.source.openpgp import read_keyring
 
-    return read_keyring(path, "--openpgp-keyring")
+    return read_keyring(path, name)
 
 
-def _authorities(path: str) -> tuple[CertificateAuthority, ...]:
+def _authorities(path: str, name: str) -> tuple[CertificateAuthority, ...]:
     from custody.sign.trusting import authorities
     from custody.trust.pemroots import read_pem
 
-    return authorities(read_pem(path, "--ca-roots").decode("utf-8", "replace"), f"--ca-roots {path}")
+    return authorities(read_pem(path, name).decode("utf-8", "replace"), f"{name} {path}")

@@ -28,7 +28,8 @@ _KINDS = {"signature": "signatures", "attestation": "attestations", "unsigned": 
 
 @click.command()
 @click.argument("image")
-@click.option("--key", multiple=True, metavar="FILE", help="Public keys to verify with.")
+@click.option("--key", multiple=True, metavar="FILE|NAME", help="Public keys to verify with, or names of keys that "
+              "somebody keeps; repeatable.")
 @trusted_root_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="What stdout gets.")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from custody.cli.goflags import Command as Command
-from custody.cli.kept_keys import opened_key, trusted_key
+from custody.cli.kept_keys import KEPT, opened_key, trusted_key
 from custody.cli.password import ask
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
@@ -79,8 +79,7 @@ def local(images: tuple[str, ...], folders: bool) -> tuple[str, ...]:
 
 sign_options = options_of(
     click.option("--key", metavar="FILE|NAME", help="Private key (cosign.key), env://NAME, or the name of a key that "
-                 "somebody keeps: hashivault://, openbao://, awskms://, gcpkms://, azurekms://, pkcs11:, or NAME:// "
-                 "of a plugin sigstore-kms-NAME; else keyless."),
+                 f"somebody keeps: {KEPT}; else keyless."),
     click.option("--identity-token", metavar="TOKEN|FILE",
                  help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN, else that of the place where this runs."),
     click.option("--oidc-provider", type=click.Choice(list(PROVIDERS)),
@@ -226,7 +225,7 @@ def load_signing_key(path: str | None, name: str = "--key") -> PrivateKey | None
     """The private key of `--key`, or of the option of that name; asks for the password where it needs one."""
     if path is None:
         return None
-    pem = read_key_file(path, name)
+    pem = read_key_file(path, name, f"a file, env://NAME, {KEPT}")
     encrypted = b"ENCRYPTED" in pem[:64]
     return load_private_key(pem, ask(f"Password of {path}") if encrypted else b"", path)
 

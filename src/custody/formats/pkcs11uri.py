@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 from custody.errors import MalformedError, UnsupportedError
 
 SCHEME = "pkcs11:"
+_URI = "PKCS#11 URI"
 _PATH = ("token", "manufacturer", "model", "serial", "slot-id", "object", "id", "type")
 _QUERY = ("module-path", "pin-value", "pin-source")
 _ELSE = ("library-manufacturer", "library-description", "library-version", "slot-manufacturer", "slot-description",
@@ -67,21 +68,21 @@ def parse(text: str) -> TokenUri:
     said = {**_attributes(path, ";", _PATH), **_attributes(query, "&", _QUERY)}
     slot = _text(said, "slot-id")
     if slot and not (slot.isascii() and slot.isdigit() and len(slot) < 20):
-        raise MalformedError(f"{SCHEME} slot-id", got=slot, expected="a number")
+        raise MalformedError(f"{_URI}: slot-id", got=slot, expected="a number")
     if (kind := _text(said, "type")) not in ("", "private"):
-        raise MalformedError(f"{SCHEME} type", got=kind, expected="private, or nothing: a key signs")
+        raise MalformedError(f"{_URI}: type", got=kind, expected="private, or nothing: a key signs")
     pin = said.get("pin-value")
     uri = TokenUri(token=_text(said, "token"), manufacturer=_text(said, "manufacturer"), model=_text(said, "model"),
                    serial=_text(said, "serial"), slot=int(slot) if slot else None, label=_text(said, "object"),
                    id=said.get("id", b""), module=_text(said, "module-path"), pin_source=_text(said, "pin-source"),
                    pin=None if pin is None else pin.decode(errors="surrogateescape"))
     if pin is not None and uri.pin_source:
-        raise MalformedError(SCHEME, got="pin-value and pin-source", expected="one of them")
+        raise MalformedError(_URI, got="pin-value and pin-source", expected="one of them")
     if not (uri.token or uri.serial or slot):
-        raise MalformedError(SCHEME, got="neither token nor slot-id", expected="token=LABEL, serial=… or "
+        raise MalformedError(_URI, got="neither token nor slot-id", expected="token=LABEL, serial=… or "
                              "slot-id=NUMBER")
     if not (uri.label or uri.id):
-        raise MalformedError(SCHEME, got="neither object nor id", expected="object=LABEL or id=%01")
+        raise MalformedError(_URI, got="neither object nor id", expected="object=LABEL or id=%01")
     return uri
 
 
@@ -90,16 +91,16 @@ def _attributes(text: str, separator: str, known: tuple[str, ...]) -> dict[str, 
     for part in text.split(separator) if text else []:
         name, equals, value = part.partition("=")
         if not equals:
-            raise MalformedError(SCHEME, got="an attribute without '='",
+            raise MalformedError(_URI, got="an attribute without '='",
                                  expected=f"NAME=VALUE with {separator!r} between them")
         if name not in known:
             hint = "module-path=/PATH/OF/MODULE.so" if name == "module-name" else None
             if name in _ELSE:
-                raise UnsupportedError(f"{SCHEME} {name}", "custody does not go by it", hint=hint)
-            raise MalformedError(SCHEME, got=f"the attribute {name[:60]!r}",
+                raise UnsupportedError(f"{_URI}: {name}", "custody does not go by it", hint=hint)
+            raise MalformedError(f"{_URI}: attribute", got=name[:60],
                                  expected=f"{', '.join(known)}, with {separator!r} between them")
         if name in said:
-            raise MalformedError(f"{SCHEME} {name}", got="it twice", expected="it once (RFC 7512 section 2.3)")
+            raise MalformedError(f"{_URI}: {name}", got="it twice", expected="it once (RFC 7512 section 2.3)")
         said[name] = unquote_to_bytes(value)
     return said
 
@@ -108,4 +109,4 @@ def _text(said: dict[str, bytes], name: str) -> str:
     try:
         return said.get(name, b"").decode()
     except UnicodeDecodeError:
-        raise MalformedError(f"{SCHEME} {name}", got="bytes", expected="UTF-8, percent-encoded") from None
+        raise MalformedError(f"{_URI}: {name}", got="bytes", expected="UTF-8, percent-encoded") from None

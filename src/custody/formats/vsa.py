@@ -100,7 +100,8 @@ def mismatch(summary: Summary, terms: Terms, now: datetime) -> str | None:
     if age < -_EARLY:
         return f"timeVerified: {format_rfc3339(summary.verified)} is still to come"
     if terms.max_age is not None and age > terms.max_age:
-        return f"timeVerified: {format_rfc3339(summary.verified)} is longer ago than {terms.max_age}"
+        hours = terms.max_age.total_seconds() / 3600
+        return f"timeVerified: {format_rfc3339(summary.verified)} is longer ago than {hours:g} h"
     return None
 
 

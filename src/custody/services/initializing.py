@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from custody.errors import ConflictError, MissingEvidenceError, UsageError
+from custody.errors import MissingEvidenceError, UsageError
 from custody.kit import destination
 from custody.kit.clock import Clock
 from custody.kit.folder import private, sync
@@ -46,7 +46,7 @@ def initialize(folder: Path, mirror: str, root: bytes | None, opener: Opener, cl
     """Bring trusted_root.json and signing_config.json in `folder` to what the mirror says now.
 
     `root`: root metadata to begin with, from another way than the mirror's; None: what the last update knew. Raises
-    UsageError where it is needed, ConflictError where the folder is that of services, MissingEvidenceError for a mirror
+    UsageError where it is needed, and where the folder is that of services; MissingEvidenceError for a mirror
     without a trusted root; MalformedError and UnsupportedError for trust files that custody does not read; and what the
     port says.
     """
@@ -95,9 +95,9 @@ def _refuse_services(folder: Path) -> None:
     for role, names in KEYS.items():
         for name in names if role != "tuf" else ():
             if (folder / f"{name}.key").exists():
-                raise ConflictError(f"{folder}: the trust files there are written by the services of this data "
-                                    f"directory ({name}.key)", hint="CUSTODY_DATA_DIR=DIR, or data_dir in "
-                                    "custody.toml, names another; verifying here needs no mirror")
+                raise UsageError(f"{folder}: the trust files there are written by the services of this data "
+                                 f"directory ({name}.key)", hint="CUSTODY_DATA_DIR=DIR, or data_dir in "
+                                 "custody.toml, names another; verifying here needs no mirror")
 
 
 def _copy(kept: Path | None, draft: Path) -> None:

@@ -7,11 +7,12 @@ false. A policy that cannot be evaluated does not allow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from custody.errors import UnsupportedError, UsageError, language_errors
+from custody.errors import UnsupportedError, UsageError, language_errors, of_language
 from custody.evidence.model import Verified, facts
 from custody.formats.intoto import MAX_SIZE
 from custody.formats.policyinput import policy_input
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 QUERY = "data.signature.allow"
 _LIMITS = Limits(steps=20_000_000, size=1 << 24)
 _LONGEST = 1 << 20
+_PACKAGE = re.compile(r"^\s*package\s+signature\b(?![.\[])", re.MULTILINE)
 
 
 class Objection(NamedTuple):
@@ -86,8 +88,16 @@ def _rego(modules: dict[str, str], world: World) -> Ask:
     from policylang import rego
     from policylang.rego.builtins.documents import read_json
 
-    query = rego.Policy(modules, version=0).query(QUERY)
+    try:
+        query = rego.Policy(modules, version=0).query(QUERY)
+    except LanguageError as error:
+        said = of_language(error)
+        said.hint = said.hint or ("it is read as the Rego of before OPA 1.0, as cosign reads it; `import rego.v1` in "
+                                  "it says otherwise")
+        raise said from error
     names = ", ".join(modules)
+    undefined = "no rule of it holds for this statement" if any(map(_PACKAGE.search, modules.values())) else (
+        "no file has `package signature`")
 
     def ask(attested: Attested) -> Objection | None:
         shown = read_json(policy_input(attested.payload, attested.kind))
@@ -99,7 +109,7 @@ def _rego(modules: dict[str, str], world: World) -> Ask:
         if len(values) == 1 and values[0] is True:
             return None
         return Objection(names, f"{QUERY} is {_shown(values[0])}, expected true" if values else
-                         f"{QUERY} is undefined: no rule of it holds for this statement")
+                         f"{QUERY} is undefined: {undefined}")
 
     return ask
 

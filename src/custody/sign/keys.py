@@ -237,6 +237,10 @@ def load_private_key(pem: bytes, password: bytes, where: str) -> PrivateKey:
 def _private(data: bytes, where: str) -> PrivateKey:
     load = serialization.load_pem_private_key if data.lstrip().startswith(b"-----") else \
         serialization.load_der_private_key
+    if b"-----BEGIN PUBLIC KEY-----" in data or b"-----BEGIN CERTIFICATE-----" in data:
+        kind = "public key" if b"PUBLIC KEY" in data else "certificate"
+        raise UsageError(f"{where}: is a {kind}, expected a PEM private key", hint="sign with the private key: --key "
+                         "cosign.key")
     try:
         key = load(data, None)
     except TypeError:
@@ -276,8 +280,9 @@ def _stretch(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, dklen=32, maxmem=1 << 29)
 
 
-def read_key_file(path: str, name: str = "--key") -> bytes:
-    """The bytes of `PATH` or of the variable in `env://NAME`; `name` is the option or setting that says so.
+def read_key_file(path: str, name: str = "--key", hint: str = "a file, or env://NAME") -> bytes:
+    """The bytes of `PATH` or of the variable in `env://NAME`; `name` is the option or setting that says so, `hint` says
+    which names it takes.
 
     Raises UsageError, UnsupportedError.
     """
@@ -288,6 +293,5 @@ def read_key_file(path: str, name: str = "--key") -> bytes:
         return value.encode()
     if "://" in path or is_token(path):  # a PIN may be in it: no more of it is shown
         scheme = path.partition(":")[0]
-        raise UnsupportedError(name, f"{scheme}: keys of services and tokens are not used here",
-                               hint="use a file or env://NAME")
+        raise UnsupportedError(name, f"custody takes no key of such a name ({scheme}) here", hint=hint)
     return regular.limited(Path(path), _MAX_FILE, name)

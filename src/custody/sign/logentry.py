@@ -16,6 +16,7 @@ from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.formats.bundle import InclusionProof, LogEntry
 from custody.formats.protojson import Message, decode_base64, encode_base64
 from custody.kit import merkle, strictjson
+from custody.kit.amount import amount
 from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
 from custody.sign.claim import Claim
@@ -176,7 +177,7 @@ def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog
     if not proof.checkpoint:
         raise VerificationError("inclusion proof: has no checkpoint", absent=True)
     size, root = check_checkpoint(proof.checkpoint, log, key, note_id=not is_v1(entry))
-    trace.passed(lambda: f"{size} entries, signed by {log.base_url}")
+    trace.passed(lambda: f"{amount(size, 'entry', 'entries')}, signed by {log.base_url}")
     trace.begin(Step.LOG_PROOF)
     if size != proof.tree_size or root != proof.root_hash:
         raise VerificationError(f"inclusion proof: for {proof.tree_size} entries with root {proof.root_hash.hex()}, "

@@ -29,6 +29,8 @@ class CommitResult:
     summary: str
     signer: str | None
     reason: str | None
+    hint: str | None = None
+    """What to do about the reason, where there is something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class SourceReport:
         return unsigned + [f"{lock.path}:{problem.line}: {problem.reason}"
                            for lock in self.locks for problem in lock.problems] + [
                                str(concern) for concern in self.inputs.concerns if concern.level == "error"]
+
+    @property
+    def hint(self) -> str | None:
+        """Of the first commit or tag that does not count and has one: what to do about it."""
+        return next((signed.hint for signed in (*(self.commits or ()), *self.tags) if signed.hint), None)
 
     @property
     def warnings(self) -> list[str]:
@@ -112,7 +119,7 @@ def _judge(commit: Commit, believed: Believed) -> CommitResult:
     try:
         signer = believed.vouching(commit)
     except CustodyError as error:
-        return CommitResult(commit.id, commit.summary, None, error.message)
+        return CommitResult(commit.id, commit.summary, None, error.message, error.hint)
     return CommitResult(commit.id, commit.summary, signer, None)
 
 
@@ -123,5 +130,5 @@ def _judge_tag(tag: Tag, name: str, believed: Believed) -> CommitResult:
         if tag.name != name:
             raise VerificationError(f"it says that it is {tag.name!r}, and stands as {name!r}")
     except CustodyError as error:
-        return CommitResult(tag.id, tag.name, None, error.message)
+        return CommitResult(tag.id, tag.name, None, error.message, error.hint)
     return CommitResult(tag.id, tag.name, signer, None)

@@ -156,7 +156,8 @@ def _postgres(settings: Settings) -> str:
     if not address.startswith(("postgresql://", "postgres://", "host=", "service=")):
         raise UsageError("inventory: got an address of no database that is known, expected postgresql://…")
     if importlib.util.find_spec("psycopg") is None:
-        raise UsageError("inventory: PostgreSQL needs psycopg", hint="pip install 'custody-chain[postgres]'")
+        raise UsageError("inventory: PostgreSQL needs psycopg",
+                         hint="pip install '.[postgres]' where custody's sources are")
     return address
 
 

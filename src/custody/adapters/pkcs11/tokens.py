@@ -33,7 +33,7 @@ _MAX_ANSWER = 1 << 20
 _MAX_PIN = 4096
 _ERRORS: Mapping[str, type[CustodyError]] = {
     "pin": AuthenticationError, "absent": NotFoundError, "ambiguous": UsageError, "right": UsageError}
-_EXTRA = "pip install 'custody-chain[pkcs11]'"
+_EXTRA = "pip install '.[pkcs11]' where custody's sources are"
 
 
 class Token(NamedTuple):

@@ -18,6 +18,7 @@ from cryptography import x509
 
 from custody.errors import Check, CustodyError, MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.formats import notary
+from custody.kit.amount import amount
 from custody.kit.clock import Clock, format_rfc3339
 from custody.sign.certificate import load_certificate
 from custody.sign.notary import crl, ocsp
@@ -248,7 +249,7 @@ class _Course:
         assert envelope is not None  # integrity passed
         match validation:
             case Validation.INTEGRITY:
-                return f"{envelope.scheme}, {len(self._outcome.chain)} certificates"
+                return f"{envelope.scheme}, {amount(len(self._outcome.chain), 'certificate')}"
             case Validation.AUTHENTICITY:
                 return f"a certificate of its chain is in the {_STORES[envelope.scheme]} trust stores"
             case Validation.EXPIRY:
