@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -432,16 +433,24 @@ def test_hostile_records_raise_only_our_errors(key: str, value: Any) -> None:
         pass
 
 
-@pytest.mark.parametrize(("method", "broken", "reason"), [
-    (zipfile.ZIP_DEFLATED, True, "got 'Error -3 while decompressing data"),
-    (zipfile.ZIP_BZIP2, False, "a.json: got 'compression method 12', expected stored or deflated"),
+@pytest.mark.parametrize(("method", "changed", "reason"), [
+    (zipfile.ZIP_DEFLATED, range(42, 60), "got 'a member that cannot be inflated: Error -3 while decompressing data"),
+    (zipfile.ZIP_BZIP2, (), "a.json: got 'compression method 12', expected stored or deflated"),
+    (zipfile.ZIP_LZMA, (), "a.json: got 'compression method 14', expected stored or deflated"),
+    (zipfile.ZIP_STORED, range(42, 60), "got 'a.json, which has another checksum', expected a readable zip archive"),
+    (zipfile.ZIP_STORED, (-74 + 8,), "got 'a member that is encrypted, or neither stored nor deflated'"),
+    (zipfile.ZIP_STORED, (-74 + 24,), "got 'a member of more bytes than its directory says'"),
+    (zipfile.ZIP_STORED, (-74 + 22,), "got 'a member beyond the archive'"),
+    (zipfile.ZIP_STORED, (0,), "got 'a member without a local header'"),
+    (zipfile.ZIP_STORED, (-22 + 10,), "got 'a directory of "),
 ])
-def test_library_errors_are_tracebacks(tmp_path: Path, method: int, broken: bool, reason: str) -> None:
+def test_broken_zip_archives(tmp_path: Path, method: int, changed: Sequence[int], reason: str) -> None:
+    """`changed`: bytes of the archive; its end has 22 of them, and the directory of one member before it 52."""
     path = tmp_path / "advisories.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.json", b'{"a":1}' * 2000)
     data = bytearray(path.read_bytes())
-    for at in range(42, 60) if broken else ():
+    for at in changed:
         data[at] ^= 0xff
     path.write_bytes(data)
     with pytest.raises(MalformedError) as caught:

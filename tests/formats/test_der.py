@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.errors import MalformedError
-from custody.formats.der import INTEGER, OCTETS, OID, SEQUENCE, Reader, definite, element, oid
+from custody.formats.der import INTEGER, OCTETS, OID, SEQUENCE, SET, Reader, definite, element, oid, set_of
 
 
 def read(data: str) -> Reader:
@@ -107,3 +107,10 @@ def test_no_bytes_break_it(data: bytes) -> None:
                     lambda: Reader(data, "here").enter(SEQUENCE).integer()):
         with contextlib.suppress(MalformedError):
             reading()
+
+
+def test_a_set_is_in_the_order_of_its_encodings() -> None:
+    long, short, number = element(OCTETS, b"aa"), element(OCTETS, b"b"), element(INTEGER, b"\5")
+    assert set_of(long, short, number) == element(SET, number, short, long)
+    assert set_of(short, long, tag=0xa0) == element(0xa0, short, long)
+    assert set_of() == b"\x31\0"

@@ -127,8 +127,10 @@ class World:
     def leaf(self, key: Any, *, at: datetime = NOW, identity: str = IDENTITY, issuer: str = ISSUER,
              usages: list[Any] | None = None, sct: str = "good", sct_at: datetime | None = None,
              signed_by: tuple[x509.Certificate, Any] | None = None, sct_extensions: bytes = b"",
+             sct_shown: bytes | None = None,
              more: list[tuple[Any, bool]] | None = None) -> x509.Certificate:
-        """`sct`: good, none, foreign (a log that nobody knows), broken (another certificate's)."""
+        """`sct`: good, none, foreign (a log that nobody knows), broken (another certificate's). `sct_shown`: extensions
+        of the SCT where they are not those that were signed."""
         names = [x509.RFC822Name(identity) if "://" not in identity else x509.UniformResourceIdentifier(identity)]
         extensions = [(x509.SubjectAlternativeName(names), True), fulcio(1, issuer.encode()), fulcio(8, utf8(issuer)),
                       fulcio(2, b"push"), fulcio(5, b"acme/app"), fulcio(12, utf8("https://github.com/acme/app")),
@@ -144,9 +146,10 @@ class World:
         moment = int((sct_at or at).timestamp() * 1000)
         signed = (b"\0\0" + moment.to_bytes(8, "big") + b"\0\1" + hashlib.sha256(spki(signer[1])).digest()
                   + len(tbs).to_bytes(3, "big") + tbs + len(sct_extensions).to_bytes(2, "big") + sct_extensions)
+        shown = sct_extensions if sct_shown is None else sct_shown
         proof = log_key.sign(signed, ec.ECDSA(hashes.SHA256()))
         blob = (b"\0" + hashlib.sha256(spki(log_key)).digest() + moment.to_bytes(8, "big")
-                + struct.pack(">H", len(sct_extensions)) + sct_extensions + b"\x04\x03"
+                + struct.pack(">H", len(shown)) + shown + b"\x04\x03"
                 + struct.pack(">H", len(proof)) + proof)
         # The final certificate is the draft with the SCT list behind its extensions, so serial and all else are kept.
         builder = (x509.CertificateBuilder().subject_name(draft.subject).issuer_name(draft.issuer)

@@ -93,8 +93,21 @@ def test_attestation_is_no_signature() -> None:
     assert (verified.kind, verified.predicate_type) == ("attestation", "https://spdx.dev/Document")
 
 
+LEAF_INDEX = b"\x00\x00\x05\x00\x00\x00\x00\x07"
+"""As logs with the static CT API write where the certificate is: type 0, five bytes, the index (C2SP static-ct-api)."""
+
+
+@pytest.mark.parametrize(("made", "shown"), [
+    (LEAF_INDEX, LEAF_INDEX[:-1] + b"\x08"), (LEAF_INDEX, b""), (b"", LEAF_INDEX), (LEAF_INDEX, LEAF_INDEX[:-1]),
+    (LEAF_INDEX, b"\x01" + LEAF_INDEX[1:]), (LEAF_INDEX, LEAF_INDEX * 2)])
+def test_sct_with_extensions_that_were_not_signed(made: bytes, shown: bytes) -> None:
+    verify_evidence(evidence(WORLD.keyless(sct_extensions=made)), Trust(ROOT), NOW)
+    verify_evidence(evidence(WORLD.keyless(sct_extensions=shown)), Trust(ROOT), NOW)
+    refused(WORLD.keyless(sct_extensions=made, sct_shown=shown), Check.SCT, "SCT: the signature is not this key's")
+
+
 def test_sct_with_extensions_and_email() -> None:
-    document = WORLD.keyless(identity="dev@example.com", sct_extensions=b"\x00\x00\x05\x00\x00\x00\x00\x07")
+    document = WORLD.keyless(identity="dev@example.com", sct_extensions=LEAF_INDEX)
     verified = verify_evidence(evidence(document), Trust(ROOT), NOW)
     assert isinstance(verified.signer, KeylessSigner)
     assert verified.signer.subject == "dev@example.com"

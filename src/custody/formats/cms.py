@@ -26,6 +26,7 @@ from custody.formats.der import (
     definite,
     element,
     oid,
+    set_of,
 )
 
 ARMOR = "-----BEGIN SIGNED MESSAGE-----"
@@ -123,10 +124,10 @@ def parse(der: bytes, where: str) -> SignedData:
 
 def signed_attributes(content: bytes, moment: datetime) -> bytes:
     """What a signer signs of detached content: DER of a SET, with the content's SHA-256 and when he signs."""
-    return element(SET, *sorted((
+    return set_of(
         _attribute(_CONTENT_TYPE, oid(_DATA)),
         _attribute(_SIGNING_TIME, element(UTC_TIME, f"{moment.astimezone(UTC):%y%m%d%H%M%SZ}".encode())),
-        _attribute(_MESSAGE_DIGEST, element(OCTETS, hashlib.sha256(content).digest())))))
+        _attribute(_MESSAGE_DIGEST, element(OCTETS, hashlib.sha256(content).digest())))
 
 
 def armored(attributes: bytes, signature: bytes, certificate: bytes, unsigned: Mapping[str, bytes]) -> str:
@@ -136,7 +137,7 @@ def armored(attributes: bytes, signature: bytes, certificate: bytes, unsigned: M
     number = element(INTEGER, serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True))
     signer = element(SEQUENCE, element(INTEGER, b"\1"), element(SEQUENCE, issuer, number), digest,
                      b"\xa0" + attributes[1:], element(SEQUENCE, oid(_ECDSA_SHA256)), element(OCTETS, signature),
-                     element(0xa1, *sorted(_attribute(*named) for named in unsigned.items())) if unsigned else b"")
+                     set_of(*(_attribute(*named) for named in unsigned.items()), tag=0xa1) if unsigned else b"")
     der = element(SEQUENCE, oid(_SIGNED_DATA), element(0xa0, element(
         SEQUENCE, element(INTEGER, b"\1"), element(SET, digest), element(SEQUENCE, oid(_DATA)),
         element(0xa0, certificate), element(SET, signer))))

@@ -19,6 +19,11 @@ def element(tag: int, *parts: bytes) -> bytes:
     return bytes([tag]) + (bytes([len(body)]) if len(body) < 0x80 else bytes([0x80 | len(size)]) + size) + body
 
 
+def set_of(*elements: bytes, tag: int = SET) -> bytes:
+    """A SET OF these, in the order of their encodings (X.690 section 11.6); `tag` where it is an implicit one."""
+    return element(tag, *sorted(elements))
+
+
 def oid(text: str) -> bytes:
     """An object identifier, of at least two numbers."""
     first, second, *rest = map(int, text.split("."))

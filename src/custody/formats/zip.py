@@ -21,7 +21,7 @@ _COMMENT = 65_535
 _DIRECTORY = 64 << 20
 """Bytes of a central directory: a million members."""
 _PIECE = 256 << 10
-_STORED, _DEFLATED = 0, 8
+STORED, DEFLATED = 0, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Archive:
 
     def stored(self, member: Member) -> tuple[int, int] | None:
         """Start and length of its content in the file, where that is there as it is; raises ValueError."""
-        if member.method != _STORED or member.encrypted:
+        if member.method != STORED or member.encrypted:
             return None
         start, length = self._data(member)
         if length != member.size:
@@ -98,9 +98,9 @@ class Archive:
     def pieces(self, member: Member) -> Iterator[bytes]:
         """The content, never more than the directory says. Raises ValueError."""
         start, length = self._data(member)
-        if member.encrypted or member.method not in (_STORED, _DEFLATED):
+        if member.encrypted or member.method not in (STORED, DEFLATED):
             raise ValueError("a member that is encrypted, or neither stored nor deflated")
-        inflater = zlib.decompressobj(-15) if member.method == _DEFLATED else None
+        inflater = zlib.decompressobj(-15) if member.method == DEFLATED else None
         left = member.size
         while length > 0:
             self._file.seek(start)

@@ -173,7 +173,7 @@ def _signer(certificate: x509.Certificate, where: str, *, named: bool) -> Keyles
     if name is None and named:
         raise VerificationError(f"{where}: {len(names)} subject alternative names, expected exactly one")
     if isinstance(name, x509.OtherName) and name.type_id == _OTHER_NAME:
-        subject = _utf8(name.value, f"{where}: subject alternative name")
+        subject = utf8_string(name.value, f"{where}: subject alternative name")
     elif isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier)):
         subject = name.value
     elif not named:
@@ -187,7 +187,7 @@ def _signer(certificate: x509.Certificate, where: str, *, named: bool) -> Keyles
         if arc != FULCIO or number not in _READ or not isinstance(present.value, x509.UnrecognizedExtension):
             continue
         here = f"{where}: {arc}.{number}"
-        texts[number] = _bare(present.value.value, here) if number < 7 else _utf8(present.value.value, here)
+        texts[number] = _bare(present.value.value, here) if number < 7 else utf8_string(present.value.value, here)
     issuer, old_issuer = texts.get(8, ""), texts.get(1, "")
     if issuer and old_issuer and issuer != old_issuer:
         raise VerificationError(f"{where}: names two issuers, {issuer!r} and {old_issuer!r}")
@@ -202,7 +202,8 @@ def _bare(value: bytes, where: str) -> str:
         raise MalformedError(where, got=value, expected="UTF-8") from None
 
 
-def _utf8(der: bytes, where: str) -> str:
+def utf8_string(der: bytes, where: str) -> str:
+    """The text of a DER UTF8String. Raises MalformedError."""
     head, length = 2, der[1] if len(der) > 1 else 0
     if length & 0x80:
         head = 2 + (length & 0x7F)

@@ -15,7 +15,7 @@ from custody.formats import bundle as bundles
 from custody.formats import intoto
 from custody.formats.bundle import Bundle, LogEntry
 from custody.kit.clock import format_rfc3339
-from custody.sign.certificate import FULCIO, extension, load_certificate
+from custody.sign.certificate import FULCIO, extension, load_certificate, utf8_string
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.roots import TransparencyLog, TrustedRoot
 
@@ -190,10 +190,11 @@ def _extensions(certificate: x509.Certificate, root: TrustedRoot) -> Iterator[Li
 
 
 def _text(value: bytes, *, bare: bool) -> str:
-    """To extension 6 text as it is, then a DER UTF8String."""
-    if not bare and value[:1] == b"\x0c":
-        value = value[2 + (value[1] & 0x7F if len(value) > 1 and value[1] & 0x80 else 0):]
-    return value.decode("utf-8", "replace")
+    """To extension 6 text as it is, then a DER UTF8String. What is none is shown all the same, as it is."""
+    try:
+        return value.decode("utf-8", "replace") if bare else utf8_string(value, "extension")
+    except MalformedError:
+        return value.decode("utf-8", "replace")
 
 
 def _promises(listed: x509.PrecertificateSignedCertificateTimestamps, root: TrustedRoot) -> Iterator[Line]:

@@ -14,7 +14,7 @@ from rfc3161_client import TimeStampResponse, VerifierBuilder, decode_timestamp_
 from rfc3161_client.errors import VerificationError as _Refused
 
 from custody.errors import MalformedError, VerificationError
-from custody.formats.der import OID, SEQUENCE, Reader, element
+from custody.formats.der import OID, SEQUENCE, Reader, element, set_of
 from custody.kit.clock import format_rfc3339
 from custody.sign.certificate import extension, is_ca, load_certificate
 from custody.sign.claim import Attested
@@ -94,7 +94,7 @@ def _ordered(response: bytes) -> bytes:
     while signed.peek() is not None:
         tail += signed.element()
     return element(SEQUENCE, status, element(SEQUENCE, kind, element(0xa0, element(
-        SEQUENCE, *head, element(0xa0, *sorted(certificates)), tail))))
+        SEQUENCE, *head, set_of(*certificates, tag=0xa0), tail))))
 
 
 def _expired(chain: Sequence[x509.Certificate], moment: datetime) -> str:

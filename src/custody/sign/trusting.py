@@ -6,15 +6,15 @@ import re
 
 from cryptography.hazmat.primitives import hashes
 
-from custody.errors import MalformedError, UnsupportedError, VerificationError
+from custody.errors import MalformedError, VerificationError
 from custody.formats.cosign import pem_certificates
-from custody.kit.digest import sha256
 from custody.ports.lookup import Authority
 from custody.sign.certificate import build_chain, check_sct, is_ca, load_certificate, read_signing_certificate
 from custody.sign.keys import PublicKey, Scheme, load_public_key, public_key
 from custody.sign.notary.evidence import Notaries
 from custody.sign.verify import Trust
-from custody.trust.keys import AnyPublicKey, key_details, verifies
+from custody.trust.keys import AnyPublicKey, verifies
+from custody.trust.pemroots import authority_of, log_of
 from custody.trust.roots import (
     CertificateAuthority,
     TransparencyLog,
@@ -73,7 +73,7 @@ def authorities(pem: str, where: str) -> tuple[CertificateAuthority, ...]:
                              expected="the self-signed certificate of an authority, too")
     # A timestamp authority's own certificate stands before those that issued it.
     between = sorted((der for der in ders if der not in roots), key=lambda der: is_ca(load_certificate(der, where)))
-    return tuple(CertificateAuthority("", "", where, (*between, root), _ALWAYS) for root in roots)
+    return tuple(authority_of((*between, root), where, _ALWAYS) for root in roots)
 
 
 def _certificates(pem: str, where: str) -> tuple[bytes, ...]:
@@ -99,11 +99,7 @@ def _key_of(authority: Authority, root: TrustedRoot) -> PublicKey:
 
 
 def _log(pem: str, url: str, where: str) -> TransparencyLog:
-    key = load_public_key(pem.encode(), where)
-    details = key_details(key.key)
-    if details is None:
-        raise UnsupportedError(where, "a log's key is ECDSA, Ed25519, or RSA of 2048, 3072 or 4096 bits")
-    return TransparencyLog(url, key.der, details.removesuffix("_PH"), bytes.fromhex(sha256(key.der)[7:]), _ALWAYS)
+    return log_of(pem.encode(), where, url, _ALWAYS)
 
 
 def _scheme(algorithm: str) -> Scheme | None:

@@ -82,8 +82,10 @@ def _may_sign(certificate: Certificate) -> bool:
 def log_of(pem: bytes, where: str, url: str, valid: Validity, origin: str | None = None) -> TransparencyLog:
     """A log by its public key. Its ID is the key's SHA-256 (RFC 6962), or with `origin` that of a signed note's line.
 
-    Raises MalformedError and UnsupportedError.
+    Raises UsageError for a private key, MalformedError and UnsupportedError.
     """
+    if b"PRIVATE KEY" in pem:
+        raise UsageError(f"{where}: is a private key", hint="a log is known by its public key")
     try:
         key = load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import zstandard
 
 from custody.errors import MalformedError, UsageError
 from custody.formats import zstd
+from custody.formats.zip import DEFLATED, STORED, Archive
 
 _MAX_FILES = 2_000_000
 _MAX_TOTAL = 64 << 30
@@ -96,9 +96,12 @@ def decompressed(name: str, file: IO[bytes], where: str) -> IO[bytes]:
     if name.endswith(".xz"):
         return lzma.LZMAFile(file)
     if name.endswith(".zst"):
-        return cast(IO[bytes], io.BufferedReader(_Pieces(zstd.decompress(iter(lambda: file.read(_SMALL), b""), where,
-                                                                         _WINDOW))))
+        return _joined(zstd.decompress(iter(lambda: file.read(_SMALL), b""), where, _WINDOW))
     return file
+
+
+def _joined(pieces: Iterator[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], io.BufferedReader(_Pieces(pieces)))
 
 
 class _Pieces(io.RawIOBase):
@@ -160,23 +163,21 @@ def _members(stream: IO[bytes], path: Path, compressed: int, limit: Limit) -> It
 def _zipped(path: Path, limit: Limit) -> Iterator[tuple[str, bytes]]:
     """Entries one at a time, bounded by what they really inflate to and not by what the archive says."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if len(members) > _MAX_FILES:
-                raise MalformedError(str(path), got=f"{len(members)} entries", expected=f"at most {_MAX_FILES}")
-            total = 0
-            for member in members:
-                where = f"{path}: {member.filename}"
-                if member.is_dir() or not _named(member.filename.rpartition("/")[2]):
-                    continue
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise MalformedError(where, got=f"compression method {member.compress_type}",
+        with path.open("rb") as file:
+            archive, total = Archive(file), 0
+            if archive.count > _MAX_FILES:
+                raise MalformedError(str(path), got=f"{archive.count} entries", expected=f"at most {_MAX_FILES}")
+            for member in archive.members(lambda name: _named(name.rpartition(b"/")[2].decode("utf-8", "replace"))):
+                where = f"{path}: {member.name}"
+                if member.method not in (STORED, DEFLATED):
+                    raise MalformedError(where, got=f"compression method {member.method}",
                                          expected="stored or deflated, as OSV's archives are")
-                with archive.open(member) as stream:
-                    data = _bytes(stream, where, limit, member.compress_size)
+                data = _bytes(_joined(archive.pieces(member)), where, limit, member.packed)
+                if len(data) == member.size and zlib.crc32(data) != member.checksum:
+                    raise ValueError(f"{member.name}, which has another checksum")
                 total += len(data)
                 if total > _MAX_TOTAL:
                     raise MalformedError(where, got=f"{total} bytes", expected=f"at most {_MAX_TOTAL}")
                 yield where, data
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # the last: a password is asked
+    except (ValueError, OSError) as error:
         raise MalformedError(str(path), got=str(error), expected="a readable zip archive") from None

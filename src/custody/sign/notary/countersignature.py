@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from custody.errors import Check, MalformedError, VerificationError
-from custody.formats.der import SET, element
+from custody.formats.der import set_of
 from custody.kit.clock import format_rfc3339
 from custody.sign.certificate import extension, load_certificate
 from custody.sign.keys import public_key
@@ -189,7 +189,7 @@ def _signer(info: Any) -> _Signer:
         identifiers.append((str(first["hash_algorithm"]["algorithm"].native), bytes(first["cert_hash"].native),
                             int(serial["serial_number"].native) if serial.native else None))
     sid = info["sid"].chosen
-    attributes = element(SET, *sorted(attribute.dump() for attribute in info["signed_attrs"]))
+    attributes = set_of(*(attribute.dump() for attribute in info["signed_attrs"]))
     return _Signer(str(info["version"].native), int(sid["serial_number"].native), sid["issuer"].dump(),
                    str(info["digest_algorithm"]["algorithm"].native),
                    str(info["signature_algorithm"].signature_algo), attributes,
