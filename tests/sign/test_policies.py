@@ -206,6 +206,13 @@ def test_every_required_field_is(name: str, path: tuple[Any, ...]) -> None:
         predicates.check_shape(kind, broken)
 
 
+def test_a_time_that_is_none_in_utc() -> None:
+    """It can be read, and not be written."""
+    with pytest.raises(MalformedError, match=r"timeVerified: got .*, expected a time such as"):
+        predicates.check_shape(predicates.predicate_type("vsa"), {**GOOD["vsa"], "timeVerified":
+                                                                  "0001-01-01T00:00:00+01:00"})
+
+
 def test_types_are_names_or_uris() -> None:
     assert {predicates.predicate_type(name) for name in GOOD} <= set(predicates.VETTED.values())
     for name, uri in {**intoto.PREDICATES, **predicates.VETTED}.items():

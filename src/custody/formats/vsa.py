@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from custody.errors import MalformedError
@@ -180,7 +180,8 @@ def _moment(value: Any, where: str) -> datetime:
     text = _text(value, where)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment.astimezone(UTC)  # it must be one in UTC too
+    except (ValueError, OverflowError):
         moment = None
     if moment is None or moment.tzinfo is None or "T" not in text.upper():
         raise MalformedError(where, got=text, expected="a time such as 2026-05-01T00:00:00Z")
