@@ -21,6 +21,16 @@ ONLY_3 = {"bundle create", "bundle inspect", "bundle upgrade", "signing-config c
 """Of which cosign 2 has some, with other flags."""
 
 
+ABSENT = ("env", "login", "upload blob", "upload wasm", "dockerfile verify", "manifest verify", "attach signature",
+          "attach attestation", "debug providers", "piv-tool")
+GROUPS = ("attach", "download", "upload", "dockerfile", "manifest", "debug")
+HIDDEN = [*((command, flag) for command in ("sign", "verify", "attest", "verify-attestation")
+            for flag in ("--cert", "--cert-chain", "--new-bundle-format", "--rekor-url", "--attachment-tag-prefix")),
+          ("verify", "--cert-identity"), ("verify-attestation", "--cert-oidc-issuer"), ("attest", "--replace"),
+          ("tree", "--attachment-tag-prefix"), ("sign", "--tlog-upload")]
+"""Of cosign 3 or of both: deprecated ones, and aliases."""
+
+
 class Row(NamedTuple):
     command: str
     works: frozenset[str]
@@ -38,6 +48,7 @@ def rows() -> list[Row]:
 
 
 ROWS = rows()
+COMMANDS = frozenset(re.findall(r"`cosign ([a-z0-9-]+(?: [a-z0-9-]+)?)`", PAGE.read_text()))
 
 
 def options(path: str) -> set[str]:
@@ -53,7 +64,9 @@ def options(path: str) -> set[str]:
 def test_the_commands_of_the_table() -> None:
     assert {row.command for row in ROWS} == ONLY_3 | {
         "sign-blob", "verify-blob", "attest-blob", "verify-blob-attestation", "public-key", "verify-attestation",
-        "initialize", "generate-key-pair", "import-key-pair"}
+        "initialize", "generate-key-pair", "import-key-pair", "sign", "verify", "attest", "tree", "attach sbom",
+        "clean", "copy", "save", "load", "download signature", "download attestation", "download sbom", "triangulate",
+        "completion", "generate"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.command)
@@ -83,6 +96,41 @@ def test_the_table_has_the_flags_of_cosign(row: Row, program: str) -> None:
     own = text[text.index("\nFlags:"):].split("\nGlobal Flags:")[0]
     flags = set(re.findall(r"^\s+(?:-\w, )?(--[A-Za-z0-9-]+)", own, re.MULTILINE)) - {"--help"}
     assert flags <= row.works | row.refused
+
+
+@pytest.mark.parametrize("line", ABSENT)
+def test_what_is_no_command_here_is_refused_with_a_hint(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With all its flags, since none of them is read."""
+    assert main([*line.split(), "--key", "x"]) == 2
+    said = capsys.readouterr().err
+    assert "No such command" in said
+    assert "\nhint: " in said
+    assert line in COMMANDS
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("program", PEERS)
+@pytest.mark.parametrize(("command", "flag"), HIDDEN)
+def test_flags_that_cosign_hides(command: str, flag: str, program: str) -> None:
+    """They are in the table, and cosign has them although its help does not say so."""
+    row = next(row for row in ROWS if row.command == command)
+    assert flag in row.works | row.refused
+    answer = subprocess.run([peer(program), command, flag], capture_output=True, text=True, check=False)
+    assert answer.returncode != 0
+    assert "unknown flag" not in answer.stdout + answer.stderr
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("program", PEERS)
+def test_the_page_names_every_command_below_another(program: str) -> None:
+    counted = 0
+    for group in GROUPS:
+        text = subprocess.run([peer(program), group, "--help"], capture_output=True, text=True, check=True).stdout
+        below = text.partition("Available Commands:")[2].partition("\n\n")[0]
+        for name in re.findall(r"^ *([a-z][a-z0-9-]+) +[A-Z]", below, re.MULTILINE):
+            assert f"{group} {name}" in COMMANDS
+            counted += 1
+    assert counted == 11
 
 
 @pytest.mark.peer

@@ -105,13 +105,8 @@ class Custody(Client):
         KEYLESS: r"identity: got 'dev@example.com', expected 'evil@example.com'",
         KEY: "the signature is not this key's"}
 
-    def lacks(self, form: str, way: str, *, signs: bool) -> str:
-        if signs and form == LEGACY_STATEMENT:
-            return "attests in bundles only, which cosign 2.6 and 3 read"
-        return ""
-
     def logs(self, form: str, way: str) -> bool:
-        return form != LEGACY  # the older form holds no entry of an API version 2
+        return form not in (LEGACY, LEGACY_STATEMENT)  # the older forms hold no entry of an API version 2
 
     def sign(self, asked: Asked) -> Done:
         by = ("--key", str(asked.bench.path("cosign.key"))) if asked.way == KEY else ("--identity-token", asked.token())
@@ -120,7 +115,7 @@ class Custody(Client):
             line += ["--bundle", str(asked.bench.path(asked.bundle))]
         if asked.states:
             line += ["--predicate", str(asked.bench.path("predicate.json")), "--type", TYPE]
-        if asked.form == LEGACY:
+        if asked.legacy:
             line += ["--format", "legacy"]
         return asked.bench.custody(*line, self._target(asked))
 
@@ -145,7 +140,8 @@ class Cosign(Client):
     refuses: ClassVar[dict[str, str]] = {
         KEYLESS: r"expected SAN value \"evil@example.com\"|none of the expected identities matched",
         # The first is 3's word: it writes the log's entry again with the key that it was given.
-        KEY: r"does not match expected root|transparency log certificate does not match|invalid signature"}
+        KEY: r"does not match expected root|transparency log certificate does not match|invalid signature|"
+             r"accepted signatures do not match threshold, Found: 0"}
 
     def __init__(self, version: int) -> None:
         self.version, self.name = version, f"cosign-v{version}"  # type: ignore[misc]

@@ -79,7 +79,7 @@ def test_every_pair_is_there_or_says_why_not() -> None:
     reasons = {pair.without() for pair in listed} - {""}
     assert reasons == {
         "sigstore-python knows no images", "sigstore-python knows no keys",
-        "sigstore-js knows no images", "custody attests in bundles only, which cosign 2.6 and 3 read"}
+        "sigstore-js knows no images"}
 
 
 @pytest.fixture(scope="module")

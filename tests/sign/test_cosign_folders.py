@@ -59,6 +59,7 @@ def test_cosign_3_saves_and_custody_loads(site: Site, image: str, tmp_path: Path
             assert site.custody("load", "--dir", str(tmp_path / "saved"), place) == 0
         assert site.custody("verify", "--key", public, place) == 0
         assert site.custody("verify-attestation", "--key", public, "--type", "cyclonedx", place) == 0
+        assert site.custody("verify", "--key", public, "--local-image", str(tmp_path / "saved")) == 0
         held, origin = cargo.at(place), cargo.at(image)
         # cosign writes the manifest of the tag anew; its layer, the signature, is the same.
         assert all((key[1] or "").endswith(".sig") for key in origin if key not in held)

@@ -52,11 +52,11 @@ spec:
 """
 
 
-def tag_of(site: Site, image: str) -> list[oci.Descriptor]:
+def tag_of(site: Site, image: str, kind: referrers._Kind = referrers._SIGNATURES) -> list[oci.Descriptor]:
     async def run() -> list[oci.Descriptor]:
         ref = references.parse(image)
         async with RegistryClient(StdlibHttp()) as client:
-            return list(await referrers._signature_layers(client, ref.tagged(cosign.tag(ref.digest or "", ".sig"))))
+            return list(await referrers._layers(client, ref.tagged(cosign.tag(ref.digest or "", kind.suffix)), kind))
 
     return asyncio.run(run())
 
@@ -309,3 +309,28 @@ def test_signatures_that_cosign_keeps_as_artifacts_of_oci_1_1(
     assert site.custody("verify", "--key", str(site.folder / f"stranger-{program}.pub"), "--insecure-ignore-tlog",
                         image) == 4
     assert "layer 0: signature: the signature is not this key's" in capsys.readouterr().err
+
+
+def test_generate(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is signed, to the byte, without a newline; no name of a tag."""
+    image = site.push("generate")
+    name, _, digest = image.partition("@")
+    assert site.custody("generate", "-a", "z=1", "-a", "a=<&>", f"{name}:1") == 0
+    assert capsys.readouterr().out == (
+        f'{{"critical":{{"identity":{{"docker-reference":"{name}"}},"image":{{"docker-manifest-digest":"{digest}"}},'
+        '"type":"cosign container image signature"},"optional":{"a":"\\u003c\\u0026\\u003e","z":"1"}}')
+    assert site.custody("generate", "-a", "novalue", image) == 2
+    assert "annotation" in capsys.readouterr().err
+    assert site.custody("generate", f"{name}:none") == 6
+    assert f"{name}:none" in capsys.readouterr().err
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("program", ["cosign-v2", "cosign-v3"])
+def test_generate_as_cosign(site: Site, program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    image = site.push(f"generate-{program}")
+    for given in ((), ("-a", "z=1", "-a", "a=<b>&\u2028 \u00e9\u20ac\U0001f600")):
+        answer = site.cosign(program, "generate", "--allow-http-registry", *given, image)
+        assert answer.returncode == 0, answer.stderr
+        assert site.custody("generate", *given, image) == 0
+        assert capsys.readouterr().out == answer.stdout

@@ -21,15 +21,26 @@ def _all(hint: str, *names: str) -> dict[str, str]:
 
 
 _REGISTRY = {
-    **_all(_PLAIN, "--allow-http-registry"), **_all(_AUTHORITIES, "--allow-insecure-registry", "--registry-cacert"),
+    **_all(_PLAIN, "--allow-http-registry"),
+    **_all(_AUTHORITIES, "--allow-insecure-registry", "--registry-cacert", "--registry-client-cert",
+           "--registry-client-key", "--registry-server-name"),
     **_all(_LOGIN, "--registry-username", "--registry-password", "--registry-token", "--k8s-keychain"),
+    "--attachment-tag-prefix": "tags are sha256-HEX.sig, .att and .sbom, and referrers are read too",
+    **_all("bundles are referrers, the older forms are tags, and both are read", "--registry-referrers-mode",
+           "--experimental-oci11"),
 }
 _SIGNING = {
     **_REGISTRY,
     **_all(_WHERE, "--rekor-url", "--fulcio-url", "--oidc-issuer", "--timestamp-server-url", "--use-signing-config"),
     **_all(_KEY, "--sk", "--slot"),
-    "--fulcio-auth-flow": "--identity-token TOKEN|FILE; there is no sign-in through a browser",
-    "--issue-certificate": "--key signs with the key, --identity-token with a certificate",
+    **_all("--identity-token TOKEN|FILE; there is no sign-in through a browser", "--fulcio-auth-flow",
+           "--oidc-client-secret-file", "--oidc-redirect-url"),
+    **_all("--key signs with the key, --identity-token with a certificate", "--issue-certificate", "--certificate",
+           "--certificate-chain", "--cert", "--cert-chain"),
+    **_all(_AUTHORITIES, "--timestamp-client-cacert", "--timestamp-client-cert", "--timestamp-client-key",
+           "--timestamp-server-name"),
+    "--insecure-skip-verify": "what was signed is always verified before it is stored",
+    "--record-creation-timestamp": "a bundle's manifest always has the time, one of --format legacy never",
 }
 _VERIFYING = {
     **_REGISTRY, **_all(_KEY, "--sk", "--slot"),
@@ -40,17 +51,14 @@ _VERIFYING = {
     **_all("evidence is read from registries; there is no verifying from files yet", "--bundle", "--payload",
            "--signature"),
     "--new-bundle-format": "both formats are looked for", "--check-claims": "they are always checked",
-    "--local-image": "an image with its evidence in a folder, as cosign save writes it, is oci:DIR",
-    "--max-workers": "images are verified one after another",
-    **_all(_AUTHORITIES, "--registry-client-cert", "--registry-client-key", "--registry-server-name"),
+    "--attachment": "`custody verify-attestation --type cyclonedx`: attested SBOMs are signed, attached ones are not",
     "--allow-certificate-chain": "what stands above a certificate is read where its format has it; " + _ROOT,
-    "--attachment-tag-prefix": "tags are sha256-HEX.att, and referrers are read too",
-    "--experimental-oci11": "referrers and tags are both read, always",
     "--signature-digest-algorithm": "the hash that goes with the key and SHA-256 both count",
 }
 _NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
                  "--private-infrastructure", "--insecure-skip-tlog-verify") | _all(
-    "--certificate-identity ID", "--cert-identity", "--cert-email", "--certificate-email")
+    "--certificate-identity ID", "--cert-identity", "--cert-email", "--certificate-email") | _all(
+    "--certificate-oidc-issuer URL", "--cert-oidc-issuer")
 _FILE_SIGNING = {
     **_all(_WHERE, "--rekor-url", "--fulcio-url", "--oidc-issuer", "--timestamp-server-url", "--use-signing-config"),
     **_all(_KEY, "--sk", "--slot"),
@@ -137,11 +145,14 @@ _GLOBAL = {
 }
 _FLAGS: dict[str, dict[str, str]] = {
     "": _GLOBAL, "scan": _SCANNING, "sign": {
-        **_SIGNING, "--new-bundle-format": "--format bundle is the default, --format legacy what =false was",
+        **_SIGNING, "--payload": "what is signed is made of the image's digest; custody sign-blob signs a file",
+        "--sign-container-identity": "the name that is signed is that by which the image is named here",
+        "--attachment": "custody attest --type cyclonedx --predicate FILE signs an SBOM",
         **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
-    "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING,
-    **dict.fromkeys(("copy", "save", "load", "clean", "triangulate", "download signature", "download attestation",
-                     "download sbom"), _REGISTRY),
+    "attest": {**_SIGNING, "--rekor-entry-type": "it goes by the log: dsse in Rekor v1, hashedrekord in v2"},
+    "attach sbom": _REGISTRY, "tree": _VERIFYING,
+    **dict.fromkeys(("copy", "save", "load", "clean", "triangulate", "generate", "download signature",
+                     "download attestation", "download sbom"), _REGISTRY),
     "verify": {**_VERIFYING, **_NAMED,
                "--policy": "`custody verify-attestation --policy FILE`: a signature says nothing to ask about"},
     "verify-attestation": {**_VERIFYING, **_NAMED},
@@ -161,6 +172,8 @@ _FLAGS: dict[str, dict[str, str]] = {
                "--rekor-url"),
         **_all("--tsa url=…,certificate-chain=FILE", "--timestamp-certificate-chain", "--timestamp-uri")},
     "signing-config create": {"--with-default-rekor-v2": "--with-default-services: custody's own log is of version 2"},
+    "gitsign": {"--include-certs": "a signature has the signing certificate; those above it are the trusted root's",
+                "--version": "custody --version"},
     "initialize": {"--staging": "--mirror https://tuf-repo-cdn.sigstage.dev --root FILE: no root is built in"},
     "up": {"--host": "up is for one machine; custody serve --roles ROLE,… --host ADDRESS"},
 }
@@ -168,9 +181,17 @@ _COMMANDS = {
     "cp": "custody copy", "piv-tool": _KEY,
     **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
            "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
-    "login": _LOGIN,
+    "login": _LOGIN, "version": "custody --version",
     "env": "docs/reference/settings.md",
-    "attach signature": "custody sign", "attach attestation": "custody attest",
+    "dockerfile": "custody check IMAGE for each image; custody check FILE for Kubernetes manifests",
+    "attach signature": "custody sign --format legacy --key FILE: a key that is elsewhere is a KMS's, a token's or a "
+                        "plugin's",
+    "attach attestation": "custody attest --format legacy, or --statement FILE for one that is there",
+    **_all("custody source check FOLDER --certificate-identity ID --certificate-oidc-issuer URL", "gitsign verify",
+           "gitsign verify-tag", "gitsign show"),
+    "gitsign attest": "custody attest-blob says something of a file; of commits nothing is attested",
+    "gitsign initialize": "custody initialize", "gitsign version": "custody --version",
+    "debug": "custody sign -v says which places were asked for an identity",
     "config": "custody check FILE",
     **_all("custody serve --roles scanner,…", "server", "client"),
     **_all("custody watch and custody affected say what of a cluster is", "kubernetes", "k8s"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Set
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from custody.cli.forms import check_logs, chosen_forms, form_options
 from custody.cli.postquantum import post_quantum, pq_option
 from custody.cli.run import settings
 from custody.cli.trust_files import load_config, load_root
@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="Sign this annotation with the digest.")
 @click.option("-r", "--recursive", is_flag=True,
               help="Of an index sign every manifest below it too, each by itself, those below first.")
-@click.option("--format", "form", type=click.Choice(["bundle", "legacy", "both"]), default="bundle", show_default=True,
-              help="A Sigstore bundle (cosign 3), a layer of the tag sha256-<hex>.sig (cosign 2, Kyverno by key), or "
-              "both.")
+@form_options("sig", "cosign 2, Kyverno by key")
 @click.option("--formats", metavar="LIST", help="What every verifier reads, in one go: `v3` (as --format bundle), `v2` "
               "(legacy), `notation` (by a key of `custody notation key`), with commas between them.")
 @click.option("--notation-key", metavar="NAME", help="The key that signs for `notation`. Default: the list's default.")
@@ -60,13 +58,13 @@ if TYPE_CHECKING:
 @pq_option
 @click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
-def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool, form: str, formats: str | None,
+def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool,
             notation_key: str | None, upload: bool, pq: str | None, bundle_file: Path | None, **options: Any) -> None:
     """Sign images and store the signature beside them, as `cosign sign` 3 does.
 
     Name the image by digest: a tag may move between your look and this signature.
     """
-    chosen, flag = _chosen(form, formats)
+    chosen, flag = chosen_forms(options, "v2", "v3", "notation")
     if chosen == {"notation"} and (useless := stated(SIGNING)):
         raise UsageError(f"{useless}: {flag} signs by a key of `custody notation key` alone")
     if notation_key and "notation" not in chosen:
@@ -85,21 +83,6 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bo
         destination.check(bundle_file, "--bundle")
     given = intoto.parse_annotations(annotations)
     asyncio.run(_run(images, given, Kept(chosen, upload, bundle_file, notation_key, pq), recursive, options))
-
-
-_FORMATS = {"bundle": {"v3"}, "legacy": {"v2"}, "both": {"v2", "v3"}}
-
-
-def _chosen(form: str, formats: str | None) -> tuple[Set[str], str]:
-    """The forms of both options, and how the one that was given is spelled. Raises UsageError."""
-    if formats is None:
-        return _FORMATS[form], f"--format {form}"
-    if click.get_current_context().get_parameter_source("form") is click.core.ParameterSource.COMMANDLINE:
-        raise UsageError("--format and --formats: give one")
-    listed = [name.strip() for name in formats.split(",")]
-    if unknown := [name for name in listed if name not in ("v2", "v3", "notation")]:
-        raise UsageError(f"--formats: got {unknown[0]!r}, expected v2, v3 and notation with commas between them")
-    return set(listed), f"--formats {formats}"
 
 
 class Kept(NamedTuple):
@@ -121,7 +104,7 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept,
     signer = await make_signer(http, options) if kept.formats - {"notation"} else None
     half = await post_quantum(signer, kept.pq) if signer else None
     if signer and "v2" in kept.formats:
-        _check_logs(signer, options["tlog_upload"])
+        check_logs(signer, options["tlog_upload"], "a signature")
     async with registry_client(settings(), http) as client:
         for image in images:
             if named(image).digest is None:
@@ -164,16 +147,6 @@ async def _sign_for_notation(client: RegistryClient, notary: Key | EnvelopeMaker
     print(f"{ref}: signed for notation by {visible(leaf.subject.rfc4514_string())}", file=sys.stderr)
 
 
-def _check_logs(signer: Signer, insisted: bool | None) -> None:
-    """A layer holds a log's signed entry timestamp, which only logs of API version 1 give."""
-    if signer.config.rekor and not any(log.major_api_version == 1 for log in signer.config.rekor):
-        if insisted:
-            raise UsageError("--tlog-upload=true: a signature of --format legacy cannot hold an entry of a log of API "
-                             "version 2, and the signing config names no other", hint="--format bundle")
-        warn("--format legacy: is in no log: the log is of API version 2, whose entries it cannot hold; verifying "
-             "it needs --insecure-ignore-tlog, or for Kyverno `rekor: {ignoreTlog: true}`")
-
-
 async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest: oci.Descriptor,
                 annotations: dict[str, str], kept: Kept) -> None:
     digest = manifest.digest
@@ -187,8 +160,7 @@ async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest
             print(f"{ref.name}@{pushed.digest}")
         tell(ref, "signed", verified)
     if "v2" in kept.formats:
-        payload = json.dumps(cosign.simple_signing(cosign.SimpleSigning(digest, ref.name, annotations)),
-                             separators=(",", ":")).encode()
+        payload = cosign.payload(cosign.SimpleSigning(digest, ref.name, annotations))
         layer, verified = await signer.sign_payload(payload, digest)
         if kept.upload:
             pushed = await push_signature(client, ref, payload, layer)

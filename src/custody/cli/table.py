@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "download": ("custody.cli.download", "Sign and verify", "print signatures, attestations or an SBOM as they lie"),
     "clean": ("custody.cli.clean", "Sign and verify", "remove the signatures, attestations and SBOMs of an image"),
     "triangulate": ("custody.cli.triangulate", "Sign and verify", "where cosign's tags of an image are"),
+    "generate": ("custody.cli.generate", "Sign and verify", "print what sign --format legacy would sign of an image"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
     "vex": ("custody.cli.vex", "Contents", "say that a product is not affected: create, check, merge"),
@@ -58,8 +59,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "sign-blob",
                      "attest-blob", "verify-blob", "verify-blob-attestation", "bundle", "attach", "tree",
-                     "copy", "save", "load", "download", "clean", "triangulate", "sbom", "scan", "log", "vex", "db",
-                     "notation", "gitsign", "initialize"})
+                     "copy", "save", "load", "download", "clean", "triangulate", "generate", "sbom", "scan", "log",
+                     "vex", "db", "notation", "gitsign", "initialize"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

@@ -19,7 +19,7 @@ from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import Rejected, Verified
 from custody.formats import reference
-from custody.formats.reference import Reference
+from custody.formats.reference import LAYOUT, Reference
 from custody.kit.visible import visible
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
@@ -62,6 +62,20 @@ verify_options = options_of(
     click.option("--offline", is_flag=True, help="Ask no log; custody never does, all proofs are in the evidence."),
 )
 """Commands receive them as keyword arguments; hand those to `Expected`."""
+
+image_options = options_of(
+    click.option("--local-image", is_flag=True, help="IMAGE is a folder as save writes it: the same as oci:IMAGE."),
+    click.option("--max-workers", type=click.IntRange(min=1), default=8, show_default=True, metavar="N",
+                 help="Look for the evidence of so many images at a time."),
+)
+"""Of commands that verify images; hand `local_image` to `local`, `max_workers` to `evidence_of`."""
+
+
+def local(images: tuple[str, ...], folders: bool) -> tuple[str, ...]:
+    """The images as all else names them, where `--local-image` says that they are folders. Raises UsageError."""
+    if folders and (stored := next((image for image in images if image.startswith(LAYOUT)), None)):
+        raise UsageError(f"--local-image: got {stored}, expected the name of a folder", hint="leave one of them out")
+    return tuple(f"{LAYOUT}{image}" for image in images) if folders else images
 
 sign_options = options_of(
     click.option("--key", metavar="FILE|NAME", help="Private key (cosign.key), env://NAME, or the name of a key that "
@@ -162,12 +176,12 @@ async def located(client: RegistryClient, image: str) -> tuple[RegistryClient, R
     return client, ref if ref.digest else ref.at((await client.resolve(ref)).digest)
 
 
-async def evidence_of(client: RegistryClient, images: Sequence[str]
+async def evidence_of(client: RegistryClient, images: Sequence[str], workers: int = 8
                       ) -> AsyncIterator[tuple[Reference, Gathered, RegistryClient]]:
-    """Each image with its digest, all that claims to be signed about it, and who was asked for that; fetched eight
+    """Each image with its digest, all that claims to be signed about it, and who was asked for that; fetched so many
     images at a time.
     """
-    gate = asyncio.Semaphore(8)
+    gate = asyncio.Semaphore(workers)
 
     async def fetch(image: str) -> tuple[Reference, Gathered, RegistryClient]:
         async with gate:

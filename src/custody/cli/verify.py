@@ -14,7 +14,16 @@ from custody.cli.carried import airgap_key_option, carried_root
 from custody.cli.explaining import Explaining, explain_option, tell_notation
 from custody.cli.postquantum import SecondHalf, paired, pq_key_option
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
+from custody.cli.trust_options import (
+    Command,
+    Expected,
+    evidence_of,
+    image_options,
+    local,
+    nothing,
+    signers,
+    verify_options,
+)
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.formats import cosign, intoto
@@ -30,6 +39,7 @@ from custody.wiring import registry_client
 @click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
+@image_options
 @airgap_key_option
 @pq_key_option
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="The signature has this annotation.")
@@ -44,17 +54,19 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, 
     transparency log of the trusted root. With --pq-key it needs the same by that key too. Attestations are never taken
     for signatures.
     """
+    images = local(images, options.pop("local_image"))
     options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     explaining = Explaining(output) if explain else None
     second = SecondHalf(pq_key) if pq_key else None
-    asyncio.run(_run(images, expected, second, intoto.parse_annotations(annotations), output, explaining))
+    asyncio.run(_run(images, options["max_workers"], expected, second, intoto.parse_annotations(annotations), output,
+                     explaining))
 
 
-async def _run(images: tuple[str, ...], expected: Expected, second: SecondHalf | None, annotations: dict[str, str],
-               output: str, explaining: Explaining | None) -> None:
+async def _run(images: tuple[str, ...], workers: int, expected: Expected, second: SecondHalf | None,
+               annotations: dict[str, str], output: str, explaining: Explaining | None) -> None:
     async with registry_client(settings()) as client:
-        async for ref, gathered, at in evidence_of(client, images):
+        async for ref, gathered, at in evidence_of(client, images, workers):
             telling = Telling(Step.PREDICATE_TYPE, Step.ANNOTATIONS) if explaining else None
             judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock(), telling)
             matching = [signature for signature in judged.signatures

@@ -21,7 +21,16 @@ from custody.cli.predicate_policies import (
     type_option,
 )
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
+from custody.cli.trust_options import (
+    Command,
+    Expected,
+    evidence_of,
+    image_options,
+    local,
+    nothing,
+    signers,
+    verify_options,
+)
 from custody.errors import CustodyError, DeniedError, VerificationError
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.formats.dsse import Envelope
@@ -39,6 +48,7 @@ from custody.wiring import registry_client
 @click.command("verify-attestation", cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
+@image_options
 @airgap_key_option
 @pq_key_option
 @type_option
@@ -54,17 +64,18 @@ def command(images: tuple[str, ...], kind: str, policies: tuple[str, ...], outpu
     Exit code 3 where a policy does not allow one of them, whatever the others say.
     """
     demand = Demand(kind, policies, {name: options.pop(name) for name in SUMMARY}, named=True)
+    images = local(images, options.pop("local_image"))
     options["trusted_root"] = carried_root(images, airgap_key, options["trusted_root"])
     expected = Expected(settings(), options)
     explaining = Explaining(output) if explain else None
     second = SecondHalf(pq_key) if pq_key else None
-    asyncio.run(_run(images, expected, second, demand, output, explaining))
+    asyncio.run(_run(images, options["max_workers"], expected, second, demand, output, explaining))
 
 
-async def _run(images: tuple[str, ...], expected: Expected, second: SecondHalf | None, demand: Demand, output: str,
-               explaining: Explaining | None) -> None:
+async def _run(images: tuple[str, ...], workers: int, expected: Expected, second: SecondHalf | None, demand: Demand,
+               output: str, explaining: Explaining | None) -> None:
     async with registry_client(settings()) as client:
-        async for ref, gathered, at in evidence_of(client, images):
+        async for ref, gathered, at in evidence_of(client, images, workers):
             telling = Telling(*STEPS) if explaining else None
             judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock(), telling)
             demanded = _Demanded(demand, judged, gathered, telling, f"{ref.name}@{ref.digest}")

@@ -36,6 +36,8 @@ _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _CHAIN = "dev.sigstore.cosign/chain"
 BUNDLE = "dev.sigstore.cosign/bundle"
 TIMESTAMP = "dev.sigstore.cosign/rfc3161timestamp"
+PREDICATE_TYPE = "predicateType"
+"""What a layer of an .att tag claims to say, for choosing among them."""
 _STAMP = "SignedRFC3161Timestamp"
 
 
@@ -97,6 +99,15 @@ def simple_signing(payload: SimpleSigning, kind: str = SIGNATURE_TYPE) -> dict[s
             "optional": dict(payload.annotations) or None}
 
 
+def payload(said: SimpleSigning) -> bytes:
+    """The bytes that are signed, as Go writes them: annotations by name, what HTML minds escaped."""
+    ordered = SimpleSigning(said.digest, said.docker_reference, dict(sorted(said.annotations.items())))
+    text = json.dumps(simple_signing(ordered), separators=(",", ":"), ensure_ascii=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text.encode()
+
+
 def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bool) -> Bundle:
     """The Bundle (version 0.1) that a layer and its annotations amount to. Raises MalformedError, naming the field."""
     certificates: tuple[bytes, ...] = ()
@@ -149,7 +160,8 @@ def layer_annotations(bundle: Bundle) -> dict[str, str]:
 
     Raises UnsupportedError for a log entry without a signed entry timestamp (Rekor v2), which a layer cannot hold.
     """
-    result = {_SIGNATURE: encode_base64(bundle.signature)}
+    # An envelope has its signature in itself: cosign writes the name without one.
+    result = {_SIGNATURE: encode_base64(bundle.signature) if bundle.envelope is None else ""}
     if bundle.certificates:
         leaf, *chain = bundle.certificates
         result[_CERTIFICATE] = certificate_pem(leaf).decode()

@@ -32,7 +32,6 @@ from custody.registry.client import RegistryClient
 
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 """The annotation of a bundle's manifest that says what is in it (cosign specs/BUNDLE_SPEC.md)."""
-_LAYER_PREDICATE_TYPE = "predicateType"  # the same on a layer of an .att tag
 _ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
 _SIGNATURE_KINDS = {
     _ARTIFACT: "signatures that cosign stores as OCI 1.1 artifacts count for policies that ask for them (cosignOCI11)",
@@ -148,7 +147,7 @@ def _useful(suffix: str, predicate_types: frozenset[str] | None, *, unsigned: bo
 
 
 def _claim(annotations: Mapping[str, str]) -> str | None:
-    return annotations.get(PREDICATE_TYPE) or annotations.get(_LAYER_PREDICATE_TYPE)
+    return annotations.get(PREDICATE_TYPE) or annotations.get(cosign.PREDICATE_TYPE)
 
 
 class _Tally:

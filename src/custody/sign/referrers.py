@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import NamedTuple
 
 from custody.errors import ConflictError, MalformedError, NotFoundError, VerificationError
 from custody.evidence.model import Evidence, Rejected
 from custody.formats import bundle as bundles
-from custody.formats import cosign, oci
+from custody.formats import cosign, dsse, oci
 from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339
 from custody.kit.concurrency import together
@@ -78,32 +78,58 @@ async def push_signature(client: RegistryClient, ref: Reference, payload: bytes,
     added again where it is not there. Raises ConflictError where that happens every time, VerificationError for a tag
     that holds something else.
     """
-    blob = await client.push_blob(ref, payload)
-    added = oci.Descriptor(cosign.SIMPLE_SIGNING, blob.digest, blob.size, annotations)
-    place = ref.tagged(cosign.tag(ref.digest or "", ".sig"))
+    return await _push_layer(client, ref, _SIGNATURES, payload, annotations, frozenset())
+
+
+async def push_attestation(client: RegistryClient, ref: Reference, envelope: bytes, annotations: Mapping[str, str],
+                           replaced: Set[str] = frozenset()) -> oci.Descriptor:
+    """Add a DSSE envelope to the image tagged `sha256-<hex>.att`, as `push_signature` does; layers with one of the
+    digests `replaced` are left out. Raises the same.
+    """
+    return await _push_layer(client, ref, _ATTESTATIONS, envelope, annotations, replaced)
+
+
+class _Kind(NamedTuple):
+    """What one of cosign 2's tags holds."""
+
+    suffix: str
+    media_type: str
+    name: str
+
+
+_SIGNATURES = _Kind(".sig", cosign.SIMPLE_SIGNING, "signatures")
+_ATTESTATIONS = _Kind(".att", dsse.MEDIA_TYPE, "attestations")
+
+
+async def _push_layer(client: RegistryClient, ref: Reference, kind: _Kind, data: bytes, annotations: Mapping[str, str],
+                      replaced: Set[str]) -> oci.Descriptor:
+    blob = await client.push_blob(ref, data)
+    added = oci.Descriptor(kind.media_type, blob.digest, blob.size, annotations)
+    place = ref.tagged(cosign.tag(ref.digest or "", kind.suffix))
     for _ in range(_TRIES):
-        layers = (*await _signature_layers(client, place), added)
+        kept = [layer for layer in await _layers(client, place, kind) if layer.digest not in replaced]
+        layers = (*kept, added)
         if len(layers) > _MAX_LAYERS:
-            raise VerificationError(f"{place}: has {_MAX_LAYERS} signatures, which is all that cosign reads")
-        data = _dump({"architecture": "", "created": _NEVER, "history": [{"created": _NEVER} for _ in layers], "os": "",
-                      "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]}, "config": {}})
-        config = await client.push_blob(ref, data)
+            raise VerificationError(f"{place}: has {_MAX_LAYERS} {kind.name}, which is all that cosign reads")
+        written = _dump({"architecture": "", "created": _NEVER, "history": [{"created": _NEVER} for _ in layers],
+                         "os": "", "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+                         "config": {}})
+        config = await client.push_blob(ref, written)
         manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size), layers)
         pushed = await client.push_manifest(ref, _dump(manifest.to_json()), oci.MANIFEST, tag=place.tag)
-        if added in await _signature_layers(client, place):
+        if added in await _layers(client, place, kind):
             return pushed
     raise ConflictError(f"{place}: others wrote it {_TRIES} times in between", hint="sign again")
 
 
-async def _signature_layers(client: RegistryClient, place: Reference) -> tuple[oci.Descriptor, ...]:
+async def _layers(client: RegistryClient, place: Reference, kind: _Kind) -> tuple[oci.Descriptor, ...]:
     try:
         descriptor, data = await client.manifest(place)
     except NotFoundError:
         return ()
     manifest = oci.parse_manifest(data, str(place), descriptor.media_type)
-    if not isinstance(manifest, oci.Manifest) or any(layer.media_type != cosign.SIMPLE_SIGNING
-                                                     for layer in manifest.layers):
-        raise VerificationError(f"{place}: holds something else than signatures, and is not replaced")
+    if not isinstance(manifest, oci.Manifest) or any(layer.media_type != kind.media_type for layer in manifest.layers):
+        raise VerificationError(f"{place}: holds something else than {kind.name}, and is not replaced")
     return manifest.layers
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from custody.errors import UsageError
 from custody.evidence.model import Evidence, Verified
 from custody.formats import bundle as bundles
-from custody.formats import cms, cosign, intoto
+from custody.formats import cms, cosign, dsse, intoto
 from custody.formats.bundle import Bundle, MessageSignature
 from custody.formats.dsse import Envelope
 from custody.formats.intoto import Statement
@@ -51,12 +51,12 @@ class Signer:
     """Of keyless signatures, a name in `keys.ALGORITHMS`."""
     clock: Clock = system_clock
 
-    async def sign(self, statement: Statement, subject: str) -> tuple[bytes, Verified]:
+    async def sign(self, statement: Statement | bytes, subject: str) -> tuple[bytes, Verified]:
         """The bundle's bytes, and what a verifier concludes from them. Raises VerificationError and what services do.
 
-        `subject` is the image's digest, which the statement must name.
+        `subject` is the image's digest, which the statement must name; one in bytes is signed as it is.
         """
-        bundle, signed = await self._sign_envelope(statement.to_bytes(), self.config.rekor)
+        bundle, signed = await self._sign_envelope(_payload(statement), self.config.rekor)
         data = bundle.to_bytes()
         evidence = Evidence(subject=subject, media_type=bundles.MEDIA_TYPE, data=data, source="this signature")
         return data, self._verified(evidence, signed)
@@ -98,15 +98,35 @@ class Signer:
 
         Only logs of API version 1 are asked: what a layer holds of an entry is their signed entry timestamp.
         """
-        # cosign 2 and Kyverno verify with SHA-256, whatever the curve.
-        signed = await self._sign(payload, lambda key: "sha512" if _is_ed25519(key) else "sha256",
-                                  self._logs(True), None)
+        signed = await self._sign(payload, _legacy_hash, self._logs(True), None)
         bundle = Bundle("0.1", signed.certificates, None if signed.certificates else "", signed.entries, signed.stamps,
                         None, MessageSignature(hashlib.sha256(payload).digest(), signed.signature))
         annotations = cosign.layer_annotations(bundle)
         evidence = Evidence(subject=subject, media_type=cosign.SIMPLE_SIGNING, data=payload, source="this signature",
                             annotations=annotations)
         return annotations, self._verified(evidence, signed)
+
+    async def sign_attestation(self, statement: Statement | bytes, subject: str
+                               ) -> tuple[bytes, dict[str, str], Verified]:
+        """cosign 2's layer of a statement: a DSSE envelope, its annotations, and what a verifier concludes from both.
+
+        The timestamp is over the whole envelope, and a log knows it by the hash of these bytes. Only logs of API
+        version 1 are asked, as by `sign_payload`.
+        """
+        payload = _payload(statement)
+
+        def envelope(signature: bytes) -> Envelope:
+            return Envelope(intoto.PAYLOAD_TYPE, payload, (("", signature),))
+
+        signed = await self._sign(pae(intoto.PAYLOAD_TYPE, payload), _legacy_hash, self._logs(True), envelope,
+                                  lambda signature: envelope(signature).to_bytes())
+        bundle = Bundle("0.1", signed.certificates, None if signed.certificates else "", signed.entries, signed.stamps,
+                        envelope(signed.signature), None)
+        data, annotations = envelope(signed.signature).to_bytes(), cosign.layer_annotations(bundle)
+        evidence = Evidence(subject=subject, media_type=dsse.MEDIA_TYPE, data=data, source="this attestation",
+                            annotations=annotations)
+        verified = self._verified(evidence, signed)
+        return data, {**annotations, cosign.PREDICATE_TYPE: verified.predicate_type}, verified
 
     async def sign_object(self, payload: bytes) -> tuple[str, Verified]:
         """The armored signature of a commit or tag, as gitsign makes it, and what a verifier concludes from it.
@@ -122,7 +142,8 @@ class Signer:
         return armor, verify_object(payload, armor, self.trust(require_log=bool(signed.entries)), self.clock())
 
     async def _sign(self, message: bytes, hash_name: Callable[[SigningKey], str], logs: Sequence[Service],
-                    envelope: Callable[[bytes], Envelope] | None) -> _Signed:
+                    envelope: Callable[[bytes], Envelope] | None,
+                    stamped: Callable[[bytes], bytes] = lambda signature: signature) -> _Signed:
         now = self.clock()
         # 1. A key: the given one, or a new one with a certificate for the token's subject.
         certificates: tuple[bytes, ...] = ()
@@ -145,11 +166,11 @@ class Signer:
         signature = await key.signature(
             message, prehash=log is not None and (log.major_api_version == 2 or envelope is None),
             hash_name=None if _is_ed25519(key) else name)
-        # 3. A timestamp and a log entry, both over the signature.
+        # 3. A timestamp and a log entry, both over the signature; the former over what cosign 2 keeps it in, there.
         record = Record(message=message, hash_name=name, signature=signature, key=key.public,
                         certificate=certificates[0] if certificates else None,
                         envelope=envelope(signature) if envelope else None)
-        stamps, entries = await asyncio.gather(self._timestamps(signature, now), self._entries(log, record))
+        stamps, entries = await asyncio.gather(self._timestamps(stamped(signature), now), self._entries(log, record))
         return _Signed(key, certificates, signature, stamps, entries)
 
     def _verified(self, evidence: Evidence, signed: _Signed) -> Verified:
@@ -168,11 +189,11 @@ class Signer:
         return Trust(self.root, (key.public,) if key else (), require_log=require_log,
                      require_sct=bool(self.root and self.root.ctlogs))
 
-    async def _timestamps(self, signature: bytes, now: datetime) -> tuple[bytes, ...]:
+    async def _timestamps(self, message: bytes, now: datetime) -> tuple[bytes, ...]:
         if not self.config.tsa:
             return ()
         authority = choose(self.config.tsa, "timestamp authority", (1,), now)
-        return (await request_timestamp(self.http, authority.url, signature),)
+        return (await request_timestamp(self.http, authority.url, message),)
 
     async def _entries(self, log: Service | None, record: Record) -> tuple[bundles.LogEntry, ...]:
         return () if log is None else (await request_log_entry(self.http, log, record, self.root),)
@@ -184,6 +205,15 @@ class _Signed(NamedTuple):
     signature: bytes
     stamps: tuple[bytes, ...]
     entries: tuple[bundles.LogEntry, ...]
+
+
+def _payload(statement: Statement | bytes) -> bytes:
+    return statement if isinstance(statement, bytes) else statement.to_bytes()
+
+
+def _legacy_hash(key: SigningKey) -> str:
+    """cosign 2 and Kyverno verify with SHA-256, whatever the curve."""
+    return "sha512" if _is_ed25519(key) else "sha256"
 
 
 def _is_ed25519(key: SigningKey) -> bool:
