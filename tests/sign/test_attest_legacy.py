@@ -145,6 +145,7 @@ def test_replace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     (("--formats", "v2,notation"), "--formats: got 'notation', expected v2 and v3 with commas between them"),
     (("--formats", "v2", "--format", "both"), "--format and --formats: give one"),
     (("--format", "both", "--new-bundle-format=false"), "--format and --new-bundle-format: give one"),
+    (("--no-upload", "--pq", "pq.key"), "--pq: --no-upload has no place for a second half"),
     (("--no-upload", "--replace"), "--no-upload and --replace: give one"),
     (("--statement", "s.json"), "--predicate and --statement: give one of them"),
 ])

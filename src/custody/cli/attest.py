@@ -41,29 +41,29 @@ from custody.wiring import command_http, registry_client
               help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
 @click.option("--replace", is_flag=True, help="Remove this signer's older attestations of the type, of the forms that "
               "are written.")
+@pq_option
 @form_options("att", "cosign 2, Kyverno")
 @click.option("--formats", metavar="LIST", help="The same as a list: `v3` (as --format bundle), `v2` (legacy), with "
               "commas between them.")
-@pq_option
 @click.option("--no-upload", is_flag=True, help="Store nothing in the registry; print bundle or envelope.")
 @click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
 def command(images: tuple[str, ...], predicate: str | None, statement: str | None, kind: str, replace: bool,
-            no_upload: bool, pq: str | None, bundle_file: Path | None, **options: Any) -> None:
+            pq: str | None, no_upload: bool, bundle_file: Path | None, **options: Any) -> None:
     """Sign a predicate about images and store it beside them, as `cosign attest` 3 does; --format legacy: as 2 does."""
     chosen, flag = chosen_forms(options, "v2", "v3")
     if bundle_file and "v3" not in chosen:
         raise UsageError(f"--bundle: {flag} makes none", hint="--format both")
     if bundle_file and len(images) > 1:
         raise UsageError("--bundle: is one file, and there are several images")
-    if no_upload and pq:
-        raise UsageError("--pq: --no-upload has no place for a second half")
     if no_upload and replace:
         raise UsageError("--no-upload and --replace: give one; nothing is replaced where nothing is stored")
+    if no_upload and pq:
+        raise UsageError("--pq: --no-upload has no place for a second half")
     if bundle_file:
         destination.check(bundle_file, "--bundle")
     about = _Said(*_statement_of(predicate, statement, kind))
-    asyncio.run(_run(images, about, _Kept(chosen, not no_upload, bundle_file, replace), pq, options))
+    asyncio.run(_run(images, about, _Kept(chosen, not no_upload, bundle_file, replace, pq), options))
 
 
 class _Said(NamedTuple):
@@ -90,6 +90,7 @@ class _Kept(NamedTuple):
     upload: bool
     file: Path | None
     replace: bool
+    pq: str | None
 
 
 def _statement_of(predicate: str | None, statement: str | None, kind: str) -> tuple[str, Any, bytes | None]:
@@ -104,29 +105,33 @@ def _statement_of(predicate: str | None, statement: str | None, kind: str) -> tu
     return intoto.parse_statement(payload, f"--statement {statement}").predicate_type, None, payload
 
 
-async def _run(images: tuple[str, ...], said: _Said, kept: _Kept, pq: str | None, options: dict[str, Any]) -> None:
+async def _run(images: tuple[str, ...], said: _Said, kept: _Kept, options: dict[str, Any]) -> None:
     http = command_http(settings())
     signer = await make_signer(http, options)
-    half = await post_quantum(signer, pq)
+    half = await post_quantum(signer, kept.pq)
     if "v2" in kept.formats:
         check_logs(signer, options["tlog_upload"], "an attestation")
     async with registry_client(settings(), http) as client:
         for image in images:
             ref, descriptor = await resolve(client, image)
-            statement = said.about(ref, descriptor.digest)
-            if half:
-                await _bundle(client, half, ref, descriptor, statement, kept._replace(file=None))
-            if "v3" in kept.formats:
-                await _bundle(client, signer, ref, descriptor, statement, kept)
-            if "v2" in kept.formats:
-                await _layer(client, signer, ref, statement, kept)
+            digest, statement = descriptor.digest, said.about(ref, descriptor.digest)
+            # All of it is signed before anything is stored.
+            second = await half.sign(statement, digest) if half else None
+            bundle = await signer.sign(statement, digest) if "v3" in kept.formats else None
+            layer = await signer.sign_attestation(statement, digest) if "v2" in kept.formats else None
+            if half and second:
+                await _store_bundle(client, half, ref, descriptor, second, kept)
+            if bundle:
+                if kept.file:
+                    destination.write(kept.file, bundle[0], "--bundle")
+                await _store_bundle(client, signer, ref, descriptor, bundle, kept)
+            if layer:
+                await _store_layer(client, signer, ref, layer, kept)
 
 
-async def _bundle(client: RegistryClient, signer: Signer, ref: Reference, subject: oci.Descriptor,
-                  statement: Statement | bytes, kept: _Kept) -> None:
-    data, verified = await signer.sign(statement, subject.digest)
-    if kept.file:
-        destination.write(kept.file, data, "--bundle")
+async def _store_bundle(client: RegistryClient, signer: Signer, ref: Reference, subject: oci.Descriptor,
+                        made: tuple[bytes, Verified], kept: _Kept) -> None:
+    data, verified = made
     if kept.upload:
         pushed = await push_bundle(client, ref, subject, data, verified.predicate_type, system_clock())
         print(f"{ref.name}@{pushed.digest}")
@@ -138,14 +143,14 @@ async def _bundle(client: RegistryClient, signer: Signer, ref: Reference, subjec
     tell(ref, f"{visible(verified.predicate_type)} attested", verified)
 
 
-async def _layer(client: RegistryClient, signer: Signer, ref: Reference, statement: Statement | bytes, kept: _Kept
-                 ) -> None:
-    digest = ref.digest or ""
-    envelope, annotations, verified = await signer.sign_attestation(statement, digest)
+async def _store_layer(client: RegistryClient, signer: Signer, ref: Reference,
+                       made: tuple[bytes, dict[str, str], Verified], kept: _Kept) -> None:
+    envelope, annotations, verified = made
     done = f"{visible(verified.predicate_type)} attested"
     if kept.upload:
-        done += f" in {cosign.tag(digest, '.att')}"
-        older = await _older_layers(client, signer, ref, verified) if kept.replace else frozenset()
+        done += f" in {cosign.tag(verified.subject, '.att')}"
+        trust = signer.trust(require_log=verified.log is not None)
+        older = await replaced_layers(client, ref, verified, trust, system_clock()) if kept.replace else frozenset()
         pushed = await push_attestation(client, ref, envelope, annotations, older)
         print(f"{ref.name}@{pushed.digest}")
         if kept.replace:
@@ -153,11 +158,6 @@ async def _layer(client: RegistryClient, signer: Signer, ref: Reference, stateme
     else:
         print(envelope.decode())
     tell(ref, done, verified)
-
-
-async def _older_layers(client: RegistryClient, signer: Signer, ref: Reference, verified: Verified) -> frozenset[str]:
-    trust = signer.trust(require_log=verified.log is not None)
-    return await replaced_layers(client, ref, verified, trust, system_clock())
 
 
 def _tell_removed(ref: Reference, count: int) -> None:

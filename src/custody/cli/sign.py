@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 @pq_option
 @click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
-def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool, notation_key: str | None,
-            upload: bool, pq: str | None, bundle_file: Path | None, **options: Any) -> None:
+def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool,
+            notation_key: str | None, upload: bool, pq: str | None, bundle_file: Path | None, **options: Any) -> None:
     """Sign images and store the signature beside them, as `cosign sign` 3 does.
 
     Name the image by digest: a tag may move between your look and this signature.
