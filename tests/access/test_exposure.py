@@ -8,7 +8,8 @@ import pytest
 
 from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure, is_loopback
-from custody.settings import Auth, Settings, load_settings
+from custody.settings import Settings, load_settings
+from custody.settings.tables import Auth
 from tests.access.site import htpasswd
 from tests.cli.commands import custody
 

@@ -29,7 +29,7 @@ def values(line: str, current: str | None = None) -> list[str]:
     ("sig", ["sign", "sign-blob", "signing-config"]),
     ("", list(COMMANDS)), ("--off", ["--offline"]), ("--config ", ["file"]), ("--timeout ", []),
     ("--timeout 3s sig", ["sign", "sign-blob", "signing-config"]),
-    ("trust ", ["export", "token"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
+    ("trust ", ["export", "token", "tuf"]), ("trust ex", ["export"]), ("rego f", ["fmt"]),
     ("sign --form", ["--format", "--formats"]), ("sign --format ", ["bundle", "legacy", "both"]),
     ("sign --format=l", ["--format=legacy"]),
     ("sign --key ", ["file"]), ("sign --tlog-upload ", ["true", "false"]),

@@ -185,7 +185,7 @@ def test_probes_are_quiet(tmp_path: Path, lines: _Lines) -> None:
     ("/v2/", "registry"), ("/v2/a/blobs/x", "registry"), ("/oidc/keys", "oidc"), ("/ct/checkpoint", "ca"),
     ("/api/v2/signingCert", "ca"), ("/api/v1/rootCert", "ca"), ("/api/v2/log/entries", "log"),
     ("/api/v2/checkpoint", "log"), ("/api/v2/tile/0/000", "log"), ("/api/v1/timestamp", "tsa"),
-    ("/healthz", "health"), ("/", "none"), ("/v20", "none")])
+    ("/tuf/timestamp.json", "tuf"), ("/tufa", "none"), ("/healthz", "health"), ("/", "none"), ("/v20", "none")])
 def test_a_request_is_counted_for_the_role_that_answers_it(path: str, role: str) -> None:
     assert role_of(path) == role
 

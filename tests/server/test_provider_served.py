@@ -32,7 +32,8 @@ from custody.ports.http import secured
 from custody.ports.lookup import Answered, ExternalData, Failed
 from custody.server.platform import running
 from custody.services.check import check
-from custody.settings import EvidenceProvider, EvidenceSigner, Settings
+from custody.settings import Settings
+from custody.settings.tables import EvidenceProvider, EvidenceSigner
 from custody.wiring import gatherer, provider_lookup, registry_client, service_http
 from tests import apiserver
 from tests.demo.worlds import small_world

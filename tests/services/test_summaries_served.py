@@ -16,7 +16,8 @@ from custody.formats.reference import parse
 from custody.policy.load import PolicySet
 from custody.registry.client import RegistryClient
 from custody.server.platform import running
-from custody.settings import Settings, Summaries
+from custody.settings import Settings
+from custody.settings.tables import Summaries
 from custody.sign.keys import encrypt_key, generate_key
 from tests.cli.commands import custody
 from tests.services.test_nothing_else_up import pod, pushed
