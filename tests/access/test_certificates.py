@@ -23,7 +23,8 @@ from custody.errors import NetworkError, UsageError
 from custody.server.access.mtls import Named, caller_of, names_of
 from custody.server.platform import running
 from custody.server.tls import server_context
-from custody.settings import Auth, Grant, Settings
+from custody.settings import Settings
+from custody.settings.tables import Auth, Grant
 from tests.access.site import Authority, Client, basic, htpasswd, server_files, serving
 
 PKCS = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"

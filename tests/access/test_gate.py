@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.settings import Auth, AuthIssuer, Grant, Settings
+from custody.settings import Settings
+from custody.settings.tables import Auth, AuthIssuer, Grant
 from tests.access.site import AUDIENCE, ISSUER, Answer, Client, Issuer, basic, htpasswd, serving
 
 GITHUB = "https://token.actions.githubusercontent.com"

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from custody.cli.run import run
-from custody.settings import Auth, AuthIssuer, Grant, Settings
+from custody.settings import Settings
+from custody.settings.tables import Auth, AuthIssuer, Grant
 from tests.access.site import AUDIENCE, ISSUER, Client, Issuer, htpasswd, serving
 from tests.conftest import peer
 

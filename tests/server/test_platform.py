@@ -26,7 +26,8 @@ from custody.adapters.filesystem.tiles import DirectoryReader
 from custody.errors import ConflictError, MalformedError, NetworkError, UsageError
 from custody.policy.load import PolicySet
 from custody.server.platform import running
-from custody.settings import Issuer, Settings
+from custody.settings import Settings
+from custody.settings.tables import Issuer
 from custody.trust import audit
 from custody.trust.roots import parse_trusted_root
 from tests.apiserver import free_port

@@ -25,7 +25,8 @@ from custody.sbom.catalog import catalog
 from custody.server.platform import running
 from custody.services.rematch import refresh
 from custody.services.rescans import Rescanned, Rescans
-from custody.settings import Rescan, Settings
+from custody.settings import Settings
+from custody.settings.tables import Rescan
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import Trust, verify_evidence
 from custody.wiring import local, registry_client, scanner, trusted_root
