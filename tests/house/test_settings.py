@@ -87,3 +87,21 @@ def test_a_wrong_setting_is_named_where_it_stands(tmp_path: Path, monkeypatch: p
     got = refused(**environment)
     assert got[0] == message
     assert got[1].startswith(hint)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('expired_trusted_root = "refus"', "expired_trusted_root: got 'refus', expected 'warn', 'refuse'"),
+    ('[[issuers]]\nurl = "https://a.example"\ntype = "mail"', "issuers[0].type: got 'mail', expected 'email'"),
+    ('[counting]\nseverities = ["urgent"]', "counting.severities[0]: got 'urgent', expected 'unknown', 'none'")])
+def test_a_word_that_is_none_of_those_is_told_which_there_are(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "custody.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_settings(tmp_path / "custody.toml", {})
+    assert words in caught.value.message
+
+
+def test_a_variable_of_an_optional_number_with_limits() -> None:
+    """Python makes another union of `Annotated[…] | None` than of `int | None`."""
+    assert load_settings(None, {"CUSTODY_MAX_STAPLE_AGE": "3"}).max_staple_age == 3
+    with pytest.raises(UsageError, match="CUSTODY_MAX_STAPLE_AGE: "):
+        load_settings(None, {"CUSTODY_MAX_STAPLE_AGE": "-1"})

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -224,12 +224,31 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         reason, _, place = str(error).partition(" - at `$.")
         key = place.rstrip("`")
         where = _PREFIX + key.upper() if key in variables else f"{chosen or 'custody.toml'}: {key}".removesuffix(": ")
-        raise UsageError(f"{where}: {reason.replace('Expected', 'expected').replace('Object contains', 'contains')}",
+        reason = reason.replace("Expected", "expected").replace("Object contains", "contains")
+        if reason.startswith("Invalid enum value"):
+            reason = f"got {reason.removeprefix('Invalid enum value ')}, expected {', '.join(_choices(key))}"
+        raise UsageError(f"{where}: {reason}",
                          hint="the settings are in docs/reference/settings.md") from None
     for key, seconds in (("keep_evidence", settings.keep_evidence), ("drain", settings.drain)):
         if not 0 <= seconds < math.inf:
             raise MalformedError(key, got=seconds, expected="seconds, 0 or more")
     return settings
+
+
+def _choices(key: str) -> list[str]:
+    """What the setting at a path such as `issuers[0].type` may be."""
+    kind: Any = Settings
+    for name in key.split("."):
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        kind = _inner(fields[name.partition("[")[0]])
+    return [repr(choice) for choice in get_args(kind)]
+
+
+def _inner(kind: Any) -> Any:
+    """The type of what there is one of, or several, or none."""
+    while get_origin(kind) not in (None, Literal):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return kind
 
 
 def _beside(file: Path, table: Any, keys: Iterable[str]) -> None:
@@ -264,10 +283,10 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 def _value(name: str, key: str, kind: Any, text: str) -> Any:
     """A variable's text as the setting's type."""
+    if get_origin(kind) in (UnionType, Union):  # an optional one
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
     if get_origin(kind) is Annotated:  # with limits, which are checked with the whole
         kind = get_args(kind)[0]
-    if isinstance(kind, UnionType):  # an optional one
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
     if kind is str or get_origin(kind) is Literal:
         return text
     if kind == list[str]:
