@@ -182,7 +182,7 @@ def test_what_others_added_meanwhile_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "reason"), [
-    ('"other":1e999', "a number beyond what JSON's readers have"),
+    ('"other":1e999', "a number that a double holds"),
     ('"annotations":{"x":"%s"}' % ("a" * (oci.MAX_MANIFEST - 700)), "bytes with what is to be added")])
 def test_an_index_that_could_not_be_read_again_is_not_written(tmp_path: Path, said: str, reason: str) -> None:
     image(Layout.made(tmp_path, "target"))

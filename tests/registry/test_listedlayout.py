@@ -104,7 +104,7 @@ def test_what_names_a_manifest_names_no_other(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "reason"), [
-    ('"other":1e999', "a number beyond what JSON's readers have"),
+    ('"other":1e999', "a number that a double holds"),
     ('"annotations":{"x":"%s"}' % ("a" * (oci.MAX_MANIFEST - 400)), "bytes with what is to be added")])
 def test_an_index_that_could_not_be_read_again_is_not_written(folder: Path, said: str, reason: str) -> None:
     path = folder / "index.json"

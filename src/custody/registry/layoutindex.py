@@ -51,12 +51,8 @@ def change_index(folder: Path, change: Callable[[list[dict[str, Any]]], list[dic
         entries = change(document["manifests"])
         if entries == document["manifests"]:
             return
-        try:
-            data = json.dumps({**document, "manifests": entries}, separators=(",", ":"), ensure_ascii=False,
-                              allow_nan=False).encode()
-        except ValueError:
-            raise MalformedError(str(path), got="a number beyond what JSON's readers have",
-                                 expected="finite ones") from None
+        data = json.dumps({**document, "manifests": entries}, separators=(",", ":"), ensure_ascii=False,
+                          allow_nan=False).encode()
         if len(data) > oci.MAX_MANIFEST:
             raise MalformedError(str(path), got=f"{len(data)} bytes with what is to be added",
                                  expected=f"at most {oci.MAX_MANIFEST}")
