@@ -110,7 +110,8 @@ actions = ["pull", "push"]
 
 @pytest.mark.parametrize(("text", "reason"), [
     ("[auth]\nanonymous = true", "auth: contains unknown field `anonymous`"),
-    ("[[auth.allow]]\nidentities = []\nactions = ['admin']", "auth.allow[0].actions[0]: Invalid enum value 'admin'"),
+    ("[[auth.allow]]\nidentities = []\nactions = ['admin']", "auth.allow[0].actions[0]: got 'admin', expected 'pull', "
+     "'push', 'delete', 'catalog'"),
     ("[[auth.allow]]\nactions = ['pull']", "auth.allow[0]: Object missing required field `identities`"),
     ("[[auth.issuers]]\nurl = 'https://x'", "auth.issuers[0]: Object missing required field `audience`"),
     ("[auth]\nhtpasswd = 1", "auth.htpasswd: expected `str | null`, got `int`"),
