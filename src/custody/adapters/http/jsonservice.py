@@ -66,13 +66,14 @@ def check(reply: Reply, reason: object, *, denied: bool = False) -> None:
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
+    """As `kit.members.mapping`, but that an error shows nothing of a value, which may be a token."""
     if not isinstance(value, dict):
         raise MalformedError(where, got=Shape(value), expected="an object")
     return value
 
 
 def decoded(value: Any, where: str) -> bytes:
-    """Base64. Raises MalformedError."""
+    """Base64. Raises MalformedError, which shows nothing of the value either."""
     try:
         return base64.b64decode(value, validate=True) if isinstance(value, str) else _refuse(value, where)
     except (binascii.Error, ValueError):

@@ -16,6 +16,7 @@ from typing import Any, Self
 from custody.errors import MalformedError, NetworkError, VerificationError
 from custody.formats.protojson import Message, decode_base64
 from custody.kit import strictjson
+from custody.kit.concurrency import together
 from custody.kit.merkle import Frontier, leaf_hash, left_siblings
 from custody.ports.http import Http
 from custody.sign.rekor import read_answer
@@ -55,8 +56,8 @@ class Rekor1:
             yield from self._runner.run(self._several(start, min(stop, start + step)))
 
     async def _several(self, first: int, stop: int) -> list[bytes]:
-        batches = await asyncio.gather(*(self._retrieve(start, min(stop, start + _BATCH))
-                                         for start in range(first, stop, _BATCH)))
+        batches = await together(self._retrieve(start, min(stop, start + _BATCH))
+                                 for start in range(first, stop, _BATCH))
         return [body for batch in batches for body in batch]
 
     async def _retrieve(self, first: int, stop: int) -> list[bytes]:
