@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from custody.errors import MalformedError, UnsupportedError
+from custody.errors import MalformedError, UnsupportedError, VerificationError
 
 _ID = re.compile(rb"[0-9a-f]{40}\Z")
 _PERSON = re.compile(rb"(?P<name>[^<>\n]*) ?<(?P<email>[^<>\n]*)> (?P<time>-?\d{1,12}) [+-]\d{4}\Z")
@@ -61,6 +62,14 @@ class Tag:
 
     kind = "tag"
     role = "tagger"
+
+
+def moment_of(signed: Commit | Tag) -> datetime:
+    """The time that its committer or tagger wrote. Raises VerificationError for one that is none."""
+    try:
+        return datetime.fromtimestamp(signed.time, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise VerificationError(f"{signed.role} time {signed.time} is no time") from None
 
 
 @dataclass(frozen=True, slots=True)

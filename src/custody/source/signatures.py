@@ -8,12 +8,12 @@ log attests when it was signed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from custody.errors import VerificationError
 from custody.formats import cms, sshsig
-from custody.formats.gitobject import Commit, Tag
+from custody.formats.gitobject import Commit, Tag, moment_of
 from custody.kit.amount import amount
 from custody.source import openpgp
 from custody.source.signers import AllowedSigner
@@ -100,10 +100,7 @@ def verify_ssh(signed: Commit | Tag, signers: tuple[AllowedSigner, ...]) -> Allo
         raise VerificationError(f"the {signed.role} says {signed.person}, the key belongs to "
                                 f"{','.join(allowed[0].principals)}")
     # 5. The key counted at the time that the object gives.
-    try:
-        moment = datetime.fromtimestamp(signed.time, UTC)
-    except (OverflowError, ValueError, OSError):
-        raise VerificationError(f"{signed.role} time {signed.time} is no time") from None
+    moment = moment_of(signed)
     for signer in of_person:
         if (signer.valid_after is None or signer.valid_after <= moment) and (
                 signer.valid_before is None or moment < signer.valid_before):

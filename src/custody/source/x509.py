@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from custody.errors import Check, VerificationError
 from custody.formats import cms
-from custody.formats.gitobject import Commit, Tag
-from custody.sign.certificate import MAIL, build_chain, load_certificate, mail_addresses, read_mail_certificate
+from custody.formats.gitobject import Commit, Tag, moment_of
+from custody.sign.certificate import (
+    FULCIO,
+    MAIL,
+    build_chain,
+    load_certificate,
+    mail_addresses,
+    read_mail_certificate,
+)
 from custody.sign.trusting import HASHES
 from custody.trust.keys import describe_key, verifies
 from custody.trust.roots import CertificateAuthority
@@ -40,7 +46,7 @@ def verify_x509(signed: Commit | Tag, authorities: Sequence[CertificateAuthority
     if not verifies(key, signature.signature, signature.attributes, HASHES[signature.digest_algorithm]):
         raise VerificationError("the signature does not fit the certificate's key", check=Check.SIGNATURE)
     # 4. Both are of one time, which the signer says, as a commit's time is what its committer wrote.
-    moment = signature.signing_time or _moment(signed)
+    moment = signature.signing_time or moment_of(signed)
     leaf.check_valid_at(moment)
     # 5. An authority that counts issued the certificate. A root that comes along is not one for that.
     presented = [der for der in signature.certificates[1:] if not _self_issued(der)]
@@ -55,8 +61,6 @@ def verify_x509(signed: Commit | Tag, authorities: Sequence[CertificateAuthority
 
 def of_fulcio(signature: str) -> bool:
     """Whether an armored signature's certificate says who vouched for its identity, as those of keyless signing do."""
-    from custody.sign.certificate import FULCIO
-
     leaf = load_certificate(cms.parse_armor(signature, "gpgsig", streamed=True).certificates[0], "certificate")
     return any(extension.oid.dotted_string in (f"{FULCIO}.1", f"{FULCIO}.8") for extension in leaf.extensions)
 
@@ -64,10 +68,3 @@ def of_fulcio(signature: str) -> bool:
 def _self_issued(der: bytes) -> bool:
     certificate = load_certificate(der, "certificate chain")
     return certificate.issuer == certificate.subject
-
-
-def _moment(signed: Commit | Tag) -> datetime:
-    try:
-        return datetime.fromtimestamp(signed.time, UTC)
-    except (OverflowError, ValueError, OSError):
-        raise VerificationError(f"{signed.role} time {signed.time} is no time") from None
