@@ -1,0 +1,1 @@
+"""What runs, beside what was admitted: events of many sources in Falco's fields, rules, drift, alerts."""

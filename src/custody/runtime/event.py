@@ -1,0 +1,68 @@
+"""One event of the runtime, whoever told it: fields by Falco's names, read when a rule asks for them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+
+class Fields(Protocol):
+    """A mapping of Falco's field names, or anything that answers as one: None where the event has no such field."""
+
+    def get(self, name: str, /) -> Any: ...
+
+
+class RuntimeEvent(msgspec.Struct, gc=False):
+    """What rules and detectors look at."""
+
+    source: str
+    """A source of `policylang.falco`: syscall, k8s_audit, aws_cloudtrail, github, okta, gcp_auditlog."""
+    type: str
+    """Falco's evt.type: `execve`, `openat`, …; of sources other than syscall `pluginevent`."""
+    fields: Fields
+    at: int | None
+    """Nanoseconds since 1970 by the clock of whoever told it; None where it said nothing."""
+    origin: str
+    """Which input told it: `audit-webhook`, `tetragon:/run/tetragon.log`, `ebpf`, …"""
+
+
+class Place(NamedTuple):
+    """Where something happened. Empty is unknown."""
+
+    node: str = ""
+    namespace: str = ""
+    pod: str = ""
+    pod_uid: str = ""
+    container: str = ""
+    """The name in the pod's spec."""
+    container_id: str = ""
+    """Without a scheme; runtimes print the first 12 digits of 64."""
+    image: str = ""
+    """As the container runtime names it."""
+    digest: str = ""
+    """`sha256:…` of the manifest that runs, or of the index that named it."""
+
+    @classmethod
+    def of(cls, fields: Fields) -> Place:
+        """By the fields of Falco's container plugin, and of an audit event's object."""
+        get = fields.get
+        digest = _text(get("container.image.digest"))
+        return cls(
+            node=_text(get("evt.hostname")),
+            namespace=_text(get("k8s.ns.name")) or _text(get("ka.target.namespace")),
+            pod=_text(get("k8s.pod.name")) or (
+                _text(get("ka.target.name")) if get("ka.target.resource") == "pods" else ""),
+            pod_uid=_text(get("k8s.pod.uid")),
+            container=_text(get("container.name")),
+            container_id=_container(_text(get("container.id"))),
+            image=_text(get("container.image")),
+            digest=digest if digest.startswith("sha256:") else "")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value != "<NA>" else ""
+
+
+def _container(identifier: str) -> str:
+    return "" if identifier == "host" else identifier
