@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,6 +16,7 @@ from tests.admission.beside_podsecurity import (
     EXEMPT_NAMESPACE,
     EXEMPT_NEW,
     EXEMPT_USER,
+    SILENCE,
     Custody,
     Peer,
     Said,
@@ -189,7 +191,7 @@ def test_who_is_exempt(site: Site) -> None:
                 exempt = (user == EXEMPT_USER or namespace == EXEMPT_NAMESPACE
                           or resource["spec"].get("runtimeClassName") == EXEMPT_CLASS)
                 if exempt:
-                    assert theirs == Said("", (), "")
+                    assert (theirs.denied, theirs.warned, [*theirs.audited]) == ("", (), ["exempt"])
                 elif resource["kind"] == "Pod":
                     assert theirs.denied
 
@@ -228,10 +230,10 @@ def test_updates_of_pods_and_their_subresources(site: Site) -> None:
             theirs = plugin(site.peer.ask("PATCH", url, change, user="ann", patch=kind))
             ours = site.custody.judge("UPDATE", after.body, before=before.body, subresource=subresource, user="ann")
             assert ours == theirs, (namespace, subresource, change)
-            spoke += theirs != Said("", (), "")
-            silent += theirs == Said("", (), "")
-    assert spoke == 12
-    assert silent == 60
+            spoke += theirs != SILENCE
+            silent += theirs == SILENCE
+    assert spoke == 34  # also where only the audit log is told what is enforced
+    assert silent == 38
 
 
 def test_updates_of_templates(site: Site) -> None:
@@ -274,8 +276,7 @@ def test_labels_of_namespaces(site: Site) -> None:
         theirs = site.peer.ask("POST", "/api/v1/namespaces?dryRun=All", made, user="ann")
         ours = site.custody.judge("CREATE", made, user="ann")
         assert bool(ours.denied) == (theirs.status == 422), (labels, theirs)
-        for part in ours.denied.split("; "):
-            assert part in str(theirs.body.get("message")), (ours, theirs.body)
+        assert ours == plugin(theirs)
     for name, labels in (("plain", {}), ("bad-all", INVALID["bad-all"]), ("bad-level", INVALID["bad-level"])):
         before = site.peer.ask("GET", f"/api/v1/namespaces/{name}").body
         assert before["kind"] == "Namespace"
@@ -289,5 +290,62 @@ def test_labels_of_namespaces(site: Site) -> None:
             after["metadata"]["labels"] = {label: value for label, value in merged.items() if value is not None}
             ours = site.custody.judge("UPDATE", after, before=before, user="ann")
             assert bool(ours.denied) == (theirs.status == 422), (name, change, theirs, ours)
-            for part in ours.denied.split("; "):
-                assert part in str(theirs.body.get("message")), (ours, theirs.body)
+            assert ours == plugin(theirs), (name, change)
+
+
+OWNED = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "controller": True}
+
+
+def running_pods() -> list[dict[str, Any]]:
+    """Some that violate baseline, some restricted, of two controllers and alone, one of an exempt class."""
+    made = []
+    for number in range(4):
+        pod = bad(f"web-{number}")
+        pod["metadata"]["ownerReferences"] = [{**OWNED, "uid": "0a" if number < 3 else "0b"}]
+        made.append(pod)
+    lone = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+        "containers": [{"name": "c", "image": "a:1"}]}} for name in ("zeta", "alpha")]
+    return [*made, bad("class", runtimeClassName=EXEMPT_CLASS), bad("ports", hostNetwork=True), *lone]
+
+
+def relabelled(site: Site, namespace: str, labels: Mapping[str, str | None]) -> tuple[Said, Said]:
+    before = site.peer.ask("GET", f"/api/v1/namespaces/{namespace}").body
+    theirs = site.peer.ask("PATCH", f"/api/v1/namespaces/{namespace}?dryRun=All", {"metadata": {"labels": labels}},
+                           user="ann")
+    after = copy.deepcopy(before)
+    merged = {**(before["metadata"].get("labels") or {}), **labels}
+    after["metadata"]["labels"] = {label: value for label, value in merged.items() if value is not None}
+    return plugin(theirs), site.custody.judge("UPDATE", after, before=before, user="ann")
+
+
+def test_pods_that_run_in_a_namespace_that_is_labelled_anew(site: Site) -> None:
+    """Nothing, one pod, a few, many; grouped by what they violate, one pod of a controller before its replicas."""
+    crowd = [{**bad(f"crowd-{number:03}"), "spec": {**bad("")["spec"], "hostIPC": bool(number % 2)}}
+             for number in range(60)]
+    crowds = {"relabel-none": [], "relabel-one": running_pods()[:1], "relabel-two": running_pods()[:2],
+              "relabel-some": running_pods(), "relabel-many": [*running_pods(), *crowd]}
+    for namespace, listed in crowds.items():
+        made = namespace_of(namespace, labelled({"enforce": "privileged", "warn": "privileged"}))
+        assert site.peer.ask("POST", "/api/v1/namespaces", made).status == 201
+        for pod in listed:
+            created_pod = site.peer.ask("POST", PATHS["Pod"].format(namespace), placed(pod, namespace),
+                                        user=EXEMPT_USER)
+            assert created_pod.status == 201, created_pod
+        for _ in range(100):  # the plug-in reads a watch, which may not know of the last pod yet
+            theirs, ours = relabelled(site, namespace, labelled({"enforce": "restricted"}))
+            if ours == theirs:
+                break
+            time.sleep(0.05)
+    silent = warned = 0
+    for namespace in crowds:
+        for labels in ({"enforce": "baseline"}, {"enforce": "restricted"},
+                       {"enforce": "restricted", "warn": "baseline"},
+                       {"enforce": "restricted", "enforce-version": "v1.19"}, {"enforce": None},
+                       {"enforce": "baseline", "enforce-version": "v1.0"}, {"enforce": "no"}, {"audit": "restricted"},
+                       {"enforce-version": "v1.20"}, {"enforce": None, "enforce-version": "v1.99"}):
+            theirs, ours = relabelled(site, namespace, {
+                f"pod-security.kubernetes.io/{label}": value for label, value in labels.items()})
+            assert ours == theirs, (namespace, labels)
+            warned += bool(theirs.warned)
+            silent += not theirs.warned
+    assert (warned, silent) == (28, 22)

@@ -62,11 +62,13 @@ _known = lru_cache(2048)(_dumped)
 
 
 def shortened(warnings: Sequence[str]) -> list[str]:
-    """Warnings within what the API server passes on: 4,096 bytes in all."""
+    """Warnings within what the API server passes on: 4,096 bytes in all; long ones are cut where there is more."""
+    texts = [" ".join(warning.split()) for warning in warnings]
+    if sum(len(text.encode()) for text in texts) <= _ALL_WARNINGS:
+        return texts
     result: list[str] = []
     left = _ALL_WARNINGS
-    for warning in warnings:
-        text = " ".join(warning.split())
+    for text in texts:
         text = text if len(text) <= _LONGEST_WARNING else text[:_LONGEST_WARNING - 1] + "…"
         left -= len(text.encode())
         if left < 0:
