@@ -24,6 +24,7 @@ from tests.admission.beside_podsecurity import (
     running,
 )
 from tests.conftest import oracle
+from tests.fuzz.podsecurity import compare, newest
 
 pytestmark = pytest.mark.peer
 
@@ -75,11 +76,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "exempt"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
             "subjects": [{"kind": "User", "name": name} for name in (EXEMPT_USER, "ann")]}).status == 201
-        served = peer.ask("GET", "/version").body
         custody = Custody(peer.kubeconfig)
         with pytest.MonkeyPatch.context() as patch:
             # `latest` is the newest that the one who judges knows: here, that of this API server for both.
-            patch.setattr(standard, "LATEST", int(served.get("emulationMinor") or served["minor"]))
+            patch.setattr(standard, "LATEST", newest(peer))
             yield Site(peer, custody)
         custody.close()
 
@@ -349,3 +349,11 @@ def test_pods_that_run_in_a_namespace_that_is_labelled_anew(site: Site) -> None:
             warned += bool(theirs.warned)
             silent += not theirs.warned
     assert (warned, silent) == (28, 22)
+
+
+def test_drawn_requests(site: Site) -> None:
+    """A few of what `python -m tests.fuzz.podsecurity` draws by the thousand."""
+    world = compare(site.peer, 40, 7)
+    print(dict(world.compared), dict(world.spoke))
+    assert world.differ == []
+    assert sum(world.compared.values()) > 120
