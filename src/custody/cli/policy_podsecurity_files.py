@@ -1,0 +1,210 @@
+"""`custody policy podsecurity FILE…`: what is said of the pods of manifests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from custody import __version__
+from custody.errors import CustodyError, DeniedError, NotJudgedError, UnsupportedError
+from custody.formats import junit, sarif
+from custody.formats.policyreport import Result, Subject
+from custody.kit.visible import visible
+from custody.policy.podsecurity.assessment import Assessment, at_level, by_labels
+from custody.policy.podsecurity.configuration import DEFAULT, MODES, PREFIX, Configuration, Demand, aggregate
+from custody.policy.podsecurity.workload import Workload, workload_of
+from custody.services.manifests import Manifest, from_bytes, from_path
+
+
+class Terms(NamedTuple):
+    """What the options say."""
+
+    level: Demand | None
+    """Of all pods; None: what labels say."""
+    otherwise: Demand
+    """Where no label and no configuration says anything."""
+    labels: Mapping[str, str] | None
+    """Of namespaces that are not among the files."""
+    configuration: Configuration | None
+    namespace: str
+
+
+class Row(NamedTuple):
+    """One resource: assessed, or not judged for a reason."""
+
+    manifest: Manifest
+    namespace: str
+    assessment: Assessment | None
+    reason: str = ""
+    """Why it was not judged."""
+    runs: bool = False
+    """Whether it makes pods that were not judged."""
+    refused: str = ""
+    """What the API server says of a Namespace whose labels it refuses."""
+
+    @property
+    def title(self) -> str:
+        metadata = self.manifest.resource.get("metadata")
+        held = metadata if isinstance(metadata, dict) else {}
+        name = str(held.get("name") or held.get("generateName") or "")
+        return Workload(str(self.manifest.resource["kind"]), str(held.get("namespace") or ""), name, None, None).title
+
+    @property
+    def allowed(self) -> bool | None:
+        """None where nobody judged it."""
+        if self.refused:
+            return False
+        return None if self.assessment is None or self.assessment.exempt else self.assessment.allowed
+
+
+def run(files: Sequence[Path], terms: Terms, output: str) -> int:
+    """Raises DeniedError where pods would be denied, NotJudgedError where that cannot be said."""
+    manifests = [manifest for file in files for manifest in _manifests(file)]
+    namespaces = _namespaces(manifests)
+    rows = [_row(manifest, terms, namespaces) for manifest in manifests]
+    _WRITERS[output](rows)
+    denied = [row for row in rows if row.allowed is False]
+    if denied:
+        judged = sum(row.allowed is not None for row in rows)
+        raise DeniedError(f"{len(denied)} of {judged} {'does' if len(denied) == 1 else 'do'} not meet what is demanded")
+    unjudged = [row for row in rows if row.runs] or ([] if any(row.allowed for row in rows) else rows[:1])
+    if unjudged:
+        raise NotJudgedError(f"{'not all pods were' if unjudged[0].runs else 'nothing was'} judged, such as "
+                             f"{visible(unjudged[0].title)}: {visible(unjudged[0].reason)}")
+    return 0
+
+
+def _manifests(file: Path) -> list[Manifest]:
+    if str(file) == "-":
+        return from_bytes(sys.stdin.buffer.read(), "standard input")
+    manifests = from_path(file)
+    for where in manifests.passed_over:
+        print(f"warning: {visible(where)}: passed over, it has no kind", file=sys.stderr)
+    return manifests.resources
+
+
+def _namespaces(manifests: Sequence[Manifest]) -> dict[str, dict[str, str]]:
+    """Labels by the name of the namespace."""
+    labels: dict[str, dict[str, str]] = {}
+    for manifest in manifests:
+        metadata = manifest.resource.get("metadata")
+        if (manifest.resource["apiVersion"], manifest.resource["kind"]) == ("v1", "Namespace") and isinstance(
+                metadata, dict) and isinstance(metadata.get("name"), str):
+            given = metadata.get("labels")
+            labels[metadata["name"]] = {key: value for key, value in given.items() if isinstance(value, str)
+                                        } if isinstance(given, dict) else {}
+    return labels
+
+
+def _row(manifest: Manifest, terms: Terms, namespaces: Mapping[str, Mapping[str, str]]) -> Row:
+    resource = manifest.resource
+    if (resource["apiVersion"], resource["kind"]) == ("v1", "Namespace"):
+        return _of_namespace(manifest, terms, namespaces)
+    try:
+        workload = workload_of(resource, terms.namespace)
+    except UnsupportedError as error:
+        return Row(manifest, "", None, error.message, runs=True)
+    except CustodyError as error:
+        error.message = f"{manifest.where}: {error.message}"
+        error.args = (error.message,)
+        raise
+    if workload is None:
+        return Row(manifest, "", None, "it has no pod")
+    labels = namespaces.get(workload.namespace, terms.labels)
+    speaks = labels is not None and any(key.startswith(PREFIX) for key in labels)
+    if terms.level is None and (speaks or terms.configuration is not None or terms.labels is not None):
+        assessment = by_labels(workload, labels or {}, terms.configuration or DEFAULT)
+    else:
+        assessment = at_level(workload, terms.level or terms.otherwise)
+    exempt = f"{assessment.exempt} is exempt" if assessment.exempt else ""
+    return Row(manifest, workload.namespace, assessment, exempt)
+
+
+def _of_namespace(manifest: Manifest, terms: Terms, namespaces: Mapping[str, Mapping[str, str]]) -> Row:
+    """Labels that demand what does not exist are refused when the Namespace is made."""
+    metadata = manifest.resource.get("metadata")
+    name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+    _, problems = (terms.configuration or DEFAULT).demands(dict(namespaces.get(name, {})))
+    refused = f'Namespace "{name}" is invalid: {aggregate(problems)}' if problems else ""
+    return Row(manifest, "", None, "" if problems else "it has no pod", refused=refused)
+
+
+def _sentences(row: Row) -> Iterator[str]:
+    if row.refused:
+        yield row.refused
+    elif row.assessment is None or row.assessment.exempt:
+        yield f"not judged: {row.reason}"
+    else:
+        bad = [finding for finding in row.assessment.findings if finding.failures]
+        for finding in bad:
+            modes = "" if not finding.modes or "enforce" in finding.modes else f"{' and '.join(finding.modes)}: "
+            yield f"{modes}{finding.message}"
+        if row.assessment.allowed:
+            met = [finding for finding in row.assessment.findings if not finding.failures]
+            yield "meets " + ", ".join(f"{finding.demand}{_modes(finding.modes)}" for finding in met)
+
+
+def _modes(modes: tuple[str, ...]) -> str:
+    return "" if modes in ((), MODES) else f" ({' and '.join(modes)})"
+
+
+def _table(rows: Sequence[Row]) -> None:
+    for row in rows:
+        for sentence in _sentences(row):
+            click.echo(visible(f"{row.title}: {sentence}"))
+
+
+def _json(rows: Sequence[Row]) -> None:
+    click.echo(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    subject = Subject.of(row.manifest.resource)
+    findings = row.assessment.findings if row.assessment is not None else ()
+    against = [finding for finding in findings if finding.denies]
+    return {"pod": subject.name, "apiVersion": subject.api_version, "kind": subject.kind,
+            "namespace": row.namespace or subject.namespace, "where": row.manifest.where, "allowed": row.allowed,
+            "failures": [failure._asdict() for finding in against for failure in finding.failures],
+            "message": row.refused or "; ".join(finding.message for finding in against), "reason": row.reason,
+            "modes": {mode: {"demand": str(finding.demand), "allowed": not finding.failures,
+                             "failures": [failure._asdict() for failure in finding.failures],
+                             "message": finding.message} for finding in findings for mode in finding.modes}}
+
+
+def _results(rows: Sequence[Row]) -> Iterator[Result]:
+    for row in rows:
+        subject = Subject.of(row.manifest.resource)
+        about = (Subject(api_version=subject.api_version, kind=subject.kind, name=subject.name,
+                         namespace=row.namespace or subject.namespace),)
+        if row.refused or row.runs:
+            yield Result(source="PodSecurity", policy="PodSecurity", rule="labels" if row.refused else "not-judged",
+                         result="fail" if row.refused else "warn", message=row.refused or row.reason, subjects=about)
+        for finding in row.assessment.findings if row.assessment is not None else ():
+            for failure in finding.failures:
+                yield Result(source="PodSecurity", policy=f"PodSecurity {finding.demand}", rule=failure.check,
+                             result="fail" if finding.denies else "warn", message=str(failure), subjects=about)
+
+
+def _sarif(rows: Sequence[Row]) -> None:
+    click.echo(json.dumps(sarif.document([*_results(rows)], "custody", __version__), indent=2, ensure_ascii=False))
+
+
+def _junit(rows: Sequence[Row]) -> None:
+    """A case for each workload; what has no pod is none."""
+    cases = [junit.Case(str(row.manifest.resource["kind"]), row.title, _failure(row), "\n".join(_sentences(row)))
+             for row in rows if row.allowed is not None or row.runs]
+    click.echo(junit.document([("PodSecurity", cases)]))
+
+
+def _failure(row: Row) -> str | None:
+    if row.allowed:
+        return None
+    return "not judged" if row.runs else next(_sentences(row))
+
+
+_WRITERS = {"table": _table, "json": _json, "sarif": _sarif, "junit": _junit}
