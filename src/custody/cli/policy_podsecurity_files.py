@@ -46,6 +46,8 @@ class Row(NamedTuple):
     """Whether it makes pods that were not judged."""
     refused: str = ""
     """What the API server says of a Namespace whose labels it refuses."""
+    demands: str = ""
+    """Of a Namespace whose labels demand something."""
 
     @property
     def title(self) -> str:
@@ -107,36 +109,44 @@ def _row(manifest: Manifest, terms: Terms, namespaces: Mapping[str, Mapping[str,
         return _of_namespace(manifest, terms, namespaces)
     try:
         workload = workload_of(resource, terms.namespace)
+        if workload is None:
+            return Row(manifest, "", None, "it has no pod")
+        assessment = _assessed(workload, terms, namespaces.get(workload.namespace, terms.labels))
     except UnsupportedError as error:
         return Row(manifest, "", None, error.message, runs=True)
     except CustodyError as error:
         error.message = f"{manifest.where}: {error.message}"
         error.args = (error.message,)
         raise
-    if workload is None:
-        return Row(manifest, "", None, "it has no pod")
-    labels = namespaces.get(workload.namespace, terms.labels)
-    speaks = labels is not None and any(key.startswith(PREFIX) for key in labels)
-    if terms.level is None and (speaks or terms.configuration is not None or terms.labels is not None):
-        assessment = by_labels(workload, labels or {}, terms.configuration or DEFAULT)
-    else:
-        assessment = at_level(workload, terms.level or terms.otherwise)
     exempt = f"{assessment.exempt} is exempt" if assessment.exempt else ""
     return Row(manifest, workload.namespace, assessment, exempt)
+
+
+def _assessed(workload: Workload, terms: Terms, labels: Mapping[str, str] | None) -> Assessment:
+    """`labels` are those of its namespace; None where nobody knows them."""
+    speaks = labels is not None and any(key.startswith(PREFIX) for key in labels)
+    if terms.level is None and (speaks or terms.configuration is not None or terms.labels is not None):
+        return by_labels(workload, labels or {}, terms.configuration or DEFAULT)
+    return at_level(workload, terms.level or terms.otherwise)
 
 
 def _of_namespace(manifest: Manifest, terms: Terms, namespaces: Mapping[str, Mapping[str, str]]) -> Row:
     """Labels that demand what does not exist are refused when the Namespace is made."""
     metadata = manifest.resource.get("metadata")
     name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
-    _, problems = (terms.configuration or DEFAULT).demands(dict(namespaces.get(name, {})))
-    refused = f'Namespace "{name}" is invalid: {aggregate(problems)}' if problems else ""
-    return Row(manifest, "", None, "" if problems else "it has no pod", refused=refused)
+    labels = dict(namespaces.get(name, {}))
+    demanded, problems = (terms.configuration or DEFAULT).demands(labels)
+    speaks = any(key.startswith(PREFIX) for key in labels)
+    return Row(manifest, "", None, "" if problems else "it has no pod",
+               refused=f'Namespace "{name}" is invalid: {aggregate(problems)}' if problems else "",
+               demands=", ".join(f"{mode}={demanded[mode]}" for mode in MODES) if speaks else "")
 
 
 def _sentences(row: Row) -> Iterator[str]:
     if row.refused:
         yield row.refused
+    elif row.demands:
+        yield f"demands {row.demands}"
     elif row.assessment is None or row.assessment.exempt:
         yield f"not judged: {row.reason}"
     else:
