@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from custody.policy.podsecurity import standard
 from tests.admission.beside_podsecurity import (
+    CONFIGURATION,
     EXEMPT_CLASS,
     EXEMPT_NAMESPACE,
     EXEMPT_NEW,
@@ -23,6 +25,7 @@ from tests.admission.beside_podsecurity import (
     plugin,
     running,
 )
+from tests.admission.test_cluster import Service, configured
 from tests.conftest import oracle
 from tests.fuzz.podsecurity import compare, newest
 
@@ -139,6 +142,25 @@ def test_kubernetes_own_pods_in_namespaces_of_all_labels(site: Site) -> None:
     assert judged > 1000
     assert denied > 300
     assert warned > 100
+
+
+def test_kubernetes_own_pods_by_the_level_and_version_of_their_folder(site: Site) -> None:
+    files = sorted(oracle("pod-security").glob("test/testdata/*/v1.*/*/*.yaml"))[::5]
+    judged = denied = 0
+    for file in files:
+        level, version, _ = file.parts[-4:-1]
+        namespace = f"{level}-{version.replace('.', '-')}"
+        site.peer.put(namespace, labelled({"enforce": level, "enforce-version": version, "audit": level,
+                                           "audit-version": "v1.24"}))
+        complete = defaulted(site, yaml.load(file.read_text(), yaml.CSafeLoader))
+        if complete is None:
+            continue
+        theirs, ours = created(site, complete, namespace)
+        assert ours == theirs, file
+        judged += 1
+        denied += bool(theirs.denied)
+    assert judged > 350
+    assert denied > 250
 
 
 def bad(name: str, **spec: Any) -> dict[str, Any]:
@@ -349,6 +371,43 @@ def test_pods_that_run_in_a_namespace_that_is_labelled_anew(site: Site) -> None:
             warned += bool(theirs.warned)
             silent += not theirs.warned
     assert (warned, silent) == (28, 22)
+
+
+def test_both_of_one_request_through_the_webhook(site: Site, tmp_path: Path) -> None:
+    """The audit log has the plug-in's annotations beside the same ones under the webhook's name; a namespace that only
+    the plug-in exempts is labelled anew, and custody warns of its pods."""
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(yaml.safe_dump({**CONFIGURATION, "exemptions": {}}))
+    for pod in running_pods():
+        reply = site.peer.ask("POST", PATHS["Pod"].format(EXEMPT_NAMESPACE), placed(pod, EXEMPT_NAMESPACE), user="ann")
+        assert reply.status in (201, 409)
+    service = Service(tmp_path, "--policy", str(policies), "--kubeconfig", str(site.peer.kubeconfig))
+    try:
+        with configured(site.peer.kubeconfig, tmp_path, f"https://127.0.0.1:{service.port}",
+                        tmp_path / ".custody" / "admission" / "ca.crt", policies):
+            path, pod = f"{PATHS['Pod'].format('plain')}?dryRun=All", placed(running_pods()[-1], "plain")
+            for _ in range(100):  # until the API server asks the webhook
+                reply = site.peer.ask("POST", path, pod, user="ann")
+                if hooked := {name.partition("/")[2]: text for name, text in reply.annotations.items()
+                              if name.startswith("validate.")}:
+                    break
+                time.sleep(0.1)
+            theirs = plugin(reply)
+            assert [*theirs.audited] == ["audit-violations", "enforce-policy"]
+            assert {name: hooked.get(name) for name in theirs.audited} == theirs.audited
+            assert hooked["verdict"] == "allowed"
+            change = {"metadata": {"labels": labelled({"enforce": "baseline", "enforce-version": "v1.29"})}}
+            reply = site.peer.ask("PATCH", f"/api/v1/namespaces/{EXEMPT_NAMESPACE}?dryRun=All", change, user="ann")
+            assert reply.status == 200
+            ignored, head, *lines = reply.warnings
+            assert "is exempt from Pod Security" in ignored
+            violate = "violate the new PodSecurity enforce level"
+            assert head == f'existing pods in namespace "{EXEMPT_NAMESPACE}" {violate} "baseline:v1.29"'
+            listed = site.peer.ask("GET", PATHS["Pod"].format(EXEMPT_NAMESPACE)).body["items"]
+            bad_ones = sorted(pod["metadata"]["name"] for pod in listed if pod["spec"].get("hostPID"))
+            assert lines == [f"{bad_ones[0]} (and {len(bad_ones) - 1} other pods): host namespaces"]
+    finally:
+        assert service.stop() == 0
 
 
 def test_drawn_requests(site: Site) -> None:

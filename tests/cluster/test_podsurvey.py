@@ -1,10 +1,10 @@
-"""`policy podsecurity --cluster` beside a real API server: what it says of a namespace is what labelling it warns of."""
+"""`policy podsecurity --cluster` beside a real API server: it says of a namespace what labelling it warns of."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ import yaml
 from custody.cli.run import run
 from tests.cluster.replica import Cluster
 from tests.policy.test_podsecurity_engine import GOOD
-
 
 pytestmark = pytest.mark.peer
 GOOD_SPEC = GOOD["spec"]
@@ -65,7 +64,7 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def site(kubeconfig: Path) -> Iterator[Site]:
+def site(kubeconfig: Path) -> Site:
     kubectl = Cluster(kubeconfig)
     made = Site(kubectl, kubeconfig)
     namespaces: dict[str, dict[str, str]] = {
@@ -89,7 +88,7 @@ def site(kubeconfig: Path) -> Iterator[Site]:
         "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}, "spec": {
             "schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": {**PLAIN, "restartPolicy": "Never",
                                                                                       }}}}}})
-    yield made
+    return made
 
 
 def survey(site: Site, *flags: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
