@@ -71,7 +71,7 @@ def test_pages_are_read_to_the_last(ask: Ask) -> None:
     assert names(answered) == ["a", "b", "c", "d"]
     assert answered.value["total"] == 4
     assert len(answered.value["shapes"]) == 2
-    assert asked == [f"GET {PATH}?limit=250{place}" for place in ("", "&continue=p%202", "&continue=p3")]
+    assert asked == [f"GET {PATH}?limit=500{place}" for place in ("", "&continue=p%202", "&continue=p3")]
 
 
 def test_a_namespace_without_pods_is_an_answer(ask: Ask) -> None:
@@ -106,7 +106,8 @@ def test_a_list_without_end_is_not_read_without_end(ask: Ask, monkeypatch: pytes
     ((200, []), "expected a PodList"), ((200, {"kind": "PodList", "metadata": {}, "items": [1]}), "expected a PodList"),
     ((200, {"kind": "PodList", "metadata": {}, "items": {"a": 1}}), "expected a PodList"),
     ((200, {"kind": "PodList", "metadata": {}, "items": [{}]}), "metadata.name and a spec"),
-    ((200, b"<html>"), "expected one JSON"), ((500, b""), "answered 500")])
+    ((200, b"<html>"), "expected one JSON"), ((500, b""), "answered 500"), ((200, b"[" * 5000), "expected one JSON"),
+    ((200, b"\xff"), "expected one JSON"), ((200, b"[" + b"[]," * 2_000_000 + b"[]]"), "would take")])
 def test_what_is_no_list_has_failed(ask: Ask, reply: tuple[int, Any], words: str) -> None:
     for pages in ({"": reply}, {"": page(pod("a"), more="2", left=1), "2": reply}):
         failed, _ = ask(pages)

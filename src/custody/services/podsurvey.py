@@ -81,7 +81,12 @@ class _Reading:
     async def _pages(self, resource: ApiResource, namespace: str) -> None:
         async for page in self._cluster.pages(resource, namespace, mixed=True):
             for document in page.items:
-                self.survey.add(document)
+                try:
+                    self.survey.add(document)
+                except CustodyError as error:
+                    metadata = document.get("metadata") or {}
+                    self.survey.unread(str(metadata.get("namespace")), resource.kind,
+                                       f"{metadata.get('name')}: {error.message}")
             self._told(len(page.items))
 
     def _unread(self, namespaces: Sequence[str], resource: ApiResource, error: CustodyError) -> None:

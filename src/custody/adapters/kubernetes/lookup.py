@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from custody.adapters.kubernetes.cluster import Cluster, Reply
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.kit import strictjson
@@ -48,8 +50,8 @@ _AT_ONCE = 16
 _LISTS_AT_ONCE = 2
 PODS_WITHIN = 1.0
 """Seconds for the pods of a namespace, as the API server's own plug-in takes: who labels a namespace waits for it."""
-_PAGE = 250
-_MAX_PAGE = 16 * 1024 * 1024
+_PAGE = 500
+_MAX_PAGE = 32 * 1024 * 1024
 _MAX_PAGE_WEIGHT = 256 * 1024 * 1024
 _MOST_PODS = 20_000
 _MOST_BYTES = 128 * 1024 * 1024
@@ -191,7 +193,10 @@ def _page(reply: Reply, where: str) -> tuple[list[Entry], str, int] | Failed:
     if reply.status != 200:
         refused = _refusal(reply, where)
         return refused if isinstance(refused, Failed) else Failed(f"{where}: answered {reply.status}")
-    document = strictjson.loads(reply.body, where, max_size=_MAX_PAGE)
+    try:  # the strict loader takes five times as long, and a key that stands twice is the API server's own doing
+        document = msgspec.json.decode(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedError(where, got="something else", expected="one JSON document") from None
     items = document.get("items") if isinstance(document, dict) else None
     metadata = document.get("metadata") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or document.get("kind") != "PodList" or not isinstance(items, list | None) or any(

@@ -115,10 +115,9 @@ class Survey:
 
     def add(self, document: Mapping[str, Any]) -> None:
         """An object of KINDS. Raises MalformedError. One of a namespace that it was not told of does not count."""
-        metadata: Mapping[str, Any] = document["metadata"]
+        metadata = _map(document.get("metadata"))
         place = self._namespaces.get(str(metadata.get("namespace") or ""))
-        workload = workload_of(document)
-        if place is None or workload is None:
+        if place is None or (workload := workload_of(document)) is None:
             return
         title = f"{workload.kind.lower()} {workload.name}"
         owner = _owner(metadata)
