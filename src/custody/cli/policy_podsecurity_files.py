@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from custody import __version__
-from custody.errors import CustodyError, DeniedError, NotJudgedError, UnsupportedError
+from custody.errors import CustodyError, NotJudgedError, UnsupportedError
 from custody.formats import junit, sarif
 from custody.formats.policyreport import Result, Subject
 from custody.kit.visible import visible
@@ -65,15 +65,13 @@ class Row(NamedTuple):
 
 
 def run(files: Sequence[Path], terms: Terms, output: str) -> int:
-    """Raises DeniedError where pods would be denied, NotJudgedError where that cannot be said."""
+    """3 where pods would be denied. Raises NotJudgedError where that cannot be said."""
     manifests = [manifest for file in files for manifest in _manifests(file)]
     namespaces = _namespaces(manifests)
     rows = [_row(manifest, terms, namespaces) for manifest in manifests]
     _WRITERS[output](rows)
-    denied = [row for row in rows if row.allowed is False]
-    if denied:
-        judged = sum(row.allowed is not None for row in rows)
-        raise DeniedError(f"{len(denied)} of {judged} {'does' if len(denied) == 1 else 'do'} not meet what is demanded")
+    if any(row.allowed is False for row in rows):
+        return 3  # each of them was named
     unjudged = [row for row in rows if row.runs] or ([] if any(row.allowed for row in rows) else rows[:1])
     if unjudged:
         raise NotJudgedError(f"{'not all pods were' if unjudged[0].runs else 'nothing was'} judged, such as "
