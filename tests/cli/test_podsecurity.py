@@ -144,6 +144,25 @@ def test_labels_that_the_api_server_refuses(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"namespace shop: {words}\n"
 
 
+@pytest.mark.parametrize(("namespaces", "words"), [
+    ([namespace_of("shop", enforce="restricted"), namespace_of("shop", enforce="privileged")],
+     "all.yaml[1]: got 'namespace shop again, with other labels'"),
+    ([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {f"{PREFIX}enforce": True}}}],
+     f"all.yaml[0]: metadata.labels.{PREFIX}enforce: got 'True'"),
+    ([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": ["a"]}}],
+     "metadata.labels: got"),
+    ([{"apiVersion": "v1", "kind": "Namespace"}], "all.yaml[0]: metadata.name: got 'nothing'")])
+def test_namespaces_that_could_be_read_in_two_ways(namespaces: list[dict[str, Any]], words: str,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    assert judge(*namespaces, pod("p", PLAIN, "shop")) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_same_namespace_twice_is_one() -> None:
+    shop = namespace_of("shop", enforce="baseline")
+    assert judge(shop, shop, pod("p", PLAIN, "shop")) == 0
+
+
 def test_labels_of_other_namespaces(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--namespace-labels", f"{PREFIX}enforce=baseline,team=a")
     assert judge(pod("p", PLAIN, "x"), flags=flags) == 0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from custody import __version__
-from custody.errors import CustodyError, NotJudgedError, UnsupportedError
+from custody.errors import CustodyError, MalformedError, NotJudgedError, UnsupportedError
 from custody.formats import junit, sarif
 from custody.formats.policyreport import Result, Subject
 from custody.kit.visible import visible
@@ -19,6 +19,7 @@ from custody.policy.podsecurity.assessment import Assessment, at_level, by_label
 from custody.policy.podsecurity.configuration import DEFAULT, MODES, PREFIX, Configuration, Demand, aggregate
 from custody.policy.podsecurity.workload import Workload, workload_of
 from custody.services.manifests import Manifest, from_bytes, from_path
+from policylang.errors import Shape
 
 
 class Terms(NamedTuple):
@@ -89,21 +90,35 @@ def _manifests(file: Path) -> list[Manifest]:
 
 
 def _namespaces(manifests: Sequence[Manifest]) -> dict[str, dict[str, str]]:
-    """Labels by the name of the namespace."""
+    """Labels by the name of the namespace. Raises MalformedError for labels that are no texts, and for a namespace that
+    is there twice: what its pods are judged by would depend on the order of files."""
     labels: dict[str, dict[str, str]] = {}
-    for manifest in manifests:
-        metadata = manifest.resource.get("metadata")
-        if (manifest.resource["apiVersion"], manifest.resource["kind"]) == ("v1", "Namespace") and isinstance(
-                metadata, dict) and isinstance(metadata.get("name"), str):
-            given = metadata.get("labels")
-            labels[metadata["name"]] = {key: value for key, value in given.items() if isinstance(value, str)
-                                        } if isinstance(given, dict) else {}
+    for where, resource in manifests:
+        if not _is_namespace(resource):
+            continue
+        metadata = resource.get("metadata")
+        held = metadata if isinstance(metadata, dict) else {}
+        name, given = held.get("name"), held.get("labels") or {}
+        if not isinstance(name, str) or not name:
+            raise MalformedError(f"{where}: metadata.name", got="nothing", expected="the name of a namespace")
+        if not isinstance(given, dict):
+            raise MalformedError(f"{where}: metadata.labels", got=Shape(given), expected="a map of texts")
+        for key, value in given.items():
+            if not isinstance(value, str):
+                raise MalformedError(f"{where}: metadata.labels.{key}", got=str(value), expected="text, in quotes")
+        if labels.get(name, given) != given:
+            raise MalformedError(where, got=f"namespace {name} again, with other labels", expected="each once")
+        labels[name] = given
     return labels
+
+
+def _is_namespace(resource: Mapping[str, Any]) -> bool:
+    return (resource["apiVersion"], resource["kind"]) == ("v1", "Namespace")
 
 
 def _row(manifest: Manifest, terms: Terms, namespaces: Mapping[str, Mapping[str, str]]) -> Row:
     resource = manifest.resource
-    if (resource["apiVersion"], resource["kind"]) == ("v1", "Namespace"):
+    if _is_namespace(resource):
         return _of_namespace(manifest, terms, namespaces)
     try:
         workload = workload_of(resource, terms.namespace)
@@ -130,9 +145,8 @@ def _assessed(workload: Workload, terms: Terms, labels: Mapping[str, str] | None
 
 def _of_namespace(manifest: Manifest, terms: Terms, namespaces: Mapping[str, Mapping[str, str]]) -> Row:
     """Labels that demand what does not exist are refused when the Namespace is made."""
-    metadata = manifest.resource.get("metadata")
-    name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
-    labels = dict(namespaces.get(name, {}))
+    name = manifest.resource["metadata"]["name"]
+    labels = dict(namespaces[name])
     demanded, problems = (terms.configuration or DEFAULT).demands(labels)
     speaks = any(key.startswith(PREFIX) for key in labels)
     return Row(manifest, "", None, "" if problems else "it has no pod",
