@@ -189,10 +189,26 @@ def test_a_configuration_has_defaults_and_exemptions(capsys: pytest.CaptureFixtu
         assert judge(namespace_of("shop", enforce="privileged"), pod("p", HOST, "shop"), flags=flags) == 0
 
 
+def test_an_admission_configuration_that_names_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("etc").mkdir()
+    Path("etc/admission.yaml").write_text(yaml.safe_dump({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",
+        "plugins": [{"name": "PodSecurity", "path": "podsecurity.yaml"}]}))
+    Path("etc/podsecurity.yaml").write_text(yaml.safe_dump(configuration(enforce="baseline")))
+    assert judge(pod("p", HOST), flags=("--config", "etc/admission.yaml")) == 3
+    assert HOST_WORDS in capsys.readouterr().out
+    Path("etc/podsecurity.yaml").write_text(yaml.safe_dump(configuration(enforce="no")))
+    assert judge(pod("p", HOST), flags=("--config", "etc/admission.yaml")) == 2
+    assert "etc/podsecurity.yaml: defaults.enforce: got 'no'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("change", "words"), [
     ({"plugins": []}, "plugins: got 'none of name PodSecurity'"),
     ({"plugins": [{"name": "PodSecurity"}]}, "plugins[0].configuration: got 'nothing'"),
-    ({"plugins": [{"name": "PodSecurity", "path": "x.yaml"}]}, "plugins[0].path: a configuration in a file of its own"),
+    ({"plugins": [{"name": "PodSecurity", "path": "x.yaml", "configuration": configuration()}]},
+     "plugins[0].path: a configuration in a file of its own"),
+    ({"plugins": [{"name": "PodSecurity", "path": "x.yaml"}]}, "x.yaml: No such file"),
+    ({"plugins": [{"name": "PodSecurity", "path": 7}]}, "plugins[0].path: got 7, expected text"),
     ({"plugins": [{"name": "EventRateLimit"}]}, "plugins[0].name: the plug-in EventRateLimit is not evaluated"),
     ({"plugins": [{"name": "PodSecurity", "configuration": {"kind": "Pod", "apiVersion": "v1"}}]}, "v1 Pod is not"),
     ({"plugins": [{"name": "PodSecurity", "configuration": {**configuration(), "defaults": {"enforce": "x"}}}]},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
 from custody.cli import asker, policy_podsecurity_cluster, policy_podsecurity_files
 from custody.errors import MalformedError, UnsupportedError, UsageError
+from custody.policy.engines import standing
 from custody.policy.load import read
 from custody.policy.podsecurity import configuration, standard
 from custody.policy.podsecurity.configuration import Configuration, Demand
@@ -86,7 +88,17 @@ def command(files: tuple[Path, ...], level: str | None, version: str, namespace_
 
 
 def _configured(file: Path) -> Configuration:
+    """Also of an AdmissionConfiguration that names a file beside it, as the API server reads it."""
+    document = _document(file)
+    if (beside := configuration.path_of(document)) is not None:
+        file = file.parent / beside
+        document = _document(file)
+    with standing(str(file)):
+        return configuration.read(document)
+
+
+def _document(file: Path) -> dict[str, Any]:
     documents = read(file)
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise MalformedError(str(file), got=f"{len(documents)} documents", expected="one PodSecurityConfiguration")
-    return configuration.read(documents[0])
+    return documents[0]

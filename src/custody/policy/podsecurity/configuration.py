@@ -100,6 +100,17 @@ def read(document: dict[str, Any]) -> Configuration:
     return _configuration(top)
 
 
+def path_of(document: dict[str, Any]) -> str | None:
+    """The file that an AdmissionConfiguration names for the plug-in; None where it names none, or is none."""
+    plugins = document.get("plugins")
+    if document.get("kind") != "AdmissionConfiguration" or not isinstance(plugins, list) or len(plugins) != 1:
+        return None
+    plugin = plugins[0] if isinstance(plugins[0], dict) else {}
+    path = plugin.get("path")
+    named = plugin.get("name") == "PodSecurity" and not plugin.get("configuration") and isinstance(path, str)
+    return path if named and path else None
+
+
 def aggregate(problems: list[str]) -> str:
     """Several faults as apimachinery joins them in one error (util/errors, Aggregate)."""
     distinct = list(dict.fromkeys(problems))
