@@ -79,7 +79,8 @@ def warnings(namespace: str, demand: Demand, answer: Any, exempt_classes: Iterab
     """
     total, shapes, pods = _read(answer)
     exempt = frozenset(exempt_classes)
-    left_out = {at for at, (_, spec) in enumerate(shapes) if spec.get("runtimeClassName") in exempt}
+    left_out = {at for at, (_, spec) in enumerate(shapes)
+                if isinstance(name := spec.get("runtimeClassName"), str) and name in exempt}
     listed = _prioritized([pod for pod in pods if pod[2] not in left_out])
     count = total - (len(pods) - len(listed))
     checked = listed[:MOST]

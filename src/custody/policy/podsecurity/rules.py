@@ -88,8 +88,9 @@ class ModeRule(_SecurityRule):
             return self.result(given, Outcome.SKIP, "it has no pod template")
         if pods and request.operation == "UPDATE" and not _significant(request.object, request.old_object):
             return self.result(given, Outcome.SKIP, "nothing changed that is checked")
-        if isinstance(spec, dict) and spec.get("runtimeClassName") in self.configuration.runtime_classes:
-            return self.result(given, Outcome.SKIP, f"runtime class {spec['runtimeClassName']} is exempt",
+        runtime_class = spec.get("runtimeClassName") if isinstance(spec, dict) else None
+        if isinstance(runtime_class, str) and runtime_class in self.configuration.runtime_classes:
+            return self.result(given, Outcome.SKIP, f"runtime class {runtime_class} is exempt",
                                audit={_EXEMPT: "runtimeClass"})
         # 3. What the audit log gets, of the rule that speaks first; it is the same of all.
         audit: dict[str, str] = {}
