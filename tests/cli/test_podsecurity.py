@@ -259,9 +259,12 @@ def test_sarif_and_junit(capsys: pytest.CaptureFixture[str]) -> None:
     assert judge(*documents, flags=("-o", "sarif")) == 3
     (log,) = json.loads(capsys.readouterr().out)["runs"]
     told = [(result["ruleId"], result["level"]) for result in log["results"]]
-    assert told[0] == ("PodSecurity baseline:latest/hostNamespaces", "error")
+    assert told[0] == ("hostNamespaces", "error")
+    assert log["results"][0]["message"]["text"] == "pod shop/bad: baseline:latest: host namespaces (hostPID=true)"
+    assert {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in log["results"]} == {
+        "all.yaml"}
     assert {level for rule, level in told[1:]} == {"warning"}
-    assert ("PodSecurity/not-judged", "warning") in told
+    assert ("not-judged", "warning") in told
     assert judge(*documents, flags=("-o", "junit")) == 3
     suite = ElementTree.fromstring(capsys.readouterr().out)[0]
     assert {case.get("name"): case[0].tag for case in suite} == {

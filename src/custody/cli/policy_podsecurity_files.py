@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,17 @@ import click
 from custody import __version__
 from custody.errors import CustodyError, MalformedError, NotJudgedError, UnsupportedError
 from custody.formats import junit, sarif
-from custody.formats.policyreport import Result, Subject
+from custody.formats.policyreport import Subject
 from custody.kit.visible import visible
 from custody.policy.podsecurity.assessment import Assessment, at_level, by_labels
 from custody.policy.podsecurity.configuration import DEFAULT, MODES, PREFIX, Configuration, Demand, aggregate
 from custody.policy.podsecurity.workload import Workload, workload_of
 from custody.services.manifests import Manifest, from_bytes, from_path
 from policylang.errors import Shape
+
+_STDIN = "standard input"
+_PLACE = re.compile(r"\[\d+\](?:\.items\[\d+\])*\Z")
+"""Of a document in its file."""
 
 
 class Terms(NamedTuple):
@@ -82,7 +87,7 @@ def run(files: Sequence[Path], terms: Terms, output: str) -> int:
 
 def _manifests(file: Path) -> list[Manifest]:
     if str(file) == "-":
-        return from_bytes(sys.stdin.buffer.read(), "standard input")
+        return from_bytes(sys.stdin.buffer.read(), _STDIN)
     manifests = from_path(file)
     for where in manifests.passed_over:
         print(f"warning: {visible(where)}: passed over, it has no kind", file=sys.stderr)
@@ -198,22 +203,24 @@ def _plain(row: Row) -> dict[str, Any]:
                              "message": finding.message} for finding in findings for mode in finding.modes}}
 
 
-def _results(rows: Sequence[Row]) -> Iterator[Result]:
+def _findings(rows: Sequence[Row]) -> Iterator[sarif.Line]:
+    """By file, which is all that code scanning shows a finding at."""
     for row in rows:
-        subject = Subject.of(row.manifest.resource)
-        about = (Subject(api_version=subject.api_version, kind=subject.kind, name=subject.name,
-                         namespace=row.namespace or subject.namespace),)
+        place = _PLACE.sub("", row.manifest.where)
+        path = "" if place == _STDIN else place
         if row.refused or row.runs:
-            yield Result(source="PodSecurity", policy="PodSecurity", rule="labels" if row.refused else "not-judged",
-                         result="fail" if row.refused else "warn", message=row.refused or row.reason, subjects=about)
+            yield sarif.Line("labels" if row.refused else "not-judged", "error" if row.refused else "warning",
+                             f"{row.title}: {row.refused or row.reason}", path, 0)
         for finding in row.assessment.findings if row.assessment is not None else ():
             for failure in finding.failures:
-                yield Result(source="PodSecurity", policy=f"PodSecurity {finding.demand}", rule=failure.check,
-                             result="fail" if finding.denies else "warn", message=str(failure), subjects=about)
+                yield sarif.Line(failure.check, "error" if finding.denies else "warning",
+                                 f"{row.title}: {finding.demand}: {failure}", path, 0)
 
 
 def _sarif(rows: Sequence[Row]) -> None:
-    click.echo(json.dumps(sarif.document([*_results(rows)], "custody", __version__), indent=2, ensure_ascii=False))
+    told = [*_findings(rows)]
+    rules = {line.rule: f"Pod Security Standards: {line.rule}" for line in told}
+    click.echo(json.dumps(sarif.lines(told, rules, "custody", __version__), indent=2, ensure_ascii=False))
 
 
 def _junit(rows: Sequence[Row]) -> None:
