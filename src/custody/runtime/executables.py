@@ -21,7 +21,7 @@ from custody.errors import MalformedError
 from custody.formats.tar.walk import text
 from custody.kit.guarded import guard, unguard
 from custody.runtime.layerfiles import LayerFiles
-from custody.runtime.overlay import Leaf, Link, merged
+from custody.runtime.overlay import Leaf, Link, Overlay, merged
 
 VERSION = 1
 _LARGEST = 512 << 20
@@ -293,14 +293,16 @@ def read(data: bytes) -> Executables | None:
 
 
 def index(layers: Sequence[LayerFiles], *, digest: str, name: str, platform: str,
-          blobs: Sequence[str], packages: Mapping[str, str] | None = None) -> Executables:
+          blobs: Sequence[str], packages: Mapping[str, str] | None = None,
+          places: Mapping[str, str] | None = None) -> Executables:
     """Of an image whose layers, from the lowest up, have these listings and blobs. `packages`: package URLs by how
-    lists of installed files name the packages. Raises MalformedError.
+    lists of installed files name the packages; `places`: package URLs by the path of the file, or by the folder with a
+    slash behind it, that is the package. Raises MalformedError.
     """
     if len(layers) > 0xFFFF:
         raise MalformedError(digest, got=f"{len(layers)} layers", expected="fewer")
     overlay = merged(layers)
-    owners = _Owners(overlay.resolve, packages or {})
+    owners = _Owners(overlay, packages or {}, places or {})
     for path, node in overlay.members():
         if isinstance(node, Leaf) and node.row >= 0 and path in layers[node.layer].owned:
             for owner, files in layers[node.layer].owned[path]:
@@ -333,24 +335,34 @@ def index(layers: Sequence[LayerFiles], *, digest: str, name: str, platform: str
 class _Owners:
     """Numbers of packages by the paths of their files, from 1 on."""
 
-    def __init__(self, resolve: object, packages: Mapping[str, str]) -> None:
-        self._resolve, self._packages = resolve, packages
+    def __init__(self, overlay: Overlay, packages: Mapping[str, str], places: Mapping[str, str]) -> None:
+        self._overlay, self._packages, self._places = overlay, packages, places
         self.names: dict[str, int] = {}
         self._by_path: dict[str, int] = {}
         self._folders: dict[str, str] = {}
 
     def add(self, owner: str, files: Iterable[str]) -> None:
-        name = self._packages.get(owner, owner)
-        number = self.names.setdefault(name, len(self.names) + 1)
+        number = self._number(self._packages.get(owner, owner))
         for file in files:
             folder, _, base = file.rpartition("/")
             if (real := self._folders.get(folder)) is None:
-                assert callable(self._resolve)
-                real = self._folders[folder] = self._resolve(folder)[0]
+                real = self._folders[folder] = self._overlay.resolve(folder)[0]
             self._by_path.setdefault(f"{real}/{base}" if real else base, number)
 
     def of(self, path: str) -> int:
-        return self._by_path.get(path, 0)
+        """By the list that names it; else by the folder or archive that is a package. 0 for nobody's."""
+        if number := self._by_path.get(path):
+            return number
+        place = path
+        while self._places and place:
+            if (purl := self._places.get(place)) is not None:
+                return self._number(purl)
+            folder = place.rstrip("/").rpartition("/")[0]
+            place = f"{folder}/" if folder else ""
+        return 0
+
+    def _number(self, name: str) -> int:
+        return self.names.setdefault(name, len(self.names) + 1)
 
 
 def _plain(path: str) -> str:

@@ -29,6 +29,8 @@ _LISTING = 1
 _LARGEST = 512 << 20
 _MEMORY = 256 << 20
 _WAITING = 1_000
+_IN_FOLDERS = ("package.json",)
+"""Files that say that the folder they lie in is a package."""
 _AGAIN = 600.0
 """Seconds after which an image that could not be read is tried again."""
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None] | None]]
@@ -56,7 +58,7 @@ def read_files(image: Image, store: ExecutableStore, clock: Clock, progress: Pro
                 advance(layer.size)
             listings.append(listing)
     files = index(listings, digest=image.descriptor.digest, name=image.name, platform=platform or platform_of(image),
-                  blobs=[layer.digest for layer in image.manifest.layers], packages=_packages(catalog))
+                  blobs=[layer.digest for layer in image.manifest.layers], packages=_packages(catalog), places=_places(catalog))
     keep(files, store, clock, {image.manifest.config.digest, *names} - {files.digest})
     return files
 
@@ -94,6 +96,19 @@ def _packages(catalog: Catalog | None) -> Mapping[str, str]:
             names.setdefault(location.path, package.purl)
             names.setdefault(location.path.rpartition("/")[0], package.purl)
     return names
+
+
+def _places(catalog: Catalog | None) -> Mapping[str, str]:
+    """Package URLs by the file that a package is, and by the folder that it lies in, with a slash behind."""
+    places: dict[str, str] = {}
+    for package in catalog.packages if catalog is not None else ():
+        for location in package.locations:
+            folder, _, base = location.path.rpartition("/")
+            if base in _IN_FOLDERS and folder:
+                places.setdefault(f"{folder}/", package.purl)
+            elif not location.within and package.form in ("archive", "program", "data"):
+                places.setdefault(location.path, package.purl)
+    return places
 
 
 class KnownImages:
