@@ -6,8 +6,7 @@ import click
 
 from custody.cli.groups import Group
 
-
-_COMMANDS: tuple[str, ...] = ("executables",)
+_COMMANDS: tuple[str, ...] = ("drift", "executables")
 
 
 @click.group("runtime", cls=Group, places={name: f"custody.cli.runtime_{name}" for name in _COMMANDS})

@@ -49,8 +49,8 @@ _EXECUTE = 0o111
 @verify_options
 def command(image: str | None, platform: str | None, sbom: str | None, everything: bool, path: str | None,
             forget: str | None, chosen: str, **options: Any) -> None:
-    """Index the files of IMAGE (registry/name, oci:DIR, archive:FILE) by path and SHA-256, keep that for `custody runtime
-    watch`, and show the executables. Without IMAGE: which images are indexed.
+    """Index the files of IMAGE (registry/name, oci:DIR, archive:FILE) by path and SHA-256, keep that for `custody
+    runtime watch`, and show the executables. Without IMAGE: which images are indexed.
 
     Exit 3 where the SBOM states another digest of some file than the image has, 4 where it states none at all.
     """
@@ -145,8 +145,8 @@ def _conclude(files: Executables, image: str) -> None:
           f"{counts[Stated.NOTHING]} of which it states none", file=sys.stderr)
     other_bytes = [entry.path for entry in files.entries() if entry.stated is Stated.ANOTHER]
     if other_bytes:
-        raise DeniedError(f"{image}: {amount(len(other_bytes), 'file')} with another digest than the SBOM states, such as "
-                          f"{visible(other_bytes[0])}")
+        raise DeniedError(f"{image}: {amount(len(other_bytes), 'file')} with another digest than the SBOM states, "
+                          f"such as {visible(other_bytes[0])}")
     if not any(entry.stated for entry in files.entries()):
         raise MissingEvidenceError(f"{image}: the SBOM states no SHA-256 of any file of the image",
                                    hint="syft -o syft-json with file digests, or SPDX with files")

@@ -30,7 +30,7 @@ def files(document: Any, where: str = "SBOM") -> list[tuple[str, str]]:
     elif "artifactRelationships" in document or "artifacts" in document:
         stated = _syft(document)
     else:
-        raise UnsupportedError(where, "files are read of SPDX 2 (JSON), CycloneDX (JSON) and syft JSON, and this is none")
+        raise UnsupportedError(where, "files are read of SPDX 2, CycloneDX and syft (JSON), and this is none")
     rows: list[tuple[str, str]] = []
     for path, digest in stated:
         if path and _SHA256.match(digest):

@@ -34,7 +34,8 @@ class Destination(NamedTuple):
     protocol: str
     """`tcp`, `udp`, `sctp`."""
     host: str
-    """An address, a network (`10.0.0.0/8`), a DNS name (`*.example.org`), `service/NAMESPACE/NAME`, `pod/NAMESPACE/OWNER`."""
+    """An address, a network (`10.0.0.0/8`), a DNS name (`*.example.org`), `service/NAMESPACE/NAME`,
+    `pod/NAMESPACE/OWNER`."""
     port: int | None
     """None: any."""
 
@@ -61,7 +62,8 @@ def parse(text: str, where: str = "destination") -> Destination:
         except ValueError:
             known = bool(_NAME.match(host)) and not re.fullmatch(r"[0-9./]+", host)
     if not known:
-        raise MalformedError(where, got=host[:300], expected="an address, a network, a DNS name or service/NAMESPACE/NAME")
+        raise MalformedError(where, got=host[:300],
+                             expected="an address, a network, a DNS name or service/NAMESPACE/NAME")
     return Destination(match["protocol"], host, port)
 
 
@@ -222,8 +224,8 @@ class EgressDetector:
         protocol = get("fd.l4proto")
         protocol = protocol if protocol in ("tcp", "udp", "sctp") else "tcp"
         name = get("fd.rip.name") or get("fd.sip.name")
-        known = [host for host in (self._names.get(address), name.lower().rstrip(".") if isinstance(name, str) else None)
-                 if host]
+        asked = name.lower().rstrip(".") if isinstance(name, str) else None
+        known = [host for host in (self._names.get(address), asked) if host]
         return Destination(protocol, (known or [address])[0], port), [*known[1:], address]
 
     @staticmethod
@@ -232,7 +234,7 @@ class EgressDetector:
         new = baseline.state == "learning"
         rule = "New destination beside the image before" if new else "Connection outside of the image's baseline"
         reason = (f"the baseline of {baseline.previous[:19]} does not have it" if new else
-                  f"{len(baseline.destinations | baseline.carried)} destinations are {baseline.state}, and this is none")
+                  f"{len(baseline.destinations | baseline.carried)} destinations are {baseline.state}, not this one")
         fields: dict[str, Any] = {
             **where(place), "proc.exepath": get("proc.exepath"), "proc.name": get("proc.name"),
             "custody.drift": "egress", "custody.drift.reason": reason, "custody.egress.destination": str(destination),

@@ -217,7 +217,8 @@ class Executables:
     def _in_memory(self, path: str, sha256: str | None) -> Judgement:
         alike = self.having(sha256) if sha256 else []
         if alike:
-            return Judgement(Verdict.COPIED, path, f"it was executed out of memory, a copy of /{alike[0].path}", alike[0])
+            return Judgement(Verdict.COPIED, path, f"it was executed out of memory, a copy of /{alike[0].path}",
+                             alike[0])
         return Judgement(Verdict.UNKNOWN, path, "it was executed out of memory" + (
             ", and its bytes could not be read" if sha256 is None else ", and the image does not have these bytes"))
 
@@ -317,17 +318,17 @@ def index(layers: Sequence[LayerFiles], *, digest: str, name: str, platform: str
     for path, leaf in overlay.beside:
         rows[path, leaf.layer, leaf.row] = leaf.mode
     ordered = sorted(rows.items())
-    modes, places, owned = array("H"), array("H"), array("I")
+    modes, numbers, owned = array("H"), array("H"), array("I")
     digests, paths = bytearray(), bytearray()
     for (path, place, row), mode in ordered:
         paths += path.encode("utf-8", "surrogateescape") + b"\0"
         digests += layers[place].digests[32 * row:32 * row + 32]
         modes.append(mode)
-        places.append(place)
+        numbers.append(place)
         owned.append(owners.of(path))
     return Executables(_Columns(
         version=VERSION, digest=digest, name=name, platform=platform, layers=tuple(blobs), paths=bytes(paths),
-        digests=bytes(digests), modes=_little(modes), places=_little(places), owners=tuple(owners.names),
+        digests=bytes(digests), modes=_little(modes), places=_little(numbers), owners=tuple(owners.names),
         owned=_little(owned), links=links,
         unread=tuple(reason for layer in layers for reason in layer.unread)[:1000]))
 

@@ -56,7 +56,8 @@ _INTERPRETERS = {
     **dict.fromkeys(("python", "pypy"), _Interpreter(
         inline=frozenset(("-c", "-m")), taking=frozenset(("-W", "-X", "-Q", "--check-hash-based-pycs")), letters="cm")),
     "perl": _Interpreter(inline=frozenset(("-e", "-E")), taking=frozenset(("-I", "-x")), letters="eE"),
-    "ruby": _Interpreter(inline=frozenset(("-e",)), taking=frozenset(("-I", "-r", "-C", "-E", "--encoding")), letters="e"),
+    "ruby": _Interpreter(inline=frozenset(("-e",)), taking=frozenset(("-I", "-r", "-C", "-E", "--encoding")),
+                         letters="e"),
     "node": _NODE, "nodejs": _NODE,
     "php": _Interpreter(inline=frozenset(("-r", "-B", "-R", "-E", "-S", "-i", "-m", "-v")),
                         taking=frozenset(("-c", "-d", "-z", "-t")), file=frozenset(("-f", "-F"))),
@@ -65,7 +66,8 @@ _INTERPRETERS = {
                          inline=frozenset(("-m", "--module", "-version", "--version")), file=frozenset(("-jar",)),
                          commands=True),
     "lua": _Interpreter(inline=frozenset(("-e",)), taking=frozenset(("-l",))),
-    "tclsh": _Interpreter(), "wish": _Interpreter(), "awk": _Interpreter(file=frozenset(("-f", "--file")), commands=True),
+    "tclsh": _Interpreter(), "wish": _Interpreter(),
+    "awk": _Interpreter(file=frozenset(("-f", "--file")), commands=True),
     **dict.fromkeys(("gawk", "mawk"), _Interpreter(file=frozenset(("-f", "--file")), taking=frozenset(("-F", "-v")),
                                                    commands=True))}
 _LINKER_TAKING = frozenset(("--library-path", "--preload", "--audit", "--argv0", "--inhibit-rpath",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from custody.errors import MalformedError
-from custody.runtime.layerfiles import DEVICE, FILE, FOLDER, HARD_LINK, SYMLINK, LayerFiles
+from custody.runtime.layerfiles import FILE, FOLDER, HARD_LINK, SYMLINK, LayerFiles
 
 _HOPS = 40
 """MAXSYMLINKS of Linux."""
@@ -79,13 +79,12 @@ class Overlay:
                     last = "\0"
                 continue
             mode = modes[2 * number] | modes[2 * number + 1] << 8
-            node: Node | None = Link(place, target) if kind == SYMLINK else Leaf(place, at, mode)
+            node: Leaf | Link = Link(place, target) if kind == SYMLINK else Leaf(place, at, mode)
             if kind == HARD_LINK:
-                node = self.find(target, last=False)
-                if node is None or isinstance(node, dict):
+                linked = self.find(target, last=False)
+                if linked is None or isinstance(linked, dict):
                     continue  # no runtime unpacks a link to nothing
-            elif kind == DEVICE:
-                node = Leaf(place, -1, mode)
+                node = linked
             if isinstance(parent.get(base), (dict, Link)) or isinstance(node, Link):
                 last = "\0"  # it may have been on the way to what was looked up
             self._put(parent, base, node)

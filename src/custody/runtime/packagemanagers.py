@@ -127,8 +127,7 @@ def _name(path: str) -> str:
     base = path.removesuffix(" (deleted)").rpartition("/")[2]
     if base in _CHANGING:
         return base
-    plain = base.removesuffix(".js").removesuffix("-cli").rstrip("0123456789.").rstrip("-")
-    return plain
+    return base.removesuffix(".js").removesuffix("-cli").rstrip("0123456789.").rstrip("-")
 
 
 def _arguments(value: Any) -> list[str]:

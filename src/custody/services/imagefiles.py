@@ -58,7 +58,8 @@ def read_files(image: Image, store: ExecutableStore, clock: Clock, progress: Pro
                 advance(layer.size)
             listings.append(listing)
     files = index(listings, digest=image.descriptor.digest, name=image.name, platform=platform or platform_of(image),
-                  blobs=[layer.digest for layer in image.manifest.layers], packages=_packages(catalog), places=_places(catalog))
+                  blobs=[layer.digest for layer in image.manifest.layers], packages=_packages(catalog),
+                  places=_places(catalog))
     keep(files, store, clock, {image.manifest.config.digest, *names} - {files.digest})
     return files
 
