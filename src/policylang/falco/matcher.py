@@ -11,9 +11,9 @@ from policylang.falco.compiler import Matches, Residuals, compiled, traced
 from policylang.falco.output import Alert, Event
 from policylang.falco.rules import Loaded, Rule, Texts, read, sources
 from policylang.falco.values import fields
-from policylang.falco.values.audit import AuditEvent
 from policylang.falco.values.events import EVENTS, PLUGIN_EVENT
 from policylang.falco.values.fields import Shape, Type
+from policylang.falco.values.jsonsources import reader
 from policylang.source import Source
 from policylang.trace import Trace
 
@@ -75,15 +75,15 @@ class Matcher:
         self.ruleset, self.source, self.match = ruleset, source, match
         self.rules = [rule for rule in ruleset.rules if rule.source == source and rule.enabled]
         self._functions: dict[str, Matches | None] = {}
-        self._audit = source == "k8s_audit"
+        self._reader = reader(source)
 
     def __call__(self, event_type: str, event: Event | Mapping[str, Any], *, hostname: str = "") -> list[Alert]:
-        """`event` answers `get(field)`, as a mapping does; of k8s_audit it may be the JSON of an audit event.
+        """`event` answers `get(field)`, as a mapping does; of sources other than syscall a dict is the event's JSON.
 
         InvalidError where a value of the event is not of its field's type.
         """
-        if self._audit and isinstance(event, dict):
-            event = AuditEvent(event)
+        if self._reader is not None and isinstance(event, dict):
+            event = self._reader(event)
         try:
             function = self._functions[event_type]
         except KeyError:
@@ -101,8 +101,8 @@ class Matcher:
 
     def matched(self, event_type: str, event: Event | Mapping[str, Any]) -> list[str]:
         """Names of the rules that are true of `event`, whatever `match` is, in the order of the files."""
-        if self._audit and isinstance(event, dict):
-            event = AuditEvent(event)
+        if self._reader is not None and isinstance(event, dict):
+            event = self._reader(event)
         function = self._functions[event_type] if event_type in self._functions else self._function(event_type)
         return [] if function is None else [self.rules[number].name for number in sorted(function(event.get))]
 
@@ -115,8 +115,8 @@ class Matcher:
     def explain(self, name: str, event_type: str, event: Event | Mapping[str, Any]) -> tuple[bool, Trace]:
         """Is rule `name` true of `event`, and which comparison gave what: the steps are of the rule's text in full."""
         rule = self.ruleset[name]
-        if self._audit and isinstance(event, dict):
-            event = AuditEvent(event)
+        if self._reader is not None and isinstance(event, dict):
+            event = self._reader(event)
         text, spans = rendered(rule.condition)
         trace = Trace(Source(text, name))
         get = event.get

@@ -148,6 +148,7 @@ ct.addendum.reason:s ct.addendum.updatedfields:s ct.addendum.originalrequestid:s
 ct.sessioncredentialfromconsole:s ct.edgedevicedetails:s ct.tlsdetails.tlsversion:s ct.tlsdetails.ciphersuite:s
 ct.tlsdetails.clientprovidedhostheader:s ct.additionaleventdata:s s3.uri:s s3.bucket:s s3.key:s s3.bytes:u s3.bytes.in:u
 s3.bytes.out:u s3.cnt.get:u s3.cnt.put:u s3.cnt.other:u ec2.name:s ec2.imageid:s ecr.repository:s ecr.imagetag:s
+iam.role:s iam.policy:s
 """
 
 _GCP = """
