@@ -74,9 +74,9 @@ class _Document(dict[str, Any]):
         self.late: dict[str, msgspec.Raw] = {}
         self.repairs = repairs
         if event.request_object is not unset:
-            self.late["requestObject"] = event.request_object  # type: ignore[assignment]
+            self.late["requestObject"] = event.request_object
         if event.response_object is not unset:
-            self.late["responseObject"] = event.response_object  # type: ignore[assignment]
+            self.late["responseObject"] = event.response_object
 
     def get(self, key: str, default: Any = None) -> Any:
         if self.late and key in self.late:
