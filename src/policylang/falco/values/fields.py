@@ -237,3 +237,8 @@ def lookup(source: str, name: str, argument: str | None) -> Info | None:
         return None
     # One ancestor is one value.
     return info._replace(shape=Shape.ONE) if info.shape is Shape.ANCESTORS else info
+
+
+def anywhere(name: str, argument: str | None) -> Info | None:
+    """The same in whichever source has the field: what two of them have, they have alike."""
+    return next((info for source in SOURCES if (info := lookup(source, name, argument)) is not None), None)
