@@ -1,4 +1,4 @@
-"""What watches what runs, while it runs: inputs that are read, sensors, rules that are read again, outputs that send."""
+"""What watches what runs, while it runs: inputs that are read, sensors, rules that are read again, outputs."""
 
 from __future__ import annotations
 
