@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
     "completion": ("custody.cli.completion", "Services", "a script that completes commands for bash, zsh or fish"),
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
+    "runtime": ("custody.cli.runtime", "Runtime", "what runs: watch events by Falco's rules, tell alerts"),
 }
 
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "sign-blob",
@@ -65,7 +66,7 @@ NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "veri
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""
 
-SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Services")
+SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Runtime", "Services")
 
 _EPILOGUE = """\
 Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
