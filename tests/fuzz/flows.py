@@ -26,8 +26,8 @@ SEEDS = (flowlines.hubble(), flowlines.calico(), flowlines.gcp(), flowlines.ESTA
          flowlines.SYN_SENT, flowlines.PROC_SIX, flowlines.AWS,
          b"version srcaddr dstaddr srcport dstport protocol action log-status tcp-flags")
 _HOSTILE: tuple[Any, ...] = (
-    None, -1, 0, 65536, 1 << 70, 1e308, "", "\u0000", "\u202eevil", "::1", "10.0.0.0/8", "::ffff:1.2.3.4", "fe80::1%eth0",
-    "9" * 5000, [], {}, [[[[]]]], True, "\ud800", "٣", "2026-13-45T99:99:99Z", "::add-mask::x")
+    None, -1, 0, 65536, 1 << 70, 1e308, "", "\u0000", "\u202eevil", "::1", "10.0.0.0/8", "::ffff:1.2.3.4",
+    "fe80::1%eth0", "9" * 5000, [], {}, [[[[]]]], True, "\ud800", "٣", "2026-13-45T99:99:99Z", "::add-mask::x")
 
 
 def mutate(line: bytes, chance: random.Random) -> bytes:
@@ -83,7 +83,7 @@ def main(count: int, seed: int) -> int:
                         assert side.address == "" or ipaddress.ip_address(side.address)
                     assert 0 <= said.port <= 65535, data
                     assert said.count >= 0, data
-                    assert 0 <= said.first, data
+                    assert said.first >= 0, data
         except CustodyError as error:
             did[f"file: {type(error).__name__}"] += 1
         except Exception:

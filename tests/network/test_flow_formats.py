@@ -203,7 +203,7 @@ def test_aws_a_header_says_the_order_and_the_pods_addresses() -> None:
     data = (b"pkt-srcaddr pkt-dstaddr srcaddr dstaddr dstport srcport protocol tcp-flags action flow-direction "
             b"log-status\n10.0.1.1 - 10.9.9.9 10.0.2.1 8080 9000 6 2 REJECT ingress OK\n"
             b"10.0.2.1 - 10.9.9.9 10.0.1.1 9000 8080 6 19 ACCEPT ingress OK\n")
-    assert awsvpc.NAME == recognition._recognised([lines.Line(1, data.splitlines()[0])], "x")
+    assert recognition._recognised([lines.Line(1, data.splitlines()[0])], "x") == awsvpc.NAME
     header, request, reply = (entry.said for entry in told(data))
     assert isinstance(header, Passed)
     assert isinstance(request, Flow)
