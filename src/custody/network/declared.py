@@ -1,9 +1,10 @@
-"""What documents declare beside pods and policies: the ports and addresses of Services, and since when a pod runs."""
+"""What documents declare beside pods and policies: ports and addresses of Services, by which labels controllers know
+their pods, and since when a pod runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from custody.kit.clock import parse_rfc3339
 from custody.network import addresses
 from custody.network.ports import PROTOCOLS, Protocol, protocol_named
 from policylang.errors import Shape
+
+_CONTROLLERS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
 
 
 class ServicePort(NamedTuple):
@@ -43,18 +46,21 @@ class DeclaredService:
 @dataclass(frozen=True, slots=True)
 class Declared:
     services: tuple[DeclaredService, ...] = ()
-    born: Mapping[str, int] = ()  # type: ignore[assignment]
+    born: Mapping[str, int] = field(default_factory=dict)
     """Seconds since 1970 by `namespace/name` of a pod."""
+    selectors: Mapping[tuple[str, str, str], Mapping[str, str]] = field(default_factory=dict)
+    """`spec.selector.matchLabels` by namespace, kind and name of a controller."""
 
     def since(self, place: str) -> int:
         """When the pod was made; 0 where nobody says."""
-        return self.born.get(place, 0) if self.born else 0
+        return self.born.get(place, 0)
 
 
 def read(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Declared:
-    """Of (where, document); kinds other than Service and Pod are passed over. Raises MalformedError."""
+    """Of (where, document); kinds that say none of these are passed over. Raises MalformedError."""
     services: list[DeclaredService] = []
     born: dict[str, int] = {}
+    selectors: dict[tuple[str, str, str], Mapping[str, str]] = {}
     for where, document in documents:
         kind = document.get("kind")
         if kind == "Service" and document.get("apiVersion") == "v1":
@@ -64,7 +70,14 @@ def read(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Declared:
             if isinstance(created := metadata.get("creationTimestamp"), str):
                 moment: datetime = parse_rfc3339(created, f"{where}: metadata.creationTimestamp")
                 born[f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}"] = int(moment.timestamp())
-    return Declared(tuple(services), born)
+        elif kind in _CONTROLLERS and str(document.get("apiVersion")).partition("/")[0] == "apps":
+            metadata = _map(document, "metadata", where)
+            chosen = _map(_map(_map(document, "spec", where), "selector", f"{where}: spec"), "matchLabels",
+                          f"{where}: spec.selector")
+            if chosen and all(isinstance(value, str) for value in chosen.values()):
+                place = (metadata.get("namespace") or "default", str(kind), str(metadata.get("name")))
+                selectors[place] = chosen
+    return Declared(tuple(services), born, selectors)
 
 
 def _service(document: Mapping[str, Any], where: str) -> DeclaredService:

@@ -59,6 +59,11 @@ class Tally:
             return not any(self.denied)
         return destination or neither or (source and not self.denied[1])
 
+    @property
+    def refused(self) -> bool:
+        """Whether it was denied, and never allowed on both ends."""
+        return Verdict.DENIED in self.verdicts and not self.happened
+
     def add(self, flow: Flow) -> None:
         at = _WORDS[flow.observer]
         self.verdicts.add(flow.verdict)
