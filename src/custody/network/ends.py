@@ -22,6 +22,7 @@ from custody.network.owners import controllers, controllers_of_prefix, lasting
 
 _KEPT = 200_000
 """Answers that are kept; a scan of addresses must not fill the memory."""
+_GONE = "a pod that is gone, by its controller's name"
 _MADE = 20_000
 """Pods that are made of records at most."""
 _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
@@ -121,7 +122,7 @@ class Ends:
         owners = controllers(side.pod) if side.pod else controllers_of_prefix(side.prefix) if side.prefix else ()
         for kind, name in owners:
             if (pod := self._by_controller.get((side.namespace, kind, name))) is not None:
-                return self._group(pod, "a pod that is gone, by its controller's name"), 0
+                return self._group(pod, "" if pod.representative else _GONE), 0
         return None
 
     def _addressed(self, side: Side) -> tuple[End, int] | None:
