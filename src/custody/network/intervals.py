@@ -1,4 +1,4 @@
-"""Sets of whole numbers as sorted intervals: the ports of all protocols in one, the addresses of both families in another."""
+"""Sets of whole numbers as sorted intervals: of ports, all protocols in one; of addresses, both families in one."""
 
 from __future__ import annotations
 
