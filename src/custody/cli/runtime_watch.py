@@ -46,6 +46,13 @@ if TYPE_CHECKING:
               help="Default: 60.")
 @click.option("--stalled-after", type=click.FloatRange(0), metavar="SECONDS",
               help="Say that an input is stalled when nothing came for so long; default: never.")
+@click.option("--drift", is_flag=True, default=None, help="Hold what containers execute against their images, tell of "
+              "package managers and of connections outside of baselines, and with each alert whose image it is.")
+@click.option("--opened", is_flag=True, default=None, help="With --drift: note which files are opened, for `custody "
+              "runtime attest`.")
+@click.option("--volumes", is_flag=True, default=None, help="With --drift: tell also of what is executed on volumes.")
+@click.option("--learn", type=click.FloatRange(0, 31536000), metavar="SECONDS", help="With --drift: for how long the "
+              "connections of a new digest are learned; default: a day.")
 @click.option("--once", is_flag=True, help="Read what is there, from where the last run ended, and end.")
 @click.option("--again", is_flag=True, help="Read files from their beginning, whatever was read before.")
 def command(once: bool, again: bool, **given: Any) -> None:
@@ -62,7 +69,10 @@ def command(once: bool, again: bool, **given: Any) -> None:
         changes["priority"] = changes["priority"].lower()
     stated = msgspec.structs.replace(stated, **changes)
     watched = Watched.of(stated)
-    if not watched.rules:
+    for flag in ("opened", "volumes", "learn"):
+        if given[flag] is not None and not stated.drift:
+            raise UsageError(f"--{flag}: is of --drift")
+    if not watched.rules and not stated.drift:
         raise UsageError("--rules: got none", hint="a Falco rule file, or `rules` of [runtime] in custody.toml")
     if not watched.inputs and not watched.sensors:
         raise UsageError("--input: got none", hint="--input tetragon:FILE, audit:FILE, …, or --sensor NAME")

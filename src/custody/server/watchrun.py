@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +23,7 @@ from custody.services.eventinputs import FollowedInput, StreamInput
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
 from custody.wiring.clients import service_http
+from custody.wiring.drift import Drift
 from custody.wiring.local import queue
 from custody.wiring.runtime import Runtime, rule_files
 from custody.wiring.sensing import sensors
@@ -59,7 +61,11 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
     http = service_http(settings) if posted else None
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
-    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream)
+    drift = _drift(settings, watched) if watched.stated.drift else None
+    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
+                      detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else ())
+    if drift is not None:
+        drift.witnessing.losses = partial(_losses, runtime)
     marks, said = runtime.begin(time.monotonic)
     for text in said:
         say(text)
@@ -85,6 +91,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
         run.listening = bool(servers)
         run.beside.append(asyncio.create_task(watch.run()))
         run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
+        if drift is not None:
+            run.beside += [asyncio.create_task(work) for work in drift.work(watch.say)]
         if not once and run.rules is not None:
             run.beside.append(asyncio.create_task(run.rules.run()))
         yield run
@@ -97,6 +105,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
         for sensor in used:
             sensor.close()
         try:
+            if drift is not None and once:
+                await drift.finish(watch.say)
             await watch.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS):
@@ -104,8 +114,31 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
                         while await posts.send():
                             pass
         finally:
+            if drift is not None:
+                await drift.close()
             if http is not None:
                 await http.close()
+
+
+def _drift(settings: Settings, watched: Watched) -> Drift:
+    """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
+    stated = watched.stated
+    covers: set[str] = set()
+    for sensor in sensors(watched.sensors, frozenset()):
+        covers |= sensor.probe().covers
+        sensor.close()
+    if any(entry.name == "tetragon" for entry in watched.inputs):
+        covers.add("execve")
+    return Drift(settings, covers, opened=stated.opened, window=stated.learn, volumes=stated.volumes)
+
+
+def _losses(runtime: Runtime) -> dict[str, int]:
+    """Events that nobody judged, by kind and input."""
+    counted = runtime.counted
+    losses = {f"{kind} ({origin})": count for (origin, kind), count in counted.lost.items()}
+    for kind, counts in (("malformed", counted.malformed), ("unjudged", counted.unjudged)):
+        losses |= {f"{kind} ({origin})": count for origin, count in counts.items() if count}
+    return losses
 
 
 def _rules(runtime: Runtime) -> FileWatch[Rules]:

@@ -157,6 +157,9 @@ class KnownImages:
             self._reading = digest
             try:
                 self._remember(digest, await self._read(digest, image))
+            except asyncio.CancelledError:
+                self._asked[digest] = image
+                raise
             except CustodyError as error:
                 self._fail(digest, f"the image could not be read: {error.message}")
             except Exception as error:  # a reader's own fault, brought about by one image, costs that image

@@ -225,6 +225,15 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Seconds."""
     stalled_after: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Seconds without an event after which an input is said to be stalled, and /readyz shows it; 0: never."""
+    drift: bool = False
+    """Hold what containers execute against their images, tell of package managers and of connections outside of
+    baselines, and tell alerts with whose image it is. Images are read once, from their registries."""
+    opened: bool = False
+    """With `drift`: note which files are opened, for `custody runtime attest`."""
+    volumes: bool = False
+    """With `drift`: tell also of what is executed on volumes."""
+    learn: Annotated[float, msgspec.Meta(ge=0, le=31536000)] = 86400.0
+    """With `drift`: seconds for which the connections of a new digest are learned, from the first one on."""
     token: str | None = None
     """File with the bearer token that whoever posts events must have; read again when it changes."""
     max_request: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
