@@ -25,8 +25,8 @@ from custody.runtime.losses import Losses
 from custody.services.eventwatch import EventWatch
 from policylang import falco
 
-_BINARIES = ("/usr/sbin/nginx", "/usr/bin/python3.11", "/usr/local/bin/node", "/bin/sh", "/usr/bin/curl",
-             "/usr/bin/runc", "/usr/bin/containerd-shim-runc-v2", "/usr/lib/postgresql/15/bin/postgres")
+_BINARIES = ("/usr/sbin/nginx", "/usr/bin/python3.11", "/usr/local/bin/node", "/usr/bin/java", "/usr/bin/redis-server",
+             "/usr/bin/env", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/containerd")
 _CAPABILITIES = ["CAP_CHOWN", "DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
                  "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_AUDIT_WRITE"]
 
