@@ -60,7 +60,7 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream)
-    marks, said = runtime.begin(time.monotonic)
+    marks, said = runtime.begin(time.monotonic, again=again)
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
