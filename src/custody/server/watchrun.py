@@ -66,7 +66,7 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
                       detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else ())
     if drift is not None:
         drift.witnessing.losses = partial(_losses, runtime)
-    marks, said = runtime.begin(time.monotonic)
+    marks, said = runtime.begin(time.monotonic, again=again)
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
