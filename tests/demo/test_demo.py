@@ -147,7 +147,7 @@ def test_the_command_with_an_image_as_data_and_twice(tmp_path: Path) -> None:
         assert done.returncode == 0, err
         data = json.loads(out)
         assert [link["gate"] for link in data["links"]] == ["registry", "contents", "sign & attest", "sign & attest",
-                                                            "registry", "admission", "runtime"]
+                                                            "registry", "admission", "runtime", "runtime"]
         assert {one["attack"] for one in data["attacks"]} == set(REASONS)
         assert all(one["does_not_stop"] for one in data["attacks"])
         assert not (tmp_path / ".custody" / "demo").exists()
