@@ -1,13 +1,16 @@
-"""SLSA build provenance, version 1, as it is written (slsa.dev/spec/v1.0/provenance)."""
+"""SLSA build provenance: version 1 as it is written (slsa.dev/spec/v1.0/provenance), and what it and 0.2 say."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from custody.kit.clock import format_rfc3339
+from custody.errors import MalformedError
+from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.kit.members import list_of, object_of, text_of
 
 PROVENANCE_V1 = "https://slsa.dev/provenance/v1"
 
@@ -61,3 +64,43 @@ class Provenance:
         if self.byproducts:
             details["byproducts"] = [byproduct.to_json() for byproduct in self.byproducts]
         return {"buildDefinition": definition, "runDetails": details}
+
+
+class Told(NamedTuple):
+    """What provenance of any version says for people; empty where it says nothing."""
+
+    builder: str
+    repository: str
+    commit: str
+    finished: datetime | None
+
+
+_V02 = "https://slsa.dev/provenance/v0.2"
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+
+
+def told_of(predicate_type: str, predicate: Any) -> Told | None:
+    """Of version 1 or 0.2; None for other predicates. Fields of another kind than the specification's say nothing."""
+    if not isinstance(predicate, dict) or predicate_type not in (PROVENANCE_V1, _V02):
+        return None
+    if predicate_type == PROVENANCE_V1:
+        details = object_of(predicate, "runDetails")
+        builder, metadata = object_of(details, "builder"), object_of(details, "metadata")
+        sources, finished = list_of(object_of(predicate, "buildDefinition"), "resolvedDependencies"), "finishedOn"
+    else:
+        builder, metadata = object_of(predicate, "builder"), object_of(predicate, "metadata")
+        sources, finished = list_of(predicate, "materials"), "buildFinishedOn"
+    repository = commit = ""
+    for source in sources[:1000]:
+        if not isinstance(source, dict):
+            continue
+        uri, digest = text_of(source, "uri"), object_of(source, "digest")
+        stated = text_of(digest, "gitCommit") or (text_of(digest, "sha1") if uri.startswith("git+") else "")
+        if _COMMIT.match(stated):
+            repository, commit = uri[:1000], stated
+            break
+    try:
+        at = parse_rfc3339(text_of(metadata, finished), finished)
+    except MalformedError:
+        at = None
+    return Told(text_of(builder, "id")[:1000], repository, commit, at)

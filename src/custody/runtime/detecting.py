@@ -24,6 +24,20 @@ class Detector(Protocol):
         """Alerts with source `custody`, in Falco's form."""
 
 
+class Suppressor(Protocol):
+    """Alerts that somebody has explained: they are counted, and told to nobody unless they are asked for."""
+
+    def __call__(self, alert: Alert, place: Place) -> str | None:
+        """The name of the suppression that the alert falls under; None where it is told. Asked after all enrichers."""
+
+
+class Responder(Protocol):
+    """Who does something about an alert that is told. It is called when the alert is durable, in a task of its own."""
+
+    async def __call__(self, alert: Alert, place: Place) -> Iterable[Alert]:
+        """What it did and what it did not, as alerts with source `custody`; nobody responds to those again."""
+
+
 class Enricher(Protocol):
     """What an alert is told with: who built what runs there, who signed it, how old it is."""
 
