@@ -111,6 +111,11 @@ class Drift:
                 say(alert)
 
     async def close(self) -> None:
+        """With what was seen and learned last."""
+        from custody.services.baselines import flush
+
+        self.witnessing.flush()
+        flush(self.baselines, self.store)
         self.store.close()
         await self._http.close()
 
