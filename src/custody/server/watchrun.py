@@ -104,6 +104,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
                         while await posts.send():
                             pass
         finally:
+            if waiting is not None:
+                waiting.close()
             if http is not None:
                 await http.close()
 
