@@ -35,6 +35,9 @@ class Window:
     def __contains__(self, key: str) -> bool:
         return key in self._keys
 
+    def clear(self) -> None:
+        self._keys.clear()
+
     def add(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._keys[key] = None
