@@ -67,8 +67,9 @@ class Shop:
         resource = await self.client.resource("v1", "Pod")
         assert resource is not None
         return await self.client.create(resource, {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": {"app": name},
-                                                            "ownerReferences": owners, **metadata},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace,
+                                                            "labels": {"app": name}, "ownerReferences": owners,
+                                                            **metadata},
             "spec": {"containers": [{"name": "c", "image": "nginx"}], "nodeName": node or None,
                      "automountServiceAccountToken": False}})
 

@@ -38,13 +38,15 @@ def _alert(rule: str = "Shell", priority: str = "Warning", tags: tuple[str, ...]
 
 def test_actions() -> None:
     responses = _responses(_rule(
-        _LABEL, {"action": "node", "actionner": "kubernetes:label", "parameters": {"labels": {"a": "b"}, "level": "node"}},
+        _LABEL, {"action": "node", "actionner": "kubernetes:label", "parameters": {
+            "labels": {"a": "b"}, "level": "node"}},
         {"action": "note", "actionner": "kubernetes:annotation", "parameters": {"annotations": {"x.io/why": "a b"}}},
         {"action": "cut", "actionner": "custody:quarantine"},
         {"action": "kill", "actionner": "kubernetes:terminate", "parameters": {
             "grace_period_seconds": 5, "ignore_daemonsets": True}},
         {"action": "bare", "actionner": "kubernetes:terminate", "parameters": {"ignore_standalone_pods": False}},
-        {"action": "stop", "actionner": "kubernetes:cordon", "continue": False, "ignore_errors": "true"}, dry_run="true"))
+        {"action": "stop", "actionner": "kubernetes:cordon", "continue": False, "ignore_errors": "true"},
+        dry_run="true"))
     intents, = responses.of(_alert())
     assert [intent.deed for intent in intents] == [
         Labels({"suspect": "true", "gone": None}), Labels({"a": "b"}, "node"), Annotations({"x.io/why": "a b"}),
@@ -100,7 +102,8 @@ def _action(actionner: str, **parameters: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("item", "words"), [
-    (_action("kubernetes:networkpolicy"), "NetworkPolicies add up"), (_action("cilium:networkpolicy"), "`method: cilium`"),
+    (_action("kubernetes:networkpolicy"), "NetworkPolicies add up"),
+    (_action("cilium:networkpolicy"), "`method: cilium`"),
     *[(_action(name), f"{name} is not done by custody") for name in (
         "kubernetes:exec", "kubernetes:script", "kubernetes:drain", "kubernetes:delete", "kubernetes:log",
         "kubernetes:tcpdump", "aws:lambda", "gcp:function", "kubernetes:labels")],
@@ -173,7 +176,8 @@ def test_commands(tmp_path: Path) -> None:
     assert "labels of the pod: gone removed, suspect=true" in done.stdout
     assert "delete the pod, grace its own; spares bare pods" in done.stdout
     lines = [('{"rule":"Shell","priority":"Warning","output":"o","source":"syscall","output_fields":'
-              f'{{"k8s.ns.name":"{namespace}","k8s.pod.name":"web-1"}}}}\n') for namespace in ("shop", "kube-system", "")]
+              f'{{"k8s.ns.name":"{namespace}","k8s.pod.name":"web-1"}}}}\n')
+             for namespace in ("shop", "kube-system", "")]
     (tmp_path / "alerts.jsonl").write_text("".join(lines) + '{"no": "alert"}\n')
     done = custody("runtime", "responses", "try", "r.yaml", "--alerts", "alerts.jsonl", "-o", "json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
