@@ -58,7 +58,7 @@ class Output_:  # noqa: N801 - beside the specification's
     def place(self) -> Place | None:
         return None
 
-    def recover(self, place: Place | None) -> str:  # noqa: ARG002 - nothing is
+    def recover(self, place: Place | None) -> str:
         return ""
 
     def close(self) -> None:
@@ -75,8 +75,8 @@ class Notes:
     def load(self) -> Noted:
         return Noted(dict(self.marks), {}, list(self.keys), b"")
 
-    def note(self, marks: Marks, places: Mapping[str, Place], keys: Sequence[str],  # noqa: ARG002
-             folds: bytes | None) -> None:  # noqa: ARG002
+    def note(self, marks: Marks, places: Mapping[str, Place], keys: Sequence[str],
+             folds: bytes | None) -> None:
         if self.failing:
             raise StorageError("the disk is full")
         self.steps += 1
@@ -249,7 +249,8 @@ def test_notes_are_kept(tmp_path: Path) -> None:
     notes.note({"a": "3"}, {}, ["k3"], None)
     notes.close()
     again = SqliteNotes(tmp_path / "notes.db")
-    assert again.load() == Noted({"a": "3", "b": "2"}, {"file:x": Place(1, (1 << 64) - 1, 5)}, ["k1", "k2", "k3"], b"[]")
+    assert again.load() == Noted({"a": "3", "b": "2"}, {"file:x": Place(1, (1 << 64) - 1, 5)}, ["k1", "k2", "k3"],
+                                 b"[]")
     again.note({}, {}, [f"n{number}" for number in range(70_000)], None)
     assert len(again.load().keys) == 65_536
     again.close()
@@ -338,7 +339,7 @@ def test_posts_are_sent_until_they_are_taken(tmp_path: Path) -> None:
 
     with served(sidekick) as url:
         asyncio.run(main(url))
-    assert sorted(bodies, key=len)[0] == b'{"number": 1}'
+    assert min(bodies, key=len) == b'{"number": 1}'
     assert len(bodies) == 11
 
 

@@ -105,7 +105,7 @@ class TestEngine:
                 return {"custody.signer": f"ann of {place.container_id}"}
 
         class Suppressor:
-            def __call__(self, alert: Alert, place: Place) -> str | None:  # noqa: ARG002 - as it is called
+            def __call__(self, alert: Alert, place: Place) -> str | None:
                 return "known" if alert.output_fields["custody.signer"] == "ann of abc" else None
 
         judged = engine(enrichers=[Enricher()])
@@ -115,7 +115,8 @@ class TestEngine:
         judged = engine(enrichers=[Enricher()], suppressors=[Suppressor()])
         assert judged.records(event(), "k") == []
         assert judged.counted.suppressed == {"known": 1}
-        assert len(judged.records(event(**{"container.id": "xyz"}), "k")) == 1
+        elsewhere: dict[str, Any] = {"container.id": "xyz"}
+        assert len(judged.records(event(**elsewhere), "k")) == 1
         shown = engine(enrichers=[Enricher()], suppressors=[Suppressor()], show_suppressed=True)
         (record,) = shown.records(event(), "k")
         assert record.suppressed == "known"

@@ -50,6 +50,18 @@ class Site:
         async with self.session.get(f"{self.services.url}{path}") as said:
             return await said.text()
 
+    async def until(self, path: str, said: str) -> None:
+        while True:
+            if said in await self.text(path):
+                return
+            await asyncio.sleep(0.05)
+
+    async def until_told(self, rule: str) -> None:
+        while True:
+            if rule in told(self.alerts):
+                return
+            await asyncio.sleep(0.05)
+
     @property
     def alerts(self) -> list[dict[str, Any]]:
         return alerts(self.output)
@@ -214,8 +226,7 @@ def test_too_many_at_once_are_asked_to_come_again(tmp_path: Path, monkeypatch: p
     async def work(at: Site) -> None:
         first = [asyncio.create_task(at.post("/runtime/audit", events({"auditID": f"x{number}"})))
                  for number in range(2)]
-        while 'role="runtime"} 2.0' not in await at.text("/metrics"):
-            await asyncio.sleep(0.02)
+        await at.until("/metrics", 'role="runtime"} 2.0')
         status, _, headers = await at.post("/runtime/audit", events({"auditID": "y"}))
         assert (status, headers["retry-after"]) == (429, "2")
         slow.set()
@@ -249,16 +260,12 @@ def test_inputs_of_the_settings_are_read_too(tmp_path: Path) -> None:
 
     async def work(at: Site) -> None:
         async with asyncio.timeout(20):
-            while not at.alerts:
-                await asyncio.sleep(0.05)
-            while "is stalled" not in await at.text("/readyz?verbose"):
-                await asyncio.sleep(0.1)
-            while "Input stalled" not in told(at.alerts):
-                await asyncio.sleep(0.1)
+            await at.until_told("executed")
+            await at.until("/readyz?verbose", "is stalled")
+            await at.until_told("Input stalled")
             with (tmp_path / "tetragon.log").open("a") as log:
                 log.write(json.dumps(tetragon("process_exec", x=1)) + "\n")
-            while "Input resumed" not in told(at.alerts):
-                await asyncio.sleep(0.1)
+            await at.until_told("Input resumed")
         assert told(at.alerts)[0] == "executed"
 
     site(tmp_path, work, inputs=[f"tetragon:{tmp_path / 'tetragon.log'}"], stalled_after=1.0)
