@@ -52,8 +52,8 @@ def test_containers_of_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
         Sighting(A, "admission", f"default/Pod/{name}", now) for name in ("web", "moved", "pinned")])
     (tmp_path / "crictl.json").write_text(json.dumps({"containers": [
         {"id": "f" * 64, "metadata": {"name": "miner"}, "imageRef": C, "state": "CONTAINER_RUNNING"}]}))
-    done = custody("runtime", "drift", "--kubeconfig", str(cluster.kubeconfig), "--runtime", "crictl.json", "-o", "json",
-                   cwd=tmp_path)
+    done = custody("runtime", "drift", "--kubeconfig", str(cluster.kubeconfig), "--runtime", "crictl.json", "-o",
+                   "json", cwd=tmp_path)
     rows = {row["pod"] or row["container"]: row for row in json.loads(done.stdout)["containers"]}
     assert {name: row["state"] for name, row in rows.items()} == {
         "web": "matched", "moved": "tag moved", "pinned": "another digest", "beside": "no record", "waits": "unknown",
