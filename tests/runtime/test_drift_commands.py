@@ -257,6 +257,7 @@ def test_a_watch_of_recorded_events_covers_nothing(place: Place) -> None:
     place.watch(ran("/bin/sh", SHELL))
     predicate = json.loads(place.do("runtime", "attest", place.named, "--predicate-only", "--cluster", "c1"))
     assert predicate["custody"]["executions"] == 1
+    assert json.loads(place.do("runtime", "attest", "--all", "--predicate-only", "--cluster", "c1")) == predicate
     assert "no input of some node tells what is executed" in predicate["custody"]["gaps"]
 
 

@@ -141,7 +141,8 @@ class ExecutableDetector:
     def _saw(self, execution: _Waiting, verdict: Verdict, path: str) -> None:
         place = execution.place
         if place.digest:
-            self._witness.executed(place.digest, place.container_id or place.pod_uid, execution.at, verdict, path)
+            self._witness.executed(place.digest, place.container_id or place.pod_uid, execution.at, verdict, path,
+                                   place.image)
 
     def _first(self, about: str, reason: str) -> bool:
         if (about, reason) in self._told:
