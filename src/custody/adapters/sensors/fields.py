@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -251,6 +252,19 @@ def _variable(event: SyscallFields, name: str) -> str | None:
     return next((value[len(name) + 1:] for value in variables or () if value.startswith(f"{name}=")), None)
 
 
+def _digest(event: SyscallFields) -> str | None:
+    """Of the file that the process executes, read through /proc: those bytes, whatever lies at the path by now."""
+    process = event.process
+    try:
+        file = os.open(f"/proc/{process.pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return event.table.digests.of(file) if process.lives() else None
+    finally:
+        os.close(file)
+
+
 def _duration(event: SyscallFields) -> int | None:
     """Nanoseconds that the process is there."""
     started = _started(event.process)
@@ -451,6 +465,7 @@ _READERS: dict[str, Callable[[SyscallFields], Any]] = {
     "proc.is_exe_upper_layer": lambda event: event.table.upper(event.process),
     "proc.is_exe_from_memfd": lambda event: event.process.program.memory,
     "proc.exe_ino": lambda event: event.process.program.inode or None,
+    "custody.exe.sha256": _digest,
     "thread.tid": lambda event: event.tid, "thread.ismain": lambda event: event.tid == event.process.pid,
     "thread.cap_effective": _effective, "thread.cap_permitted": _permitted,
     "user.uid": lambda event: None if event.uid < 0 else event.uid, "user.name": _user,
@@ -474,7 +489,7 @@ _INDEXED: dict[str, Callable[[SyscallFields, str], Any]] = {
     "proc.env": _variable,
 }
 NETWORKS = {"fd.net": "fd.ip", "fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.lnet": "fd.lip", "fd.rnet": "fd.rip"}
-PROCESS = frozenset(name for name in _READERS if name.startswith(("proc.", "user.", "container.", "thread.", "group.")))
+PROCESS = frozenset(name for name in _READERS if name.startswith(("proc.", "custody.", "user.", "container.", "thread.", "group.")))
 EVENT = frozenset(name for name in _READERS if name.startswith(("evt.", "syscall.", "k8s.")) and "is_open" not in name)
 """What can be known of any event."""
 DESCRIPTOR = frozenset(_READERS) - PROCESS - EVENT | frozenset(NETWORKS)

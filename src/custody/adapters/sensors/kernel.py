@@ -28,16 +28,21 @@ _PERF_SET_BPF, _PERF_ENABLE = 0x40042408, 0x2400
 _PERF_TYPE_TRACEPOINT, _PERF_CLOEXEC = 2, 8
 
 
+def number(name: str) -> int:
+    """Of a system call. OSError (ENOSYS) on machines whose calls are not in the table."""
+    known = _NUMBERS.get(platform.machine(), {}).get(name)
+    if known is None:
+        raise OSError(errno.ENOSYS, f"not known on {platform.machine()}", name)
+    return known
+
+
 def call(name: str, *arguments: Any) -> int:
     """The result of system call `name`. Raises OSError, whose `filename` is that name; ENOSYS on other machines."""
-    number = _NUMBERS.get(platform.machine(), {}).get(name)
-    if number is None:
-        raise OSError(errno.ENOSYS, f"not known on {platform.machine()}", name)
-    result: int = _libc.syscall(ctypes.c_long(number), *(
+    result: int = _libc.syscall(ctypes.c_long(number(name)), *(
         ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments))
     if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
+        failed = ctypes.get_errno()
+        raise OSError(failed, os.strerror(failed), name)
     return result
 
 
@@ -97,8 +102,8 @@ def attach(program: int, tracepoint: int) -> int:
     try:
         for request, argument in ((_PERF_SET_BPF, program), (_PERF_ENABLE, 0)):
             if _libc.ioctl(event, ctypes.c_ulong(request), ctypes.c_ulong(argument)) < 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number), "perf_event_open")
+                failed = ctypes.get_errno()
+                raise OSError(failed, os.strerror(failed), "perf_event_open")
     except OSError:
         os.close(event)
         raise

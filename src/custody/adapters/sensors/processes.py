@@ -14,6 +14,7 @@ from collections import OrderedDict
 
 from custody.adapters.sensors import layout, procfs
 from custody.adapters.sensors.containers import HOST, Container, container
+from custody.adapters.sensors.digests import Digests
 
 MOST = 1 << 17
 """Processes and threads that are kept; the kernel's own limit is 2²², and usually 2¹⁵ or 2¹⁷."""
@@ -119,6 +120,7 @@ class Process:
 
 class Processes:
     def __init__(self, most: int = MOST) -> None:
+        self.digests = Digests()
         self._known: dict[int, Process] = {}
         self._most = most
         self._groups: OrderedDict[tuple[int, int], Container] = OrderedDict()
@@ -138,6 +140,15 @@ class Processes:
         if process is None:
             process = self._read(pid, depth)
             self._keep(process)
+        return process
+
+    def again(self, pid: int) -> Process:
+        """As /proc says now, where no events tell of ends: what was known of the number may be of a process before."""
+        self.end(pid)
+        process = self.of(pid)
+        if process.parent is not None and not process.parent.lives() and (stat := procfs.stat(pid)) is not None:
+            self.end(process.parent.pid)
+            process.parent = self.of(stat.parent) if stat.parent > 0 else None
         return process
 
     def _keep(self, process: Process) -> None:
