@@ -6,7 +6,6 @@ import click
 
 from custody.cli.groups import Group
 
-
 _COMMANDS: tuple[str, ...] = ()
 
 

@@ -12,5 +12,6 @@ from policylang.falco.output import Alert, Template
 from policylang.falco.rules import Rule
 from policylang.falco.syntax.definitions import Warned
 from policylang.falco.values.audit import AuditEvent, events
+from policylang.falco.values.jsonsources import reader
 
-__all__ = ["Alert", "AuditEvent", "Matcher", "Rule", "RuleSet", "Template", "Warned", "events", "load"]
+__all__ = ["Alert", "AuditEvent", "Matcher", "Rule", "RuleSet", "Template", "Warned", "events", "load", "reader"]

@@ -9,11 +9,12 @@ from policylang.errors import InputError, InvalidError
 from policylang.falco.check.formula import Formula, Read, reads
 from policylang.falco.compiler import Matches, Residuals, compiled, traced
 from policylang.falco.output import Alert, Event
+from policylang.falco.rendering import rendered
 from policylang.falco.rules import Loaded, Rule, Texts, read, sources
 from policylang.falco.values import fields
-from policylang.falco.values.audit import AuditEvent
 from policylang.falco.values.events import EVENTS, PLUGIN_EVENT
 from policylang.falco.values.fields import Shape, Type
+from policylang.falco.values.jsonsources import reader
 from policylang.source import Source
 from policylang.trace import Trace
 
@@ -75,15 +76,15 @@ class Matcher:
         self.ruleset, self.source, self.match = ruleset, source, match
         self.rules = [rule for rule in ruleset.rules if rule.source == source and rule.enabled]
         self._functions: dict[str, Matches | None] = {}
-        self._audit = source == "k8s_audit"
+        self._reader = reader(source)
 
     def __call__(self, event_type: str, event: Event | Mapping[str, Any], *, hostname: str = "") -> list[Alert]:
-        """`event` answers `get(field)`, as a mapping does; of k8s_audit it may be the JSON of an audit event.
+        """`event` answers `get(field)`, as a mapping does; of sources other than syscall a dict is the event's JSON.
 
         InvalidError where a value of the event is not of its field's type.
         """
-        if self._audit and isinstance(event, dict):
-            event = AuditEvent(event)
+        if self._reader is not None and isinstance(event, dict):
+            event = self._reader(event)
         try:
             function = self._functions[event_type]
         except KeyError:
@@ -101,8 +102,8 @@ class Matcher:
 
     def matched(self, event_type: str, event: Event | Mapping[str, Any]) -> list[str]:
         """Names of the rules that are true of `event`, whatever `match` is, in the order of the files."""
-        if self._audit and isinstance(event, dict):
-            event = AuditEvent(event)
+        if self._reader is not None and isinstance(event, dict):
+            event = self._reader(event)
         function = self._functions[event_type] if event_type in self._functions else self._function(event_type)
         return [] if function is None else [self.rules[number].name for number in sorted(function(event.get))]
 
@@ -115,8 +116,8 @@ class Matcher:
     def explain(self, name: str, event_type: str, event: Event | Mapping[str, Any]) -> tuple[bool, Trace]:
         """Is rule `name` true of `event`, and which comparison gave what: the steps are of the rule's text in full."""
         rule = self.ruleset[name]
-        if self._audit and isinstance(event, dict):
-            event = AuditEvent(event)
+        if self._reader is not None and isinstance(event, dict):
+            event = self._reader(event)
         text, spans = rendered(rule.condition)
         trace = Trace(Source(text, name))
         get = event.get
@@ -171,62 +172,3 @@ def _leaves(asked: Read) -> Iterator[Read]:
     yield asked
     for argument in asked.arguments:
         yield from _leaves(argument)
-
-
-def rendered(formula: Formula) -> tuple[str, list[tuple[int, int]]]:
-    """A formula as a condition, and where each comparison stands in it, in order."""
-    out: list[str] = []
-    spans: list[tuple[int, int]] = []
-    size = 0
-
-    def put(text: str) -> None:
-        nonlocal size
-        out.append(text)
-        size += len(text)
-
-    def render(part: Formula, above: str) -> None:
-        if isinstance(part, bool):
-            put("always true" if part else "never true")
-        elif part.kind == "test":
-            start = size
-            put(_test(*part.parts))
-            spans.append((start, size))
-        elif part.kind == "not":
-            put("not ")
-            render(part.parts[0], "not")
-        else:
-            put("(" if above else "")
-            for number, inner in enumerate(part.parts):
-                put(f" {part.kind} " if number else "")
-                render(inner, part.kind)
-            put(")" if above else "")
-
-    render(formula, "")
-    return "".join(out), spans
-
-
-def _test(read: Read, op: str, modifier: str, right: Any) -> str:
-    if op == "exists":
-        return f"{read.name} exists"
-    head = f"{read.name} {op} {modifier}{' ' if modifier else ''}"
-    if isinstance(right, Read):
-        return f"{head}val({right.name})" if right.kind == "field" else head + right.name
-    if isinstance(right, frozenset) or (isinstance(right, tuple) and not hasattr(right, "_fields")):
-        values = sorted(map(_value, right)) if isinstance(right, frozenset) else list(map(_value, right))
-        more = f", … {len(values)} in all" if len(values) > 8 else ""
-        return f"{head}({', '.join(values[:8])}{more})"
-    return head + _value(right)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value if value and not set(value) & set(" \t\n()\"'=,") else '"' + value.replace("\\", "\\\\").replace(
-            '"', '\\"') + '"'
-    if isinstance(value, tuple):
-        from ipaddress import ip_address
-
-        text = str(ip_address(value[1]))
-        return f"{text}/{value[2].bit_count()}" if len(value) == 3 else text
-    return str(value)

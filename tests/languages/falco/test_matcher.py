@@ -12,7 +12,8 @@ from policylang import falco
 from policylang.errors import InputError, LanguageError
 from policylang.falco.output import moment
 from policylang.falco.values import patterns
-from policylang.falco.values.audit import AuditEvent, events, nanoseconds
+from policylang.falco.values.audit import AuditEvent, events
+from policylang.falco.values.jsonevent import nanoseconds
 from policylang.source import SourceError
 
 

@@ -6,6 +6,7 @@ The result is a formula (`formula`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from policylang.falco.check.condition import Text
@@ -15,13 +16,20 @@ from policylang.falco.values import fields, literals, operators, patterns, trans
 from policylang.falco.values.events import EVENTS
 from policylang.falco.values.fields import Shape, Type
 
+Lookup = Callable[[str, str | None], fields.Info | None]
+"""What a field with an argument is; None where there is no such field."""
+
 
 class Checker:
-    """`owner(macro)` is the text a macro's condition was parsed from. `legacy`: engines before list-valued fields."""
+    """`owner(macro)` is the text a macro's condition was parsed from. `legacy`: engines before list-valued fields.
+
+    `lookup` tells the fields, where they are others than those of `source`.
+    """
 
     def __init__(self, source: str, macros: dict[str, tuple[tree.Condition, Text]], *, legacy: bool = False,
-                 warn: Callable[[str, str, Text, int], None] | None = None) -> None:
+                 warn: Callable[[str, str, Text, int], None] | None = None, lookup: Lookup | None = None) -> None:
         self.source, self.macros, self.legacy, self.warn = source, macros, legacy, warn
+        self.lookup = partial(fields.lookup, source) if lookup is None else lookup
         self.known: dict[str, Formula] = {}
 
     def formula(self, condition: tree.Condition, text: Text) -> Formula:
@@ -78,7 +86,7 @@ class Checker:
             if item.value in ("<NA>", "N/A") and op in ("=", "!=", "in"):
                 self.warn("LOAD_UNSAFE_NA_CHECK", "comparing a field value with <NA> is unsafe and can lead to "
                           "unpredictable behavior of the rule condition.", text, item.start)
-            elif left.type is Type.TEXT and "." in item.value and fields.lookup(self.source, item.value, None):
+            elif left.type is Type.TEXT and "." in item.value and self.lookup(item.value, None):
                 self.warn("LOAD_COMPILE_CONDITION", f"'{item.value}' may be a valid field misused as a const string "
                           "value", text, item.start)
         return value
@@ -103,7 +111,7 @@ class Checker:
     def operand(self, operand: tree.Operand, text: Text) -> Read:
         if isinstance(operand, tree.Transform):
             return self.transform(operand, text)
-        info = fields.lookup(self.source, operand.name, operand.argument)
+        info = self.lookup(operand.name, operand.argument)
         if info is None:
             raise text.error(f"filter_check called with nonexistent field {operand}", operand.start)
         return Read("field", str(operand), info.type, info.shape)

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from policylang.falco.values.events import PLUGIN_EVENT
 from policylang.falco.values.fields import CONTAINER_LISTS
-
-Object = dict[str, Any]
-Extract = Callable[[Object, str | None], Any]
-_ABSENT = object()
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?Z")
-
-
-class AuditEvent:
-    """Answers `get(field)` from the JSON of one audit event; each field is looked for once."""
-
-    __slots__ = ("event", "known", "number")
-
-    def __init__(self, event: Object, number: int = 1) -> None:
-        self.event, self.number = event, number
-        self.known: dict[str, Any] = {}
-
-    def get(self, name: str) -> Any:
-        value = self.known.get(name, _ABSENT)
-        if value is _ABSENT:
-            value = self.known[name] = self._read(name)
-        return value
-
-    def _read(self, name: str) -> Any:
-        stem, bracket, argument = name.partition("[")
-        extract = _FIELDS.get(stem)
-        if extract is None:
-            return None
-        value = extract(self.event, argument[:-1] if bracket else None)
-        return None if value == [] else value
+from policylang.falco.values.jsonevent import (
+    ABSENT,
+    Extract,
+    JsonEvent,
+    Object,
+    at,
+    common,
+    constant,
+    nanoseconds,
+    one,
+    text_of,
+)
 
 
 def recognized(event: Any) -> bool:
@@ -58,53 +36,15 @@ def events(document: Any) -> list[Object]:
     return objects
 
 
-def nanoseconds(text: Any) -> int | None:
-    """RFC 3339 in UTC, as the API server writes it."""
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    try:
-        seconds = int(datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return None
-    return seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
-
-
 # --- reading JSON ---------------------------------------------------------------------------------------------------
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _at(value: Any, keys: tuple[str, ...]) -> Any:
-    """_ABSENT where there is nothing; null is a value."""
-    for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, _ABSENT)
-        elif isinstance(value, list) and key.isdecimal() and len(key) < 10 and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return _ABSENT
-        if value is _ABSENT:
-            return value
-    return value
-
-
-def _one(*keys: str) -> Extract:
-    def extract(event: Object, _: str | None) -> Any:
-        value = _at(event, keys)
-        return None if value is _ABSENT else _text(value)
-
-    return extract
-
 
 def _many(*keys: str) -> Extract:
     def extract(event: Object, argument: str | None) -> Any:
-        listed = _at(event, keys)
+        listed = at(event, keys)
         if not isinstance(listed, list):
             return None
         chosen = _chosen(listed, argument)
-        return None if chosen is None else [_text(member) for member in chosen]
+        return None if chosen is None else [text_of(member) for member in chosen]
 
     return extract
 
@@ -120,7 +60,7 @@ def _chosen(values: list[Any], argument: str | None) -> list[Any] | None:
 
 def _each(place: tuple[str, ...], keys: tuple[str, ...], argument: str | None, event: Object) -> list[Any] | None:
     """What is at `keys` in each object of the list at `place`; lists on the way are gone through."""
-    listed = _at(event, place)
+    listed = at(event, place)
     if not isinstance(listed, list):
         return None
     chosen = _chosen(listed, argument)
@@ -131,8 +71,8 @@ def _through(value: Any, keys: tuple[str, ...]) -> list[Any]:
     for number, key in enumerate(keys):
         if isinstance(value, list):
             return [leaf for member in value for leaf in _through(member, keys[number:])]
-        value = value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
-        if value is _ABSENT:
+        value = value.get(key, ABSENT) if isinstance(value, dict) else ABSENT
+        if value is ABSENT:
             break
     return [value]
 
@@ -146,7 +86,7 @@ def _listed(place: tuple[str, ...], *keys: str, flat: bool = False) -> Extract:
             return None
         if flat:
             values = [item for member in values if isinstance(member, list) for item in member]
-        return [_text(member) for member in values if member is not _ABSENT]
+        return [text_of(member) for member in values if member is not ABSENT]
 
     return extract
 
@@ -163,7 +103,7 @@ def _images(place: tuple[str, ...]) -> Extract:
 
     def extract(event: Object, argument: str | None) -> Any:
         images = _each(place, ("image",), argument, event)
-        return None if images is None or _ABSENT in images else [_text(image) for image in images]
+        return None if images is None or ABSENT in images else [text_of(image) for image in images]
 
     return extract
 
@@ -193,15 +133,15 @@ def _ports(place: tuple[str, ...]) -> Extract:
             return None
         ports = []
         for declared in containers:
-            if declared is _ABSENT:
+            if declared is ABSENT:
                 continue
             if not isinstance(declared, list):
                 return None
             for port in declared:
-                number = _at(port, ("hostPort",))
-                number = _at(port, ("containerPort",)) if number is _ABSENT else number
-                if number is not _ABSENT:
-                    ports.append(_text(number))
+                number = at(port, ("hostPort",))
+                number = at(port, ("containerPort",)) if number is ABSENT else number
+                if number is not ABSENT:
+                    ports.append(text_of(number))
         return ports
 
     return extract
@@ -211,10 +151,10 @@ def _effective(place: tuple[str, ...], key: str) -> Extract:
     """A container's own id, else the pod's, else 0."""
 
     def extract(event: Object, argument: str | None) -> Any:
-        pod = _at(event, ("requestObject", "spec", "securityContext", key))
+        pod = at(event, ("requestObject", "spec", "securityContext", key))
         ids = _each(place, ("securityContext", key), argument, event)
-        default = "0" if pod is _ABSENT else _text(pod)
-        return ids and [default if own is _ABSENT else _text(own) for own in ids]
+        default = "0" if pod is ABSENT else text_of(pod)
+        return ids and [default if own is ABSENT else text_of(own) for own in ids]
 
     return extract
 
@@ -267,79 +207,62 @@ def _host_path(event: Object, argument: str | None) -> str | None:
 
 
 def _volume_types(event: Object, argument: str | None) -> list[str] | None:
-    volumes = _at(event, _VOLUMES)
+    volumes = at(event, _VOLUMES)
     chosen = _chosen(volumes, argument) if isinstance(volumes, list) else None
     return chosen and [key for volume in chosen if isinstance(volume, dict) for key in volume if key != "name"]
 
 
-def _pointer(event: Object, argument: str | None) -> str | None:
-    """RFC 6901; the first slash may be left out."""
-    if not argument:
-        return None
-    keys = tuple(key.replace("~1", "/").replace("~0", "~") for key in argument.removeprefix("/").split("/"))
-    value = _at(event, keys)
-    return None if value is _ABSENT else _text(value)
-
-
-def _raw_time(event: Object, _: str | None) -> int | None:
+def _time(event: Object) -> int | None:
     return nanoseconds(event.get("stageTimestamp"))
 
 
-def _raw_time_text(event: Object, _: str | None) -> str:
-    return str(_raw_time(event, None) or 0)
-
-
-def _object(event: Object, _: str | None) -> str:
-    return json.dumps(event, indent=2, ensure_ascii=False)
-
-
-def _constant(value: Any) -> Extract:
-    return lambda *_: value
-
-
 _FIELDS: dict[str, Extract] = {
-    "evt.num": _constant(1), "evt.type": _constant(PLUGIN_EVENT), "evt.source": _constant("k8s_audit"),
-    "evt.pluginname": _constant("k8saudit"), "evt.is_async": _constant(False), "evt.rawtime": _raw_time,
-    "json.value": _pointer, "jevt.value": _pointer, "json.obj": _object, "jevt.obj": _object,
-    "json.rawtime": _raw_time_text, "jevt.rawtime": _raw_time_text,
-    "ka.auditid": _one("auditID"), "ka.stage": _one("stage"),
-    "ka.auth.decision": _one("annotations", "authorization.k8s.io/decision"),
-    "ka.auth.reason": _one("annotations", "authorization.k8s.io/reason"),
-    "ka.auth.openshift.decision": _one("annotations", "authentication.openshift.io/decision"),
-    "ka.auth.openshift.username": _one("annotations", "authentication.openshift.io/username"),
-    "ka.user.name": _one("user", "username"), "ka.user.groups": _many("user", "groups"),
-    "ka.impuser.name": _one("impersonatedUser", "username"), "ka.verb": _one("verb"), "ka.uri": _one("requestURI"),
-    "ka.uri.param": _parameter, "ka.target.name": _one("objectRef", "name"),
-    "ka.target.namespace": _one("objectRef", "namespace"), "ka.target.resource": _one("objectRef", "resource"),
-    "ka.target.subresource": _one("objectRef", "subresource"),
-    "ka.target.pod.name": _one("responseObject", "involvedObject", "name"),
+    **common("k8s_audit", "k8saudit", _time),
+    "ka.auditid": one("auditID"), "ka.stage": one("stage"),
+    "ka.auth.decision": one("annotations", "authorization.k8s.io/decision"),
+    "ka.auth.reason": one("annotations", "authorization.k8s.io/reason"),
+    "ka.auth.openshift.decision": one("annotations", "authentication.openshift.io/decision"),
+    "ka.auth.openshift.username": one("annotations", "authentication.openshift.io/username"),
+    "ka.user.name": one("user", "username"), "ka.user.groups": _many("user", "groups"),
+    "ka.impuser.name": one("impersonatedUser", "username"), "ka.verb": one("verb"), "ka.uri": one("requestURI"),
+    "ka.uri.param": _parameter, "ka.target.name": one("objectRef", "name"),
+    "ka.target.namespace": one("objectRef", "namespace"), "ka.target.resource": one("objectRef", "resource"),
+    "ka.target.subresource": one("objectRef", "subresource"),
+    "ka.target.pod.name": one("responseObject", "involvedObject", "name"),
     "ka.req.binding.subjects": _many("requestObject", "subjects"),
-    "ka.req.binding.role": _one("requestObject", "roleRef", "name"),
-    "ka.req.binding.subject.has_name": _constant("true"),
-    "ka.req.configmap.name": _one("objectRef", "name"), "ka.req.configmap.obj": _one("requestObject", "data"),
+    "ka.req.binding.role": one("requestObject", "roleRef", "name"),
+    "ka.req.binding.subject.has_name": constant("true"),
+    "ka.req.configmap.name": one("objectRef", "name"), "ka.req.configmap.obj": one("requestObject", "data"),
     "ka.req.container.image": _first(_images(_spec("containers"))),
     "ka.req.container.image.repository": _first(_repositories(_spec("containers"))),
     "ka.req.container.privileged": _any_privileged,
-    "ka.req.pod.host_ipc": _one("requestObject", "spec", "hostIPC"),
-    "ka.req.pod.host_network": _one("requestObject", "spec", "hostNetwork"),
-    "ka.req.container.host_network": _one("requestObject", "spec", "hostNetwork"),
-    "ka.req.pod.host_pid": _one("requestObject", "spec", "hostPID"),
-    "ka.req.pod.run_as_user": _one("requestObject", "spec", "securityContext", "runAsUser"),
-    "ka.req.pod.run_as_group": _one("requestObject", "spec", "securityContext", "runAsGroup"),
-    "ka.req.pod.fs_group": _one("requestObject", "spec", "securityContext", "fsGroup"),
+    "ka.req.pod.host_ipc": one("requestObject", "spec", "hostIPC"),
+    "ka.req.pod.host_network": one("requestObject", "spec", "hostNetwork"),
+    "ka.req.container.host_network": one("requestObject", "spec", "hostNetwork"),
+    "ka.req.pod.host_pid": one("requestObject", "spec", "hostPID"),
+    "ka.req.pod.run_as_user": one("requestObject", "spec", "securityContext", "runAsUser"),
+    "ka.req.pod.run_as_group": one("requestObject", "spec", "securityContext", "runAsGroup"),
+    "ka.req.pod.fs_group": one("requestObject", "spec", "securityContext", "fsGroup"),
     "ka.req.pod.supplemental_groups": _many("requestObject", "spec", "securityContext", "supplementalGroups"),
     "ka.req.role.rules": _many(*_RULES), "ka.req.role.rules.apiGroups": _listed(_RULES, "apiGroups", flat=True),
     "ka.req.role.rules.nonResourceURLs": _listed(_RULES, "nonResourceURLs", flat=True),
     "ka.req.role.rules.verbs": _listed(_RULES, "verbs", flat=True),
     "ka.req.role.rules.resources": _listed(_RULES, "resources", flat=True),
-    "ka.req.service.type": _one("requestObject", "spec", "type"),
+    "ka.req.service.type": one("requestObject", "spec", "type"),
     "ka.req.service.ports": _many("requestObject", "spec", "ports"),
     "ka.req.pod.volumes.hostpath": _listed(_VOLUMES, "hostPath", "path"), "ka.req.volume.hostpath": _host_path,
     "ka.req.pod.volumes.flexvolume_driver": _listed(_VOLUMES, "flexVolume", "driver"),
-    "ka.req.pod.volumes.volume_type": _volume_types, "ka.resp.name": _one("responseObject", "metadata", "name"),
-    "ka.response.code": _one("responseStatus", "code"), "ka.response.reason": _one("responseStatus", "reason"),
-    "ka.useragent": _one("userAgent"), "ka.sourceips": _many("sourceIPs"),
-    "ka.cluster.name": _one("annotations", "cluster_name"),
+    "ka.req.pod.volumes.volume_type": _volume_types, "ka.resp.name": one("responseObject", "metadata", "name"),
+    "ka.response.code": one("responseStatus", "code"), "ka.response.reason": one("responseStatus", "reason"),
+    "ka.useragent": one("userAgent"), "ka.sourceips": _many("sourceIPs"),
+    "ka.cluster.name": one("annotations", "cluster_name"),
 }
 for _name in CONTAINER_LISTS:
     _FIELDS |= _of_containers(_name)
+
+
+class AuditEvent(JsonEvent):
+    """Answers `get(field)` from the JSON of one audit event."""
+
+    __slots__ = ()
+    fields = _FIELDS

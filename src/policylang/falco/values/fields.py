@@ -148,6 +148,7 @@ ct.addendum.reason:s ct.addendum.updatedfields:s ct.addendum.originalrequestid:s
 ct.sessioncredentialfromconsole:s ct.edgedevicedetails:s ct.tlsdetails.tlsversion:s ct.tlsdetails.ciphersuite:s
 ct.tlsdetails.clientprovidedhostheader:s ct.additionaleventdata:s s3.uri:s s3.bucket:s s3.key:s s3.bytes:u s3.bytes.in:u
 s3.bytes.out:u s3.cnt.get:u s3.cnt.put:u s3.cnt.other:u ec2.name:s ec2.imageid:s ecr.repository:s ecr.imagetag:s
+iam.role:s iam.policy:s
 """
 
 _GCP = """
@@ -236,3 +237,8 @@ def lookup(source: str, name: str, argument: str | None) -> Info | None:
         return None
     # One ancestor is one value.
     return info._replace(shape=Shape.ONE) if info.shape is Shape.ANCESTORS else info
+
+
+def anywhere(name: str, argument: str | None) -> Info | None:
+    """The same in whichever source has the field: what two of them have, they have alike."""
+    return next((info for source in SOURCES if (info := lookup(source, name, argument)) is not None), None)

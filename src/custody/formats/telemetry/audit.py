@@ -1,0 +1,139 @@
+"""Audit events of Kubernetes (audit.k8s.io/v1): the EventList of an audit webhook, and lines of an audit log.
+
+What was asked and what was answered may be a megabyte each, and few rules look at them: they are decoded when a rule
+does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from custody.errors import MalformedError
+from custody.formats.telemetry import lenient
+from custody.formats.telemetry.event import RuntimeEvent
+from custody.formats.telemetry.instant import nanoseconds
+from custody.formats.telemetry.told import Told
+from policylang.falco import AuditEvent
+from policylang.falco.values.events import PLUGIN_EVENT
+
+SOURCE = "k8s_audit"
+_LATE = ("requestObject", "responseObject")
+_WHOLE = ("json.", "jevt.")
+_EXPECTED = "audit events of audit.k8s.io/v1: an Event or an EventList"
+
+
+class _Event(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
+    """Of audit.k8s.io/v1, every field in its own order: what is there is there again in `jevt.obj`."""
+
+    kind: Any = msgspec.UNSET
+    api_version: Any = msgspec.UNSET
+    level: Any = msgspec.UNSET
+    audit_id: Any = msgspec.field(default=msgspec.UNSET, name="auditID")
+    stage: Any = msgspec.UNSET
+    request_uri: Any = msgspec.field(default=msgspec.UNSET, name="requestURI")
+    verb: Any = msgspec.UNSET
+    user: Any = msgspec.UNSET
+    impersonated_user: Any = msgspec.UNSET
+    authentication_metadata: Any = msgspec.UNSET
+    source_i_ps: Any = msgspec.field(default=msgspec.UNSET, name="sourceIPs")
+    user_agent: Any = msgspec.UNSET
+    object_ref: Any = msgspec.UNSET
+    response_status: Any = msgspec.UNSET
+    request_object: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    response_object: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    request_received_timestamp: Any = msgspec.UNSET
+    stage_timestamp: Any = msgspec.UNSET
+    annotations: Any = msgspec.UNSET
+
+
+class _Kind(msgspec.Struct, gc=False):
+    kind: Any = None
+    items: list[_Event] | None = None
+
+
+_LIST = msgspec.json.Decoder(_Kind)
+_ONE = msgspec.json.Decoder(_Event)
+_MANY = msgspec.json.Decoder(list[_Event])
+_ANY = msgspec.json.Decoder()
+_KEYS = {name: msgspec.structs.fields(_Event)[place].encode_name
+         for place, name in enumerate(_Event.__struct_fields__)}
+_EARLY = [(name, key) for name, key in _KEYS.items() if key not in _LATE]
+
+
+class _Document(dict[str, Any]):
+    """The event as a dict, whose large parts come when they are asked for."""
+
+    __slots__ = ("late", "repairs")
+
+    def __init__(self, event: _Event, repairs: lenient.Repairs) -> None:
+        unset = msgspec.UNSET
+        super().__init__({key: value for name, key in _EARLY if (value := getattr(event, name)) is not unset})
+        self.late: dict[str, msgspec.Raw] = {}
+        self.repairs = repairs
+        if event.request_object is not unset:
+            self.late["requestObject"] = event.request_object  # type: ignore[assignment]
+        if event.response_object is not unset:
+            self.late["responseObject"] = event.response_object  # type: ignore[assignment]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.late and key in self.late:
+            self.whole()
+        return super().get(key, default)
+
+    def whole(self) -> None:
+        """With all its parts."""
+        for key, raw in self.late.items():
+            self[key] = lenient.decode(bytes(raw), _ANY, self.repairs, _EXPECTED)
+        self.late = {}
+
+
+class _LateAudit(AuditEvent):
+    """An audit event whose large parts are decoded when a field of theirs is asked for."""
+
+    __slots__ = ()
+
+    def _read(self, name: str) -> Any:
+        if name.startswith(_WHOLE):
+            event = self.event
+            assert isinstance(event, _Document)
+            event.whole()
+        return super()._read(name)
+
+
+class Audit:
+    """Reads lines of a log, and bodies of requests: an event, a list of them, or an EventList."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self.repairs = lenient.Repairs()
+
+    def __call__(self, data: bytes) -> Sequence[Told]:
+        """Raises MalformedError where any of them is no audit event: then none is told."""
+        return [self._made(event) for event in self._events(data)]
+
+    def _events(self, data: bytes) -> Sequence[_Event]:
+        if data.lstrip()[:1] == b"[":
+            return lenient.decode(data, _MANY, self.repairs, _EXPECTED)
+        if b'"EventList"' in data[:4096] or b'"items"' in data[:4096]:
+            listed = lenient.decode(data, _LIST, self.repairs, _EXPECTED)
+            if listed.kind == "EventList":
+                return listed.items or ()
+        return [lenient.decode(data, _ONE, self.repairs, _EXPECTED)]
+
+    def _made(self, event: _Event) -> RuntimeEvent:
+        if event.kind is msgspec.UNSET:  # items of a list need not say their kind
+            event.kind = "Event"
+        if event.kind != "Event" or not isinstance(event.stage, str):
+            raise MalformedError("", got=f"kind {str(event.kind)[:40]!r}", expected=_EXPECTED)
+        return RuntimeEvent(SOURCE, PLUGIN_EVENT, _LateAudit(_Document(event, self.repairs)),
+                            nanoseconds(event.stage_timestamp), self._origin)
+
+
+def key(event: RuntimeEvent) -> str:
+    """By which an audit event is known when it is delivered again: its id and stage; empty where it has none."""
+    get = event.fields.get
+    audit_id, stage = get("ka.auditid"), get("ka.stage")
+    return f"{audit_id}/{stage}" if audit_id and stage else ""

@@ -1,0 +1,96 @@
+"""JSON of events, read so that nobody whose process, file or pod has an odd name is overlooked.
+
+Bytes that are no UTF-8, lone surrogates and numbers out of range come from names that an attacker may choose. A typed
+reader refuses them, and the event would not be judged; so they are brought to something that can be read, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from custody.errors import MalformedError
+
+_T = TypeVar("_T")
+LARGEST = 8 << 20
+"""Bytes of one event, or of one request with events."""
+DEEPEST = 200
+_SHOWN = 80
+
+
+class Repairs:
+    """How many events were read only after they had been repaired."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def decode(data: bytes, decoder: msgspec.json.Decoder[_T], repairs: Repairs, expected: str) -> _T:
+    """Raises MalformedError, which `expected` ends."""
+    if len(data) > LARGEST:
+        raise MalformedError("", got=f"{len(data)} bytes", expected=f"at most {LARGEST}")
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as wrong:
+        repaired = _repaired(data)
+        if repaired is None:
+            raise MalformedError("", got=_shown(data), expected=expected) from None
+        try:
+            value = decoder.decode(repaired)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+            raise MalformedError("", got=_shown(data), expected=f"{expected}: {str(wrong)[:200]}") from None
+        repairs.count += 1
+        return value
+
+
+def _repaired(data: bytes) -> bytes | None:
+    """The same document with what no reader takes replaced; None where that makes it none."""
+    text = data.decode("utf-8", "replace")
+    if _depth(text) > DEEPEST:
+        return None
+    try:
+        value = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=lambda _: None, strict=False)
+        return json.dumps(value).encode("utf-8") if not _surrogates(text) else json.dumps(_plain(value)).encode("utf-8")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) <= 20 and -(1 << 63) <= int(text) < 1 << 64 else _real(text)
+
+
+def _real(text: str) -> float:
+    value = float(text) if len(text) <= 400 else float("inf")
+    return min(max(value, -1.7e308), 1.7e308)
+
+
+def _surrogates(text: str) -> bool:
+    return "\\ud" in text.lower()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(member) for key, member in value.items()}
+    return value
+
+
+def _depth(text: str) -> int:
+    """At least as deep as the document is: brackets in texts count too."""
+    deepest = depth = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _shown(data: bytes) -> str:
+    return data[:_SHOWN].decode("utf-8", "replace") + ("…" if len(data) > _SHOWN else "")
