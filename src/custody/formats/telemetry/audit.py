@@ -15,7 +15,7 @@ from custody.errors import MalformedError
 from custody.formats.telemetry import lenient
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.formats.telemetry.instant import nanoseconds
-from custody.formats.telemetry.told import Told
+from custody.formats.telemetry.told import Told, Unread
 from policylang.falco import AuditEvent
 from policylang.falco.values.events import PLUGIN_EVENT
 
@@ -51,12 +51,12 @@ class _Event(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
 
 class _Kind(msgspec.Struct, gc=False):
     kind: Any = None
-    items: list[_Event] | None = None
+    items: list[msgspec.Raw] | None = None
 
 
 _LIST = msgspec.json.Decoder(_Kind)
 _ONE = msgspec.json.Decoder(_Event)
-_MANY = msgspec.json.Decoder(list[_Event])
+_MANY = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder()
 _KEYS = {name: msgspec.structs.fields(_Event)[place].encode_name
          for place, name in enumerate(_Event.__struct_fields__)}
@@ -74,9 +74,9 @@ class _Document(dict[str, Any]):
         self.late: dict[str, msgspec.Raw] = {}
         self.repairs = repairs
         if event.request_object is not unset:
-            self.late["requestObject"] = event.request_object  # type: ignore[assignment]
+            self.late["requestObject"] = event.request_object
         if event.response_object is not unset:
-            self.late["responseObject"] = event.response_object  # type: ignore[assignment]
+            self.late["responseObject"] = event.response_object
 
     def get(self, key: str, default: Any = None) -> Any:
         if self.late and key in self.late:
@@ -111,20 +111,26 @@ class Audit:
         self.repairs = lenient.Repairs()
 
     def __call__(self, data: bytes) -> Sequence[Told]:
-        """Raises MalformedError where any of them is no audit event: then none is told."""
-        return [self._made(event) for event in self._events(data)]
-
-    def _events(self, data: bytes) -> Sequence[_Event]:
+        """Raises MalformedError where it is neither; of a list, what is no audit event is `Unread`."""
         if data.lstrip()[:1] == b"[":
-            return lenient.decode(data, _MANY, self.repairs, _EXPECTED)
+            return self._each(lenient.decode(data, _MANY, self.repairs, _EXPECTED))
         if b'"EventList"' in data[:4096] or b'"items"' in data[:4096]:
             listed = lenient.decode(data, _LIST, self.repairs, _EXPECTED)
             if listed.kind == "EventList":
-                return listed.items or ()
-        return [lenient.decode(data, _ONE, self.repairs, _EXPECTED)]
+                return self._each(listed.items or [])
+        return [self._made(lenient.decode(data, _ONE, self.repairs, _EXPECTED))]
 
-    def _made(self, event: _Event) -> RuntimeEvent:
-        if event.kind is msgspec.UNSET:  # items of a list need not say their kind
+    def _each(self, items: list[msgspec.Raw]) -> Sequence[Told]:
+        told: list[Told] = []
+        for item in items:
+            try:
+                told.append(self._made(lenient.decode(bytes(item), _ONE, self.repairs, _EXPECTED), listed=True))
+            except MalformedError as wrong:
+                told.append(Unread(wrong.message))
+        return told
+
+    def _made(self, event: _Event, *, listed: bool = False) -> RuntimeEvent:
+        if listed and event.kind is msgspec.UNSET:  # items of a list need not say it
             event.kind = "Event"
         if event.kind != "Event" or not isinstance(event.stage, str):
             raise MalformedError("", got=f"kind {str(event.kind)[:40]!r}", expected=_EXPECTED)

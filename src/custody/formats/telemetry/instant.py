@@ -7,6 +7,7 @@ import re
 
 _FORM = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)")
 _SECOND = 1_000_000_000
+_SCALE: list[int] = [10 ** (9 - digits) for digits in range(10)]
 _known: dict[str, int] = {}
 """The second of a text's first 19 characters: events come thousands to the second."""
 
@@ -20,7 +21,7 @@ def nanoseconds(text: object) -> int | None:
         if not fraction:
             return second if len(text) == 20 else None
         if text[19] == "." and len(fraction) <= 9 and fraction.isascii() and fraction.isdecimal():
-            return second + int(fraction) * 10 ** (9 - len(fraction))
+            return second + int(fraction) * _SCALE[len(fraction)]
     match = _FORM.fullmatch(text)
     if match is None:
         return None

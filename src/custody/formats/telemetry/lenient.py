@@ -14,9 +14,10 @@ import msgspec
 from custody.errors import MalformedError
 
 _T = TypeVar("_T")
-LARGEST = 8 << 20
-"""Bytes of one event, or of one request with events."""
-DEEPEST = 200
+LARGEST = 64 << 20
+"""Bytes of one document, or of one request with events."""
+_REPAIRED = 4 << 20
+"""Bytes of what is repaired: that takes a second for each 16 MiB."""
 _SHOWN = 80
 
 
@@ -47,9 +48,9 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[_T], repairs: Repairs, exp
 
 def _repaired(data: bytes) -> bytes | None:
     """The same document with what no reader takes replaced; None where that makes it none."""
-    text = data.decode("utf-8", "replace")
-    if _depth(text) > DEEPEST:
+    if len(data) > _REPAIRED:
         return None
+    text = data.decode("utf-8", "replace")
     try:
         value = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=lambda _: None, strict=False)
         return json.dumps(value).encode("utf-8") if not _surrogates(text) else json.dumps(_plain(value)).encode("utf-8")
@@ -78,18 +79,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {_plain(key): _plain(member) for key, member in value.items()}
     return value
-
-
-def _depth(text: str) -> int:
-    """At least as deep as the document is: brackets in texts count too."""
-    deepest = depth = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
 
 
 def _shown(data: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from custody.errors import MalformedError
 from custody.formats.telemetry import lenient, processes, tetragonhooks
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.formats.telemetry.instant import nanoseconds
@@ -230,7 +231,8 @@ def _names(facts: Facts) -> list[str]:
 
 _FIELDS: dict[str, Read] = {
     "evt.type": lambda facts: facts.type, "evt.rawtime": lambda facts: facts.at, "evt.num": lambda _: 1,
-    "evt.hostname": lambda facts: facts.node or None, "evt.source": lambda _: "syscall", "evt.is_async": lambda _: False,
+    "evt.hostname": lambda facts: facts.node or None, "evt.source": lambda _: "syscall",
+    "evt.is_async": lambda _: False,
     "proc.name": lambda facts: processes.name(facts.process.binary),
     "proc.exe": lambda facts: facts.process.binary or None, "proc.exepath": lambda facts: facts.process.binary or None,
     "proc.args": lambda facts: facts.process.arguments if facts.process.binary else None,
@@ -328,7 +330,7 @@ class Tetragon:
             return (Lost("throttle", 0),) if kind != "THROTTLE_STOP" else ()
         known = (line.process_loader, line.process_uprobe, line.process_usdt, line.test)
         if all(part is None for part in known):
-            raise lenient.MalformedError("", got="none of its events", expected=_EXPECTED)
+            raise MalformedError("", got="none of its events", expected=_EXPECTED)
         return ()
 
 

@@ -140,7 +140,7 @@ def _named(texts: tuple[str, ...] = (), numbers: tuple[str, ...] = (),
 
     def read(arguments: Sequence[Argument]) -> dict[str, Any]:
         said = [argument.string_arg for argument in arguments if argument.string_arg is not None]
-        fields = {f"evt.arg.{name}": text for name, text in zip(texts, said, strict=False)}
+        fields: dict[str, Any] = {f"evt.arg.{name}": text for name, text in zip(texts, said, strict=False)}
         counted = [number for argument in arguments if (number := _number(argument)) is not None]
         if len(counted) == len(numbers):
             fields |= {f"evt.arg.{name}": number for name, number in zip(numbers[:-1], counted, strict=False)}
@@ -246,11 +246,11 @@ def _accepted(arguments: Sequence[Argument], result: Argument | None) -> Hook | 
     return None
 
 
-def _listening(arguments: Sequence[Argument], _: Argument | None) -> Hook | None:
+def _listening(_: Sequence[Argument], __: Argument | None) -> Hook | None:
     return Hook("listen", dict(_RESULT))
 
 
-def _module(arguments: Sequence[Argument], _: Argument | None) -> Hook | None:
+def _module(_: Sequence[Argument], __: Argument | None) -> Hook | None:
     return Hook("finit_module", dict(_RESULT))
 
 

@@ -25,6 +25,12 @@ class Foreign(NamedTuple):
     """By which it is known when it comes again; empty where it has nothing such."""
 
 
-Told = RuntimeEvent | Foreign | Lost
+class Unread(NamedTuple):
+    """One of several events in a document, which is none of its format: those beside it are told all the same."""
+
+    reason: str
+
+
+Told = RuntimeEvent | Foreign | Lost | Unread
 Decode = Callable[[bytes], Sequence[Told]]
 """Of one line or one request's body. Raises MalformedError for what is none."""

@@ -256,8 +256,12 @@ _SAID = frozenset({
         "uid", "nstype", "domain", "dev", "dir", "type"))})
 
 
+def _unknown(_: Facts) -> None:
+    return None
+
+
 def _argument(name: str) -> Read:
-    before = _FIELDS.get(name, lambda _: None)
+    before: Read = _FIELDS.get(name, _unknown)
     return lambda facts: facts.arguments[name] if name in facts.arguments else before(facts)
 
 

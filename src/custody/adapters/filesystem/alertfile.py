@@ -1,0 +1,108 @@
+"""A file of alerts, a line each: appended to, made durable, and cut back to what was noted after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from custody.adapters.filesystem.drafts import storage_error
+from custody.errors import StorageError
+from custody.ports.alerting import Line, Place
+
+
+class AlertFile:
+    """Implements ports.alerting.AlertOutput. Rotation is by renaming: the next write makes the file anew.
+
+    Where the place of its end was noted, what stands after that was written by a process that ended before it could
+    note it. Its events are read again, so it is cut off, also where the file was renamed meanwhile.
+    """
+
+    def __init__(self, path: Path, *, text: bool = False) -> None:
+        self._path, self._text = path, text
+        self._handle: int | None = None
+        self._size = 0
+
+    @property
+    def name(self) -> str:
+        return f"file:{self._path}"
+
+    def write(self, lines: Sequence[Line]) -> None:
+        data = b"".join(b"%b\n" % (line.text.encode("utf-8", "replace") if self._text else line.json)
+                        for line in lines)
+        try:
+            handle = self._current()
+            begun = self._size
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(handle, view):]
+                os.fdatasync(handle)
+            except OSError:
+                with contextlib.suppress(OSError):  # half a line must not stand there
+                    os.ftruncate(handle, begun)
+                raise
+            self._size = begun + len(data)
+        except OSError as error:
+            raise storage_error(self.name, error) from None
+
+    def place(self) -> Place | None:
+        try:
+            state = os.fstat(self._current())
+        except OSError as error:
+            raise storage_error(self.name, error) from None
+        return Place(state.st_dev, state.st_ino, self._size)
+
+    def recover(self, place: Place | None) -> str:
+        if place is None:
+            return ""
+        try:
+            for path in (self._path, *self._siblings()):
+                state = path.lstat()
+                if stat.S_ISREG(state.st_mode) and (state.st_dev, state.st_ino) == (place.device, place.inode):
+                    if state.st_size > place.size:
+                        os.truncate(path, place.size)
+                    return ""
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise storage_error(self.name, error) from None
+        return (f"{self.name}: the file that was written last is not there any more; alerts of its last moment may be "
+                "written twice")
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _current(self) -> int:
+        """The file that has the name now."""
+        if self._handle is not None:
+            own = os.fstat(self._handle)
+            try:
+                there = os.stat(self._path)
+            except FileNotFoundError:
+                there = None
+            if there is not None and (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
+                if own.st_size != self._size:  # cut off by whoever rotates it by copying
+                    self._size = own.st_size
+                return self._handle
+            self.close()
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            os.close(handle)
+            raise StorageError(f"{self.name}: it is no file")
+        self._handle, self._size = handle, state.st_size
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return handle
+
+    def _siblings(self) -> list[Path]:
+        return sorted(path for path in self._path.parent.iterdir()
+                      if path.name.startswith(self._path.stem) and path != self._path)
