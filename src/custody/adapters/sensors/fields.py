@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from custody.adapters.sensors import names, procfs
-from custody.adapters.sensors.containers import HOST
 from custody.adapters.sensors.processes import Process, Processes
 from custody.adapters.sensors.syscalls import AT_FDCWD, Call
 
@@ -101,9 +100,11 @@ class SyscallFields:
 
     def _besides(self, name: str) -> Any:
         where = self.process.container
-        if self.origin is None or where is None or not where.full:
-            return None
-        return (self.origin(where.full) or {}).get(name)
+        value = None
+        if self.origin is not None and where is not None and where.full:
+            value = (self.origin(where.full) or {}).get(name)
+        # As Falco says of a mount that is not there, or not known: rules ask for this text.
+        return "N/A" if value is None and name.startswith("container.mount") else value
 
     # --- arguments --------------------------------------------------------------------------------------------------
 
@@ -127,6 +128,9 @@ class SyscallFields:
             return None if self.result is None else str(self.result)
         if shown == "fd":
             return str(_int(self.arguments[place]))
+        if shown == "user":
+            number = self.arguments[place] & 0xFFFFFFFF
+            return self.table.user(self.process, number) or str(number)
         if shown == "open" and self.name == "openat2":
             return names.open_flags(self.arguments[2])
         return names.SHOWN[shown](self.arguments[place] & 0xFFFFFFFF)
@@ -288,10 +292,8 @@ def _session_name(event: SyscallFields) -> str | None:
 
 
 def _user(event: SyscallFields) -> str | None:
-    """By this machine's users; of a container's only root is everywhere the same."""
-    if event.uid < 0 or (event.uid and event.process.container not in (None, HOST)):
-        return None
-    return names.user(event.uid)
+    """`<NA>` where there is no such user."""
+    return None if event.uid < 0 else event.table.user(event.process, event.uid) or "<NA>"
 
 
 def _login_name(event: SyscallFields) -> str | None:
@@ -393,7 +395,8 @@ def _ends(event: SyscallFields) -> tuple[End, End]:
         return peer.far(), peer.local
     if event.name == "listen":
         return None, peer.local
-    return peer.local, peer.far()
+    # Nobody chose an address for this end: which one it is depends on the route.
+    return None if peer.local is None or peer.local[0] in ("0.0.0.0", "::") else peer.local, peer.far()
 
 
 def _end(which: int, part: int) -> Callable[[SyscallFields], Any]:
@@ -450,7 +453,7 @@ _READERS: dict[str, Callable[[SyscallFields], Any]] = {
     "evt.failed": lambda event: None if event.result is None else event.result < 0,
     "evt.is_open_write": _write, "evt.is_open_read": _reading, "evt.is_open_create": _create,
     "evt.is_open_exec": _executable,
-    "proc.name": _own(_name), "proc.pname": _of_parent(_name), "proc.aname": _all(_name),
+    "proc.name": lambda event: event.process.program.command or "<NA>", "proc.pname": _of_parent(_name), "proc.aname": _all(_name),
     "proc.exe": _own(_first), "proc.pexe": _of_parent(_first), "proc.aexe": _all(_first),
     "proc.exepath": _own(Process.path), "proc.pexepath": _of_parent(Process.path), "proc.aexepath": _all(Process.path),
     "proc.args": _words, "proc.cmdline": _own(_line), "proc.pcmdline": _of_parent(_line), "proc.acmdline": _all(_line),

@@ -6,15 +6,16 @@ import ctypes
 import errno
 import os
 import platform
+import stat
 import struct
 from typing import Any
 
 # asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64).
 _NUMBERS = {
     "x86_64": {"bpf": 321, "perf_event_open": 298, "fanotify_init": 300, "fanotify_mark": 301, "fsopen": 430,
-               "fsconfig": 431, "fsmount": 432, "open_by_handle_at": 304},
+               "fsconfig": 431, "fsmount": 432, "openat2": 437},
     "aarch64": {"bpf": 280, "perf_event_open": 241, "fanotify_init": 262, "fanotify_mark": 263, "fsopen": 430,
-                "fsconfig": 431, "fsmount": 432, "open_by_handle_at": 265},
+                "fsconfig": 431, "fsmount": 432, "openat2": 437},
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -125,3 +126,14 @@ def detached(filesystem: str) -> int:
         return call("fsmount", made, 1, 0)  # FSMOUNT_CLOEXEC
     finally:
         os.close(made)
+
+
+def open_within(root: int, path: str) -> int:
+    """A regular file below `root`, whose links cannot lead out of it (openat2(2), RESOLVE_IN_ROOT). Raises OSError."""
+    how = ctypes.create_string_buffer(struct.pack("<QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0,
+                                                  0x10 | 0x02), 24)  # RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
+    made = call("openat2", root, ctypes.c_char_p(os.fsencode(path)), how, 24)
+    if not stat.S_ISREG(os.fstat(made).st_mode):
+        os.close(made)
+        raise OSError(errno.EINVAL, "no regular file", path)
+    return made

@@ -30,8 +30,9 @@ SOCKET_END = SOCKET + PEER.size
 PARENT, VPID, VPGID, SID, LOGIN, TTY, TTY_MAJOR, TTY_MINOR = range(88, 120, 4)
 INODE, MAGIC, DEVICE, LINKS, STARTED = 120, 128, 136, 140, 144
 PATH_LENGTH, ARGUMENTS_LENGTH, ENVIRONMENT_LENGTH, LEAF_LENGTH = 152, 156, 160, 164
-EXECUTED = struct.Struct("=8iQQIIQIIII")
-EXECUTED_TEXTS = 168
+UPPER = 168
+EXECUTED = struct.Struct("=8iQQIIQIIIII4x")
+EXECUTED_TEXTS = 176
 assert BODY + EXECUTED.size == EXECUTED_TEXTS
 
 # --- a new process: the thread's number -----------------------------------------------------------------------------

@@ -81,6 +81,5 @@ def outcome(number: int) -> str:
 SHOWN: dict[str, Callable[[int], str]] = {
     "number": str, "open": open_flags, "mode": mode, "clone": clone_flags, "family": family,
     "ptrace": lambda number: _PTRACE.get(number, str(number)), "bpf": lambda number: _BPF.get(number, str(number)),
-    "user": lambda number: user(number & 0xFFFFFFFF) or str(number & 0xFFFFFFFF),
     "removal": lambda number: "AT_REMOVEDIR" if number & 0x200 else "0",
 }

@@ -8,17 +8,21 @@ one with its number.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import struct
 from collections import OrderedDict
 
-from custody.adapters.sensors import layout, procfs
+from custody.adapters.sensors import kernel, layout, names, procfs
 from custody.adapters.sensors.containers import HOST, Container, container
 from custody.adapters.sensors.digests import Digests
 
 MOST = 1 << 17
 """Processes and threads that are kept; the kernel's own limit is 2²², and usually 2¹⁵ or 2¹⁷."""
 _GROUPS = 8192
+_CONTAINERS = 512
+_USERS = 2000
+"""Lines of a container's /etc/passwd that are read."""
 _DEEP = 32
 """Ancestors that are kept of a process whose ancestors have ended."""
 _OVERLAY, _TMPFS = 0x794C7630, 0x01021994
@@ -125,6 +129,7 @@ class Processes:
         self._most = most
         self._groups: OrderedDict[tuple[int, int], Container] = OrderedDict()
         self._layers: OrderedDict[str, str | None] = OrderedDict()
+        self._users: OrderedDict[str, dict[int, str]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -197,7 +202,7 @@ class Processes:
     def execute(self, pid: int, group: tuple[int, int], command: str, record: bytes) -> Process:
         """A program was started, of which `record` tells what the kernel knew (layout.EXECUTED)."""
         (parent, vpid, vpgid, session, login, tty, major, minor, inode, magic, device, links, started, path_length,
-         arguments, environment, leaf) = layout.EXECUTED.unpack_from(record, layout.BODY)
+         arguments, environment, leaf, upper) = layout.EXECUTED.unpack_from(record, layout.BODY)
         rich = _length.unpack_from(record, layout.FLAGS)[0] & layout.RICH
         at = layout.EXECUTED_TEXTS
         asked = procfs.text(record[at:at + max(0, path_length - 1)])
@@ -209,6 +214,7 @@ class Processes:
             at += environment
             program.leaf = procfs.text(record[at:at + max(0, leaf - 1)])
             program.inode, program.device, program.magic, program.links = inode, device, magic, links
+            program.upper = {1: False, 2: True}.get(upper)
         known = self._known.get(pid)
         if known is None or (rich and known.started and abs(known.started - started) > 2 * procfs.TICK):
             # No event told of it, or a later process has its number.
@@ -240,6 +246,21 @@ class Processes:
                     self._groups.popitem(last=False)
         return known
 
+    def user(self, process: Process, number: int) -> str | None:
+        """A user's name, by the /etc/passwd of the container, or of this machine; None where there is no such user."""
+        where = process.container
+        if where is None or not where.full:
+            return names.user(number) if where is not None else None
+        users = self._users.get(where.full)
+        if users is None:
+            users = _users(process)
+            if users is None:
+                return "root" if number == 0 else None
+            self._users[where.full] = users
+            if len(self._users) > _CONTAINERS:
+                self._users.popitem(last=False)
+        return users.get(number)
+
     def upper(self, process: Process) -> bool | None:
         """Is the executed file in the upper layer of an overlay: written after the container was made?"""
         program = process.program
@@ -269,6 +290,32 @@ class Processes:
             if len(self._layers) > _GROUPS:
                 self._layers.popitem(last=False)
         return folder or None
+
+
+def _users(process: Process) -> dict[int, str] | None:
+    """The container wrote this file: it is read without following links out of it, and not for long."""
+    try:
+        root = os.open(f"/proc/{process.pid}/root", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        file = kernel.open_within(root, "etc/passwd")
+    except OSError as error:
+        return {} if isinstance(error, FileNotFoundError) and process.lives() else None
+    finally:
+        os.close(root)
+    try:
+        data = os.read(file, 1 << 17) if process.lives() else None
+    finally:
+        os.close(file)
+    if data is None:
+        return None
+    users: dict[int, str] = {}
+    for line in procfs.text(data).split("\n")[:_USERS]:
+        parts = line.split(":")
+        if len(parts) > 3 and parts[2].isdecimal() and len(parts[2]) < 11:
+            users.setdefault(int(parts[2]), parts[0][:64])
+    return users
 
 
 def _cut(process: Process) -> None:

@@ -41,14 +41,16 @@ from custody.adapters.sensors.assembler import (
 )
 from custody.adapters.sensors.btf import Btf
 from custody.adapters.sensors.syscalls import CALLS, KINDS, Call
+from custody.errors import MalformedError
 
 STRUCTURES = ("task_struct", "mm_struct", "file", "dentry", "inode", "super_block", "signal_struct", "tty_struct",
               "tty_driver", "pid", "upid", "cred", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node",
-              "files_struct", "fdtable", "socket", "sock", "sock_common", "cgroup_subsys_id")
+              "files_struct", "fdtable", "socket", "sock", "sock_common", "cgroup_subsys_id", "ovl_inode")
 _NO_WAKEUP, _WAKEUP = 1, 2
 _BATCH = 64 * 1024
 """Bytes that wait until the reader is woken for what is not urgent; it looks by itself from time to time."""
 _WRITING = 0o1 | 0o2 | 0o100 | 0o1000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
+OVERLAY = 0x794C7630  # OVERLAYFS_SUPER_MAGIC
 _PENDING = 56  # kind and six arguments
 
 QUIET = ("/lib/", "/lib32/", "/lib64/", "/usr/lib", "/usr/share/", "/etc/ld.so.cache", "/usr/local/lib/")
@@ -391,9 +393,32 @@ def _executed_by(made: _Writer) -> None:
     made.task(*tty, "tty_struct:index", size=4, place=layout.TTY)
     made.task(*tty, "tty_struct:driver", "tty_driver:major", size=4, place=layout.TTY_MAJOR)
     made.task(*tty, "tty_struct:driver", "tty_driver:minor_start", size=4, place=layout.TTY_MINOR)
+    _upper(made, exe)
     _number(made, ("task_struct:thread_pid",), layout.VPID, own=True)
     _number(made, ("task_struct:signal", "signal_struct:pids+16"), layout.VPGID, own=True)  # PIDTYPE_PGID
     _number(made, ("task_struct:signal", "signal_struct:pids+24"), layout.SID, own=False)  # PIDTYPE_SID
+
+
+def _upper(made: _Writer, exe: tuple[str, ...]) -> None:
+    """On an overlay: 1 where the file is in the lower layer, 2 in the upper one. The overlay's inode is around the inode."""
+    assert made.btf is not None
+    try:
+        back = made.offsets("ovl_inode:__upperdentry")[0] - made.offsets("ovl_inode:vfs_inode")[0]
+    except MalformedError:  # a kernel whose overlay is a module
+        return
+    failed = made.name()
+    made.load(8, R1, R9, layout.MAGIC)
+    made.jump_if(R1, "!=", OVERLAY, failed)
+    made.call(TASK)
+    made.move(R3, R0)
+    made.follow((*made.offsets(*exe), back), failed)
+    made.read(READ_KERNEL, FP, -8, 8)
+    made.jump_if(R0, "!=", 0, failed)
+    made.load(8, R1, FP, -8)
+    made.store_number(4, R9, layout.UPPER, 1)
+    made.jump_if(R1, "==", 0, failed)
+    made.store_number(4, R9, layout.UPPER, 2)
+    made.label(failed)
 
 
 def _number(made: _Writer, steps: tuple[str, ...], place: int, *, own: bool) -> None:
