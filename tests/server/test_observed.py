@@ -192,7 +192,7 @@ def test_a_request_is_counted_for_the_role_that_answers_it(path: str, role: str)
 
 def test_requests_to_every_role_are_counted_for_it() -> None:
     """But for the webhook, which has a listener of its own, and the scanner, which nobody asks."""
-    assert {role for _, role in PREFIXES} == set(ROLES) - {"admission", "scanner"}
+    assert {role for _, role in PREFIXES} == {*ROLES, "runtime"} - {"admission", "scanner"}
 
 
 def test_logs_are_counted(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def describe(services: Running, policies: PolicySet) -> list[str]:
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME{rules}", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
+             "runtime": f"runtime       {base}/runtime/audit, /falco, /events/…",
              "tuf": f"TUF           {base}/tuf  ({published})",
              "admission": f"admission     {services.webhook}/validate, /mutate  ({loaded}; "
                           f"{certified})"}

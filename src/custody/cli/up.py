@@ -24,4 +24,5 @@ def command(port: int, webhook_port: int, policies: tuple[str, ...], kubeconfig:
     configured = logged(settings(), log_format, log_level)
     if kubeconfig is not None:
         configured = configured.replace(kubeconfig=kubeconfig)
-    serve_forever(configured, ROLES, "127.0.0.1", port, webhook_port, policies)
+    roles = (*ROLES, "runtime") if configured.runtime is not None else ROLES
+    serve_forever(configured, roles, "127.0.0.1", port, webhook_port, policies)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 
+_NAMES = 1000
+OTHERS = "(others)"
+
+
 class Counted:
     """Of one process, since it began."""
 
@@ -33,3 +37,11 @@ class Counted:
         """Events that came again, by input."""
         self.refused: Counter[str] = Counter()
         """Requests that were refused since there was no room or an output failed, by input."""
+
+    def add(self, series: Counter[str], name: str) -> None:
+        """One more. Rules of others' alerts may have any name, and a stranger must not make numbers without end."""
+        series[name if name in series or len(series) < _NAMES else OTHERS] += 1
+
+    def told(self, rule: str, priority: str) -> None:
+        key = rule, priority
+        self.alerts[key if key in self.alerts or len(self.alerts) < _NAMES else (OTHERS, priority)] += 1

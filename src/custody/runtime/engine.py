@@ -119,7 +119,7 @@ class Engine:
         """One alert with what is known of its place; None where it is not told."""
         counted = self.counted
         if LEVELS.get(alert.priority, 0) > self._priority:
-            counted.below[alert.rule] += 1
+            counted.add(counted.below, alert.rule)
             return None
         known: dict[str, Any] = {}
         for enrich in self._enrichers:
@@ -130,7 +130,7 @@ class Engine:
         for suppress in self._suppressors:
             name = suppress(alert, place)
             if name is not None:
-                counted.suppressed[name] += 1
+                counted.add(counted.suppressed, name)
                 return Record(identifier(key), alert, place, name) if self._show else None
         return Record(identifier(key), alert, place)
 

@@ -61,7 +61,7 @@ class Folding:
             window = rule
         window.folded += 1
         window.last = _kept(record)
-        self._counted.folded[record.alert.rule] += 1
+        self._counted.add(self._counted.folded, record.alert.rule)
         self.changed = True
         return False
 

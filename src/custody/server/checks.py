@@ -11,6 +11,7 @@ from custody.kit.clock import format_rfc3339
 from custody.server.access.htpasswd import PasswordFile
 from custody.server.admission import AdmissionApp
 from custody.server.health import Check, State
+from custody.server.runtime import RuntimeApp
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
 
@@ -22,7 +23,8 @@ _TUF_REMEDY = {"root": "custody trust tuf rotate-root --root-key FILE signs it a
                "timestamp": "the log says why it could not be signed"}
 
 
-def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None) -> dict[str, Check]:
+def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None,
+           events: RuntimeApp | None = None) -> dict[str, Check]:
     """One check for each of `roles`."""
     known: Mapping[str, Callable[[], Check]] = {
         "registry": lambda: lambda: registry(platform),
@@ -33,6 +35,7 @@ def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp |
         "tuf": lambda: lambda: tuf(platform),
         "scanner": lambda: scanner(platform.data),
         "provider": lambda: State,
+        "runtime": lambda: events.check if events is not None else State,
         "admission": lambda: admission.check if admission is not None else State,
     }
     return {role: known[role]() for role in roles}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from custody.admission.webhook import Admission
 from custody.server.accepting import REFUSED
 from custody.server.checks import free_bytes
-from custody.server.metrics import Metrics
+from custody.server.metrics import Metrics, Reading
+from custody.server.runtime import RuntimeApp
 from custody.services.cluster.exempted import Exempted
 from custody.services.decisions import DecisionKeeper
 from custody.services.prefetch import Prefetch
@@ -54,6 +56,41 @@ def of_exemptions(metrics: Metrics, exempted: Exempted) -> None:
     """Of namespaces in which Gatekeeper's policies judge nothing."""
     metrics.read("custody_exempt_namespaces", "Namespaces that are exempt from Gatekeeper's policies.", (),
                  lambda: [((), len(exempted.names))])
+
+
+def of_runtime(metrics: Metrics, events: RuntimeApp) -> None:
+    """Of what was seen of what runs, and what was not."""
+    assert events.run is not None  # it runs when it is measured
+    runtime = events.run.runtime
+    counted = runtime.counted
+    for name, text, label, numbers in (
+            ("events", "Events that were read.", "input", counted.events),
+            ("events_malformed", "Lines and requests that are no events.", "input", counted.malformed),
+            ("events_unjudged", "Events of whose values a rule could make nothing.", "input", counted.unjudged),
+            ("events_repaired", "Events that were judged with what is no Unicode replaced.", "input", counted.repaired),
+            ("events_backwards", "Events that are older than the one before.", "input", counted.backwards),
+            ("events_doubled", "Events that came again.", "input", counted.doubled),
+            ("requests_refused", "Requests with events that were asked to come again.", "input", counted.refused),
+            ("alerts_folded", "Alerts that were told as a number.", "rule", counted.folded),
+            ("alerts_below_priority", "Alerts of a priority that is not told.", "rule", counted.below),
+            ("alerts_suppressed", "Alerts that a suppression explains.", "suppression", counted.suppressed)):
+        metrics.count(f"custody_runtime_{name}", text, (label,), _of_one(numbers))
+    metrics.count("custody_runtime_alerts", "Alerts that were told.", ("rule", "priority"),
+                  lambda: [*counted.alerts.items()])
+    metrics.count("custody_runtime_events_lost", "Events that whoever saw them could not tell.", ("input", "kind"),
+                  lambda: [*counted.lost.items()])
+    metrics.read("custody_runtime_rules", "Rules that events are judged by.", (),
+                 lambda: [((), runtime.engine.rules.count)])
+    metrics.read("custody_runtime_alerts_waiting", "Alerts that outputs by HTTP have not taken yet.", ("output",),
+                 lambda: [((posts.name,), posts.waiting()) for posts in runtime.posts])
+    metrics.read("custody_runtime_inputs_stalled", "Inputs from which nothing comes.", (),
+                 lambda: [((), len(runtime.watch.stalled))])
+    metrics.read("custody_runtime_outputs_failing", "Outputs that take no alerts now.", (),
+                 lambda: [((), len(runtime.delivery.failures))])
+
+
+def _of_one(numbers: Counter[str]) -> Reading:
+    return lambda: [((name,), number) for name, number in [*numbers.items()]]
 
 
 def of_evidence(metrics: Metrics, remembered: Remembered) -> None:

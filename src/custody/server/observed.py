@@ -24,7 +24,7 @@ _RESULTS = 20  # of one decision, that are written down
 _REASON = 1_000  # characters of one
 PREFIXES = (("/oidc", "oidc"), ("/ct", "ca"), ("/api/v1/timestamp", "tsa"), ("/api/v2/log", "log"),
             ("/api/v2/checkpoint", "log"), ("/api/v2/tile", "log"), ("/api", "ca"), ("/v2", "registry"),
-            ("/tuf", "tuf"))
+            ("/tuf", "tuf"), ("/runtime", "runtime"))
 """What a role's paths on the main listener begin with; the first that fits counts."""
 _PROBES = frozenset({"/healthz", "/readyz", "/livez", "/metrics"})
 

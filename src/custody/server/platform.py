@@ -19,7 +19,7 @@ from custody.admission.exemption import Exemption
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
-from custody.server import gauges, tuf
+from custody.server import gauges, runtime, tuf
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
@@ -34,6 +34,7 @@ from custody.server.provider import ProviderApp
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
+from custody.server.watchrun import watch_run
 from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Settings
@@ -54,7 +55,7 @@ _RENEWAL = 3600.0
 _OWN = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "::1"]}  # noqa: S104 - it is looked up
 """Nobody calls 0.0.0.0 by that name; who looks after the process calls it on its own machine."""
 ROLES = ("registry", "oidc", "ca", "log", "tsa", "tuf", "scanner", "admission")
-SERVED = (*ROLES, "provider")
+SERVED = (*ROLES, "provider", "runtime")
 """With those that need to be told whom they serve."""
 
 
@@ -97,7 +98,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     async def plain(scope: Scope, receive: Receive, send: Send) -> None:
         await box[0](scope, receive, send)
 
-    refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
+    refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate, events="runtime" in chosen)
     cluster = cluster_lookup(settings, in_pod=True) if "admission" in chosen else None
     metrics = Metrics()
     names = _names(settings, host)
@@ -111,12 +112,14 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = provider = None
+    events = runtime.events_app(settings) if "runtime" in chosen else None
     keeper: DecisionKeeper | None = None
     working: list[asyncio.Task[None]] = []
+    stack = contextlib.AsyncExitStack()
     try:
-        for role, check in checks(platform, chosen, admission).items():
+        for role, check in checks(platform, chosen, admission, events).items():
             health.add(role, check)
-        box.append(_plain_app(platform, chosen, health, metrics))
+        box.append(_plain_app(platform, chosen, health, metrics, events))
         gauges.of_platform(metrics, platform, chosen)
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
@@ -166,6 +169,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             provider = _provider(platform, listeners, health, host, provider_port)
         watching = (platform.watching(http, url.partition("://")[2], chosen)
                     if settings.watch_interval and {"registry", "scanner"} & set(chosen) else None)
+        if events is not None:
+            events.run = await stack.enter_async_context(watch_run(settings, runtime.watched(settings), _told))
+            gauges.of_runtime(metrics, events)
         async with serving(*listeners.all):
             if watching is not None:
                 working.append(asyncio.create_task(watching.run(settings.watch_interval)))
@@ -176,6 +182,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        await stack.aclose()
         if keeper is not None:
             await asyncio.to_thread(keeper.close)
         if cluster is not None:
@@ -248,7 +255,12 @@ def _files(certificate: str | None, key: str | None, client_ca: str | None, *, p
     return TlsFiles(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded)
 
 
-def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:
+def _told(text: str) -> None:
+    logging.getLogger(__name__).warning("%s", text)
+
+
+def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics,
+               events: runtime.RuntimeApp | None) -> App:
     """Registry and trust services share a port: their paths do not meet."""
     from custody.server import ca, log, oidc, tsa
     from custody.server.rpcstatus import EXCEPTION_HANDLERS
@@ -271,6 +283,8 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metri
         served = cast(App, RegistryApp(platform.registry))
         auth = platform.settings.auth
         apps["/v2"] = served if auth is None else _gated(served, auth, platform, health, metrics)
+    if events is not None:
+        apps["/runtime"] = events
     return Paths(apps)
 
 

@@ -150,7 +150,7 @@ class EventWatch:
             self.folding.changed = self.folding.changed or folds is not None
             raise
         for record, _ in told:
-            self.counted.alerts[record.alert.rule, record.alert.priority] += 1
+            self.counted.told(record.alert.rule, record.alert.priority)
             if self._responders and record.suppressed is None:
                 self._respond(record)
 
@@ -222,7 +222,7 @@ class EventWatch:
                     if answer is not None:
                         own = line(answer)
                         await self.delivery.deliver([own])
-                        self.counted.alerts[alert.rule, alert.priority] += 1
+                        self.counted.told(alert.rule, alert.priority)
             except CustodyError as error:
                 _LOG.warning("no response to %s: %s", record.alert.rule, error.message)
             except Exception:

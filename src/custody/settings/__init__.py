@@ -19,7 +19,17 @@ import msgspec
 from custody.errors import MalformedError, UsageError
 from custody.kit.folder import state_folder
 from custody.kit.near import near
-from custody.settings.tables import Advisories, Auth, Counting, EvidenceProvider, Issuer, Rescan, Source, Summaries
+from custody.settings.tables import (
+    Advisories,
+    Auth,
+    Counting,
+    EvidenceProvider,
+    Issuer,
+    Rescan,
+    Runtime,
+    Source,
+    Summaries,
+)
 
 _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
@@ -32,7 +42,8 @@ _PATHS = ("data_dir", "kubeconfig", "trusted_root", "notation", "signing_config"
 _PATHS_IN_TABLES = {
     "auth": ("htpasswd",), "summaries": ("keys",), "advisories": ("keys",),
     "source": ("popular", "allowed_signers", "openpgp_keyring", "ca_roots"),
-    "counting": ("vex", "ignorefiles", "key"), "external_data": ("client_ca", "certificate", "key", "keys")}
+    "counting": ("vex", "ignorefiles", "key"), "runtime": ("rules", "token"),
+    "external_data": ("client_ca", "certificate", "key", "keys")}
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
            "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT", "CUSTODY_WORKER"}
@@ -148,6 +159,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What `custody source check` expects of lock files."""
     advisories: Advisories | None = None
     """From where advisories come."""
+    runtime: Runtime | None = None
+    """What runs: events, by which rules they are judged, and where alerts go."""
     tls_certificate: str | None = None
     """Certificates in PEM, the server's first, with which --port speaks TLS."""
     tls_key: str | None = None

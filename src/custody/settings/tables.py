@@ -196,3 +196,38 @@ class Counting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Leave out what no fixed version is known for, unless it is known to be exploited."""
     severities: list[Literal["unknown", "none", "low", "medium", "high", "critical"]] = []
     """Leave out what has another severity, unless it is known to be exploited; without any, nothing."""
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the runtime role and `custody runtime watch` read, judge by, and tell; flags of `watch` come before it."""
+
+    rules: list[str] = []
+    """Falco rule files or folders of them, in their order; read again when they change."""
+    inputs: list[str] = []
+    """`FORMAT:PLACE`, as `--input` has it: `tetragon:/var/run/cilium/tetragon/tetragon.log`."""
+    sensors: list[str] = []
+    """Sensors of this machine, as `--sensor` has them."""
+    outputs: list[str] = []
+    """As `--output` has them; without any, standard output."""
+    output_format: Literal["json", "text"] = "json"
+    """Falco's JSON objects, or its lines of text."""
+    priority: Literal["emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"] = "debug"
+    """The lowest priority that is told."""
+    match: Literal["first", "all"] = "first"
+    """Of the rules that are true of an event, the first of the files, as Falco has it, or all."""
+    sources: list[Literal["syscall", "k8s_audit", "aws_cloudtrail", "github", "okta", "gcp_auditlog"]] = []
+    """Whose rules are asked; without any, all."""
+    fold_after: Annotated[int, msgspec.Meta(ge=0)] = 10
+    """Alerts that are alike and told within `fold_window`; the others are told as a number. 0: all are told."""
+    fold_rule: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    """Alerts of one rule that are told within `fold_window`, however unlike."""
+    fold_window: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
+    """Seconds."""
+    stalled_after: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Seconds without an event after which an input is said to be stalled, and /readyz shows it; 0: never."""
+    token: str | None = None
+    """File with the bearer token that whoever posts events must have; read again when it changes."""
+    max_request: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
+    """MiB of one request with events. What is larger is refused, and counted as lost."""
+    waiting: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 64
+    """Requests whose alerts are not written yet; more are asked to come again."""

@@ -120,12 +120,12 @@ class _Line(msgspec.Struct, gc=False):
     process_kprobe: _Event | None = None
     process_lsm: _Event | None = None
     process_tracepoint: _Event | None = None
-    rate_limit_info: msgspec.Raw | None = None
-    process_throttle: msgspec.Raw | None = None
-    process_loader: msgspec.Raw | None = None
-    process_uprobe: msgspec.Raw | None = None
-    process_usdt: msgspec.Raw | None = None
-    test: msgspec.Raw | None = None
+    rate_limit_info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    process_throttle: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    process_loader: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    process_uprobe: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    process_usdt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    test: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Dropped(msgspec.Struct, gc=False):
@@ -321,15 +321,15 @@ class Tetragon:
                              self._origin),)
 
     def _lost(self, line: _Line) -> Sequence[Told]:
-        if line.rate_limit_info is not None:
+        if line.rate_limit_info is not msgspec.UNSET:
             number = lenient.decode(bytes(line.rate_limit_info), _DROPPED, self.repairs,
                                     _EXPECTED).number_of_dropped_process_events
             return (Lost("rate-limit", _count(number)),)
-        if line.process_throttle is not None:
+        if line.process_throttle is not msgspec.UNSET:
             kind = lenient.decode(bytes(line.process_throttle), _THROTTLED, self.repairs, _EXPECTED).type
             return (Lost("throttle", 0),) if kind != "THROTTLE_STOP" else ()
         known = (line.process_loader, line.process_uprobe, line.process_usdt, line.test)
-        if all(part is None for part in known):
+        if all(part is msgspec.UNSET for part in known):
             raise MalformedError("", got="none of its events", expected=_EXPECTED)
         return ()
 

@@ -27,7 +27,13 @@ def check_exposure(settings: Settings, roles: Collection[str], host: str, *, ins
     if "registry" in roles and settings.auth is None:
         problems.append(("everybody who reaches the registry could push, overwrite and delete",
                          f"say who may, with [auth] in custody.toml ({_GUIDE}), or --insecure"))
-    asked = [role for role in ("registry", "ca") if role in roles and (role == "ca" or settings.auth is not None)]
+    runtime = settings.runtime
+    if "runtime" in roles and settings.tls_client_ca is None and (runtime is None or runtime.token is None):
+        problems.append(("everybody who reaches it could post events, and alerts with them",
+                         "`token` of [runtime], tls_client_ca, or --insecure"))
+    asked = [role for role in ("registry", "ca", "runtime") if role in roles and (
+        role == "ca" or (role == "registry" and settings.auth is not None)
+        or (role == "runtime" and runtime is not None and runtime.token is not None))]
     if asked and not encrypted and not behind_proxy:
         problems.append(("passwords and tokens would cross the network without TLS",
                          "--tls-certificate and --tls-key, --behind-proxy where a proxy ends TLS, or --insecure"))

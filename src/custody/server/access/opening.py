@@ -36,9 +36,11 @@ def gate(app: App, auth: Auth, platform: Platform, passwords: PasswordFile | Non
     return Gate(app, Callers(passwords, tokens), rules)
 
 
-def refuse_unused(auth: Auth | None, client_ca: str | None, certificate: str | None) -> None:
-    """Raises UsageError for a setting that would mean nothing without another."""
-    if client_ca is not None and auth is None:
+def refuse_unused(auth: Auth | None, client_ca: str | None, certificate: str | None, *,
+                  events: bool = False) -> None:
+    """Raises UsageError for a setting that would mean nothing without another. `events`: whoever posts events may show
+    a certificate too."""
+    if client_ca is not None and auth is None and not events:
         raise UsageError("tls_client_ca: says who somebody is, for [auth], and there is no such table")
     if client_ca is not None and certificate is None:
         raise UsageError("tls_client_ca: needs tls_certificate and tls_key: clients show certificates in TLS only")

@@ -1,0 +1,182 @@
+"""What watches what runs, while it runs: inputs that are read, sensors, rules that are read again, outputs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from custody.errors import CustodyError, UsageError
+from custody.kit.amount import amount
+from custody.runtime.engine import Rules
+from custody.server.watching import FileWatch
+from custody.services.eventinputs import FollowedInput, StreamInput
+from custody.services.watchspec import Input, Watched
+from custody.settings import Settings
+from custody.wiring.clients import service_http
+from custody.wiring.local import queue
+from custody.wiring.runtime import Runtime, rule_files
+from custody.wiring.sensing import sensors
+
+_LOG = logging.getLogger(__name__)
+_BACKLOG = 64
+_BUFFER = 1 << 22
+_LAST_WORDS = 10.0
+"""Seconds that alerts have to be sent in when it ends; what was not is sent by the next process."""
+
+
+@dataclass(slots=True)
+class WatchRun:
+    """One that runs."""
+
+    runtime: Runtime
+    reading: list[asyncio.Task[None]] = field(default_factory=list)
+    """Inputs and sensors: each ends when nothing more will come."""
+    beside: list[asyncio.Task[None]] = field(default_factory=list)
+    """What never ends."""
+    listening: bool = False
+    """Something waits for others to come."""
+    rules: FileWatch[Rules] | None = None
+
+
+@contextlib.asynccontextmanager
+async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], None], *, once: bool = False,
+                    again: bool = False, stream: TextIO | None = None) -> AsyncIterator[WatchRun]:
+    """Up on entry; on exit what is folded is told and outputs are closed.
+
+    `say` is told what people should know of going on. `once`: what is there, and no more; `again`: from files'
+    beginnings. Raises UsageError, MalformedError, StorageError.
+    """
+    posted = any(output.kind == "http" for output in watched.outputs)
+    http = service_http(settings) if posted else None
+    waiting = queue(settings) if posted else None
+    servers: list[asyncio.Server] = []
+    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream)
+    marks, said = runtime.begin(time.monotonic)
+    for text in said:
+        say(text)
+    watch, types = runtime.watch, runtime.engine.types()
+    used = sensors(watched.sensors, types)
+    run = WatchRun(runtime, rules=_rules(runtime))
+    try:
+        for entry in watched.inputs:
+            decoder = entry.format.made(entry.origin, types)
+            if entry.kind == "file":
+                _expect(entry, once=once)
+                followed = FollowedInput(watch, runtime.follow(entry, once=once), decoder, entry.origin)
+                if text := followed.begin(None if again else marks.get(entry.origin)):
+                    say(text)
+                run.reading.append(asyncio.create_task(followed.run()))
+            elif entry.kind == "stdin":
+                run.reading.append(asyncio.create_task(StreamInput(watch, decoder, entry.origin).run(await _stdin())))
+            else:
+                servers.append(await _listen(entry.path, StreamInput(watch, decoder, entry.origin)))
+        for sensor in used:
+            watch.heard(sensor.name)
+            run.reading.append(asyncio.create_task(sensor.run(watch.emitted)))
+        run.listening = bool(servers)
+        run.beside.append(asyncio.create_task(watch.run()))
+        run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
+        if not once and run.rules is not None:
+            run.beside.append(asyncio.create_task(run.rules.run()))
+        yield run
+    finally:
+        for task in (*run.reading, *run.beside):
+            task.cancel()
+        await asyncio.gather(*run.reading, *run.beside, return_exceptions=True)
+        for server in servers:
+            server.close()
+        for sensor in used:
+            sensor.close()
+        try:
+            await watch.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    for posts in runtime.posts:
+                        while await posts.send():
+                            pass
+        finally:
+            if http is not None:
+                await http.close()
+
+
+def _rules(runtime: Runtime) -> FileWatch[Rules]:
+    """Rules are those of the files; a set that cannot be used leaves the one before, and is told as an alert."""
+
+    def use(loaded: Rules) -> str:
+        runtime.engine.swap(loaded)
+        return f"read again: {amount(loaded.count, 'rule')}"
+
+    def files() -> list[Path]:
+        try:
+            return rule_files(runtime.watched.rules)
+        except CustodyError:  # a folder that has none now is a change too
+            return list(runtime.watched.rules)
+
+    watch = FileWatch("rules", files, runtime.load, use)
+
+    def told(succeeded: bool) -> None:
+        if not succeeded:
+            runtime.watch.say(runtime.losses.kept(watch.failure or "", time.time()))
+
+    watch.told = told
+    return watch
+
+
+def _expect(entry: Input, *, once: bool) -> None:
+    """A file that will come is waited for; with `once` it must be there."""
+    try:
+        mode = entry.path.stat().st_mode
+    except FileNotFoundError:
+        if once:
+            raise UsageError(f"--input {entry.origin}: no such file") from None
+        return
+    except OSError as error:
+        raise UsageError(f"--input {entry.origin}: {error.strerror}") from None
+    if stat.S_ISDIR(mode) and not entry.format.whole:
+        raise UsageError(f"--input {entry.origin}: it is a folder", hint="a file, or one input each")
+
+
+async def _stdin() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=_BUFFER)
+    if stat.S_ISREG(os.fstat(0).st_mode):  # a loop does not wait for files
+        reader.feed_data(await asyncio.to_thread(sys.stdin.buffer.read))
+        reader.feed_eof()
+        return reader
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader),
+                                                       os.fdopen(os.dup(0), "rb"))
+    return reader
+
+
+async def _listen(path: Path, stream: StreamInput) -> asyncio.Server:
+    """Whoever may write to the socket may tell events: its mode lets this user alone."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await stream.run(reader)
+
+    with _mask(0o177):
+        try:
+            return await asyncio.start_unix_server(connected, path, backlog=_BACKLOG, limit=_BUFFER)
+        except OSError as error:
+            raise UsageError(f"--input unix:{path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _mask(bits: int) -> Iterator[None]:
+    before = os.umask(bits)
+    try:
+        yield
+    finally:
+        os.umask(before)
