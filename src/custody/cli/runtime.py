@@ -6,7 +6,7 @@ import click
 
 from custody.cli.groups import Group
 
-_COMMANDS = ("watch",)
+_COMMANDS = ("responses", "rules", "watch")
 
 
 @click.group("runtime", cls=Group, places={name: f"custody.cli.runtime_{name}" for name in _COMMANDS})

@@ -86,5 +86,6 @@ def _expected(value: Any, where: str) -> Expected:
                         fields.take("output_fields", dict) or {}, where)
     fields.done()
     if expected.times < 1:
-        raise MalformedError(fields.path("count"), got=expected.times, expected="1 or more; for none, leave out the rule")
+        raise MalformedError(fields.path("count"), got=expected.times,
+                             expected="1 or more; for none, leave out the rule")
     return expected

@@ -63,10 +63,10 @@ def without(formula: Formula, unknown: Callable[[str], bool]) -> Formula:
     return conjunction(parts) if formula.kind == "and" else disjunction(parts)
 
 
-def folded(rule: Rule, types: Iterable[str]) -> list[Formula]:
-    """What is left of the condition for events of each of these types; none that is never true."""
-    left = (Residuals(rule.source, name).formula(rule.condition) for name in types)
-    return [formula for formula in left if formula is not False]
+def folded(formula: Formula, source: str, types: Iterable[str]) -> list[Formula]:
+    """What is left of it for events of each of these types of a source; nothing of those of which it is never true."""
+    left = (Residuals(source, name).formula(formula) for name in types)
+    return [part for part in left if part is not False]
 
 
 def never(formula: Formula) -> str | None:
@@ -119,7 +119,7 @@ class _Facts:
         tests: list[tuple[Node, bool]] = []
         level: _Facts | None = self
         while level is not None:
-            tests += level.asked.get(read, ())
+            tests = [*level.asked.get(read, ()), *tests]
             level = level.above
         return tests
 

@@ -1,0 +1,58 @@
+"""`custody runtime rules list`: which rules there are, and which inputs can make them true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.cli.contents import columns
+from custody.cli.rulefiles import rule_files, ruleset
+from custody.runtime.rulelint import impossible
+from custody.runtime.sight import INPUTS
+from policylang.falco import Rule
+from policylang.falco.analysis import event_types, field_names
+
+_SHOWN = 4
+
+
+@click.command("list")
+@rule_files
+@click.option("--source", help="Rules for events of this source alone.")
+@click.option("--tag", "tags", multiple=True, help="Rules with this tag alone.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
+def command(paths: tuple[Path, ...], source: str | None, tags: tuple[str, ...], output: str) -> None:
+    """The rules of files, as they are after all appends and overrides.
+
+    SEEN BY names the inputs that tell events which may make the rule true; none is said of a rule that nothing can.
+    """
+    rules = [rule for rule in ruleset(paths).rules
+             if source in (None, rule.source) and {*tags} <= {*rule.tags}]
+    if output == "json":
+        click.echo(json.dumps([_told(rule) for rule in rules], indent=2, ensure_ascii=False))
+        return
+    rows = [("RULE", "PRIORITY", "SOURCE", "ENABLED", "EVENTS", "SEEN BY")]
+    for rule in rules:
+        types = sorted(event_types(rule)) if impossible(rule) is None else []
+        more = f", … {len(types)}" if len(types) > _SHOWN else ""
+        rows.append((rule.name, rule.level, rule.source, "yes" if rule.enabled else "no",
+                     ", ".join(types[:_SHOWN]) + more if types else "none: it never matches",
+                     ", ".join(_seen(rule)) or "none"))
+    click.echo(columns(rows), nl=False)
+
+
+def _seen(rule: Rule) -> list[str]:
+    if impossible(rule) is not None:
+        return []
+    return [name for name, sight in INPUTS.items() if sight.blind(rule) is None]
+
+
+def _told(rule: Rule) -> dict[str, Any]:
+    never = impossible(rule)
+    return {"name": rule.name, "description": rule.description, "source": rule.source, "priority": rule.level,
+            "tags": list(rule.tags), "enabled": rule.enabled, "eventTypes": [] if never else sorted(event_types(rule)),
+            "fields": sorted(field_names(rule.condition)), "neverMatches": never, "seenBy": _seen(rule),
+            "condition": rule.text.strip()}

@@ -1,0 +1,254 @@
+"""Pods that no policy can tell apart, as one bit; what selectors mean, as sets of those bits.
+
+Two pods are of one class where namespace, labels, ports' names and service account are equal, and where no block of a
+policy contains an address of one and not of the other. A set of classes is an int, so that matching thousands of
+pods is a few operations on numbers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from custody.network.addresses import V4, V6
+from custody.network.intervals import EMPTY, Intervals
+from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology
+from custody.network.ports import PROTOCOLS, Protocol, port
+from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches
+
+_Key = tuple[object, ...]
+
+
+def positions(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set, the lowest first."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+class Region(NamedTuple):
+    """What peers of a rule mean: classes that match, those that may (the plugin decides), and addresses."""
+
+    pods: int
+    maybe: int
+    addresses: Intervals
+
+
+class Classes:
+    """All pods of a topology. Pods can come, go and change; blocks of new policies may cut classes (`cuts`)."""
+
+    def __init__(self, topology: Topology, boundaries: Iterable[int] = ()) -> None:
+        """`boundaries`: where a block of a policy begins, and the address behind its last."""
+        self.topology = topology
+        self.boundaries = sorted(set(boundaries))
+        self.members: list[dict[str, Pod]] = []
+        """By bit, and then by place; empty where all have gone."""
+        self.samples: list[Pod] = []
+        """A pod of each class, also of those that have gone."""
+        self.mask = 0
+        """All bits."""
+        self._at: dict[_Key, int] = {}
+        self._of: dict[str, int] = {}
+        self._labels: list[Labels] = []
+        self._index: dict[tuple[Scope, str], dict[str, int]] = {}
+        self._named: dict[tuple[str, Protocol], dict[int, int]] = {}
+        self._bits: dict[Expression, int] = {}
+        self._within: dict[Intervals, tuple[int, int]] = {}
+        self._regions: dict[tuple[Peer, ...], Region] = {}
+        for pod in topology.pods:
+            self.add(pod)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def live(self) -> int:
+        """Bits of the classes that have pods."""
+        return sum(1 << bit for bit, pods in enumerate(self.members) if pods)
+
+    def of(self, pod: Pod) -> int:
+        """The bit's number of a pod that was added. Raises KeyError."""
+        return self._of[pod.place]
+
+    def labels(self, number: int) -> Labels:
+        return self._labels[number]
+
+    def _key(self, pod: Pod) -> _Key:
+        namespace = self.topology.namespace(pod.namespace)
+        account = self.topology.accounts.get((pod.namespace, pod.account), {})
+        return (pod.namespace, frozenset(pod.labels.items()), frozenset(namespace.labels.items()), pod.ports,
+                pod.host_network, pod.account, frozenset(account.items()), pod.representative,
+                tuple(bisect_right(self.boundaries, address) for address in pod.addresses))
+
+    def add(self, pod: Pod) -> int:
+        """Its class: a new bit where there is none like it. One of the same place goes first."""
+        self.remove(pod.place)
+        key = self._key(pod)
+        number = self._at.get(key)
+        if number is None:
+            number = self._at[key] = len(self.members)
+            self.members.append({})
+            self.samples.append(pod)
+            self._grow(pod, number)
+        self.members[number][pod.place] = pod
+        self._of[pod.place] = number
+        return number
+
+    def remove(self, place: str) -> None:
+        number = self._of.pop(place, None)
+        if number is not None:
+            del self.members[number][place]
+
+    def _grow(self, pod: Pod, number: int) -> None:
+        bit = 1 << number
+        labels = self.topology.labels(pod)
+        self._labels.append(labels)
+        self.mask |= bit
+        for scope, values in labels.items():
+            for key, value in values.items():
+                by_value = self._index.setdefault((scope, key), {})
+                by_value[value] = by_value.get(value, 0) | bit
+        for named in pod.ports:
+            by_number = self._named.setdefault((named.name, named.protocol), {})
+            by_number[named.number] = by_number.get(named.number, 0) | bit
+        for expression, bits in self._bits.items():
+            if matches(expression, labels):
+                self._bits[expression] = bits | bit
+        for addresses, (certain, maybe) in self._within.items():
+            inside, perhaps = _inside(pod, addresses)
+            self._within[addresses] = (certain | bit * inside, maybe | bit * perhaps)
+        self._regions.clear()
+
+    def cut(self, boundaries: Iterable[int]) -> bool:
+        """Take these up too. False where they would divide a class, so that all is to be made anew."""
+        added = set(boundaries) - set(self.boundaries)
+        if not added:
+            return True
+        merged = sorted(added | set(self.boundaries))
+        for pods in self.members:
+            segments = {tuple(bisect_right(merged, address) for address in pod.addresses) for pod in pods.values()}
+            if len(segments) > 1:
+                return False
+        self.boundaries = merged
+        self._at = {self._key(next(iter(pods.values()), sample)): number
+                    for number, (pods, sample) in enumerate(zip(self.members, self.samples, strict=True))}
+        return True
+
+    def bits(self, expression: Expression) -> int:
+        """The classes of which it is true."""
+        known = self._bits.get(expression)
+        if known is None:
+            known = self._bits[expression] = self._evaluate(expression)
+        return known
+
+    def _evaluate(self, expression: Expression) -> int:
+        result = 0
+        match expression:
+            case Test():
+                for value, bits in self._index.get((expression.scope, expression.key), {}).items():
+                    if expression.accepts(value):
+                        result |= bits
+            case Not():
+                result = self.mask ^ self.bits(expression.of)
+            case All():
+                result = self.mask
+                for part in expression.of:
+                    result &= self.bits(part)
+            case Any():
+                for part in expression.of:
+                    result |= self.bits(part)
+        return result
+
+    def within(self, addresses: Intervals) -> tuple[int, int]:
+        """Classes that have an address in there, and those whose addresses are not known and may be."""
+        known = self._within.get(addresses)
+        if known is None:
+            certain = maybe = 0
+            for number, pod in enumerate(self.samples):
+                inside, perhaps = _inside(pod, addresses)
+                certain |= inside << number
+                maybe |= perhaps << number
+            known = self._within[addresses] = (certain, maybe)
+        return known
+
+    def region(self, peers: tuple[Peer, ...]) -> Region:
+        """What any of the peers means."""
+        known = self._regions.get(peers)
+        if known is None:
+            pods = maybe = 0
+            addresses = EMPTY
+            for peer in peers:
+                certain, perhaps = self._peer(peer)
+                pods |= certain
+                maybe |= perhaps
+                addresses |= peer.outside | self._nodes(peer)
+            known = self._regions[peers] = Region(pods, maybe & ~pods, addresses)
+        return known
+
+    def _peer(self, peer: Peer) -> tuple[int, int]:
+        if peer.pods is None:
+            return 0, 0
+        certain = base = self.bits(peer.pods)
+        maybe = 0
+        if peer.within is not None:
+            inside, perhaps = self.within(peer.within)
+            certain, maybe = base & inside, base & perhaps
+        if peer.host_pods is not True:
+            own = self.bits(POD_NETWORK)
+            maybe = (maybe & own) | (0 if peer.host_pods is False else certain & ~own)
+            certain &= own
+        return certain, maybe
+
+    def _nodes(self, peer: Peer) -> Intervals:
+        if peer.nodes is None:
+            return EMPTY
+        return Intervals((address, address) for node in self.topology.nodes for address in node.addresses
+                         if matches(peer.nodes, {Scope.POD: node.labels, Scope.NAMESPACE: {}, Scope.ACCOUNT: {},
+                                                 Scope.ABOUT: {"name": node.name}}))
+
+    def ports(self, match: PortMatch) -> list[tuple[int, Intervals]]:
+        """Of an egress rule: classes, and what its ports are on them. Addresses have the numbers alone."""
+        parts = [(self.mask, match.numbers)]
+        for name in match.exceptions:
+            for number, protocol, bits in self._having(name):
+                parts = [part for have, numbers in parts
+                         for part in ((have & bits, numbers - port(protocol, number)), (have & ~bits, numbers))
+                         if part[0]]
+        return parts + [(bits, port(protocol, number)) for name in match.names
+                        for number, protocol, bits in self._having(name)]
+
+    def _having(self, name: tuple[str, Protocol | None]) -> Iterator[tuple[int, Protocol, int]]:
+        for protocol in PROTOCOLS if name[1] is None else (name[1],):
+            for number, bits in self._named.get((name[0], protocol), {}).items():
+                yield number, protocol, bits
+
+
+def own_ports(match: PortMatch, named: frozenset[NamedPort]) -> Intervals:
+    """What a rule's ports are on a pod that names its own like this."""
+    result = match.numbers
+    for name, protocol, number in named:
+        if (name, protocol) in match.exceptions or (name, None) in match.exceptions:
+            result -= port(protocol, number)
+    for name, protocol, number in named:
+        if (name, protocol) in match.names or (name, None) in match.names:
+            result |= port(protocol, number)
+    return result
+
+
+def _inside(pod: Pod, addresses: Intervals) -> tuple[int, int]:
+    """Whether an address of the pod is in there, and whether that is not known: 1 or 0 each."""
+    if pod.addresses:
+        return int(any(address in addresses for address in pod.addresses)), 0
+    covers = not (V4 - addresses) and not (V6 - addresses)
+    return int(covers), int(bool(addresses) and not covers)
+
+
+def boundaries(peers: Iterable[Peer]) -> Iterator[int]:
+    """Where the blocks of peers begin, and the addresses behind them."""
+    for peer in peers:
+        if peer.within is not None:
+            for first, last in peer.within:
+                yield first
+                yield last + 1

@@ -1,0 +1,322 @@
+"""Policies that allow what was observed, and nothing that was not: a NetworkPolicy for each workload.
+
+Ingress stands at the server and egress at the client, since both have to allow. A selector has the labels that all
+pods of a workload keep (its controller's selector, where that is known), and excludes other workloads that have them
+too. An address outside is itself alone, unless a width is given. What cannot be said in a policy is listed with its
+reason, never left out in silence. Equal input gives equal policies, in one order.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from custody.network.addresses import address_text
+from custody.network.declared import Declared, DeclaredService
+from custody.network.ends import End, Ends, numbers
+from custody.network.model import Pod, Topology
+from custody.network.observed import Connection, Tally
+from custody.network.owners import lasting
+from custody.network.ports import PROTOCOLS
+from custody.network.selector import NAME_LABEL
+
+GENERATED = {"app.kubernetes.io/managed-by": "custody"}
+NAMES = "custody.internal/observed-names"
+"""An annotation: DNS names that addresses of the policy had."""
+_VERSIONED = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "chart"})
+"""Labels that the next release has otherwise."""
+_DNS = {"to": [{"namespaceSelector": {"matchLabels": {NAME_LABEL: "kube-system"}},
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}],
+        "ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}
+_MOST_BLOCKS = 500
+_Json = dict[str, Any]
+Port = tuple[str, int]
+
+
+class Left(NamedTuple):
+    """A connection that no policy says, and why."""
+
+    connection: Connection
+    reason: str
+
+
+class Widened(NamedTuple):
+    """Addresses that were not observed and are allowed all the same, as was asked for."""
+
+    block: str
+    observed: int
+    """How many addresses in it were observed."""
+
+
+class Options(NamedTuple):
+    namespaces: frozenset[str] = frozenset()
+    """For whose pods policies are made; empty: all."""
+    width4: int = 32
+    width6: int = 128
+    open_services: bool = False
+    """Whoever is outside may reach what a Service offers to the outside."""
+
+
+@dataclass
+class Generated:
+    policies: list[_Json]
+    left: list[Left] = field(default_factory=list)
+    widened: list[Widened] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Rules:
+    """Of one workload: peers, as JSON so that equal ones are one, with their ports."""
+
+    end: End
+    ingress: dict[str, set[Port]] = field(default_factory=lambda: defaultdict(set))
+    egress: dict[str, set[Port]] = field(default_factory=lambda: defaultdict(set))
+    names: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+class Generation:
+    def __init__(self, topology: Topology, declared: Declared, ends: Ends, options: Options = Options()) -> None:
+        """`topology` has the pods that only flows tell of too."""
+        self._topology, self._declared, self._ends, self._options = topology, declared, ends, options
+        self._rules: dict[tuple[str, str], _Rules] = {}
+        self._left: list[Left] = []
+        self._notes: dict[str, None] = {}
+        self._blocks: dict[str, set[int]] = defaultdict(set)
+        self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
+        for pod in topology.pods:
+            self._in_namespace[pod.namespace].append(pod)
+        self._selectors: dict[int, _Json | None] = {}
+
+    def of_flows(self, connections: Iterable[tuple[Connection, Tally]]) -> Generated:
+        """What happened, and was first seen in the time in which was learnt."""
+        for connection, tally in connections:
+            if reason := _unlearnt(connection, tally):
+                self._left.append(Left(connection, reason))
+            elif (service := connection.destination.service) is not None:
+                backends = [*self._ends.backends(service, connection.protocol, connection.port)]
+                for end, number in backends:
+                    self._connect(connection, connection.source, end, number)
+                if not backends:
+                    self._left.append(Left(connection, "no pod that was given is behind this port of the Service"))
+            else:
+                self._connect(connection, connection.source, connection.destination, connection.port)
+        return self._generated(egress=True)
+
+    def of_services(self) -> Generated:
+        """What Services declare: their ports at their pods, from all pods, and from outside where they offer that.
+
+        Services say nothing of who calls them, nor of egress: policies are about ingress alone.
+        """
+        for service in self._declared.services:
+            if self._options.namespaces and service.namespace not in self._options.namespaces:
+                continue
+            if not service.selector:
+                self._notes[f"service {service.place} selects no pods: nothing is said of it"] = None
+                continue
+            self._offer(service)
+        return self._generated(egress=False)
+
+    def _offer(self, service: DeclaredService) -> None:
+        offered = False
+        for pod in self._in_namespace.get(service.namespace, ()):
+            if any(pod.labels.get(key) != value for key, value in service.selector.items()):
+                continue
+            end = End(pod.shown, pod=pod)
+            if (rules := self._of(end)) is None:
+                self._notes[self._unselectable(end)] = None
+                continue
+            for entry in service.ports:
+                for number in numbers(pod, entry.target, entry.protocol):
+                    offered = True
+                    rules.ingress[_text({"namespaceSelector": {}})].add((entry.protocol, number))
+                    if service.outside:
+                        for block in ("0.0.0.0/0", "::/0"):
+                            rules.ingress[_text({"ipBlock": {"cidr": block}})].add((entry.protocol, number))
+        if not offered:
+            self._notes[f"service {service.place}: no pod that was given has its ports"] = None
+
+    def _connect(self, connection: Connection, source: End, destination: End, port: int) -> None:
+        protocol = connection.protocol
+        if destination.pod is not None and self._wanted(destination):
+            self._allow(connection, destination, source, (protocol, port), ingress=True)
+        if source.pod is not None and self._wanted(source):
+            self._allow(connection, source, destination, (protocol, port), ingress=False)
+
+    def _wanted(self, end: End) -> bool:
+        return end.pod is not None and (not self._options.namespaces or end.pod.namespace in self._options.namespaces)
+
+    def _allow(self, connection: Connection, end: End, peer: End, port: Port, *, ingress: bool) -> None:
+        assert end.pod is not None
+        if end.pod.host_network:
+            self._left.append(Left(connection, f"{end.shown} is on its node's network: policies do not apply there"))
+            return
+        rules = self._of(end)
+        if rules is None:
+            self._left.append(Left(connection, self._unselectable(end)))
+            return
+        if (blocks := self._peers(end.pod, peer, ingress=ingress)) is None:
+            self._left.append(Left(connection, self._unselectable(peer)))
+            return
+        if ingress and peer.node:
+            self._notes["connections from nodes are allowed by the nodes' addresses: what comes through a NodePort has "
+                        "one of them"] = None
+        for block in blocks:
+            (rules.ingress if ingress else rules.egress)[_text(block)].add(port)
+            if peer.names and "ipBlock" in block:
+                rules.names[block["ipBlock"]["cidr"]].update(peer.names)
+
+    def _of(self, end: End) -> _Rules | None:
+        assert end.pod is not None
+        selector = self._selector(end.pod)
+        if selector is None:
+            return None
+        return self._rules.setdefault((end.pod.namespace, _text(selector)), _Rules(end))
+
+    def _unselectable(self, end: End) -> str:
+        if end.pod is not None and end.pod.host_network:
+            return f"{end.shown} is on its node's network, and its node's address is not known"
+        return f"{end.shown} has no label that lasts: no selector can mean it alone"
+
+    def _peers(self, subject: Pod, peer: End, *, ingress: bool) -> list[_Json] | None:
+        if peer.pod is not None and peer.pod.host_network:
+            return [self._block(address) for address in peer.pod.addresses] or None
+        if peer.pod is not None:
+            selector = self._selector(peer.pod)
+            if selector is None:
+                return None
+            block: _Json = {"podSelector": selector}
+            if peer.pod.namespace != subject.namespace:
+                block["namespaceSelector"] = {"matchLabels": {NAME_LABEL: peer.pod.namespace}}
+            return [block]
+        assert peer.address is not None
+        if ingress and not peer.node and self._options.open_services and self._offered(subject):
+            return [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]
+        return [self._block(peer.address, exact=peer.node)]
+
+    def _offered(self, pod: Pod) -> bool:
+        return any(service.outside and service.selector and service.namespace == pod.namespace and all(
+            pod.labels.get(key) == value for key, value in service.selector.items())
+            for service in self._declared.services)
+
+    def _block(self, address: int, *, exact: bool = True) -> _Json:
+        parsed = ipaddress.ip_address(address_text(address))
+        whole = 32 if parsed.version == 4 else 128
+        width = whole if exact else self._options.width4 if parsed.version == 4 else self._options.width6
+        network = str(ipaddress.ip_network((parsed, width), strict=False))
+        if width != whole:
+            self._blocks[network].add(address)
+        return {"ipBlock": {"cidr": network}}
+
+    def _selector(self, pod: Pod) -> _Json | None:
+        if id(pod) not in self._selectors:
+            peers = self._in_namespace[pod.namespace]
+            chosen = self._selectors[id(pod)] = selector(pod, peers, self._declared)
+            also = sorted({peer.shown for peer in peers if chosen is not None and _owner(peer) != _owner(pod)
+                           and _selects(chosen, peer.labels)})
+            if also:
+                self._notes[f"{pod.shown} has the labels of {', '.join(also[:5])}: what is allowed to one is allowed "
+                            "to all of them"] = None
+        return self._selectors[id(pod)]
+
+    def _generated(self, *, egress: bool) -> Generated:
+        taken: dict[tuple[str, str], int] = {}
+        policies = []
+        for (namespace, text), rules in sorted(self._rules.items()):
+            assert rules.end.pod is not None
+            name = _name(rules.end.pod)
+            taken[namespace, name] = count = taken.get((namespace, name), 0) + 1
+            metadata: _Json = {"name": name if count == 1 else f"{name}-{count}", "namespace": namespace,
+                               "labels": dict(GENERATED)}
+            if rules.names:
+                metadata["annotations"] = {NAMES: json.dumps(
+                    {block: sorted(names) for block, names in sorted(rules.names.items())}, separators=(",", ":"))}
+            spec: _Json = {"podSelector": json.loads(text), "policyTypes": ["Ingress", "Egress"] if egress else
+                           ["Ingress"], "ingress": _rules(rules.ingress, "from")}
+            if egress:
+                spec["egress"] = [_DNS, *_rules(rules.egress, "to")]
+            for direction, peers in (("ingress", rules.ingress), ("egress", rules.egress)):
+                if (count := sum("ipBlock" in peer for peer in peers)) > _MOST_BLOCKS:
+                    self._notes[f"{namespace}/{name}: {count} address blocks in {direction}; --widen makes them fewer"
+                                ] = None
+            policies.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata,
+                             "spec": spec})
+        return Generated(policies, self._left, [Widened(block, len(addresses)) for block, addresses in
+                                                sorted(self._blocks.items())], sorted(self._notes))
+
+
+def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json | None:
+    """What means the pods of this one's workload, of all pods of its namespace; None where no label lasts.
+
+    Another workload that has all these labels, and more, is excluded by one that only it has.
+    """
+    chosen: Mapping[str, str] = declared.selectors.get(
+        (pod.namespace, pod.workload.kind, pod.workload.name), {}) if pod.workload is not None else {}
+    labels = {key: value for key, value in lasting(chosen or pod.labels).items() if chosen or key not in _VERSIONED}
+    if not labels:
+        return None
+    mine = lasting(pod.labels)
+    excluded: dict[str, None] = {}
+    for peer in others_too:
+        if _owner(peer) == _owner(pod) or any(peer.labels.get(key) != value for key, value in labels.items()):
+            continue
+        if any(key in peer.labels for key in excluded):
+            continue
+        if differing := [key for key in lasting(peer.labels) if key not in mine]:
+            excluded[differing[0]] = None
+    result: _Json = {"matchLabels": labels}
+    if excluded:
+        result["matchExpressions"] = [{"key": key, "operator": "DoesNotExist"} for key in sorted(excluded)]
+    return result
+
+
+def _owner(pod: Pod) -> object:
+    return pod.workload or pod.name
+
+
+def _selects(chosen: _Json, labels: Mapping[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in chosen["matchLabels"].items()) and not any(
+        expression["key"] in labels for expression in chosen.get("matchExpressions", ()))
+
+
+def _unlearnt(connection: Connection, tally: Tally) -> str:
+    """Why a connection is not made part of a policy."""
+    for end in connection[:2]:
+        if end.unknown:
+            return f"{end.shown}: {end.unknown}"
+    if connection.source.service is not None:
+        return "a Service's address begins no connection"
+    if connection.source.pod is None and connection.destination.pod is None and connection.destination.service is None:
+        return "neither side is a pod"
+    if connection.protocol not in PROTOCOLS:
+        return f"NetworkPolicies say nothing of {connection.protocol}"
+    if not tally.happened:
+        return "it was denied" if tally.refused else "nobody answered it"
+    if tally.late:
+        return "it was first seen after --until"
+    return ""
+
+
+def _rules(peers: Mapping[str, set[Port]], end: str) -> list[_Json]:
+    """Peers with the same ports are one rule."""
+    by_ports: dict[tuple[Port, ...], list[str]] = defaultdict(list)
+    for peer, ports in peers.items():
+        by_ports[tuple(sorted(ports))].append(peer)
+    return [{end: [json.loads(peer) for peer in sorted(chosen)],
+             "ports": [{"port": number, "protocol": protocol} for protocol, number in ports]}
+            for ports, chosen in sorted(by_ports.items())]
+
+
+def _name(pod: Pod) -> str:
+    """`custody-web`: a name that the API server takes (RFC 1123 subdomain), of 200 characters at most."""
+    word = (pod.workload.name if pod.workload else pod.name).lower()
+    return "custody-" + "".join(char if (char.isascii() and char.isalnum()) or char in "-." else "-"
+                                for char in word)[:190].strip("-.")
+
+
+def _text(value: _Json) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
