@@ -156,6 +156,17 @@ class Processes:
             process.parent = self.of(stat.parent) if stat.parent > 0 else None
         return process
 
+    def replaced(self, pid: int) -> Process | None:
+        """It runs another program now, as /proc says; None where it has ended. Its parent is the one that was told."""
+        before = self._known.get(pid)
+        process = self._read(pid, 0)
+        if process.ended:
+            return None
+        if before is not None and before.parent is not None:
+            process.parent = before.parent
+        self._keep(process)
+        return process
+
     def _keep(self, process: Process) -> None:
         self._known.pop(process.pid, None)
         self._known[process.pid] = process
