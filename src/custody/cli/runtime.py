@@ -6,7 +6,7 @@ import click
 
 from custody.cli.groups import Group
 
-_COMMANDS = ("responses", "rules", "watch")
+_COMMANDS = ("responses", "rules", "sensors", "watch")
 
 
 @click.group("runtime", cls=Group, places={name: f"custody.cli.runtime_{name}" for name in _COMMANDS})

@@ -19,6 +19,7 @@ from custody.kit.amount import amount
 from custody.runtime.engine import Rules
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
+from custody.services.sensorlosses import SensorLosses
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
 from custody.wiring.clients import service_http
@@ -64,7 +65,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
-    used = sensors(watched.sensors, types)
+    used = sensors(watched.sensors, types, settings.sensing)
+    counting = SensorLosses(used, runtime.losses)
     run = WatchRun(runtime, rules=_rules(runtime))
     try:
         for entry in watched.inputs:
@@ -82,6 +84,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
         for sensor in used:
             watch.heard(sensor.name)
             run.reading.append(asyncio.create_task(sensor.run(watch.emitted)))
+        if used:
+            run.beside.append(asyncio.create_task(counting.run()))
         run.listening = bool(servers)
         run.beside.append(asyncio.create_task(watch.run()))
         run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
@@ -96,6 +100,7 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
             server.close()
         for sensor in used:
             sensor.close()
+        counting.look()
         try:
             await watch.close()
             with contextlib.suppress(TimeoutError):

@@ -492,7 +492,9 @@ _INDEXED: dict[str, Callable[[SyscallFields, str], Any]] = {
     "proc.env": _variable,
 }
 NETWORKS = {"fd.net": "fd.ip", "fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.lnet": "fd.lip", "fd.rnet": "fd.rip"}
-PROCESS = frozenset(name for name in _READERS if name.startswith(("proc.", "custody.", "user.", "container.", "thread.", "group.")))
+_NAMED = ("proc.", "custody.", "user.", "container.", "thread.", "group.")
+PROCESS = frozenset(name for name in _READERS if name.startswith(_NAMED)) | {
+    f"{stem}[{number}]" for stem in _INDEXED if stem != "proc.env" for number in range(32)}
 EVENT = frozenset(name for name in _READERS if name.startswith(("evt.", "syscall.", "k8s.")) and "is_open" not in name)
 """What can be known of any event."""
 DESCRIPTOR = frozenset(_READERS) - PROCESS - EVENT | frozenset(NETWORKS)
