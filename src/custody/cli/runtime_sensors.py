@@ -38,7 +38,7 @@ def command(paths: tuple[Path, ...], output: str) -> int:
     probes = [(sensor, sensor.probe()) for sensor in made]
     sights = [Sight(sensor.name, "syscall", probe.covers, sensor.fields) for sensor, probe in probes if probe.works]
     files = paths or tuple(Path(path) for path in (stated.runtime.rules if stated.runtime else ()))
-    covered = coverage([rule for rule in ruleset(files).rules], sights) if files else None
+    covered = coverage(ruleset(files).rules, sights) if files else None
     if output == "json":
         click.echo(json.dumps(_told(probes, covered), indent=2, ensure_ascii=False))
     else:

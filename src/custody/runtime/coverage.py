@@ -1,4 +1,4 @@
-"""Which rules this machine's sensors can make true: worked out of event types and fields, not of what somebody claims."""
+"""Which rules this machine's sensors can make true: worked out of the types of events and the fields that they tell."""
 
 from __future__ import annotations
 

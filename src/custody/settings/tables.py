@@ -246,7 +246,7 @@ class Sensing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     deny: list[Annotated[str, msgspec.Meta(pattern="^(sha256:)?[0-9a-f]{64}$")]] = []
     """SHA-256 digests of programs that fanotify does not let start."""
     all_reads: bool = False
-    """Tell also which libraries and shared texts are opened to be read (below /usr/lib, /usr/share, /lib): no stock rule
-    asks about them, and every program opens some."""
+    """Tell also which libraries and shared texts are opened to be read (below /usr/lib, /usr/share, /lib): no stock
+    rule asks about them, and every program opens some."""
     audit_rules: bool = False
     """Let the audit sensor set a rule of its own for started programs while it runs, and switch audit on."""

@@ -480,9 +480,8 @@ def _accepted() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
         route.connect((_PUBLIC, 9))
         address = route.getsockname()[0]
-    with socket.create_server((address, 0)) as server:
-        with socket.create_connection(server.getsockname()):
-            server.accept()[0].close()
+    with socket.create_server((address, 0)) as server, socket.create_connection(server.getsockname()):
+        server.accept()[0].close()
 
 
 @attack("Interpreted procs inbound network activity", "Unexpected inbound connection source")

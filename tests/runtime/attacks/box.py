@@ -46,7 +46,8 @@ def inside(argv: list[str]) -> None:
         os.makedirs(f"{merged}/{name}", exist_ok=True)
     subprocess.run(["mount", "-t", "proc", "proc", f"{merged}/proc"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", f"{merged}/dev/shm"], check=True)
-    subprocess.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666", "devpts", f"{merged}/dev/pts"], check=True)
+    subprocess.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666", "devpts",
+                    f"{merged}/dev/pts"], check=True)
     if not os.path.lexists(f"{merged}/dev/ptmx"):
         os.symlink("pts/ptmx", f"{merged}/dev/ptmx")
     for device in ("null", "zero", "urandom", "tty"):

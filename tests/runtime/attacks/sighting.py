@@ -1,4 +1,4 @@
-"""Does the sensor show the stock rules each attack? `python -m tests.runtime.attacks.sighting [RULE…]` prints the table."""
+"""Does the sensor show the stock rules each attack? `python -m tests.runtime.attacks.sighting [RULE…]` prints it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Sighting:
         if rule not in HOST:
             command = [sys.executable, "-m", "tests.runtime.attacks.box", identifier, *command]
         seen: dict[str, str] = {}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, cwd=ROOT, env={
-                                       **os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"})
+                                   stderr=subprocess.PIPE, cwd=ROOT, env=environment)
         where = "host" if rule in HOST else identifier[:12]
         try:
             while process.poll() is None:

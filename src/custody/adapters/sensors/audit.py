@@ -1,8 +1,8 @@
-"""The kernel's audit records, as anybody with CAP_AUDIT_READ may hear them beside auditd (AUDIT_NLGRP_READLOG).
+"""Audit records, as anybody with CAP_AUDIT_READ may hear them beside auditd (AUDIT_NLGRP_READLOG).
 
-What is told depends on the machine's audit rules; only executed programs are made events of. A rule of its own it sets
-only when it is asked to, and takes it away again at the end. Records of one event have one number and come one after the
-other: SYSCALL, EXECVE with the arguments, CWD, PATH, EOE (linux/audit.h; the texts are those of audit_log_format).
+What is told depends on the machine's audit rules; only executed programs are made events of. A rule of its own it
+sets only when it is asked to, and takes it away again at the end. Records of one event have one number and come one
+after the other: SYSCALL, EXECVE with the arguments, CWD, PATH, EOE (linux/audit.h).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Audit:
         if self._rules:
             return Probe(True, "a rule for executed programs is set while it runs", _EVENTS)
         if not enabled:
-            return Probe(False, "audit is switched off on this machine (sensing.audit_rules switches it on)", frozenset())
+            return Probe(False, "audit is switched off here (sensing.audit_rules switches it on)", frozenset())
         if not ruled:
             return Probe(False, "no audit rule asks for execve (sensing.audit_rules sets one)", frozenset())
         return Probe(True, "", _EVENTS)
@@ -83,7 +83,7 @@ class Audit:
                     self._enabled = True
         except OSError as error:
             self.close()
-            raise UnsupportedError(f"audit: {_reason(error)}") from None
+            raise UnsupportedError("audit", f"{_reason(error)}") from None
         self.processes.scan()
 
     async def run(self, emit: Emit) -> None:

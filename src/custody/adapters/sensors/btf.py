@@ -48,6 +48,8 @@ class Btf:
                 self._numbers.setdefault(named[text], len(places))
             places.append(at)
             at += 12 + (_EACH[kind] * (info & 0xFFFF) if kind in _EACH else _ONCE.get(kind, 0))
+            if at > end:
+                raise MalformedError(f"BTF type {len(places) - 1}", got="an end behind the section", expected="inside")
 
     def _text(self, offset: int) -> str:
         return self._texts[offset:self._texts.find(b"\0", offset)].decode("utf-8", "replace")

@@ -1,8 +1,9 @@
 """Which container a process is in, by the paths of its control groups.
 
-The forms are those of Docker (`/docker/ID`, `docker-ID.scope`), containerd (`cri-containerd-ID.scope`, `/kubepods/…/ID`),
-CRI-O (`crio-ID.scope`) and Podman (`libpod-ID.scope`), with cgroupfs and systemd, cgroups v1 and v2. What a process
-calls its own group it cannot choose without rights over the hierarchy; with them it can say anything.
+The forms are those of Docker (`/docker/ID`, `docker-ID.scope`), containerd (`cri-containerd-ID.scope`,
+`/kubepods/…/ID`), CRI-O (`crio-ID.scope`) and Podman (`libpod-ID.scope`), with cgroupfs and systemd, cgroups v1 and
+v2. What a process calls its own group it cannot choose without rights over the hierarchy; with them it can say
+anything.
 """
 
 from __future__ import annotations

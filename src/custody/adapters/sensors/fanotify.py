@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from custody.adapters.sensors import fields, kernel, keeper, procfs
+from custody.adapters.sensors import fields, keeper, kernel, procfs
 from custody.adapters.sensors.processes import Process, Processes, Program
 from custody.errors import StorageError, UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
@@ -100,7 +100,7 @@ class Fanotify:
         try:
             group = self._group()
         except OSError as error:
-            raise UnsupportedError(f"fanotify: {error.filename}: {error.strerror}") from None
+            raise UnsupportedError("fanotify", f"{error.filename}: {error.strerror}") from None
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._keeper = subprocess.Popen(
@@ -129,7 +129,7 @@ class Fanotify:
         try:
             directory = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise UnsupportedError(f"fanotify: {mount}: {error.strerror}") from None
+            raise UnsupportedError("fanotify", f"{mount}: {error.strerror}") from None
         try:
             message = keeper.MARK.pack(b"M", _ADD | _ONLY_DIRECTORY | self._scope, mask)
             socket.send_fds(self._socket, [message], [directory])
@@ -137,10 +137,10 @@ class Fanotify:
             os.close(directory)
         answer = self._socket.recv(64)
         if len(answer) != keeper.NUMBER.size:
-            raise UnsupportedError(f"fanotify: {mount}: the process that holds the group has ended")
+            raise UnsupportedError("fanotify", f"{mount}: the process that holds the group has ended")
         failed = keeper.NUMBER.unpack(answer)[1]
         if failed:
-            raise UnsupportedError(f"fanotify: {mount}: {os.strerror(failed)}")
+            raise UnsupportedError("fanotify", f"{mount}: {os.strerror(failed)}")
 
     # --- questions --------------------------------------------------------------------------------------------------
 

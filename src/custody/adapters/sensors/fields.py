@@ -61,8 +61,8 @@ def _sockaddr(data: bytes) -> tuple[int, tuple[str, int] | None] | None:
 class SyscallFields:
     """Answers `get(field)`; each is worked out once."""
 
-    __slots__ = ("arguments", "at", "call", "effective", "gid", "known", "name", "number", "origin", "peer", "permitted",
-                 "process", "result", "table", "texts", "tid", "uid")
+    __slots__ = ("arguments", "at", "call", "effective", "gid", "known", "name", "number", "origin", "peer",
+                 "permitted", "process", "result", "table", "texts", "tid", "uid")
 
     def __init__(self, name: str, process: Process, table: Processes, origin: Known | None = None) -> None:
         self.name, self.process, self.table, self.origin = name, process, table, origin
@@ -219,7 +219,8 @@ def _own(read: Callable[[Process], Any]) -> Callable[[SyscallFields], Any]:
 
 
 def _all(read: Callable[[Process], Any]) -> Callable[[SyscallFields], Any]:
-    return lambda event: [value for process in event.process.ancestors() if (value := read(process)) is not None] or None
+    return lambda event: [value for process in event.process.ancestors()
+                          if (value := read(process)) is not None] or None
 
 
 def _nth(read: Callable[[Process], Any]) -> Callable[[SyscallFields, str], Any]:
@@ -340,12 +341,15 @@ def _descriptor(event: SyscallFields) -> int | None:
     return None
 
 
+_KINDS: dict[int, str] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6", socket.AF_UNIX: "unix"}
+
+
 def _type(event: SyscallFields) -> str | None:
     if event.flags() is not None:
         return "directory" if (event.flags() or 0) & 0o200000 else "file"
     if event.peer is None:
         return None
-    return {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6", socket.AF_UNIX: "unix"}.get(event.peer.family)
+    return _KINDS.get(event.peer.family)
 
 
 def _letter(event: SyscallFields) -> str | None:
@@ -384,6 +388,7 @@ def _base(event: SyscallFields) -> str | None:
 
 
 End = tuple[str, int] | None
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 def _ends(event: SyscallFields) -> tuple[End, End]:
@@ -396,7 +401,7 @@ def _ends(event: SyscallFields) -> tuple[End, End]:
     if event.name == "listen":
         return None, peer.local
     # Nobody chose an address for this end: which one it is depends on the route.
-    return None if peer.local is None or peer.local[0] in ("0.0.0.0", "::") else peer.local, peer.far()
+    return None if peer.local is None or peer.local[0] in _ANY else peer.local, peer.far()
 
 
 def _end(which: int, part: int) -> Callable[[SyscallFields], Any]:
@@ -453,10 +458,12 @@ _READERS: dict[str, Callable[[SyscallFields], Any]] = {
     "evt.failed": lambda event: None if event.result is None else event.result < 0,
     "evt.is_open_write": _write, "evt.is_open_read": _reading, "evt.is_open_create": _create,
     "evt.is_open_exec": _executable,
-    "proc.name": lambda event: event.process.program.command or "<NA>", "proc.pname": _of_parent(_name), "proc.aname": _all(_name),
+    "proc.name": lambda event: event.process.program.command or "<NA>",
+    "proc.pname": _of_parent(_name), "proc.aname": _all(_name),
     "proc.exe": _own(_first), "proc.pexe": _of_parent(_first), "proc.aexe": _all(_first),
     "proc.exepath": _own(Process.path), "proc.pexepath": _of_parent(Process.path), "proc.aexepath": _all(Process.path),
-    "proc.args": _words, "proc.cmdline": _own(_line), "proc.pcmdline": _of_parent(_line), "proc.acmdline": _all(_line),
+    "proc.args": _words, "proc.cmdline": _own(_line), "proc.pcmdline": _of_parent(_line),
+    "proc.acmdline": _all(_line),
     "proc.exeline": lambda event: " ".join(event.process.program.arguments or ()) or None,
     "proc.cmdnargs": lambda event: max(0, len(event.process.program.arguments or ()) - 1), "proc.env": _environment,
     "proc.cwd": _own(Process.folder), "proc.tty": lambda event: event.process.tty,

@@ -52,9 +52,7 @@ class Keeper:
             for descriptor, event in poll.poll(self._timeout()):
                 if descriptor == self._group:
                     self._questions()
-                elif event & (select.POLLHUP | select.POLLERR) and not event & select.POLLIN:
-                    return
-                elif not self._verdicts():
+                elif not event & select.POLLIN or not self._verdicts():
                     return
             self._expire()
             if self._unasked and self._send(NUMBER.pack(b"B", self._unasked)):

@@ -1,4 +1,4 @@
-"""System calls that Python has no functions for: bpf(2), perf_event_open(2), fanotify(7), detached mounts (fsopen(2))."""
+"""System calls that Python has no functions for: bpf(2), perf_event_open(2), fanotify(7), fsopen(2), openat2(2)."""
 
 from __future__ import annotations
 

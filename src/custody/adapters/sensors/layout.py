@@ -1,4 +1,4 @@
-"""A record of the ring buffer, as programs write it and the reader takes it: places in bytes, little-endian or native."""
+"""A record of the ring buffer, as programs write it and the reader takes it: places in bytes, the machine's order."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class ProcConnector:
             try:
                 self._socket = self._open()
             except OSError as error:
-                raise UnsupportedError(f"proc-connector: {_reason(error)}") from None
+                raise UnsupportedError("proc-connector", f"{_reason(error)}") from None
             self.processes.scan()
 
     async def run(self, emit: Emit) -> None:

@@ -32,7 +32,8 @@ _length = struct.Struct("=I")
 class Program:
     """What a process executes: shared by those that it makes."""
 
-    __slots__ = ("arguments", "asked", "command", "device", "environment", "inode", "leaf", "links", "magic", "path", "upper")
+    __slots__ = ("arguments", "asked", "command", "device", "environment", "inode", "leaf", "links", "magic", "path",
+                 "upper")
 
     def __init__(self, command: str, asked: str | None = None, arguments: tuple[str, ...] | None = None) -> None:
         self.command = command
@@ -115,7 +116,8 @@ class Process:
 
     def ancestors(self) -> list[Process]:
         """From the parent on."""
-        line, process = [], self.parent
+        line: list[Process] = []
+        process = self.parent
         while process is not None and len(line) < 4 * _DEEP:
             line.append(process)
             process = process.parent

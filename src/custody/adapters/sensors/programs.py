@@ -16,7 +16,6 @@ from custody.adapters.sensors.assembler import (
     COMM,
     DELETE,
     FP,
-    LOOKUP,
     OUTPUT,
     PID_TGID,
     QUERY,
@@ -40,7 +39,7 @@ from custody.adapters.sensors.assembler import (
     Assembler,
 )
 from custody.adapters.sensors.btf import Btf
-from custody.adapters.sensors.syscalls import CALLS, KINDS, Call
+from custody.adapters.sensors.syscalls import KINDS, Call
 from custody.errors import MalformedError
 
 STRUCTURES = ("task_struct", "mm_struct", "file", "dentry", "inode", "super_block", "signal_struct", "tty_struct",
@@ -51,7 +50,7 @@ _BATCH = 64 * 1024
 """Bytes that wait until the reader is woken for what is not urgent; it looks by itself from time to time."""
 _WRITING = 0o1 | 0o2 | 0o100 | 0o1000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 OVERLAY = 0x794C7630  # OVERLAYFS_SUPER_MAGIC
-_PENDING = 56  # kind and six arguments
+PENDING = 56  # kind and six arguments
 
 QUIET = ("/lib/", "/lib32/", "/lib64/", "/usr/lib", "/usr/share/", "/etc/ld.so.cache", "/usr/local/lib/")
 """Below these, reads are not told (unless the path has `..` in it, or sshd opens it): they are the libraries and texts
@@ -182,8 +181,8 @@ class _Writer(Assembler):
         return self.code()
 
 
-def entry(call: Call, maps: Maps, own: int, arguments: int, *, reads: bool) -> bytes:
-    """Keep the `arguments` (their number) of a call until it returns. Of opens, only those that write, unless `reads`."""
+def entry(call: Call, maps: Maps, own: int, arguments: int) -> bytes:
+    """Keep the arguments of a call, as many as it has, until it returns."""
     made = _Writer(maps, own, None)
     made.skip_own()
     made.store_number(8, FP, -72, layout.FIRST_CALL + KINDS.index(call.name))
@@ -199,11 +198,6 @@ def entry(call: Call, maps: Maps, own: int, arguments: int, *, reads: bool) -> b
         made.jump_if(R0, "!=", 0, "end")
         made.load(8, R1, FP, -8)
         made.store(8, FP, -64 + 16, R1)
-    if call.flags is not None and not reads:
-        made.load(8, R1, FP, -64 + 8 * (2 if call.flags == -1 else call.flags))
-        made.jump_if(R1, "&", _WRITING, "kept")
-        made.jump("end")
-        made.label("kept")
     if call.addressed and call.address is not None and call.address < 100:
         made.load(8, R1, FP, -64 + 8 * call.address)
         made.jump_if(R1, "==", 0, "end")
@@ -400,7 +394,7 @@ def _executed_by(made: _Writer) -> None:
 
 
 def _upper(made: _Writer, exe: tuple[str, ...]) -> None:
-    """On an overlay: 1 where the file is in the lower layer, 2 in the upper one. The overlay's inode is around the inode."""
+    """On an overlay: 1 where the file is in the lower layer, 2 in the upper one, as the inode of overlayfs says."""
     assert made.btf is not None
     try:
         back = made.offsets("ovl_inode:__upperdentry")[0] - made.offsets("ovl_inode:vfs_inode")[0]
@@ -495,11 +489,3 @@ def ended(maps: Maps) -> bytes:
     made.op("=", R6, layout.BODY)
     made.output(urgent=False)
     return made.finish()
-
-
-def pending_size() -> int:
-    return _PENDING
-
-
-__all__ = ["CALLS", "LOOKUP", "QUIET", "STRUCTURES", "Maps", "ended", "entry", "executed", "forked", "pending_size",
-           "result"]

@@ -30,7 +30,7 @@ class RingBuffer:
         self._page = page
 
     def records(self, most: int) -> Iterator[bytes]:
-        """What is there, oldest first, `most` of them; a copy each. Its place is free once the next one is asked for."""
+        """What is there, oldest first, `most` of them; a copy each, whose place is free once the next is asked for."""
         data, consumer, mask, page = self._data, self._consumer, self._mask, self._page
         (at,) = _word.unpack_from(consumer)
         for _ in range(most):

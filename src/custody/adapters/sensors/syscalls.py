@@ -15,7 +15,7 @@ class Call(NamedTuple):
     name: str
     """The kernel's; the event is called so too, but for `told`."""
     arguments: tuple[tuple[str, int, str], ...] = ()
-    """Falco's name, the place (texts: the first or second that is read), and how it is shown: a row of `names.SHOWN`."""
+    """Falco's name, the place (texts: the first or second that is read), how it is shown: a row of `names.SHOWN`."""
     texts: tuple[int, ...] = ()
     """Arguments that are addresses of texts, two at most."""
     folders: tuple[int | None, ...] = ()

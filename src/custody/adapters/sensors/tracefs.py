@@ -1,4 +1,4 @@
-"""Tracepoints by name: their numbers and the places of their fields, out of a tracefs that is mounted for nobody else."""
+"""Tracepoints by name: their numbers and the places of their fields, in a tracefs that is mounted for nobody else."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ _PERIOD = 0.05
 """Seconds after which the ring is looked at without being told."""
 _BATCH = 512
 _EXECUTED = frozenset({"execve", "execveat"})
-_BY_BTF = frozenset({"connect", "accept", "accept4", "listen", "sendto", "sendmsg", "recvfrom", "recvmsg", "dup", "dup2",
-                     "dup3"})
+_BY_BTF = frozenset({"connect", "accept", "accept4", "listen", "sendto", "sendmsg", "recvfrom", "recvmsg", "dup",
+                     "dup2", "dup3"})
 """Of these nothing is known without BTF: the socket is found by it."""
 _FOLDERS = ("chdir", "fchdir", "chroot")
 _RICH = frozenset({"thread.cap_effective", "thread.cap_permitted", "proc.is_exe_from_memfd", "proc.exe_ino"})
@@ -102,7 +102,7 @@ class Tracing:
         try:
             tracefs = Tracefs()
         except OSError as error:
-            raise UnsupportedError(f"ebpf: {_reason('no tracefs', error)}") from None
+            raise UnsupportedError("ebpf", f"{_reason('no tracefs', error)}") from None
         with contextlib.closing(tracefs):
             try:
                 btf = self._btf()
@@ -113,12 +113,12 @@ class Tracing:
                 self._attach(tracefs, btf)
             except OSError as error:
                 self.close()
-                raise UnsupportedError(f"ebpf: {_reason('the kernel refuses', error)}") from None
+                raise UnsupportedError("ebpf", f"{_reason('the kernel refuses', error)}") from None
         self.processes.scan()
 
     def _attach(self, tracefs: Tracefs, btf: Btf | None) -> None:
         self._ring = RingBuffer(self._size)
-        pending = self._map(kernel.HASH, 8, programs.pending_size(), _PENDING, "custody_pending")
+        pending = self._map(kernel.HASH, 8, programs.PENDING, _PENDING, "custody_pending")
         scratch = self._map(kernel.PERCPU_ARRAY, 4, layout.SCRATCH, 1, "custody_scratch")
         lost = self._map(kernel.PERCPU_ARRAY, 4, 8, 2, "custody_lost")
         self._maps = maps = programs.Maps(self._ring.descriptor, pending, scratch, lost)
@@ -140,7 +140,7 @@ class Tracing:
                 self._put(tracefs, f"syscalls/sys_exit_{call.name}", programs.result(
                     call, maps, own, btf, quiet=self._quiet))
                 self._put(tracefs, f"syscalls/sys_enter_{call.name}", programs.entry(
-                    call, maps, own, arguments, reads=True))
+                    call, maps, own, arguments))
             except (OSError, CustodyError) as error:
                 self.refused[call.name] = _reason("no tracepoint" if isinstance(error, FileNotFoundError) else
                                                   "refused", error)
