@@ -172,7 +172,7 @@ def test_one_program_that_the_kernel_refuses_does_not_keep_others_away(monkeypat
     with tracing("ptrace", "mkdir", "mkdirat") as sensor:
         assert "not today" in sensor.refused["ptrace"]
         subprocess.run([_program(tmp_path, "own-mkdir", "/bin/mkdir"), tmp_path / "made"], check=True)
-        assert _named(events(sensor, lambda told: bool(_named(told, "own-mkdir"))), "mkdir")
+        assert _named(events(sensor, lambda told: bool(_named(told, "own-mkdir"))), "own-mkdir")
 
 
 def test_without_btf_it_says_what_it_cannot_see(tmp_path: Path) -> None:
