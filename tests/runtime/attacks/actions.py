@@ -23,7 +23,7 @@ Action = Callable[[], None]
 ACTIONS: dict[str, Action] = {}
 HOST: set[str] = set()
 """Rules about the host: their actions are run outside of a box, in a folder of their own."""
-_SYSCALLS = {"bpf": 321, "userfaultfd": 323, "setns": 308, "unshare": 272}  # x86_64
+_SYSCALLS = {"bpf": 321, "userfaultfd": 323, "setns": 308, "init_module": 175}  # x86_64
 _libc = ctypes.CDLL(None, use_errno=True)
 _PUBLIC = "203.0.113.7"  # TEST-NET-3: nobody is there
 
@@ -334,7 +334,7 @@ def database() -> None:
     shell("mysqld", "/bin/ls")
 
 
-@attack("Launch Excessively Capable Container", "Launch Disallowed Container", "Container Run as Root User")
+@attack("Launch Excessively Capable Container", "Container Run as Root User")
 def started() -> None:
     """The box itself is what starts."""
 
@@ -494,12 +494,12 @@ def node_port() -> None:
     reach(_PUBLIC, 30080)
 
 
-@attack("Detect outbound connections to common miner pool ports")
-def pool() -> None:
-    reach(_PUBLIC, 3333)
-
-
 # --- the kernel -----------------------------------------------------------------------------------------------------
+
+@attack("Linux Kernel Module Injection Detected")
+def module() -> None:
+    syscall("init_module", 0, 0, 0)  # there is nothing to load: that it was asked for is the event
+
 
 @attack("PTRACE attached to process")
 def attached() -> None:
