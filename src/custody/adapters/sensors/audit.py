@@ -146,11 +146,12 @@ class Audit:
             return
         program = Program(_text(call.get("comm", "")), _text(call.get("exe", "")) or None, arguments(said))
         program.path = program.asked
-        process = Process(pid, program, self.processes.again(parent) if parent else None)
+        now = self.processes.asking(pid)
+        process = Process(pid, program, now.parent or (self.processes.of(parent) if parent else None))
         process.cwd = _text(records.get(_CWD, {}).get("cwd", "")) or None
-        login, now = _number(call.get("auid")), self.processes.again(pid)
+        login = _number(call.get("auid"))
         process.login = -1 if login == 0xFFFFFFFF else login
-        process.started, process.vpid, process.vpgid = now.started, now.vpid, now.vpgid
+        process.started = now.started
         process.session, process.tty, process.ended = now.session, now.tty, now.ended
         # Of a process that has ended, the container is its parent's.
         process.container = now.container or (process.parent.container if process.parent else None)

@@ -221,12 +221,11 @@ class Fanotify:
 
     def _about_to_run(self, pid: int, path: str) -> Process:
         """The process as it will be: its parent and place are those that it has, its program is the file."""
-        now = self.processes.again(pid)
+        now = self.processes.asking(pid)
         program = Program(path.rpartition("/")[2][:15], path)
         program.path = path
         made = Process(pid, program, now.parent)
-        made.started, made.container, made.login, made.tty = now.started, now.container, now.login, now.tty
-        made.vpid, made.vpgid, made.session = now.vpid, now.vpgid, now.session
+        made.started, made.container, made.tty, made.session = now.started, now.container, now.tty, now.session
         return made
 
     # --- losses and the end -----------------------------------------------------------------------------------------
@@ -250,11 +249,11 @@ class Fanotify:
 
 def process_ids(pid: int) -> tuple[int, int]:
     """Effective user and group; -1 where the process is not there."""
-    status = procfs.status(pid)
     try:
-        return int(status["Uid"].split()[1]), int(status["Gid"].split()[1])
-    except (KeyError, IndexError, ValueError):
+        owner = os.stat(f"/proc/{pid}")
+    except OSError:
         return -1, -1
+    return owner.st_uid, owner.st_gid
 
 
 def _permissions() -> bool:

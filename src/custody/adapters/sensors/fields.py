@@ -283,8 +283,8 @@ def _started(process: Process) -> int:
 
 
 def _leader(event: SyscallFields) -> bool | None:
-    process = event.process
-    return None if process.vpgid is None or process.vpid is None else process.vpgid == process.vpid
+    number, group = event.process.virtual()
+    return None if number is None or group is None else number == group
 
 
 def _session_name(event: SyscallFields) -> str | None:
@@ -298,7 +298,7 @@ def _user(event: SyscallFields) -> str | None:
 
 
 def _login_name(event: SyscallFields) -> str | None:
-    login = event.process.login
+    login = event.process.logged_in()
     return "<NA>" if login is None or login < 0 else names.user(login)
 
 
@@ -468,8 +468,8 @@ _READERS: dict[str, Callable[[SyscallFields], Any]] = {
     "proc.cmdnargs": lambda event: max(0, len(event.process.program.arguments or ()) - 1), "proc.env": _environment,
     "proc.cwd": _own(Process.folder), "proc.tty": lambda event: event.process.tty,
     "proc.pid": lambda event: event.process.pid, "proc.ppid": _of_parent(lambda process: process.pid),
-    "proc.apid": _all(lambda process: process.pid), "proc.vpid": lambda event: event.process.vpid,
-    "proc.vpgid": lambda event: event.process.vpgid, "proc.is_vpgid_leader": _leader,
+    "proc.apid": _all(lambda process: process.pid), "proc.vpid": lambda event: event.process.virtual()[0],
+    "proc.vpgid": lambda event: event.process.virtual()[1], "proc.is_vpgid_leader": _leader,
     "proc.sid": lambda event: event.process.session, "proc.sname": _session_name, "proc.duration": _duration,
     "proc.pid.ts": lambda event: _started_at(event.process), "proc.ppid.ts": _of_parent(_started_at),
     "proc.is_exe_upper_layer": lambda event: event.table.upper(event.process),
@@ -479,7 +479,7 @@ _READERS: dict[str, Callable[[SyscallFields], Any]] = {
     "thread.tid": lambda event: event.tid, "thread.ismain": lambda event: event.tid == event.process.pid,
     "thread.cap_effective": _effective, "thread.cap_permitted": _permitted,
     "user.uid": lambda event: None if event.uid < 0 else event.uid, "user.name": _user,
-    "user.loginuid": lambda event: event.process.login, "user.loginname": _login_name,
+    "user.loginuid": lambda event: event.process.logged_in(), "user.loginname": _login_name,
     "group.gid": lambda event: None if event.gid < 0 else event.gid,
     "container.id": _container, "container.full_id": _full, "container.type": _kind,
     "k8s.pod.uid": _pod, "k8s.pod.id": _pod,

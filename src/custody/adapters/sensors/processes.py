@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import struct
+import time
 from collections import OrderedDict
 
 from custody.adapters.sensors import kernel, layout, names, procfs
@@ -19,8 +20,11 @@ from custody.adapters.sensors.digests import Digests
 
 MOST = 1 << 17
 """Processes and threads that are kept; the kernel's own limit is 2²², and usually 2¹⁵ or 2¹⁷."""
+_TOP = ((1, 1), (1, 0))
 _GROUPS = 8192
 _CONTAINERS = 512
+_SURE = 0.5
+"""Seconds in which no machine goes through all its numbers."""
 _USERS = 2000
 """Lines of a container's /etc/passwd that are read."""
 _DEEP = 32
@@ -73,6 +77,22 @@ class Process:
         self.session: int | None = None
         self.tty: int | None = None
         self.login: int | None = None
+
+    def virtual(self) -> tuple[int | None, int | None]:
+        """Its number and its group's, in its own namespace."""
+        if self.vpid is None and not self.ended:
+            status = procfs.status(self.pid)
+            if self.lives():
+                self.vpid, self.vpgid = _last(status.get("NSpid")), _last(status.get("NSpgid"))
+        return self.vpid, self.vpgid
+
+    def logged_in(self) -> int | None:
+        """The user who logged in, whoever it is now; -1: nobody did."""
+        if self.login is None and not self.ended:
+            login = procfs.read(f"/proc/{self.pid}/loginuid", 16)
+            if login and login.isdigit() and self.lives():
+                self.login = _signed(int(login))
+        return self.login
 
     def lives(self) -> bool:
         """Is what /proc/PID says said of this process?"""
@@ -129,6 +149,7 @@ class Processes:
         self.digests = Digests()
         self._known: dict[int, Process] = {}
         self._most = most
+        self._asked: dict[int, float] = {}
         self._groups: OrderedDict[tuple[int, int], Container] = OrderedDict()
         self._layers: OrderedDict[str, str | None] = OrderedDict()
         self._users: OrderedDict[str, dict[int, str]] = OrderedDict()
@@ -149,13 +170,30 @@ class Processes:
             self._keep(process)
         return process
 
-    def again(self, pid: int) -> Process:
-        """As /proc says now, where no events tell of ends: what was known of the number may be of a process before."""
-        self.end(pid)
-        process = self.of(pid)
-        if process.parent is not None and not process.parent.lives() and (stat := procfs.stat(pid)) is not None:
-            self.end(process.parent.pid)
-            process.parent = self.of(stat.parent) if stat.parent > 0 else None
+    def asking(self, pid: int) -> Process:
+        """Who waits to run a program, as /proc says now; it becomes one that is not kept.
+
+        Where no events tell of ends, what was known of a number may be of a process before.
+        """
+        stat = procfs.stat(pid)
+        process = Process(pid, Program(stat.command if stat else ""), None)
+        if stat is None:
+            process.ended = True
+            return process
+        process.started, process.tty, process.session = stat.started * procfs.TICK, stat.tty, stat.session
+        groups = procfs.read(f"/proc/{pid}/cgroup")
+        process.container = container(procfs.text(groups)) if groups is not None else None
+        now = time.monotonic()
+        parent = self._known.get(stat.parent)
+        if parent is not None and now - self._asked.get(stat.parent, 0.0) > _SURE and not parent.lives():
+            self.end(stat.parent)
+            parent = None
+        if parent is None and stat.parent > 0:
+            parent = self.of(stat.parent)
+        if len(self._asked) > _GROUPS:
+            self._asked.clear()
+        self._asked[stat.parent] = now
+        process.parent = parent
         return process
 
     def replaced(self, pid: int) -> Process | None:
@@ -186,10 +224,6 @@ class Processes:
         parent = self.of(stat.parent, depth + 1) if stat.parent > 0 and depth < 4 * _DEEP else None
         process = Process(pid, program, parent)
         process.started, process.tty, process.session = stat.started * procfs.TICK, stat.tty, stat.session
-        status = procfs.status(pid)
-        process.vpid, process.vpgid = _last(status.get("NSpid")), _last(status.get("NSpgid"))
-        login = procfs.read(f"/proc/{pid}/loginuid", 16)
-        process.login = _signed(int(login)) if login and login.isdigit() else None
         groups = procfs.read(f"/proc/{pid}/cgroup")
         process.container = container(procfs.text(groups)) if groups is not None else None
         process.path()
@@ -240,11 +274,16 @@ class Processes:
             known.started, known.vpid, known.vpgid, known.session = started, vpid, vpgid, session
             known.login = _signed(login)
             known.tty = 0 if not major else (major << 8 | (minor + tty) & 0xFF | ((minor + tty) & 0xFFF00) << 12)
-        known.container = self.located(known, group)
+        known.container = self.located(known, group, again=True)
         return known
 
-    def located(self, process: Process, group: tuple[int, int]) -> Container | None:
-        """The container of a control group (its number in the v2 and in a v1 hierarchy): asked of /proc once."""
+    def located(self, process: Process, group: tuple[int, int], *, again: bool = False) -> Container | None:
+        """The container of a control group (its number in the v2 and in a v1 hierarchy): asked of /proc once.
+
+        Of the groups at the top, which say nothing, it is what was known of the process; `again`: asked anew.
+        """
+        if not again and group in _TOP and process.container is not None:
+            return process.container
         known = self._groups.get(group)
         if known is None:
             text = procfs.read(f"/proc/{process.pid}/cgroup")
@@ -252,8 +291,8 @@ class Processes:
                 parent = process.parent
                 return process.container or (parent.container if parent else None)
             known = container(procfs.text(text))
-            # (1, 1) is the root of both; a hierarchy that is not asked about may still say more.
-            if known != HOST or group not in ((1, 1), (1, 0)):
+            # A hierarchy that is not asked about may still say more.
+            if known != HOST or group not in _TOP:
                 self._groups[group] = known
                 if len(self._groups) > _GROUPS:
                     self._groups.popitem(last=False)
