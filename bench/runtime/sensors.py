@@ -3,9 +3,9 @@
     PYTHONPATH=src:. python bench/runtime/sensors.py [ROUNDS [PROGRAMS]]
 
 As root. A worker starts PROGRAMS (1,000) times /bin/true, one after the other, in an overlay of its own as a container
-has it; then it opens a file 50,000 times. In each of ROUNDS (5) that is done without a sensor and beside each of them, in
-turn, the order rotated; medians of the rounds are compared. The sensor is another process; its processor time and that
-of its keeper are counted. `rules` judges each event by the stock rules of CUSTODY_ORACLES, where they are. With strace
+has it; then it opens a file 50,000 times. In each of ROUNDS (5) that is done without a sensor and beside each of them,
+in turn, the order rotated; medians of the rounds are compared. The sensor is another process; its processor time and
+that of its keeper are counted. `rules` judges each event by the stock rules of CUSTODY_ORACLES, where they are. With strace
 installed it is run beside them, on a tenth of the programs.
 
 fanotify is asked twice for each program: for the program, and for its loader. Exit 1 where an event was lost.
@@ -26,13 +26,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ORACLES
+
 from custody.adapters.sensors.audit import Audit
 from custody.adapters.sensors.fanotify import Fanotify
 from custody.adapters.sensors.procconnector import ProcConnector
 from custody.adapters.sensors.tracing import Tracing
 from custody.formats.telemetry.event import RuntimeEvent
 from policylang import falco
-from tests.conftest import ORACLES
 
 OPENS = 50_000
 KINDS = ("none", "ebpf", "ebpf, rules", "fanotify", "fanotify, denying", "proc-connector", "audit")
@@ -103,7 +104,8 @@ def measure(kind: str, folder: str, programs: int, opens: int, under: tuple[str,
     sensor = None
     started = 0.0
     if kind != "none":
-        sensor = subprocess.Popen([sys.executable, __file__, "--sense", kind, folder], stdout=subprocess.PIPE, text=True)
+        sensor = subprocess.Popen([sys.executable, __file__, "--sense", kind, folder], stdout=subprocess.PIPE,
+                                  text=True)
         assert sensor.stdout is not None
         assert sensor.stdout.readline() == "up\n", kind
         started = _cpu(sensor.pid)
@@ -147,10 +149,10 @@ def main(rounds: int, programs: int) -> int:
         finally:
             subprocess.run(["umount", folder], check=True)
             subprocess.run(["umount", base], check=True)
-    return show(results, programs, traced)
+    return show(results, traced)
 
 
-def show(results: dict[str, list[Figures]], programs: int, traced: Figures | None) -> int:
+def show(results: dict[str, list[Figures]], traced: Figures | None) -> int:
     def middle(kind: str, *path: str) -> float:
         values = []
         for figures in results[kind]:
@@ -161,7 +163,7 @@ def show(results: dict[str, list[Figures]], programs: int, traced: Figures | Non
         return statistics.median(values)
 
     base = middle("none", "program")
-    print(f"{'':20}{'µs/program':>11}{'×':>7}{'seen':>8}{'CPU µs event':>13}{'lost':>6}")
+    print(f"{'':20}{'µs/program':>11}{'x':>7}{'seen':>8}{'CPU µs event':>13}{'lost':>6}")
     lost = 0
     for kind in KINDS:
         line = f"{kind:20}{middle(kind, 'program'):11.0f}{middle(kind, 'program') / base:7.2f}"
@@ -179,7 +181,7 @@ def show(results: dict[str, list[Figures]], programs: int, traced: Figures | Non
         line = f"{kind:20}"
         for path in ("/etc/hostname", "/usr/lib/os-release"):
             value = middle(kind, "opens", path)
-            line += f"{value:9.1f} µs ×{value / middle('none', 'opens', path):5.1f}"
+            line += f"{value:9.1f} µs x{value / middle('none', 'opens', path):5.1f}"
         if kind != "none":
             line += f"{middle(kind, 'seen', 'cpu') / middle(kind, 'seen', 'all') * 1e6:13.1f}"
         print(line)

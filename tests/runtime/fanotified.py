@@ -1,5 +1,8 @@
-"""Cases of the fanotify sensor, each in a mount namespace of its own: `unshare --mount python -m tests.runtime.fanotified
-FOLDER CASE`. Marks are set on a tmpfs that is made here, never on what others run from. It prints what came of it."""
+"""Cases of the fanotify sensor, each in a mount namespace of its own:
+
+    unshare --mount --propagation private python -m tests.runtime.fanotified FOLDER CASE
+
+ Marks are set on a tmpfs that is made here, never on what others run from. It prints what came of it."""
 
 from __future__ import annotations
 

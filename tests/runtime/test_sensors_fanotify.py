@@ -26,8 +26,8 @@ def case(tmp_path: Path) -> Any:
 
     def run(name: str) -> Any:
         finished = subprocess.run(
-            ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.runtime.fanotified", tmp_path,
-             name], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False,
+            ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.runtime.fanotified",
+             tmp_path, name], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False,
             env={**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"})
         if "unshare failed" in finished.stderr:
             pytest.skip(finished.stderr.strip())
@@ -84,6 +84,7 @@ def test_a_mount_that_cannot_be_watched_is_named(case: Any) -> None:
 
 
 def test_the_keeper_needs_nothing_of_this_package() -> None:
-    finished = subprocess.run([sys.executable, "-I", "-S", keeper.__file__], capture_output=True, text=True, check=False)
+    finished = subprocess.run([sys.executable, "-I", "-S", keeper.__file__], capture_output=True, text=True,
+                              check=False)
     assert "not enough values" in finished.stderr
     assert "custody" not in Path(keeper.__file__).read_text().split('"""', 2)[2]

@@ -88,7 +88,8 @@ def test_a_path_as_long_as_paths_are(tmp_path: Path) -> None:
     path = f"{folder}/{'y' * (4095 - len(folder) - 1)}"
     assert len(path) == 4095
     with tracing("openat") as sensor:
-        subprocess.run([_program(tmp_path, "own-cat", "/bin/cat"), "/tmp/../" + path[8:]], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run([_program(tmp_path, "own-cat", "/bin/cat"), "/tmp/../" + path[8:]], check=False,
+                       stderr=subprocess.DEVNULL)
         told = [event for event in events(sensor, lambda told: any(
             "yyyy" in (event.fields.get("fd.nameraw") or "") for event in told))
                 if "yyyy" in (event.fields.get("fd.nameraw") or "")]
@@ -104,7 +105,8 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         told = events(sensor, lambda told: bool(_named(told, "own-rm")))
         expected = name.decode("utf-8", "surrogateescape")
         assert expected in [event.fields.get("fd.name") for event in _named(told, "own-touch")]
-        removed = [event.fields.get("evt.arg.name") or event.fields.get("evt.arg.path") for event in _named(told, "own-rm")]
+        removed = [event.fields.get("evt.arg.name") or event.fields.get("evt.arg.path")
+                   for event in _named(told, "own-rm")]
         assert expected in removed
 
 
@@ -140,7 +142,8 @@ def test_libraries_that_are_read_are_not_told_unless_they_are_asked_for(tmp_path
     for quiet, expected in ((programs.QUIET, False), ((), True)):
         with tracing("openat", quiet=quiet) as sensor:
             subprocess.run([_program(tmp_path, "own-cat", "/bin/cat"), tmp_path / "read"], check=False)
-            told = events(sensor, lambda told: any(event.fields.get("fd.name") == str(tmp_path / "read") for event in told))
+            told = events(sensor, lambda told: any(
+                event.fields.get("fd.name") == str(tmp_path / "read") for event in told))
             libraries = [event for event in _named(told, "own-cat") if "/libc.so" in event.fields.get("fd.name")]
             assert bool(libraries) is expected
 
@@ -255,5 +258,6 @@ def test_the_loop_is_told_and_ends_when_it_is_cancelled(tmp_path: Path) -> None:
     told: list[RuntimeEvent] = []
     with tracing("execve") as sensor:
         asyncio.run(_run(sensor, told, _program(tmp_path, "bomb")))
-        assert [event.fields.get("proc.args") for event in _named(told, "bomb")] == [str(number) for number in range(20)]
+        numbers = [event.fields.get("proc.args") for event in _named(told, "bomb")]
+        assert numbers == [str(number) for number in range(20)]
         assert sensor._held == []

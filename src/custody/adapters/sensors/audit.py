@@ -7,7 +7,6 @@ after the other: SYSCALL, EXECVE with the arguments, CWD, PATH, EOE (linux/audit
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import re
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from custody.adapters.sensors import fields, netlink
 from custody.adapters.sensors.processes import Process, Processes, Program
+from custody.adapters.sensors.reading import read
 from custody.errors import UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Emit, Probe
@@ -89,18 +89,9 @@ class Audit:
     async def run(self, emit: Emit) -> None:
         self.start()
         assert self._socket is not None
-        loop, heard = asyncio.get_running_loop(), self._socket
-        ready = asyncio.Event()
-        loop.add_reader(heard.fileno(), ready.set)
         try:
-            while True:
-                await ready.wait()
-                if self.drain(emit) == _BATCH:
-                    await asyncio.sleep(0)
-                else:
-                    ready.clear()
+            await read(self._socket.fileno(), self.drain, emit)
         finally:
-            loop.remove_reader(heard.fileno())
             self.close()
 
     def drain(self, emit: Emit) -> int:

@@ -9,6 +9,7 @@ anything.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _LEAF = re.compile(r"(?:(docker|cri-containerd|crio|libpod|nerdctl|containerd)[-:])?([0-9a-f]{64})(?:\.scope)?\Z")
@@ -33,6 +34,7 @@ class Container(NamedTuple):
 HOST = Container()
 
 
+@lru_cache(1024)
 def container(text: str) -> Container:
     """Of the lines of /proc/PID/cgroup, `hierarchy:controllers:path`; the innermost container of a path counts."""
     for line in text.splitlines():

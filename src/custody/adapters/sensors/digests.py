@@ -14,7 +14,7 @@ _Key = tuple[int, int, int, int, int]
 class Digests:
     """By device, inode, times of contents and inode, and size: who can set all of them back has the kernel's clock."""
 
-    def __init__(self, largest: int = 512 << 20) -> None:
+    def __init__(self, largest: int = 256 << 20) -> None:
         """`largest`: of files with more bytes than that nothing is said."""
         self._largest = largest
         self._known: OrderedDict[_Key, str] = OrderedDict()

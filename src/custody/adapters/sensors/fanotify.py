@@ -7,7 +7,6 @@ the root of each container, as a mark on the host's root does not see what lies 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 from custody.adapters.sensors import fields, keeper, kernel, procfs
 from custody.adapters.sensors.processes import Process, Processes, Program
+from custody.adapters.sensors.reading import read
 from custody.errors import StorageError, UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Emit, Probe
@@ -147,18 +147,9 @@ class Fanotify:
     async def run(self, emit: Emit) -> None:
         self.start()
         assert self._socket is not None
-        loop, asked = asyncio.get_running_loop(), self._socket
-        ready = asyncio.Event()
-        loop.add_reader(asked.fileno(), ready.set)
         try:
-            while True:
-                await ready.wait()
-                if self.drain(emit) == _BATCH:
-                    await asyncio.sleep(0)
-                else:
-                    ready.clear()
+            await read(self._socket.fileno(), self.drain, emit)
         finally:
-            loop.remove_reader(asked.fileno())
             self.close()
 
     def drain(self, emit: Emit) -> int:

@@ -27,6 +27,8 @@ PERMISSION = 0x00040000  # FAN_OPEN_EXEC_PERM
 OVERFLOW = 0x00004000  # FAN_Q_OVERFLOW
 MOST = 256
 """Questions that wait at once; each holds a descriptor. More are answered as late ones are."""
+_SOON = 0.02
+"""Seconds without a verdict after which it is looked whether the judge waits for itself."""
 EVENT = struct.Struct("<IBBHQii")
 QUESTION = struct.Struct("<cqiQ")
 NUMBER = struct.Struct("<cq")
@@ -41,6 +43,7 @@ class Keeper:
         self._deadline, self._late = deadline, late
         self._owner, self._own = os.getppid(), os.getpid()
         self._waiting: dict[int, tuple[int, float]] = {}
+        self._unsure: dict[int, tuple[int, float]] = {}
         self._last = 0
         self._unasked = 0
 
@@ -62,6 +65,8 @@ class Keeper:
         if not self._waiting:
             return 1000.0
         first = next(iter(self._waiting.values()))[1]
+        if self._unsure:
+            first = min(first, next(iter(self._unsure.values()))[1])
         return max(1.0, (first - time.monotonic()) * 1000)
 
     # --- the kernel's side ------------------------------------------------------------------------------------------
@@ -83,7 +88,7 @@ class Keeper:
                 self._ask(mask, descriptor, pid)
 
     def _ask(self, mask: int, descriptor: int, pid: int) -> None:
-        if self._spared(pid):
+        if pid in (self._owner, self._own):
             self._answer(mask, descriptor, ALLOW)
             return
         self._last += 1
@@ -91,14 +96,14 @@ class Keeper:
             self._unasked += 1
             self._answer(mask, descriptor, self._late)
         elif mask & PERMISSION:
-            self._waiting[self._last] = descriptor, time.monotonic() + self._deadline
+            now = time.monotonic()
+            self._waiting[self._last] = descriptor, now + self._deadline
+            self._unsure[self._last] = pid, now + _SOON
         else:
             os.close(descriptor)
 
     def _spared(self, pid: int) -> bool:
-        """The judge, its threads and what it starts: it would wait for itself."""
-        if pid in (self._owner, self._own):
-            return True
+        """What the judge starts: it waits for that to have begun, and so for itself."""
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 return int(file.read(4096).rpartition(b")")[2].split()[1]) == self._owner
@@ -115,6 +120,12 @@ class Keeper:
 
     def _expire(self) -> None:
         now = time.monotonic()
+        for number, (pid, end) in [*self._unsure.items()]:
+            if end > now:
+                break
+            del self._unsure[number]
+            if number in self._waiting and self._spared(pid):
+                self._answer(PERMISSION, self._waiting.pop(number)[0], ALLOW)
         for number, (descriptor, end) in [*self._waiting.items()]:
             if end > now:
                 return  # in the order in which they were asked
@@ -151,6 +162,7 @@ class Keeper:
             if message[:1] == b"V":
                 _, number, verdict = VERDICT.unpack(message)
                 waiting = self._waiting.pop(number, None)
+                self._unsure.pop(number, None)
                 if waiting is not None:
                     self._answer(PERMISSION, waiting[0], DENY if verdict == DENY else ALLOW)
             elif message[:1] == b"M" and descriptors:

@@ -129,9 +129,9 @@ def detached(filesystem: str) -> int:
 
 
 def open_within(root: int, path: str) -> int:
-    """A regular file below `root`, whose links cannot lead out of it (openat2(2), RESOLVE_IN_ROOT). Raises OSError."""
+    """A regular file below `root`, on its filesystem; links do not lead out of it (openat2(2)). Raises OSError."""
     how = ctypes.create_string_buffer(struct.pack("<QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0,
-                                                  0x10 | 0x02), 24)  # RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
+                                                  0x10 | 0x02 | 0x01), 24)  # RESOLVE_IN_ROOT, _NO_MAGICLINKS, _NO_XDEV
     made = call("openat2", root, ctypes.c_char_p(os.fsencode(path)), how, 24)
     if not stat.S_ISREG(os.fstat(made).st_mode):
         os.close(made)

@@ -6,7 +6,6 @@ of programs that run for less than a millisecond that is a third. Where tracepoi
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import struct
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from custody.adapters.sensors import fields, netlink
 from custody.adapters.sensors.fanotify import process_ids
 from custody.adapters.sensors.processes import Processes
+from custody.adapters.sensors.reading import read
 from custody.errors import UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Emit, Probe
@@ -76,18 +76,9 @@ class ProcConnector:
     async def run(self, emit: Emit) -> None:
         self.start()
         assert self._socket is not None
-        loop, heard = asyncio.get_running_loop(), self._socket
-        ready = asyncio.Event()
-        loop.add_reader(heard.fileno(), ready.set)
         try:
-            while True:
-                await ready.wait()
-                if self.drain(emit) == _BATCH:
-                    await asyncio.sleep(0)
-                else:
-                    ready.clear()
+            await read(self._socket.fileno(), self.drain, emit)
         finally:
-            loop.remove_reader(heard.fileno())
             self.close()
 
     def drain(self, emit: Emit) -> int:

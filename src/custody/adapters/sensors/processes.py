@@ -17,6 +17,7 @@ from collections import OrderedDict
 from custody.adapters.sensors import kernel, layout, names, procfs
 from custody.adapters.sensors.containers import HOST, Container, container
 from custody.adapters.sensors.digests import Digests
+from custody.adapters.sensors.patience import Patience
 
 MOST = 1 << 17
 """Processes and threads that are kept; the kernel's own limit is 2²², and usually 2¹⁵ or 2¹⁷."""
@@ -147,6 +148,7 @@ class Process:
 class Processes:
     def __init__(self, most: int = MOST) -> None:
         self.digests = Digests()
+        self.patience = Patience()
         self._known: dict[int, Process] = {}
         self._most = most
         self._asked: dict[int, float] = {}
@@ -219,7 +221,7 @@ class Processes:
             process = Process(pid, Program(""), None)
             process.ended = True
             return process
-        program = Program(stat.command, arguments=procfs.arguments(pid))
+        program = Program(stat.command, arguments=self.patience.ask(lambda: procfs.arguments(pid)))
         # Cut at 128: a line of parents as long as that is somebody's who wants it to be.
         parent = self.of(stat.parent, depth + 1) if stat.parent > 0 and depth < 4 * _DEEP else None
         process = Process(pid, program, parent)
@@ -254,7 +256,8 @@ class Processes:
         at = layout.EXECUTED_TEXTS
         asked = procfs.text(record[at:at + max(0, path_length - 1)])
         at += path_length
-        program = Program(command, asked, procfs.words(record[at:at + arguments]) if rich else procfs.arguments(pid))
+        program = Program(command, asked, procfs.words(record[at:at + arguments]) if rich else
+                          self.patience.ask(lambda: procfs.arguments(pid)))
         at += arguments
         if rich:
             program.environment = procfs.words(record[at:at + environment]) if environment else None
@@ -305,7 +308,7 @@ class Processes:
             return names.user(number) if where is not None else None
         users = self._users.get(where.full)
         if users is None:
-            users = _users(process)
+            users = self.patience.ask(lambda: _users(process))
             if users is None:
                 return "root" if number == 0 else None
             self._users[where.full] = users

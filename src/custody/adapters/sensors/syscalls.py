@@ -93,6 +93,7 @@ _CALLS = (
     Call("finit_module", (("fd", 0, "fd"), ("flags", 2, "number"))),
     Call("bpf", (("fd", -1, "fd"), ("cmd", 0, "bpf"))),
     Call("userfaultfd", (("flags", 0, "number"),)),
+    Call("io_uring_setup", (("entries", 0, "number"),)),
     Call("memfd_create", (("name", 0, "text"), ("flags", 1, "number")), (0,), (None,)),
 )
 CALLS = {call.name: call for call in _CALLS}

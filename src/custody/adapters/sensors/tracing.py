@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import platform
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from custody.adapters.sensors import fields, kernel, layout, procfs, programs
 from custody.adapters.sensors.btf import VMLINUX, Btf
 from custody.adapters.sensors.processes import Processes
+from custody.adapters.sensors.reading import read
 from custody.adapters.sensors.ringbuffer import RingBuffer
 from custody.adapters.sensors.syscalls import CALLS, EVENTS, KINDS, Call
 from custody.adapters.sensors.tracefs import Tracefs
@@ -161,19 +161,9 @@ class Tracing:
     async def run(self, emit: Emit) -> None:
         self.start()
         assert self._ring is not None
-        loop, ring = asyncio.get_running_loop(), self._ring
-        ready = asyncio.Event()
-        loop.add_reader(ring.descriptor, ready.set)
         try:
-            while True:
-                if self.drain(emit) == _BATCH:
-                    await asyncio.sleep(0)  # others have their turn, then the rest
-                    continue
-                ready.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ready.wait(), _PERIOD)
+            await read(self._ring.descriptor, self.drain, emit, period=_PERIOD)
         finally:
-            loop.remove_reader(ring.descriptor)
             self.close()
 
     def drain(self, emit: Emit) -> int:
