@@ -147,6 +147,27 @@ def late(*, deny: bool) -> Result:
     return {"codes": codes, "waited": took >= 0.3, "losses": dict(made.losses())}
 
 
+def backlog() -> Result:
+    """A judge that is slower than programs come: who has waited for the deadline is answered without it."""
+    def judge(execution: Execution) -> bool:
+        time.sleep(0.02)
+        return True
+
+    async def steps() -> tuple[int, dict[str, int]]:
+        made = sensor(judge=judge, deadline=0.3)
+        task = asyncio.create_task(made.run(lambda event: None))
+        await asyncio.sleep(0)
+        many = [shell(*["good"] * 5) for _ in range(80)]
+        codes = [code for process in many for code in await ran(process)]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert set(codes) == {"0"}
+        return made.asked, dict(made.losses())
+
+    asked, losses = asyncio.run(steps())
+    return {"all": asked + losses.pop("late", 0), "asked": asked > 0, "losses": losses}
+
+
 def _judge_process(deadline: float) -> subprocess.Popen[str]:
     """A judge as a process of its own, which never answers by itself."""
     code = (f"from custody.adapters.sensors.fanotify import Fanotify\nimport time\nmade = Fanotify(mounts=[{FOLDER!r}],"
@@ -176,7 +197,7 @@ def stopped() -> Result:
     judge = _judge_process(deadline=0.3)
     judge.send_signal(signal.SIGSTOP)
     codes = ended(shell("good"), 10)
-    many = [shell("good") for _ in range(400)]
+    many = [shell("good") for _ in range(300)]
     crowd = {code for process in many for code in ended(process, 30)}
     judge.send_signal(signal.SIGCONT)
     judge.kill()
@@ -185,7 +206,7 @@ def stopped() -> Result:
 
 
 def keeper_killed() -> Result:
-    """kill -9 of the process that holds the group: everybody goes on, and the sensor says that it sees nothing."""
+    """kill -9 of the process that looks on: everybody goes on, and the sensor says that it sees nothing."""
     async def steps() -> tuple[str, list[str]]:
         made = sensor(judge=lambda execution: True, deadline=30, deny_late=True)
         task = asyncio.create_task(made.run(lambda event: None))
@@ -232,7 +253,7 @@ def refused() -> Result:
 CASES: dict[str, Callable[[], Result]] = {
     "denied": denied, "changed": changed, "failing": failing, "own": own, "late": lambda: late(deny=False),
     "late-denied": lambda: late(deny=True), "killed": killed, "stopped": stopped, "keeper-killed": keeper_killed,
-    "overlay": overlay, "refused": refused}
+    "overlay": overlay, "backlog": backlog, "refused": refused}
 
 if __name__ == "__main__":
     print(json.dumps(CASES[sys.argv[2]]()))

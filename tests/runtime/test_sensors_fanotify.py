@@ -60,6 +60,10 @@ def test_who_is_not_judged_in_time_is_answered_by_the_keeper(case: Any, name: st
     assert case(name) == {"codes": [code], "waited": True, "losses": {"late": 1}}
 
 
+def test_a_judge_that_cannot_keep_up_keeps_nobody(case: Any) -> None:
+    assert case("backlog") == {"all": 400, "asked": True, "losses": {}}
+
+
 def test_when_the_judge_is_killed_everybody_goes_on(case: Any) -> None:
     assert case("killed") == {"asleep": True, "codes": ["0"], "later": ["0"]}
 

@@ -97,14 +97,14 @@ class Audit:
     def drain(self, emit: Emit) -> int:
         """Tell what is there, a batch of records at most. Raises StorageError where the socket fails."""
         assert self._socket is not None
-        for read in range(_BATCH):
+        for number in range(_BATCH):
             try:
                 data = netlink.received(self._socket)
             except OverflowError:
                 self._lost("queue-overflow")
                 continue
             if data is None:
-                return read
+                return number
             # Unlike all other netlink, the length in an audit record's header is that of its text alone.
             if len(data) >= netlink.HEADER.size:
                 _, kind, _, _, _ = netlink.HEADER.unpack_from(data)

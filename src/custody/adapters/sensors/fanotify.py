@@ -1,21 +1,21 @@
 """fanotify: every program that is started below a mount is shown with its very bytes, and can be refused (fanotify(7)).
 
-The group is held by a process of its own (keeper), which answers by itself after a deadline. A verdict is asked of
-`judge`, in the loop; without one everything is allowed, and told. Marks are set on whole mounts or filesystems: one for
+A verdict is asked of `judge`, in the loop; without one everything is allowed, and told. Another process (keeper) looks
+on, and answers where the deadline goes by without a verdict. Marks are set on whole mounts or filesystems: one for
 the root of each container, as a mark on the host's root does not see what lies in a container's upper layer.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
+import mmap
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from custody.adapters.sensors import fields, keeper, kernel, procfs
 from custody.adapters.sensors.processes import Process, Processes, Program
@@ -62,7 +62,10 @@ class Fanotify:
         self.asked = self.denied = 0
         self._known = known
         self._counted: dict[str, int] = {}
-        self._socket: socket.socket | None = None
+        self._group = self._alive = -1
+        self._page: Any = None
+        self._progress = self._by_keeper = self._overflows = 0
+        self._full: float | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         self._permission = True
         self._number = 0
@@ -71,7 +74,7 @@ class Fanotify:
 
     def probe(self) -> Probe:
         try:
-            os.close(self._group())
+            os.close(self._opened())
         except OSError as error:
             return Probe(False, f"{error.filename}: {error.strerror}" + (" (not root)" if os.geteuid() else
                          " (no CAP_SYS_ADMIN)" if isinstance(error, PermissionError) else ""), frozenset())
@@ -79,7 +82,7 @@ class Fanotify:
         return Probe(True, note or ("" if self.mounts else "no mount is named: it sees what is below those that are"),
                      _EVENTS, blocks=self._permission)
 
-    def _group(self) -> int:
+    def _opened(self) -> int:
         flags = _CLOEXEC | _NONBLOCK | _CONTENT | _UNLIMITED_QUEUE | _UNLIMITED_MARKS
         try:
             group = kernel.call("fanotify_init", flags, _READ_ONLY)
@@ -95,108 +98,130 @@ class Fanotify:
 
     def start(self) -> None:
         """Raises UnsupportedError where the kernel, or a mount, does not let itself be watched."""
-        if self._socket is not None:
+        if self._group >= 0:
             return
         try:
-            group = self._group()
+            self._group = self._opened()
         except OSError as error:
             raise UnsupportedError("fanotify", f"{error.filename}: {error.strerror}") from None
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(group), str(its.fileno()),
-                 str(kernel.number("fanotify_mark")), str(int(self._deadline * 1000)),
-                 str(keeper.DENY if self._deny_late else keeper.ALLOW)],
-                pass_fds=(group, its.fileno()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                start_new_session=True)  # ctrl-c is ours alone
-        finally:
-            # Only the keeper has the group: when it ends, however it does, the kernel lets everybody go.
-            os.close(group)
-            its.close()
-        self._socket = ours
-        ours.settimeout(10)
-        try:
+            self._keep()  # before the first mark: nobody waits for a judge without one
             for mount in self.mounts:
                 self._mark(mount)
         except (OSError, UnsupportedError):
             self.close()
             raise
-        ours.setblocking(False)
+
+    def _keep(self) -> None:
+        theirs, self._alive = os.pipe2(os.O_CLOEXEC)
+        shared = os.memfd_create("custody-keeper", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(shared, mmap.PAGESIZE)
+            self._page = mmap.mmap(shared, mmap.PAGESIZE)
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, *map(str, (
+                    self._group, theirs, shared, int(self._deadline * 1000),
+                    keeper.DENY if self._deny_late else keeper.ALLOW))],
+                pass_fds=(self._group, theirs, shared), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                start_new_session=True)  # ctrl-c is ours alone
+        finally:
+            os.close(theirs)
+            os.close(shared)
 
     def _mark(self, mount: str) -> None:
-        assert self._socket is not None
         mask = keeper.PERMISSION if self._permission else _NOTIFY
         try:
             directory = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                kernel.call("fanotify_mark", self._group, _ADD | _ONLY_DIRECTORY | self._scope, mask, directory,
+                            ctypes.c_char_p(b"."))
+            finally:
+                os.close(directory)
         except OSError as error:
             raise UnsupportedError("fanotify", f"{mount}: {error.strerror}") from None
-        try:
-            message = keeper.MARK.pack(b"M", _ADD | _ONLY_DIRECTORY | self._scope, mask)
-            socket.send_fds(self._socket, [message], [directory])
-        finally:
-            os.close(directory)
-        answer = self._socket.recv(64)
-        if len(answer) != keeper.NUMBER.size:
-            raise UnsupportedError("fanotify", f"{mount}: the process that holds the group has ended")
-        failed = keeper.NUMBER.unpack(answer)[1]
-        if failed:
-            raise UnsupportedError("fanotify", f"{mount}: {os.strerror(failed)}")
 
     # --- questions --------------------------------------------------------------------------------------------------
 
     async def run(self, emit: Emit) -> None:
         self.start()
-        assert self._socket is not None
         try:
-            await read(self._socket.fileno(), self.drain, emit)
+            # Twice a second it is looked whether the keeper is there.
+            await read(self._group, self.drain, emit, period=0.5)
         finally:
             self.close()
 
     def drain(self, emit: Emit) -> int:
         """Answer what is asked, a batch at most. Raises StorageError where the keeper is gone."""
-        assert self._socket is not None
-        for read in range(_BATCH):
-            try:
-                message, descriptors, _, _ = socket.recv_fds(self._socket, 64, 1)
-            except BlockingIOError:
-                return read
-            except ConnectionError:
-                message, descriptors = b"", []
-            if not message:
-                raise StorageError("fanotify: the process that holds the group has ended: nothing is watched",
-                                   hint="it was killed; the kernel has let all programs start since")
-            if message[:1] == b"Q" and not descriptors:  # this process may have no more of them
-                self._counted["no-descriptor"] = self._counted.get("no-descriptor", 0) + 1
-                self._answer(keeper.QUESTION.unpack(message)[1], not self._deny_late)
-            elif message[:1] == b"Q":
+        assert self._keeper is not None
+        if self._keeper.poll() is not None:
+            # Without it a judge that stops would stop everybody.
+            self.close()
+            raise StorageError("fanotify: the process that answers in time has ended: nothing is watched",
+                               hint="it was killed; the kernel lets all programs start")
+        try:
+            data = os.read(self._group, _BATCH * keeper.EVENT.size)
+        except BlockingIOError:
+            self._full = None
+            return 0
+        if self._full is None:
+            self._full = time.monotonic()
+        taken = [keeper.EVENT.unpack_from(data, at) for at in range(0, len(data), keeper.EVENT.size)]
+        self._in_hand(1)
+        try:
+            for number, (_, _, _, _, mask, descriptor, pid) in enumerate(taken):
+                if mask & keeper.OVERFLOW or descriptor < 0:
+                    self._lost("queue-overflow")
+                    continue
                 try:
-                    self._question(message, descriptors[0], emit)
+                    self._question(mask, descriptor, pid, emit)
+                except BaseException:
+                    for _, _, _, _, mask_left, left, _ in taken[number + 1:]:
+                        if left >= 0:
+                            self._answer(mask_left, left, not self._deny_late)
+                            os.close(left)
+                    raise
                 finally:
-                    os.close(descriptors[0])
-            else:
-                kind, number = keeper.NUMBER.unpack(message)
-                name, more = {b"L": ("late", 1), b"O": ("queue-overflow", 1)}.get(kind, ("not-asked", number))
-                self._counted[name] = self._counted.get(name, 0) + more
-        return _BATCH
+                    os.close(descriptor)
+        finally:
+            self._in_hand(0)
+        if len(taken) < _BATCH:
+            self._full = None  # the rest has come since
+        return len(taken)
 
-    def _question(self, message: bytes, descriptor: int, emit: Emit) -> None:
-        _, number, pid, mask = keeper.QUESTION.unpack(message)
+    def _in_hand(self, questions: int) -> None:
+        self._progress += 1
+        keeper.WORD.pack_into(self._page, 8, questions)
+        keeper.WORD.pack_into(self._page, 0, self._progress)
+
+    def _question(self, mask: int, descriptor: int, pid: int, emit: Emit) -> None:
+        self._progress += 1
+        keeper.WORD.pack_into(self._page, 0, self._progress)
+        if pid == os.getpid() or self._backlog():
+            self._answer(mask, descriptor, pid == os.getpid() or not self._deny_late)
+            if pid != os.getpid():
+                self._lost("late")
+            return
         allowed = not self._deny_late
         try:
             execution = self._execution(pid, descriptor)
             self.asked += 1
             allowed = self.judge is None or self.judge(execution)
         finally:
-            if mask & keeper.PERMISSION:
-                self._answer(number, allowed)
+            self._answer(mask, descriptor, allowed)
         self.denied += not allowed
         if not self.types.isdisjoint(_EVENTS):
             emit(execution.event)
 
-    def _answer(self, number: int, allowed: bool) -> None:
-        assert self._socket is not None
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # it answers by itself, or has ended
-            self._socket.send(keeper.VERDICT.pack(b"V", number, keeper.ALLOW if allowed else keeper.DENY))
+    def _backlog(self) -> bool:
+        """The queue has not been empty for as long as one may wait: the oldest in it have waited so long."""
+        return self._full is not None and time.monotonic() - self._full > self._deadline
+
+    def _answer(self, mask: int, descriptor: int, allowed: bool) -> None:
+        if mask & keeper.PERMISSION:
+            try:
+                os.write(self._group, keeper.ANSWER.pack(descriptor, keeper.ALLOW if allowed else keeper.DENY))
+            except FileNotFoundError:
+                pass  # the keeper was faster, or who asked was killed
 
     def _execution(self, pid: int, descriptor: int) -> Execution:
         digest = self.processes.digests.of(descriptor)
@@ -221,13 +246,25 @@ class Fanotify:
 
     # --- losses and the end -----------------------------------------------------------------------------------------
 
+    def _lost(self, kind: str) -> None:
+        self._counted[kind] = self._counted.get(kind, 0) + 1
+
     def losses(self) -> Mapping[str, int]:
-        return dict(self._counted)
+        if self._page is not None:
+            _, _, self._by_keeper, self._overflows = keeper.PAGE.unpack_from(self._page)
+        counted = dict(self._counted)
+        for kind, number in (("late", self._by_keeper), ("queue-overflow", self._overflows)):
+            if number:
+                counted[kind] = counted.get(kind, 0) + number
+        return counted
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._group >= 0:
+            os.close(self._group)
+            self._group = -1
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
         if self._keeper is not None:
             # Without a judge it ends by itself; whatever it does, nobody waits for it longer than this.
             try:
@@ -236,6 +273,10 @@ class Fanotify:
                 self._keeper.kill()
                 self._keeper.wait()
             self._keeper = None
+        if self._page is not None:
+            self.losses()
+            self._page.close()
+            self._page = None
 
 
 def process_ids(pid: int) -> tuple[int, int]:

@@ -84,14 +84,14 @@ class ProcConnector:
     def drain(self, emit: Emit) -> int:
         """Tell what is there, a batch of packets at most. Raises StorageError where the socket fails."""
         assert self._socket is not None
-        for read in range(_BATCH):
+        for number in range(_BATCH):
             try:
                 data = netlink.received(self._socket)
             except OverflowError:
                 self._lost("queue-overflow")
                 continue
             if data is None:
-                return read
+                return number
             for _, body in netlink.messages(data):
                 self._told(body, emit)
         return _BATCH
