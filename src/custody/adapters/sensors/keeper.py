@@ -2,13 +2,13 @@
 
 A program that is started waits in the kernel until somebody answers. The judge reads the questions and answers them;
 this process looks on. Where the judge has made no progress for the whole deadline, though a question waits (it is
-stopped, or busy, or waits for a program of its own), all that it has read and all that lies in the queue is answered from here.
-Both hold the group: when the judge ends, however it does, this process ends too, and with the group's last descriptor
-the kernel lets everybody go. It is started as a file, with nothing but the standard library.
+stopped, or busy, or waits for a program of its own), all that it has read and all that lies in the queue is answered
+from here. Both hold the group: when the judge ends, however it does, this process ends too, and with the group's last
+descriptor the kernel lets everybody go. It is started as a file, with nothing but the standard library.
 
 What both share is a page (struct PAGE): the judge's progress, whether it has a question in hand, and how many were
-answered from here. The kernel knows a question by the number of the descriptor that the reader was given, so the
-numbers of the judge's open files are answers enough for what it has in hand; of all others the kernel knows no question.
+answered from here. The kernel knows a question by the number of the descriptor that the reader was given: the numbers
+of the judge's open files are answers enough for what it has in hand; of all others the kernel knows no question.
 """
 
 from __future__ import annotations
