@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-
 _NAMES = 1000
 OTHERS = "(others)"
 

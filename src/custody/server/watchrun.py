@@ -10,18 +10,20 @@ import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from custody.errors import CustodyError, UsageError
 from custody.kit.amount import amount
 from custody.runtime.engine import Rules
+from custody.runtime.suppressions import Suppressions
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
 from custody.services.sensorlosses import SensorLosses
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
+from custody.wiring.answering import Answering, answering
 from custody.wiring.clients import service_http
 from custody.wiring.local import queue
 from custody.wiring.runtime import Runtime, rule_files
@@ -46,6 +48,7 @@ class WatchRun:
     listening: bool = False
     """Something waits for others to come."""
     rules: FileWatch[Rules] | None = None
+    suppressions: Suppressions | None = None
 
 
 @contextlib.asynccontextmanager
@@ -56,18 +59,30 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
     `say` is told what people should know of going on. `once`: what is there, and no more; `again`: from files'
     beginnings. Raises UsageError, MalformedError, StorageError.
     """
+    async with contextlib.aclosing(await answering(settings, watched.stated)) as answers:
+        for text in answers.notes:
+            say(text)
+        async with _running(settings, replace(watched, rules=answers.rules), answers, say, once=once, again=again,
+                            stream=stream) as run:
+            yield run
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, watched: Watched, answers: Answering, say: Callable[[str], None], *,
+                   once: bool, again: bool, stream: TextIO | None) -> AsyncIterator[WatchRun]:
     posted = any(output.kind == "http" for output in watched.outputs)
     http = service_http(settings) if posted else None
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
-    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream)
-    marks, said = runtime.begin(time.monotonic)
+    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream, suppressors=answers.suppressors,
+                      responders=answers.responders, show_suppressed=watched.stated.show_suppressed)
+    marks, said = runtime.begin(time.monotonic, again=again)
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
     used = sensors(watched.sensors, types, settings.sensing)
     counting = SensorLosses(used, runtime.losses)
-    run = WatchRun(runtime, rules=_rules(runtime))
+    run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
             decoder = entry.format.made(entry.origin, types)
@@ -109,6 +124,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
                         while await posts.send():
                             pass
         finally:
+            if waiting is not None:
+                waiting.close()
             if http is not None:
                 await http.close()
 

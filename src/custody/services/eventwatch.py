@@ -28,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 _TICK = 1.0
 _RESPONSES = 1000
 """Responses that wait at once; more are refused, and said."""
+_LAST_RESPONSES = 30.0
+"""Seconds that responses have to end in when the watch does."""
 
 
 class Taken(NamedTuple):
@@ -145,11 +147,13 @@ class EventWatch:
         """Raises StorageError, NetworkError: it may be tried again with the same."""
         folds = self.folding.state() if self.folding.changed else None
         try:
-            await self.delivery.deliver([own for _, own in told], marks, folds)
+            fresh = await self.delivery.deliver([own for _, own in told], marks, folds)
         except BaseException:
             self.folding.changed = self.folding.changed or folds is not None
             raise
         for record, _ in told:
+            if record.key not in fresh:
+                continue
             self.counted.told(record.alert.rule, record.alert.priority)
             if self._responders and record.suppressed is None:
                 self._respond(record)
@@ -230,6 +234,8 @@ class EventWatch:
 
     async def close(self) -> None:
         """Tell what is folded, and close outputs. Raises StorageError, NetworkError, with the outputs closed."""
+        if self._responding:  # what was begun is finished, and told
+            await asyncio.wait(self._responding, timeout=_LAST_RESPONSES)
         for task in self._responding:
             task.cancel()
         await asyncio.gather(*self._responding, return_exceptions=True)

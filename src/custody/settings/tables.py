@@ -202,7 +202,24 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What the runtime role and `custody runtime watch` read, judge by, and tell; flags of `watch` come before it."""
 
     rules: list[str] = []
-    """Falco rule files or folders of them, in their order; read again when they change."""
+    """Falco rule files or folders of them, in their order; read again when they change. `oci://…` is an artifact of
+    rule files in a registry, fetched when it begins."""
+    rule_keys: list[str] = []
+    """Public keys in PEM of whoever may sign rules of registries."""
+    suppressions: list[str] = []
+    """Files of suppressions: alerts that somebody has explained, until when."""
+    show_suppressed: bool = False
+    """Alerts that are suppressed are told too, with the suppression's name."""
+    responses: list[str] = []
+    """Files of responses in Falco Talon's form."""
+    respond: bool = False
+    """Responses are carried out; otherwise the API server judges what would be done, and keeps none of it."""
+    respond_namespace: Annotated[int, msgspec.Meta(ge=1)] = 10
+    """Actions in one namespace within an hour."""
+    respond_workload: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """Actions on pods of one workload within an hour."""
+    protected: list[str] = []
+    """Namespaces in which nothing is ever done, beside kube-system, kube-public and kube-node-lease."""
     inputs: list[str] = []
     """`FORMAT:PLACE`, as `--input` has it: `tetragon:/var/run/cilium/tetragon/tetragon.log`."""
     sensors: list[str] = []

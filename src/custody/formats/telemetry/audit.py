@@ -6,7 +6,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -90,15 +90,79 @@ class _Document(dict[str, Any]):
         self.late = {}
 
 
-class _LateAudit(AuditEvent):
-    """An audit event whose large parts are decoded when a field of theirs is asked for."""
+_SLOW = object()
+_Quick = Callable[[_Event], Any]
 
-    __slots__ = ()
+
+def _plain(name: str) -> _Quick:
+    """A text of the event itself."""
+    def read(event: _Event) -> Any:
+        value = getattr(event, name)
+        return value if type(value) is str else None if value is msgspec.UNSET else _SLOW
+
+    return read
+
+
+def _inner(part: str, name: str) -> _Quick:
+    """A text in an object of the event."""
+    def read(event: _Event) -> Any:
+        inside = getattr(event, part)
+        if type(inside) is dict:
+            value = inside.get(name, _ABSENT)
+            return value if type(value) is str else None if value is _ABSENT else _SLOW
+        return None if inside is msgspec.UNSET else _SLOW
+
+    return read
+
+
+def _code(event: _Event) -> Any:
+    status = event.response_status
+    if type(status) is dict and type(code := status.get("code")) is int:
+        return str(code)
+    return _SLOW
+
+
+def _rawtime(event: _Event) -> int | None:
+    return nanoseconds(event.stage_timestamp)
+
+
+_ABSENT = object()
+_QUICK: dict[str, _Quick] = {
+    "ka.verb": _plain("verb"), "ka.auditid": _plain("audit_id"), "ka.stage": _plain("stage"),
+    "ka.uri": _plain("request_uri"), "jevt.value[/stage]": _plain("stage"),
+    "ka.target.resource": _inner("object_ref", "resource"),
+    "ka.target.subresource": _inner("object_ref", "subresource"), "ka.target.name": _inner("object_ref", "name"),
+    "ka.target.namespace": _inner("object_ref", "namespace"), "ka.user.name": _inner("user", "username"),
+    "ka.auth.decision": _inner("annotations", "authorization.k8s.io/decision"), "ka.response.code": _code,
+    "evt.rawtime": _rawtime, "jevt.rawtime": lambda event: str(_rawtime(event) or 0)}
+"""The fields that most rules ask for, where they are what they should be; else they are read as all others are."""
+
+
+class LateAudit(AuditEvent):
+    """An audit event that becomes a dict when a field of its objects is asked for, and they are decoded then."""
+
+    __slots__ = ("_repairs", "_typed")
+
+    def __init__(self, event: _Event, repairs: lenient.Repairs) -> None:
+        super().__init__({})
+        self._typed, self._repairs = event, repairs
+
+    def get(self, name: str) -> Any:
+        known = self.known
+        if name in known:
+            return known[name]
+        quick = _QUICK.get(name)
+        value = _SLOW if quick is None else quick(self._typed)
+        if value is _SLOW:
+            value = self._read(name)
+        known[name] = value
+        return value
 
     def _read(self, name: str) -> Any:
+        event = self.event
+        if not isinstance(event, _Document):
+            event = self.event = _Document(self._typed, self._repairs)
         if name.startswith(_WHOLE):
-            event = self.event
-            assert isinstance(event, _Document)
             event.whole()
         return super()._read(name)
 
@@ -134,7 +198,7 @@ class Audit:
             event.kind = "Event"
         if event.kind != "Event" or not isinstance(event.stage, str):
             raise MalformedError("", got=f"kind {str(event.kind)[:40]!r}", expected=_EXPECTED)
-        return RuntimeEvent(SOURCE, PLUGIN_EVENT, _LateAudit(_Document(event, self.repairs)),
+        return RuntimeEvent(SOURCE, PLUGIN_EVENT, LateAudit(event, self.repairs),
                             nanoseconds(event.stage_timestamp), self._origin)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -35,4 +36,6 @@ class Recording:
             raise MalformedError("evt.type", got=name, expected="the name of an event")
         if source not in SOURCES:
             raise MalformedError("evt.source", got=source, expected=f"one of {', '.join(SOURCES)}")
-        return (RuntimeEvent(source, name, fields, at if isinstance(at, int) else None, self._origin),)
+        # Of other sources a dict would be taken for the event's own JSON.
+        known = fields if source == "syscall" else MappingProxyType(fields)
+        return (RuntimeEvent(source, name, known, at if isinstance(at, int) else None, self._origin),)

@@ -6,24 +6,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 Read = Callable[[Any], Any]
-_ABSENT = object()
 
 
-class TableFields:
-    """Implements `event.Fields`. `table` is the class's; a name that is not in it is a field that nobody can know."""
+class TableFields(dict[str, Any]):
+    """Implements `event.Fields`. `table` is the class's; a name that is not in it is a field that nobody can know.
 
-    __slots__ = ("event", "known")
+    It is the dict of the fields that are known already, so that asking for one again is no call of Python's. What most
+    rules ask for may be given at once: that costs less than to be asked for one after another.
+    """
+
+    __slots__ = ("event",)
     table: ClassVar[Mapping[str, Read]] = {}
 
-    def __init__(self, event: Any) -> None:
+    def __init__(self, event: Any, known: Mapping[str, Any] | None = None) -> None:
+        super().__init__(known or {})
         self.event = event
-        self.known: dict[str, Any] = {}
 
-    def get(self, name: str, /) -> Any:
-        value = self.known.get(name, _ABSENT)
-        if value is _ABSENT:
-            read = self.table.get(name)
-            value = self.known[name] = None if read is None else read(self.event)
+    get = dict.__getitem__  # type: ignore[assignment]  # absent is None here, by __missing__
+
+    def __missing__(self, name: str) -> Any:
+        read = self.table.get(name)
+        value = self[name] = None if read is None else read(self.event)
         return value
 
 

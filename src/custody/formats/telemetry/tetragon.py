@@ -217,6 +217,11 @@ def _group(facts: Facts) -> int | None:
     return None if credentials is None else credentials.egid if credentials.egid is not None else credentials.gid
 
 
+def _user(facts: Facts) -> str | None:
+    process = facts.process
+    return processes.user(process.uid, process.user.name if process.user is not None else None)
+
+
 def _pod(name: str) -> Read:
     def read(facts: Facts) -> str | None:
         pod = facts.process.pod
@@ -257,7 +262,7 @@ _FIELDS: dict[str, Read] = {
     "thread.cap_permitted": _capabilities("permitted"), "thread.cap_effective": _capabilities("effective"),
     "thread.cap_inheritable": _capabilities("inheritable"),
     "user.uid": lambda facts: facts.process.uid,
-    "user.name": lambda facts: processes.user(facts.process.uid, facts.process.user and facts.process.user.name),
+    "user.name": _user,
     "user.loginuid": lambda facts: processes.login(facts.process.auid), "group.gid": _group,
     "container.id": _container_id,
     "container.full_id": lambda facts: facts.container.id.rpartition("/")[2] or None,
@@ -280,6 +285,24 @@ class TetragonFields(TableFields):
 
     __slots__ = ()
     table: ClassVar = {**_FIELDS, **{name: _argument(name) for name in tetragonhooks.FIELDS}}
+
+
+def _fields(facts: Facts) -> TetragonFields:
+    """With what nearly every rule of a process asks for, by the same functions as the table's."""
+    process, parent = facts.process, facts.parent(1)
+    binary, arguments, father = process.binary, process.arguments, parent.binary
+    command = binary.rpartition("/")[2][:processes.COMM] if binary else None
+    image = facts.image.name
+    return TetragonFields(facts, {
+        "evt.type": facts.type, "evt.rawtime": facts.at, "evt.num": 1, **facts.arguments,
+        "proc.name": command, "proc.exe": binary or None, "proc.exepath": binary or None,
+        "proc.args": arguments if binary else None,
+        "proc.cmdline": f"{command} {arguments}" if binary and arguments else command,
+        "proc.pname": father.rpartition("/")[2][:processes.COMM] if father else None,
+        "proc.pexe": father or None, "proc.pcmdline": processes.cmdline(father, parent.arguments),
+        "user.uid": process.uid, "user.loginuid": processes.login(process.auid), "user.name": _user(facts),
+        "container.id": _container_id(facts), "container.image.repository": processes.repository(image),
+        "container.privileged": _privileged(facts), "proc.tty": None, "proc.is_exe_upper_layer": None})
 
 
 TYPES = frozenset({"execve", "procexit", *tetragonhooks.TYPES})
@@ -317,7 +340,7 @@ class Tetragon:
         if name not in self._types:
             return ()
         at = nanoseconds(line.time)
-        return (RuntimeEvent("syscall", name, TetragonFields(Facts(name, at, line.node_name, event, arguments)), at,
+        return (RuntimeEvent("syscall", name, _fields(Facts(name, at, line.node_name, event, arguments)), at,
                              self._origin),)
 
     def _lost(self, line: _Line) -> Sequence[Told]:
