@@ -137,7 +137,8 @@ def _print(place: str, changes: Sequence[Change], proof: Isolation | None, outpu
     if proof.whole:
         click.echo(visible(f"{place} is cut off: by the policies, nobody reaches it and it reaches nobody"))
     else:
-        click.echo(visible(f"{place} is not cut off: {proof.reason or f"{amount(proof.count, 'way is', 'ways are')} left"}"))
+        left = proof.reason or f"{amount(proof.count, 'way is', 'ways are')} left"
+        click.echo(visible(f"{place} is not cut off: {left}"))
         for leak in proof.leaks:
             click.echo(visible(f"  {leak.told}"))
     for note in notes:

@@ -43,13 +43,13 @@ class World:
         return Connectivity(topology, documents.read_policies(self._standing, topology))
 
 
-def world(proposed: Iterable[str], standing: Iterable[str], pods: Iterable[str], kubeconfig: str | None,
+def world(proposed: Iterable[str], standing: Iterable[str], pods: Sequence[str], kubeconfig: str | None,
           pod_blocks: Iterable[str]) -> World:
     """Raises UsageError, MalformedError and UnsupportedError, naming the document and the field."""
+    if kubeconfig is not None and pods:
+        raise UsageError("got both --pods and --kubeconfig, expected one of them")
     new, current, around = (documents_of(targets) for targets in (proposed, standing, pods))
     live = _live(kubeconfig) if kubeconfig is not None else None
-    if live is not None and around:
-        raise UsageError("got both --pods and --kubeconfig, expected one of them")
     beside = live if live is not None else around or new
     read = documents.read([*(document for document in beside if not documents.is_policy(document[1]))])
     unread = documents.read([*new, *current]).unread if beside is not new else documents.read(new).unread

@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: update, import, export, …"),
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry, watch"),
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
+    "netpol": ("custody.cli.netpol", "Policy", "who reaches whom; what flows would be cut; quarantine"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
     "completion": ("custody.cli.completion", "Services", "a script that completes commands for bash, zsh or fish"),
