@@ -59,6 +59,7 @@ class Ends:
         self._answers: dict[tuple[str, str, str, str, str, Kind], tuple[End, int]] = {}
         """And from when on an address was that pod's."""
         self._groups: dict[tuple[object, ...], End] = {}
+        self._backends: dict[tuple[str, str, int], tuple[tuple[End, int], ...]] = {}
         self._addresses: dict[tuple[object, ...], End] = {}
         self._by_place: dict[str, Pod] = {}
         self._by_controller: dict[tuple[str, str, str], Pod] = {}
@@ -92,8 +93,14 @@ class Ends:
             return self._unknown(side.address, "the pod that has this address now is younger than the flow")
         return answer[0]
 
-    def backends(self, service: DeclaredService, protocol: str, port: int) -> Iterator[tuple[End, int]]:
+    def backends(self, service: DeclaredService, protocol: str, port: int) -> tuple[tuple[End, int], ...]:
         """The pods behind a Service's port, and the port that they listen on; none where none are known."""
+        key = (service.place, protocol, port)
+        if key not in self._backends:
+            self._backends[key] = tuple(self._behind(service, protocol, port))
+        return self._backends[key]
+
+    def _behind(self, service: DeclaredService, protocol: str, port: int) -> Iterator[tuple[End, int]]:
         if not service.selector:
             return
         for entry in service.ports:

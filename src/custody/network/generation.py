@@ -90,6 +90,7 @@ class Generation:
         self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
         for pod in topology.pods:
             self._in_namespace[pod.namespace].append(pod)
+        self._open: dict[int, bool] = {}
         self._selectors: dict[int, _Json | None] = {}
 
     def of_flows(self, connections: Iterable[tuple[Connection, Tally]]) -> Generated:
@@ -98,7 +99,7 @@ class Generation:
             if reason := _unlearnt(connection, tally):
                 self._left.append(Left(connection, reason))
             elif (service := connection.destination.service) is not None:
-                backends = [*self._ends.backends(service, connection.protocol, connection.port)]
+                backends = self._ends.backends(service, connection.protocol, connection.port)
                 for end, number in backends:
                     self._connect(connection, connection.source, end, number)
                 if not backends:
@@ -199,6 +200,11 @@ class Generation:
         return [self._block(peer.address, exact=peer.node)]
 
     def _offered(self, pod: Pod) -> bool:
+        if id(pod) not in self._open:
+            self._open[id(pod)] = self._offers(pod)
+        return self._open[id(pod)]
+
+    def _offers(self, pod: Pod) -> bool:
         return any(service.outside and service.selector and service.namespace == pod.namespace and all(
             pod.labels.get(key) == value for key, value in service.selector.items())
             for service in self._declared.services)

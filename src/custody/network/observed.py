@@ -132,14 +132,14 @@ class Observed:
             self.first = min(self.first or flow.first, flow.first) if flow.first else self.first
             self.last = max(self.last, flow.last)
         last = flow.last
-        connection = Connection(self.ends.of(flow.source, last), self.ends.of(flow.destination, last), flow.protocol,
-                                flow.port)
-        tally = self.connections.get(connection)
+        ends = self.ends
+        wire = (ends.of(flow.source, last), ends.of(flow.destination, last), flow.protocol, flow.port)
+        tally = self.connections.get(wire)  # type: ignore[call-overload]  # equal to the Connection, and made faster
         if tally is None:
             if len(self.connections) >= self._most:
                 self.over += 1
                 return
-            tally = self.connections[connection] = Tally()
+            tally = self.connections[Connection(*wire)] = Tally()
             tally.late = late
         elif not late:
             tally.late = False

@@ -74,7 +74,7 @@ class Judge:
         if source.service is not None:
             return Judged(State.UNKNOWN, (f"{source.shown}: a Service's address begins no connection",))
         if destination.service is not None:
-            backends = [*self._ends.backends(destination.service, connection.protocol, connection.port)]
+            backends = self._ends.backends(destination.service, connection.protocol, connection.port)
             if not backends:
                 return Judged(State.UNKNOWN, (f"{destination.shown}: no pod that was given is behind its port "
                                               f"{connection.port}",))

@@ -7,6 +7,7 @@ that is absent, TCP's flags or the ports say it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -197,18 +198,18 @@ def _begun(ports: _Ports) -> tuple[bool | None, bool]:
 
 
 def _side(endpoint: _Endpoint, text: str, names: tuple[str, ...]) -> Side:
-    kind = Kind.POD if endpoint.pod_name or endpoint.namespace else Kind.UNKNOWN
-    labels: list[str] = []
-    for label in endpoint.labels:
-        if label.startswith("k8s:"):
-            if not label.startswith(_ADDED):
-                labels.append(label[4:])
-        elif label.startswith("reserved:") and kind is Kind.UNKNOWN:
-            kind = _RESERVED.get(label, kind)
+    labels, kind = _labels(endpoint.labels)
     workload = endpoint.workloads[0] if endpoint.workloads else None
     return Side(address=address(text) if text else "", namespace=endpoint.namespace, pod=endpoint.pod_name,
-                workload=f"{workload.kind}/{workload.name}" if workload else "", labels=tuple(labels), kind=kind,
-                names=names)
+                workload=f"{workload.kind}/{workload.name}" if workload else "", labels=labels,
+                kind=Kind.POD if endpoint.pod_name or endpoint.namespace else kind, names=names)
+
+
+@lru_cache(16384)
+def _labels(told: tuple[str, ...]) -> tuple[tuple[str, ...], Kind]:
+    """The pod's own, and what reserved ones say it is."""
+    own = tuple(label[4:] for label in told if label.startswith("k8s:") and not label.startswith(_ADDED))
+    return own, next((_RESERVED[label] for label in told if label in _RESERVED), Kind.UNKNOWN)
 
 
 def _lost(count: int | str) -> int:

@@ -16,7 +16,7 @@ _EPHEMERAL = 32768
 """Linux takes the ports of clients from 32768 on (ip_local_port_range)."""
 
 
-class Verdict(enum.Enum):
+class Verdict(enum.StrEnum):
     """What became of it, as the recorder saw it."""
 
     ALLOWED = "allowed"
@@ -26,7 +26,7 @@ class Verdict(enum.Enum):
     """It was begun, and nothing came back as far as the recorder saw: it may have been cut on the way."""
 
 
-class Kind(enum.Enum):
+class Kind(enum.StrEnum):
     """What a side of a connection is, where the recorder says so."""
 
     UNKNOWN = "unknown"
