@@ -34,9 +34,13 @@ WORKLOADS, NAMESPACES, PAIRS, OUTSIDE = 1000, 40, 5000, 2000
 PIECE = 1 << 20
 
 
+def labels(at: int) -> dict[str, str]:
+    return {"app": f"w{at}", "pod-template-hash": "9b649846d"}
+
+
 def topology() -> Topology:
-    pods = [Pod(f"n{at % NAMESPACES}", f"w{at}-9b649846d-bbb{copy}x",
-                {"app": f"w{at}", "pod-template-hash": "9b649846d"}, (addresses.number(f"10.{copy}.{at // 250}.{at % 250 + 1}"),), workload=Workload("Deployment", f"w{at}"))
+    pods = [Pod(f"n{at % NAMESPACES}", f"w{at}-9b649846d-bbb{copy}x", labels(at),
+                (addresses.number(f"10.{copy}.{at // 250}.{at % 250 + 1}"),), workload=Workload("Deployment", f"w{at}"))
             for at in range(WORKLOADS) for copy in range(2)]
     return Topology(tuple(pods), {f"n{at}": Namespace(f"n{at}") for at in range(NAMESPACES)})
 
@@ -129,7 +133,8 @@ def one(form: str, count: int, runs: int) -> None:
     observed = observe(form, data, made)
     beside = f"{took / base:.2f} x json.loads  " if base else " " * 19
     print(f"{form:<10} {count / took:>10,.0f} flows/s  {len(data) / took / 1e6:>6,.0f} MB/s  {beside}"
-          f"{len(observed.connections):,} connections  {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB at most")
+          f"{len(observed.connections):,} connections  "
+          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB at most")
     if form != "hubble":
         return
     whole = with_made(made, observed.ends)
@@ -139,7 +144,7 @@ def one(form: str, count: int, runs: int) -> None:
     judged = timed(lambda: list(simulate(observed, engine)), 1)
     print(f"simulate   {len(rows):,} connections under 2,000 policies in {judged:.2f} s, {cut:,} would be cut")
     begin = time.process_time()
-    generated = Generation(whole, Declared(), observed.ends).of_flows(observed.ordered())
+    generated = Generation(whole, Declared(), observed.ends).of_flows(observed)
     print(f"generate   {len(generated.policies):,} policies in {time.process_time() - begin:.2f} s")
 
 

@@ -34,7 +34,15 @@ def test_hubble_a_packet_that_began_a_connection() -> None:
                     labels=("app=web", "pod-template-hash=9b649846d"), kind=Kind.POD),
         destination=Side(address="10.0.2.1", namespace="shop", pod="api-65887564dc-jjw7k", labels=("app=api",),
                          kind=Kind.POD),
-        protocol="TCP", port=8080, verdict=Verdict.ALLOWED, first=1795171262, last=1795171262, observer="source")
+        protocol="TCP", port=8080, verdict=Verdict.ALLOWED, first=1795171262, last=1795171262, observer="source",
+        answered=False)
+
+
+@pytest.mark.parametrize(("flags", "answered"), [
+    ({"SYN": True}, False), ({"ACK": True}, True), ({"ACK": True, "FIN": True}, True), ({}, None),
+    ({"RST": True, "ACK": True}, None)])
+def test_hubble_the_client_acknowledges_what_it_was_answered(flags: dict[str, bool], answered: bool | None) -> None:
+    assert flow(hubble.read(flowlines.hubble(l4__TCP__flags=flags))).answered is answered
 
 
 def test_hubble_without_the_response_around_it() -> None:
@@ -174,7 +182,13 @@ def test_conntrack_events_of_one_connection_count_once() -> None:
               b" [UPDATE] tcp      6 120 FIN_WAIT src=" + tuples, b"[DESTROY] tcp      6 src=" + tuples]
     said = [flow(conntrack.read(event)) for event in events]
     assert [record.count for record in said] == [0, 0, 1, 0, 0]
-    assert [record.verdict for record in said] == [Verdict.UNANSWERED, *[Verdict.ALLOWED] * 4]
+    assert [record.verdict for record in said] == [*[Verdict.UNANSWERED] * 2, *[Verdict.ALLOWED] * 3]
+
+
+def test_conntrack_a_connection_that_was_refused_was_not_answered() -> None:
+    refused = flowlines.ESTABLISHED.replace(b"ESTABLISHED", b"CLOSE").replace(b"[ASSURED] ", b"")
+    said = flow(conntrack.read(refused))
+    assert (said.verdict, said.answered) == (Verdict.UNANSWERED, False)
 
 
 def test_conntrack_a_programs_name_is_no_field() -> None:

@@ -46,7 +46,7 @@ class World:
         for at, recorded in enumerate(flows):
             self.observed.add("x", at, recorded)
         return Generation(with_made(self.topology, self.ends), self.declared, self.ends,
-                          Options(**options)).of_flows(self.observed.ordered())
+                          Options(**options)).of_flows(self.observed)
 
     def engine(self, generated: Generated) -> Connectivity:
         return Connectivity(with_made(self.topology, self.ends), [
@@ -156,6 +156,27 @@ def test_what_no_policy_says_is_listed_with_the_reason(recorded: Flow, words: st
     assert all("8080" not in json.dumps(document) for document in generated.policies)
 
 
+def test_a_scan_is_not_learnt_where_the_log_tells_who_was_answered() -> None:
+    real = flow("10.0.1.1", "10.0.2.1", 8080, answered=True)
+    scan = [flow("10.0.1.1", "10.0.2.1", port, answered=False) for port in range(1, 20)]
+    generated = World(WEB, API).learn(real, *scan)
+    assert {left.reason for left in generated.left} == {
+        "nobody is seen to answer it, as to others: a scan looks like this"}
+    assert len(generated.left) == 19
+    assert World(WEB, API).learn(*scan).left == [], "a log that tells of no answers at all says nothing of these"
+    datagram = World(WEB, API).learn(real, flow("10.0.1.1", "10.0.2.1", 514, "UDP", answered=False))
+    assert datagram.left == []
+    assert "datagrams that nobody answered" in datagram.notes[0]
+
+
+def test_ports_that_no_service_has_are_marked() -> None:
+    world = World(WEB, PORTED_API, documents=(API_SERVICE,))
+    generated = world.learn(flow("10.0.1.1", "10.0.2.1", 8080), flow("10.0.1.1", "10.0.2.1", 9090))
+    assert [(connection.destination.shown, connection.port) for connection in generated.undeclared] == [
+        ("shop/api", 9090)]
+    assert World(WEB, API).learn(flow("10.0.1.1", "10.0.2.1", 9090)).undeclared == [], "no Service is known at all"
+
+
 def test_what_is_seen_first_after_the_time_of_learning_is_no_part() -> None:
     world = World(WEB, API)
     world.observed = Observed(world.ends, until=200)
@@ -170,6 +191,10 @@ def test_only_for_the_pods_of_some_namespaces() -> None:
     assert [document["metadata"]["namespace"] for document in generated.policies] == ["data"]
 
 
+PORTED_API = pod("api", {"app": "api"}, "10.0.2.1", ports=frozenset({NamedPort("http", "TCP", 8080)}))
+API_SERVICE: dict[str, Any] = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}, "spec": {
+        "selector": {"app": "api"}, "ports": [{"port": 80, "targetPort": "http"}]}}
 SERVICE: dict[str, Any] = {
     "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {
         "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}}

@@ -70,7 +70,7 @@ def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, 
         return 0
     observed = flow_logs.read(flows, known.ends, form, fields, since, until)
     topology = with_made(known.topology, known.ends)
-    generated = Generation(topology, known.declared, known.ends, options).of_flows(observed.ordered())
+    generated = Generation(topology, known.declared, known.ends, options).of_flows(observed)
     flow_logs.tell(observed)
     _print(generated)
     return _prove(known, observed, generated)
@@ -106,6 +106,11 @@ def _tell(generated: Generated) -> None:
              f"{first.destination.shown} {first.port}/{first.protocol}")
     if len(reasons) > _SHOWN:
         _say(f"warning: and {len(reasons) - _SHOWN} more reasons")
+    for connection in generated.undeclared[:_SHOWN]:
+        _say(f"undeclared: {connection.source.shown} → {connection.destination.shown} {connection.port}/"
+             f"{connection.protocol} is in the policies, and no Service has this port")
+    if len(generated.undeclared) > _SHOWN:
+        _say(f"undeclared: and {len(generated.undeclared) - _SHOWN} more")
     for block, seen in generated.widened[:_SHOWN]:
         _say(f"widened: {block}, of which {amount(seen, 'address', 'addresses')} were seen")
     if len(generated.widened) > _SHOWN:

@@ -18,7 +18,7 @@ from custody.network import addresses
 from custody.network.declared import Declared, DeclaredService
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import Pod, Topology, Workload
-from custody.network.owners import controllers, controllers_of_prefix, lasting
+from custody.network.owners import controllers, controllers_of_prefix, lasting, valid
 
 _KEPT = 200_000
 """Answers that are kept; a scan of addresses must not fill the memory."""
@@ -149,6 +149,8 @@ class Ends:
         if not side.namespace or not side.labels:
             return None
         labels = {key: value for key, _, value in (label.partition("=") for label in side.labels)}
+        if not valid(side.namespace, labels):
+            return self._unknown(side.namespace, "its labels or its namespace are none that Kubernetes takes"), 0
         kind, _, name = side.workload.partition("/")
         if not name:
             kind, name = next(iter(controllers(side.pod) if side.pod else controllers_of_prefix(side.prefix)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from custody.network.addresses import address_text
 from custody.network.declared import Declared, DeclaredService
 from custody.network.ends import End, Ends, numbers
 from custody.network.model import Pod, Topology
-from custody.network.observed import Connection, Tally
+from custody.network.observed import Connection, Observed, Tally
 from custody.network.owners import lasting
 from custody.network.ports import PROTOCOLS
 from custody.network.selector import NAME_LABEL
@@ -66,6 +66,8 @@ class Generated:
     policies: list[_Json]
     left: list[Left] = field(default_factory=list)
     widened: list[Widened] = field(default_factory=list)
+    undeclared: list[Connection] = field(default_factory=list)
+    """In the policies, and no Service that selects the pods has this port."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -91,12 +93,16 @@ class Generation:
         for pod in topology.pods:
             self._in_namespace[pod.namespace].append(pod)
         self._open: dict[int, bool] = {}
+        self._ported: dict[tuple[int, str, int], bool] = {}
+        self._undeclared: dict[Connection, None] = {}
         self._selectors: dict[int, _Json | None] = {}
 
-    def of_flows(self, connections: Iterable[tuple[Connection, Tally]]) -> Generated:
+    def of_flows(self, observed: Observed) -> Generated:
         """What happened, and was first seen in the time in which was learnt."""
-        for connection, tally in connections:
-            if reason := _unlearnt(connection, tally):
+        datagrams = 0
+        for connection, tally in observed.ordered():
+            datagrams += connection.protocol == "UDP" and tally.silent and not tally.answered
+            if reason := _unlearnt(connection, tally, answers=observed.answers):
                 self._left.append(Left(connection, reason))
             elif (service := connection.destination.service) is not None:
                 backends = self._ends.backends(service, connection.protocol, connection.port)
@@ -106,6 +112,9 @@ class Generation:
                     self._left.append(Left(connection, "no pod that was given is behind this port of the Service"))
             else:
                 self._connect(connection, connection.source, connection.destination, connection.port)
+        if datagrams:
+            self._notes[f"{datagrams} of the connections are datagrams that nobody answered, and are allowed as others "
+                        "are"] = None
         return self._generated(egress=True)
 
     def of_services(self) -> Generated:
@@ -125,7 +134,7 @@ class Generation:
     def _offer(self, service: DeclaredService) -> None:
         offered = False
         for pod in self._in_namespace.get(service.namespace, ()):
-            if any(pod.labels.get(key) != value for key, value in service.selector.items()):
+            if not _selected(service, pod):
                 continue
             end = End(pod.shown, pod=pod)
             if (rules := self._of(end)) is None:
@@ -143,6 +152,9 @@ class Generation:
 
     def _connect(self, connection: Connection, source: End, destination: End, port: int) -> None:
         protocol = connection.protocol
+        if destination.pod is not None and self._declared.services and not self._has_port(
+                destination.pod, protocol, port):
+            self._undeclared[connection] = None
         if destination.pod is not None and self._wanted(destination):
             self._allow(connection, destination, source, (protocol, port), ingress=True)
         if source.pod is not None and self._wanted(source):
@@ -199,15 +211,21 @@ class Generation:
             return [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]
         return [self._block(peer.address, exact=peer.node)]
 
+    def _has_port(self, pod: Pod, protocol: str, port: int) -> bool:
+        key = (id(pod), protocol, port)
+        if key not in self._ported:
+            self._ported[key] = any(
+                entry.protocol == protocol and port in numbers(pod, entry.target, protocol)
+                for service in self._declared.services if _selected(service, pod) for entry in service.ports)
+        return self._ported[key]
+
     def _offered(self, pod: Pod) -> bool:
         if id(pod) not in self._open:
             self._open[id(pod)] = self._offers(pod)
         return self._open[id(pod)]
 
     def _offers(self, pod: Pod) -> bool:
-        return any(service.outside and service.selector and service.namespace == pod.namespace and all(
-            pod.labels.get(key) == value for key, value in service.selector.items())
-            for service in self._declared.services)
+        return any(service.outside and _selected(service, pod) for service in self._declared.services)
 
     def _block(self, address: int, *, exact: bool = True) -> _Json:
         parsed = ipaddress.ip_address(address_text(address))
@@ -252,7 +270,8 @@ class Generation:
             policies.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata,
                              "spec": spec})
         return Generated(policies, self._left, [Widened(block, len(addresses)) for block, addresses in
-                                                sorted(self._blocks.items())], sorted(self._notes))
+                                                sorted(self._blocks.items())], [*self._undeclared],
+                         sorted(self._notes))
 
 
 def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json | None:
@@ -289,7 +308,12 @@ def _selects(chosen: _Json, labels: Mapping[str, str]) -> bool:
         expression["key"] in labels for expression in chosen.get("matchExpressions", ()))
 
 
-def _unlearnt(connection: Connection, tally: Tally) -> str:
+def _selected(service: DeclaredService, pod: Pod) -> bool:
+    return bool(service.selector) and service.namespace == pod.namespace and all(
+        pod.labels.get(key) == value for key, value in service.selector.items())
+
+
+def _unlearnt(connection: Connection, tally: Tally, *, answers: bool) -> str:
     """Why a connection is not made part of a policy."""
     for end in connection[:2]:
         if end.unknown:
@@ -302,6 +326,8 @@ def _unlearnt(connection: Connection, tally: Tally) -> str:
         return f"NetworkPolicies say nothing of {connection.protocol}"
     if not tally.happened:
         return "it was denied" if tally.refused else "nobody answered it"
+    if answers and connection.protocol == "TCP" and tally.silent and not tally.answered:
+        return "nobody is seen to answer it, as to others: a scan looks like this"
     if tally.late:
         return "it was first seen after --until"
     return ""

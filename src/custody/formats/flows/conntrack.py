@@ -43,10 +43,12 @@ def read(line: bytes) -> Flow | Passed:
     source, _ = _tuple(line, begin, ported=False)
     destination, port = _tuple(line, back, ported=ported)
     unreplied = b"[UNREPLIED]" in line
-    # a datagram needs no answer
-    verdict = Verdict.UNANSWERED if unreplied and name not in ("UDP", "ICMP", "ICMPv6") else Verdict.ALLOWED
+    # A connection that is refused is replied to, and never assured; a datagram needs no answer.
+    failed = b"[ASSURED]" not in line if name == "TCP" else unreplied and name not in ("UDP", "ICMP", "ICMPv6")
+    verdict = Verdict.UNANSWERED if failed else Verdict.ALLOWED
     return Flow(source=Side(source), destination=Side(destination), protocol=name, port=port, verdict=verdict,
-                first=at, last=at, count=1 if _counts(event, name, state, unreplied) else 0)
+                first=at, last=at, count=1 if _counts(event, name, state, unreplied) else 0,
+                answered=not (failed or unreplied))
 
 
 def _counts(event: bytes, protocol: str, state: bytes, unreplied: bool) -> bool:

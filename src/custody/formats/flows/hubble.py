@@ -39,6 +39,7 @@ _RESERVED = {"reserved:host": Kind.NODE, "reserved:remote-node": Kind.NODE, "res
 class _Flags(msgspec.Struct, gc=False):
     SYN: bool = False
     ACK: bool = False
+    RST: bool = False
 
 
 class _Ports(msgspec.Struct, gc=False):
@@ -169,7 +170,15 @@ def _flow(flow: _Flow) -> Flow | Passed:
         destination=_side(flow.destination or _EMPTY, addresses.destination, flow.destination_names),
         protocol=protocol, port=0 if ports is None else ports.destination_port, verdict=became, first=at, last=at,
         observer="destination" if direction in ("INGRESS", 1) else "source" if direction in ("EGRESS", 2) else "",
-        guessed=guessed)
+        guessed=guessed, answered=_answered(ports))
+
+
+def _answered(ports: _Ports | None) -> bool | None:
+    """The client acknowledges what it was answered; a SYN alone may be one that is refused, or dropped further on."""
+    flags = ports.flags if ports is not None else None
+    if flags is None or flags.RST:
+        return None
+    return True if flags.ACK else False if flags.SYN else None
 
 
 def _protocol(layer: _Layer4 | None) -> tuple[str, _Ports | None, bool]:

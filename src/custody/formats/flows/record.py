@@ -74,6 +74,8 @@ class Flow(msgspec.Struct, gc=False):
     """At which side it was seen: `source`, `destination`, or empty."""
     guessed: bool = False
     """Who began it is concluded from the ports."""
+    answered: bool | None = None
+    """Whether the other side is seen to have answered; None where the recorder does not tell."""
 
 
 class Passed(msgspec.Struct, frozen=True):
