@@ -25,7 +25,7 @@ _WORD = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
 
 
 def valid(namespace: str, labels: Mapping[str, str]) -> bool:
-    """Whether an API server would take them (kubernetes.io, "Labels and Selectors"): what a log says may be anything."""
+    """Whether an API server would take them (kubernetes.io, "Labels and Selectors"). A log may say anything."""
     for key, value in labels.items():
         prefix, slash, name = key.rpartition("/")
         if not _WORD.match(name) or (slash and not _PREFIX.match(prefix)) or (value and not _WORD.match(value)):
