@@ -15,8 +15,8 @@ NUMBERS = (80, 81, 443, 8080)
 NAMES = ("web", "alt", "absent")
 
 
-def world(rng: random.Random, *, plain: bool = False) -> Topology:
-    """`plain`: no hosts' networks, and every pod has an address and all ports, as cyclonus wants them."""
+def world(rng: random.Random, *, plain: bool = False, single: bool = False) -> Topology:
+    """`plain`: no hosts' networks, and every pod has an address; `single`: a port's number is of one protocol."""
     namespaces = {name: Namespace(name, {"ns": name, **({"env": rng.choice(_ENVIRONMENTS)} if rng.random() < .7 else {})})
                   for name in "xyz"}
     pods = []
@@ -26,8 +26,9 @@ def world(rng: random.Random, *, plain: bool = False) -> Topology:
             if rng.random() < .6:
                 labels["role"] = rng.choice(_ROLES)
             numbers = rng.sample(NUMBERS, 3)
-            ports = frozenset(NamedPort(name, protocol, port) for name, port in zip(("web", "alt", "more"), numbers, strict=True)
-                              for protocol in (PROTOCOLS if plain else rng.sample(PROTOCOLS, rng.randint(1, 3))))
+            ports = frozenset(NamedPort(name, protocol, port)
+                              for name, port in zip(("web", "alt", "more"), numbers, strict=True)
+                              for protocol in rng.sample(PROTOCOLS, 1 if single else rng.randint(1, 3)))
             known = plain or rng.random() < .8
             pods.append(Pod(namespace, f"p{index}", labels, (number(f"192.168.{at}.{index + 1}"),) if known else (),
                             ports, not plain and rng.random() < .1, rng.choice(("default", "robot")), node="n0",

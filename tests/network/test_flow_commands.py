@@ -99,7 +99,8 @@ def test_simulate_and_what_stands_now(folder: Path) -> None:
     (("flows.jsonl", "--policies", "closed.yaml", "--format", "netflow"), "netflow"),
     (("flows.jsonl", "--policies", "closed.yaml", "--format", "conntrack"), "no line that can be read"),
     (("flows.jsonl", "--policies", "closed.yaml", "--pod-cidr", "10.0.0.1/8"), "beyond its mask"),
-    (("flows.jsonl", "--policies", "closed.yaml", "--pods", "pods.yaml", "--kubeconfig", "x"), "expected one of")])
+    (("flows.jsonl", "--policies", "-", "--pods", "-"), "can be read once"),
+    (("flows.jsonl", "--policies", "closed.yaml", "--kubeconfig", "absent"), "absent")])
 def test_simulate_refuses(folder: Path, arguments: tuple[str, ...], words: str) -> None:
     done = custody("netpol", "simulate", *arguments, cwd=folder, given="")
     assert done.returncode == 2, done.stderr

@@ -1,4 +1,4 @@
-"""`custody netpol`: who can reach whom, by network policies of every kind, and what a change would do."""
+"""`custody netpol`: who can reach whom by network policies, why, and what a change of them does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from custody.cli.groups import Group
 
 
 @click.group("netpol", cls=Group, places={name: f"custody.cli.netpol_{name}" for name in (
-    "generate", "quarantine", "simulate")})
+    "check", "connectivity", "diff", "explain", "generate", "quarantine", "simulate")})
 def command() -> None:
-    """Network policies of Kubernetes, of its cluster-wide API, of Calico and of Cilium. Nothing is asked of the
-    network that they are about: pods, namespaces and policies are read, and judged."""
+    """Network policies of Kubernetes, Calico and Cilium: who can reach whom, why, and what a change does.
+
+    TARGETs are files, folders and `-`, with pods or what makes pods, Namespaces and policies; --kubeconfig reads a
+    cluster, over which TARGETs count as if they were applied.
+    """

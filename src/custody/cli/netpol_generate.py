@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
 
 import click
 
-from custody.cli import flow_logs
+from custody.cli import flow_logs, netpol_documents
 from custody.cli.moments import Moment
 from custody.cli.netpol_world import World, world
 from custody.errors import MissingEvidenceError, UnsupportedError, UsageError
@@ -32,7 +33,7 @@ _KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "Globa
               help="Instead of flows: what the Services of these manifests declare, with the pods that they select.")
 @click.option("--pods", multiple=True, metavar="TARGET",
               help="Manifests of pods, controllers, namespaces, nodes and Services; repeatable.")
-@click.option("--kubeconfig", metavar="FILE", help="Pods, namespaces, nodes and Services of this cluster.")
+@netpol_documents.kubeconfig
 @click.option("--kind", type=click.Choice(_KINDS), default="NetworkPolicy", show_default=True,
               help="Of the policies. Only NetworkPolicy is made; others are refused.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, metavar="NAME",
@@ -45,7 +46,7 @@ _KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "Globa
 @click.option("--until", type=Moment(), metavar="TIME",
               help="Learn from connections that were first seen until then; later ones are listed, and no part.")
 @flow_logs.options
-def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, ...], kubeconfig: str | None, kind: str,
+def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, ...], kubeconfig: Path | None, kind: str,
             namespaces: tuple[str, ...], widen: tuple[str, ...], open_services: bool, until: datetime | None,
             form: str | None, fields: str, pod_blocks: tuple[str, ...], since: datetime | None) -> int:
     """Least-privilege policies from flow logs: ingress at the server, egress at the client, DNS always.

@@ -6,11 +6,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from custody.cli.bars import progress
-from custody.cli.netpol_world import documents_of
+from custody.cli.netpol_documents import gathered
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.amount import amount
@@ -20,8 +21,9 @@ from custody.network import documents
 from custody.network.connectivity import Connectivity
 from custody.network.documents import Document
 from custody.network.isolation import Isolation, isolation
-from custody.ports.cluster import ClusterObjects, Object
-from custody.services import clusternetwork, quarantine
+from custody.ports.cluster import Object
+from custody.services import quarantine
+from custody.services.networking import Objects, from_cluster
 from custody.services.quarantine import METHODS, Change, Method
 from custody.wiring import cluster_client
 
@@ -31,7 +33,8 @@ _PROBED = "the pod's node reaches it all the same, for its probes"
 
 @click.command("quarantine")
 @click.argument("pod", metavar="NAMESPACE/POD")
-@click.option("--kubeconfig", metavar="FILE", help="The cluster. Default: the setting `kubeconfig`.")
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="The cluster. Default: the setting `kubeconfig`.")
 @click.option("--pods", multiple=True, metavar="TARGET",
               help="Instead of a cluster: manifests of pods, namespaces and policies; nothing can be applied to them.")
 @click.option("--method", type=click.Choice(METHODS), default="labels", show_default=True,
@@ -44,7 +47,7 @@ _PROBED = "the pod's node reaches it all the same, for its probes"
               help="Let the pod back: its labels as before, and what was made for it goes.")
 @click.option("-o", "--output", type=click.Choice(("table", "json")), default="table", show_default=True,
               help="What stdout gets.")
-def command(pod: str, kubeconfig: str | None, pods: tuple[str, ...], method: Method, applied: bool, partial: bool,
+def command(pod: str, kubeconfig: Path | None, pods: tuple[str, ...], method: Method, applied: bool, partial: bool,
             released: bool, output: str) -> int:
     """Cut one pod off: nobody reaches it and it reaches nobody, proved by the engine on all policies that stand there.
 
@@ -60,7 +63,7 @@ def command(pod: str, kubeconfig: str | None, pods: tuple[str, ...], method: Met
     if partial and not applied:
         raise UsageError("--partial: got a dry run, expected --apply")
     if pods:
-        return _offline(documents_of(pods), pod, method, released, output)
+        return _offline(gathered(pods, None), pod, method, released, output)
     return asyncio.run(_live(kubeconfig, pod, method, released, applied, partial, output))
 
 
@@ -71,9 +74,9 @@ def _offline(listed: Sequence[Document], place: str, method: Method, released: b
     return 0 if proof is None or proof.whole else 3
 
 
-async def _live(kubeconfig: str | None, place: str, method: Method, released: bool, applied: bool, partial: bool,
+async def _live(kubeconfig: Path | None, place: str, method: Method, released: bool, applied: bool, partial: bool,
                 output: str) -> int:
-    configured = settings() if kubeconfig is None else settings().replace(kubeconfig=kubeconfig)
+    configured = settings() if kubeconfig is None else settings().replace(kubeconfig=str(kubeconfig))
     client = cluster_client(configured)
     try:
         listed = await _documents(client)
@@ -92,9 +95,9 @@ async def _live(kubeconfig: str | None, place: str, method: Method, released: bo
     return 0 if proof is None or proof.whole else 3
 
 
-async def _documents(client: ClusterObjects) -> list[Document]:
+async def _documents(client: Objects) -> list[Document]:
     with progress("Reading the cluster") as advance:
-        return await clusternetwork.documents(client, advance)
+        return await from_cluster(client, advance)
 
 
 def _changes(listed: Sequence[Document], place: str, method: Method, released: bool) -> list[Change]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from custody.cli import flow_logs
+from custody.cli import flow_logs, netpol_documents
 from custody.cli.flow_logs import moment
-from custody.cli.netpol_world import World, world
+from custody.cli.netpol_world import world
 from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.network.ends import End, with_made
@@ -26,20 +27,20 @@ _SHOWN = 50
 @click.command("simulate")
 @click.argument("flows", nargs=-1, required=True, metavar="FLOWS…")
 @click.option("--policies", "proposed", multiple=True, required=True, metavar="TARGET",
-              help="The policies that are to stand: a file, a folder or -; repeatable. All of them: what is not there "
-                   "does not stand.")
+              help="The policies that are to stand: a file, a folder or -; repeatable. All of them; with --kubeconfig "
+                   "those that are applied to the cluster's.")
 @click.option("--current", "standing", multiple=True, metavar="TARGET",
               help="The policies that stand now; repeatable. Default with --kubeconfig: the cluster's.")
 @click.option("--pods", multiple=True, metavar="TARGET",
               help="Manifests of pods, controllers, namespaces, nodes and Services; repeatable. Default: those beside "
                    "--policies.")
-@click.option("--kubeconfig", metavar="FILE", help="Pods, namespaces, nodes and Services of this cluster.")
+@netpol_documents.kubeconfig
 @flow_logs.options
 @click.option("--all", "everything", is_flag=True, help="Show also what is allowed, and every line of long lists.")
 @click.option("-o", "--output", type=click.Choice(("table", "json")), default="table", show_default=True,
               help="What stdout gets.")
 def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[str, ...], pods: tuple[str, ...],
-            kubeconfig: str | None, form: str | None, fields: str, pod_blocks: tuple[str, ...],
+            kubeconfig: Path | None, form: str | None, fields: str, pod_blocks: tuple[str, ...],
             since: datetime | None, everything: bool, output: str) -> int:
     """What would have been cut: every connection of flow logs of Hubble, Calico, conntrack, AWS or Google Cloud, judged
     by proposed policies.
@@ -54,7 +55,7 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
     flow_logs.tell(observed)
     if output == "json":
         click.echo(json.dumps({"flows": flow_logs.counts(observed), "summary": _summary(rows),
-                               "unread": _unread(known), "connections": [_json(row) for row in rows]}, indent=2))
+                               "connections": [_json(row) for row in rows]}, indent=2))
     else:
         _table(rows, everything)
     verdicts = {row.verdict for row in rows}
@@ -66,10 +67,6 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
 def _summary(rows: list[Row]) -> dict[str, int]:
     counted = Counter(row.verdict for row in rows)
     return {verdict.value: counted[verdict] for verdict in _TOLD}
-
-
-def _unread(known: World) -> list[dict[str, str]]:
-    return [{"where": where, "kind": kind, "reason": reason} for where, kind, reason in known.unread]
 
 
 def _json(row: Row) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import Direction, Identity, NamedPort, Namespace, Pod, Policy, Rule, Section, Topology
 from custody.network.ports import ALL
 from custody.network.selector import EVERYTHING
-from custody.network.tiers import Applied, Outcome, Part, Space, fold
+from custody.network.tiers import CLOSED, Applied, Outcome, Part, Space, fold
 
 S = TypeVar("S", bound=Space)
 _Selected = tuple[tuple[int, int], ...]
@@ -40,6 +40,14 @@ class Reach:
                 return outcome
         raise KeyError(number)
 
+    def table(self) -> list[Outcome]:
+        """Of all classes, by their numbers."""
+        result = [CLOSED] * self.covered.bit_length()
+        for outcome, bits in self.pods.items():
+            for number in positions(bits):
+                result[number] = outcome
+        return result
+
     def outside(self, address: int) -> Outcome:
         for outcome, addresses in self.addresses.items():
             if address in addresses:
@@ -53,6 +61,15 @@ class Cell(NamedTuple):
     source: int
     target: int
     outcome: Outcome
+
+
+class Asked(NamedTuple):
+    """A rule as it is asked about some pods."""
+
+    policy: Policy
+    rule: Rule
+    pods: list[Part[int]]
+    addresses: list[Part[Intervals]]
 
 
 class Connectivity:
@@ -160,6 +177,29 @@ class Connectivity:
         """Whether any policy makes a denial of what none allows there."""
         return any(section.isolates and policy.tier.denies for at in self._selected[direction][number]
                    if (section := (policy := self._policies[at]).section(direction)) is not None)
+
+    def like(self, direction: Direction) -> dict[_Selected, list[int]]:
+        """Classes with pods that the same rules select, by those."""
+        result: dict[_Selected, list[int]] = {}
+        for number in positions(self.classes.live):
+            result.setdefault(tuple(sorted(self._selected[direction][number].items())), []).append(number)
+        return result
+
+    def selected(self, number: int, direction: Direction) -> list[tuple[Policy, int]]:
+        """The policies that select a class, each with the set of its rules that are about it."""
+        return [(self._policies[at], mask) for at, mask in sorted(self._selected[direction][number].items())]
+
+    def asked(self, number: int, direction: Direction) -> list[Asked]:
+        """The rules that are asked about a class, in their order, with what each means there."""
+        result: list[Asked] = []
+        ports = self.classes.samples[number].ports
+        selected = self._selected[direction][number]
+        for at in sorted(selected, key=lambda at: rank(self._policies[at])):
+            policy = self._policies[at]
+            section = policy.section(direction)
+            result += [Asked(policy, rule, self._pods(rule, direction, ports), self._addresses(rule, direction, ports))
+                       for index, rule in enumerate(section.rules if section else ()) if selected[at] >> index & 1]
+        return result
 
     def reach(self, number: int, direction: Direction) -> Reach:
         """What may pass from (egress) or to (ingress) the pods of a class."""

@@ -1,6 +1,6 @@
 """One connection judged and explained: which policies select its ends, and which rule spoke.
 
-It goes through the policies of a pod one by one, and so is a second way to the verdict that `tiers` folds for all.
+It asks the rules one by one, and so is a second way to the verdict that `tiers` folds for all at once.
 """
 
 from __future__ import annotations
@@ -122,11 +122,8 @@ def _node_of(topology: Topology, pod: Pod, source: End) -> bool:
 def _half(engine: Connectivity, subject: Pod | None, peer: End, port: int, direction: Direction) -> Half:
     assert subject is not None
     topology = engine.topology
-    labels = topology.labels(subject)
     half = Half(direction)
-    half.selecting = [policy for policy in engine.policies
-                      if policy.section(direction) is not None and matches(policy.subject, labels)
-                      and not (subject.host_network and policy.host_subjects is False)]
+    half.selecting = engine.selecting(engine.classes.of(subject), direction)
     named = (subject if direction is Direction.INGRESS else peer.pod)
     undecided = True
     for tier, members in groupby(half.selecting, lambda policy: policy.tier):
