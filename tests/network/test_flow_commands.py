@@ -138,6 +138,18 @@ def test_generate_lists_what_came_after_the_time_of_learning(folder: Path) -> No
     assert "later: would be cut: shop/web → shop/api 9999/TCP, first seen after --until" in done.stderr
 
 
+def test_generate_of_ciliums_kind(folder: Path) -> None:
+    done = custody("netpol", "generate", "flows.jsonl", "--pods", "pods.yaml", "--kind", "CiliumNetworkPolicy",
+                   cwd=folder)
+    assert done.returncode == 0, done.stderr
+    api, web = yaml.safe_load_all(done.stdout)
+    assert api["spec"]["ingress"] == [{"fromEndpoints": [{"matchLabels": {"app": "web"}}], "toPorts": [
+        {"ports": [{"port": "8080", "protocol": "TCP"}]}]}]
+    assert web["spec"]["ingress"] == [{}], "which denies all"
+    assert web["spec"]["egress"][0]["toEndpoints"] == [{"matchLabels": {
+        "k8s-app": "kube-dns", "k8s:io.kubernetes.pod.namespace": "kube-system"}}]
+
+
 def test_generate_of_services(folder: Path) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}, "spec": {
         "selector": {"app": "api"}, "ports": [{"port": 80, "targetPort": "http"}]}}
@@ -151,7 +163,7 @@ def test_generate_of_services(folder: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "status", "words"), [
     ((), 2, "neither flows nor --services"), (("flows.jsonl", "--services", "pods.yaml"), 2, "both flows"),
-    (("flows.jsonl", "--kind", "CiliumNetworkPolicy"), 2, "only NetworkPolicy is made"),
+    (("flows.jsonl", "--kind", "GlobalNetworkPolicy"), 2, "GlobalNetworkPolicy"),
     (("flows.jsonl", "--widen", "/129"), 2, "--widen"), (("flows.jsonl", "--widen", "24", "--widen", "/16"), 2, "IPv4"),
     (("aws.log",), 4, "no policy could be made")])
 def test_generate_refuses(folder: Path, arguments: tuple[str, ...], status: int, words: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from custody.formats.flows.record import Flow, Kind, Side
 from custody.formats.flows.record import Verdict as Seen
-from custody.network import addresses, declared, kubernetes
+from custody.network import addresses, declared, documents
 from custody.network.connectivity import Connectivity
 from custody.network.declared import Declared
 from custody.network.ends import Ends, with_made
@@ -50,7 +50,7 @@ class World:
 
     def engine(self, generated: Generated) -> Connectivity:
         return Connectivity(with_made(self.topology, self.ends), [
-            policy for document in generated.policies for policy in kubernetes.read(document, "generated")])
+            *documents.read_policies([("generated", document) for document in generated.policies], self.topology)])
 
     def verdicts(self, generated: Generated) -> list[Verdict]:
         return [row.verdict for row in simulate(self.observed, self.engine(generated))]
@@ -107,6 +107,19 @@ def test_an_address_outside_is_itself_alone_unless_a_width_is_given() -> None:
     wide = World(WEB).learn(*flows, width4=24, width6=64)
     assert cidrs(wide) == ["2606:2800::/64", "93.184.216.0/24"]
     assert [tuple(entry) for entry in wide.widened] == [("2606:2800::/64", 1), ("93.184.216.0/24", 2)]
+
+
+def test_cilium_says_pods_addresses_and_nodes_in_rules_of_their_own() -> None:
+    world = World(WEB, API)
+    node = Side(address="192.168.0.5", kind=Kind.NODE)
+    generated = world.learn(flow("10.0.1.1", "10.0.2.1"), flow(node, "10.0.2.1"), flow("8.8.8.8", "10.0.2.1"),
+                            kind="CiliumNetworkPolicy")
+    ports = [{"ports": [{"port": "8080", "protocol": "TCP"}]}]
+    assert generated.policies[0]["spec"]["ingress"] == [
+        {"fromEndpoints": [{"matchLabels": {"app": "web"}}], "toPorts": ports},
+        {"fromCIDR": ["8.8.8.8/32"], "toPorts": ports}, {"fromEntities": ["host", "remote-node"], "toPorts": ports}]
+    assert any("all nodes are allowed" in note for note in generated.notes)
+    assert set(world.verdicts(generated)) <= {Verdict.ALLOWED, Verdict.PLUGIN}
 
 
 def test_names_of_addresses_are_kept_beside() -> None:
@@ -235,8 +248,9 @@ def test_whoever_is_outside_only_where_a_service_offers_it() -> None:
     assert [peer["ipBlock"]["cidr"] for peer in rule["from"]] == ["0.0.0.0/0", "::/0"]
 
 
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "CiliumNetworkPolicy"])
 @pytest.mark.parametrize("seed", range(20))
-def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int) -> None:
+def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int, kind: str) -> None:
     """Of random worlds: every pair of pods and every port, by the engine."""
     chance = random.Random(seed)
     pods: list[Pod] = []
@@ -250,8 +264,9 @@ def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int) -> None:
     observed = {(chance.randrange(8), chance.randrange(8), chance.choice((80, 443)), chance.choice(("TCP", "UDP")))
                 for _ in range(15)}
     generated = world.learn(*(flow(f"10.0.1.{source + 1}", f"10.0.1.{target + 1}", port, protocol)
-                              for source, target, port, protocol in observed))
+                              for source, target, port, protocol in observed), kind=kind)
     assert generated.left == []
+    assert {document["kind"] for document in generated.policies} == {kind}
     assert set(world.verdicts(generated)) == {Verdict.ALLOWED}
     engine = world.engine(generated)
     seen = {end for source, target, _, _ in observed for end in (source, target)}

@@ -6,13 +6,14 @@ import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from custody.cli import flow_logs, netpol_documents
 from custody.cli.moments import Moment
 from custody.cli.netpol_world import World, world
-from custody.errors import MissingEvidenceError, UnsupportedError, UsageError
+from custody.errors import MissingEvidenceError, UsageError
 from custody.formats import yaml
 from custody.kit.amount import amount
 from custody.kit.visible import visible
@@ -24,7 +25,7 @@ from custody.network.observed import Observed
 from custody.network.simulation import Verdict, simulate
 
 _SHOWN = 20
-_KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "GlobalNetworkPolicy")
+_KINDS = ("NetworkPolicy", "CiliumNetworkPolicy")
 
 
 @click.command("generate")
@@ -35,7 +36,7 @@ _KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "Globa
               help="Manifests of pods, controllers, namespaces, nodes and Services; repeatable.")
 @netpol_documents.kubeconfig
 @click.option("--kind", type=click.Choice(_KINDS), default="NetworkPolicy", show_default=True,
-              help="Of the policies. Only NetworkPolicy is made; others are refused.")
+              help="Of the policies.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, metavar="NAME",
               help="Only for pods of this namespace; repeatable. Default: all that were seen.")
 @click.option("--widen", multiple=True, metavar="/BITS",
@@ -46,20 +47,19 @@ _KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "Globa
 @click.option("--until", type=Moment(), metavar="TIME",
               help="Learn from connections that were first seen until then; later ones are listed, and no part.")
 @flow_logs.options
-def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, ...], kubeconfig: Path | None, kind: str,
-            namespaces: tuple[str, ...], widen: tuple[str, ...], open_services: bool, until: datetime | None,
-            form: str | None, fields: str, pod_blocks: tuple[str, ...], since: datetime | None) -> int:
+def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, ...], kubeconfig: Path | None,
+            kind: Literal["NetworkPolicy", "CiliumNetworkPolicy"], namespaces: tuple[str, ...],
+            widen: tuple[str, ...], open_services: bool, until: datetime | None, form: str | None, fields: str,
+            pod_blocks: tuple[str, ...], since: datetime | None) -> int:
     """Least-privilege policies from flow logs: ingress at the server, egress at the client, DNS always.
 
     The policies are judged against the same flows before they are printed: exit 3 where one that worked would be cut
     and is not listed as later than --until, 4 where no policy could be made.
     """
-    if kind != "NetworkPolicy":
-        raise UnsupportedError(f"--kind {kind}", "only NetworkPolicy is made")
     if bool(flows) == bool(services):
         raise UsageError("got both flows and --services, expected one of them" if flows else
                          "got neither flows nor --services, expected one of them")
-    options = Options(frozenset(namespaces), *_widths(widen), open_services)
+    options = Options(frozenset(namespaces), *_widths(widen), open_services, kind)
     known = world((), (), (*pods, *services), kubeconfig, pod_blocks)
     if services:
         if until or since or form or fields:

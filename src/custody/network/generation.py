@@ -1,4 +1,4 @@
-"""Policies that allow what was observed, and nothing that was not: a NetworkPolicy for each workload.
+"""Policies that allow what was observed, and nothing that was not: one for each workload.
 
 Ingress stands at the server and egress at the client, since both have to allow. A selector has the labels that all
 pods of a workload keep (its controller's selector, where that is known), and excludes other workloads that have them
@@ -13,8 +13,9 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from custody.network import ciliumforms
 from custody.network.addresses import address_text
 from custody.network.declared import Declared, DeclaredService
 from custody.network.ends import End, Ends, numbers
@@ -59,6 +60,7 @@ class Options(NamedTuple):
     width6: int = 128
     open_services: bool = False
     """Whoever is outside may reach what a Service offers to the outside."""
+    kind: Literal["NetworkPolicy", "CiliumNetworkPolicy"] = "NetworkPolicy"
 
 
 @dataclass
@@ -92,6 +94,8 @@ class Generation:
         self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
         for pod in topology.pods:
             self._in_namespace[pod.namespace].append(pod)
+        self._nodes: set[str] = set()
+        """Blocks that are nodes' addresses."""
         self._open: dict[int, bool] = {}
         self._ported: dict[tuple[int, str, int], bool] = {}
         self._undeclared: dict[Connection, None] = {}
@@ -197,7 +201,9 @@ class Generation:
 
     def _peers(self, subject: Pod, peer: End, *, ingress: bool) -> list[_Json] | None:
         if peer.pod is not None and peer.pod.host_network:
-            return [self._block(address) for address in peer.pod.addresses] or None
+            blocks = [self._block(address) for address in peer.pod.addresses]
+            self._nodes.update(block["ipBlock"]["cidr"] for block in blocks)
+            return blocks or None
         if peer.pod is not None:
             selector = self._selector(peer.pod)
             if selector is None:
@@ -209,6 +215,8 @@ class Generation:
         assert peer.address is not None
         if ingress and not peer.node and self._options.open_services and self._offered(subject):
             return [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]
+        if peer.node:
+            self._nodes.add(self._block(peer.address)["ipBlock"]["cidr"])
         return [self._block(peer.address, exact=peer.node)]
 
     def _has_port(self, pod: Pod, protocol: str, port: int) -> bool:
@@ -247,6 +255,16 @@ class Generation:
                             "to all of them"] = None
         return self._selectors[id(pod)]
 
+    def _said(self, policy: _Json) -> _Json:
+        if self._options.kind == "NetworkPolicy":
+            return policy
+        said, wider = ciliumforms.of(policy, self._nodes)
+        if wider:
+            metadata = policy["metadata"]
+            self._notes[f"{metadata['namespace']}/{metadata['name']}: Cilium knows nodes only as host and remote-node: "
+                        "all nodes are allowed where one was seen"] = None
+        return said
+
     def _generated(self, *, egress: bool) -> Generated:
         taken: dict[tuple[str, str], int] = {}
         policies = []
@@ -267,8 +285,8 @@ class Generation:
                 if (count := sum("ipBlock" in peer for peer in peers)) > _MOST_BLOCKS:
                     self._notes[f"{namespace}/{name}: {count} address blocks in {direction}; --widen makes them fewer"
                                 ] = None
-            policies.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata,
-                             "spec": spec})
+            policies.append(self._said({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                                        "metadata": metadata, "spec": spec}))
         return Generated(policies, self._left, [Widened(block, len(addresses)) for block, addresses in
                                                 sorted(self._blocks.items())], [*self._undeclared],
                          sorted(self._notes))
