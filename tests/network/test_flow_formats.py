@@ -38,6 +38,11 @@ def test_hubble_a_packet_that_began_a_connection() -> None:
         answered=False)
 
 
+def test_hubble_a_pod_of_another_cluster_is_none_of_this_one() -> None:
+    said = flow(hubble.read(flowlines.hubble(destination__cluster_name="two")))
+    assert (said.source.kind, said.destination.kind, said.destination.namespace) == (Kind.POD, Kind.ELSEWHERE, "")
+
+
 @pytest.mark.parametrize(("flags", "answered"), [
     ({"SYN": True}, False), ({"ACK": True}, True), ({"ACK": True, "FIN": True}, True), ({}, None),
     ({"RST": True, "ACK": True}, None)])

@@ -116,6 +116,15 @@ def test_a_pod_on_the_nodes_network_is_never_called_isolated() -> None:
     assert "node's network" in proof.reason
 
 
+@pytest.mark.parametrize(("owner", "words"), [
+    ([], "no controller makes another"),
+    ([{"kind": "ReplicaSet", "name": "web-1", "controller": True}], "ReplicaSet web-1 makes another pod"),
+    ([{"kind": "StatefulSet", "name": "db", "controller": True}], "cannot make another pod")])
+def test_what_else_comes_of_it_is_told(owner: list[dict[str, Any]], words: str) -> None:
+    assert words in quarantine.consequences(pod(ownerReferences=owner), "labels")[1]
+    assert quarantine.consequences(pod(ownerReferences=owner), "cilium") == [quarantine.OPEN]
+
+
 def test_release_gives_the_labels_back_and_removes_what_was_made() -> None:
     deny, strip = quarantine.plan(pod())
     inside = quarantine.merged(pod(), strip.body)

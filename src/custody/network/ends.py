@@ -85,6 +85,8 @@ class Ends:
         """`last`: when it was seen, seconds since 1970; 0 where nobody knows."""
         key = (side.namespace, side.pod, side.prefix, side.workload, side.address, side.kind)
         answer = self._answers.get(key)
+        if answer is None and side.kind is Kind.ELSEWHERE:
+            answer = self._unknown(side.pod, "a pod of another cluster"), 0
         if answer is None:
             answer = self._named(side) or self._addressed(side) or self._labelled(side) or (self._remaining(side), 0)
             if len(self._answers) < _KEPT:

@@ -71,14 +71,11 @@ class _Workload(msgspec.Struct, gc=False):
 
 
 class _Endpoint(msgspec.Struct, gc=False):
+    cluster_name: str = ""
     namespace: str = ""
     labels: tuple[str, ...] = ()
     pod_name: str = ""
     workloads: tuple[_Workload, ...] = ()
-
-
-class _EventType(msgspec.Struct, gc=False):
-    type: int = 0
 
 
 _EMPTY = _Endpoint()
@@ -96,8 +93,8 @@ class _Flow(msgspec.Struct, gc=False):
     destination_names: tuple[str, ...] = ()
     traffic_direction: str | int = ""
     is_reply: bool | None = None
-    event_type: _EventType | None = None
-    type: str | int = msgspec.field(default="", name="Type")
+    node_name: str = ""
+    """`cluster/node` where clusters have names."""
 
 
 class _Lost(msgspec.Struct, gc=False):
@@ -163,11 +160,13 @@ def _flow(flow: _Flow) -> Flow | Passed:
         elif not echo:
             return UNCLEAR
     addresses = flow.IP or _Addresses()
+    own, named, _ = flow.node_name.partition("/")
+    own = own if named else ""
     at = seconds(flow.time, "time") if flow.time else 0
     direction = flow.traffic_direction
     return Flow(
-        source=_side(flow.source or _EMPTY, addresses.source, ()),
-        destination=_side(flow.destination or _EMPTY, addresses.destination, flow.destination_names),
+        source=_side(flow.source or _EMPTY, addresses.source, (), own),
+        destination=_side(flow.destination or _EMPTY, addresses.destination, flow.destination_names, own),
         protocol=protocol, port=0 if ports is None else ports.destination_port, verdict=became, first=at, last=at,
         observer="destination" if direction in ("INGRESS", 1) else "source" if direction in ("EGRESS", 2) else "",
         guessed=guessed, answered=_answered(ports))
@@ -206,8 +205,12 @@ def _begun(ports: _Ports) -> tuple[bool | None, bool]:
     return begun_by_source(ports.source_port, ports.destination_port), True
 
 
-def _side(endpoint: _Endpoint, text: str, names: tuple[str, ...]) -> Side:
+def _side(endpoint: _Endpoint, text: str, names: tuple[str, ...], own: str) -> Side:
+    """`own` is the name of the recorder's cluster."""
     labels, kind = _labels(endpoint.labels)
+    if own and endpoint.cluster_name and endpoint.cluster_name != own:
+        return Side(address=address(text) if text else "", kind=Kind.ELSEWHERE,
+                    pod=f"{endpoint.cluster_name}: {endpoint.namespace}/{endpoint.pod_name}")
     workload = endpoint.workloads[0] if endpoint.workloads else None
     return Side(address=address(text) if text else "", namespace=endpoint.namespace, pod=endpoint.pod_name,
                 workload=f"{workload.kind}/{workload.name}" if workload else "", labels=labels,

@@ -34,6 +34,8 @@ class Kind(enum.StrEnum):
     NODE = "node"
     OUTSIDE = "outside"
     """Of no pod and no node of the cluster."""
+    ELSEWHERE = "elsewhere"
+    """A pod of another cluster."""
 
 
 class Side(msgspec.Struct, gc=False):
