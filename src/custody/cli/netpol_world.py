@@ -60,8 +60,10 @@ def world(proposed: Sequence[str], standing: Sequence[str], pods: Sequence[str],
             print(visible(f"warning: {where}: {kind}: {reason}"), file=sys.stderr)
     read, known = documents.read(around), declared.read(around)
     stands = [document for document in live if is_policy(document[1])]
-    return World(read.topology, known, Ends(read.topology, known, blocks(pod_blocks)), over(stands, new),
-                 current or (stands if kubeconfig is not None else None))
+    proposals, current = over(stands, new), current or stands
+    policies = [policy for listed in (proposals, current) for policy in documents.read_policies(listed, read.topology)]
+    return World(read.topology, known, Ends(read.topology, known, blocks(pod_blocks), policies), proposals,
+                 current if standing or kubeconfig is not None else None)
 
 
 def of_cluster(kubeconfig: Path, *, controllers: bool = False) -> list[Document]:

@@ -9,15 +9,17 @@ cluster, where that is sure, or *unknown*, with the reason, and is never judged.
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from custody.errors import MalformedError
 from custody.formats.flows.record import Kind, Side
 from custody.network import addresses
+from custody.network.classes import boundaries
 from custody.network.declared import Declared, DeclaredService
 from custody.network.intervals import EMPTY, Intervals
-from custody.network.model import Pod, Topology, Workload
+from custody.network.model import Pod, Policy, Topology, Workload
 from custody.network.owners import controllers, controllers_of_prefix, lasting, valid
 
 _KEPT = 200_000
@@ -51,8 +53,14 @@ class End:
 
 
 class Ends:
-    def __init__(self, topology: Topology, declared: Declared | None = None, pod_blocks: Intervals = EMPTY) -> None:
-        """`pod_blocks` are the addresses that only pods have: what is in there and no pod's is unknown."""
+    def __init__(self, topology: Topology, declared: Declared | None = None, pod_blocks: Intervals = EMPTY,
+                 policies: Iterable[Policy] = ()) -> None:
+        """`pod_blocks` are the addresses that only pods have: what is in there and no pod's is unknown.
+
+        `policies` are those that will judge: pods of one controller that a block of theirs tells apart are two.
+        """
+        self._boundaries = sorted({edge for policy in policies for section in (policy.ingress, policy.egress)
+                                   if section is not None for rule in section.rules for edge in boundaries(rule.peers)})
         self._topology = topology
         self._declared = declared or Declared()
         self._pod_blocks = pod_blocks
@@ -207,7 +215,8 @@ class Ends:
     def _group(self, pod: Pod, how: str = "") -> End:
         """One for all pods of a controller with the labels that last."""
         owner = pod.workload or pod.name
-        key = (pod.namespace, owner, tuple(lasting(pod.labels).items()), pod.ports, pod.host_network, pod.account, how)
+        key = (pod.namespace, owner, tuple(lasting(pod.labels).items()), pod.ports, pod.host_network, pod.account, how,
+               tuple(bisect_right(self._boundaries, address) for address in pod.addresses))
         return self._once(key, End(pod.shown, pod=pod, how=how))
 
     def _once(self, key: tuple[object, ...], end: End) -> End:
