@@ -14,10 +14,11 @@ from custody.network import addresses, declared, documents
 from custody.network.connectivity import Connectivity
 from custody.network.declared import Declared
 from custody.network.ends import Ends, with_made
-from custody.network.generation import Generated, Generation, Options, selector
+from custody.network.generation import Generated, Generation, Options
 from custody.network.model import NamedPort, Namespace, Pod, Topology, Workload
 from custody.network.observed import Observed
 from custody.network.ports import key
+from custody.network.selection import selector
 from custody.network.simulation import Verdict, simulate
 
 KUBE_DNS = Pod("kube-system", "coredns-7db6d8ff4d-x2x2x", {"k8s-app": "kube-dns"}, (addresses.number("10.0.0.53"),),
@@ -179,7 +180,18 @@ def test_a_scan_is_not_learnt_where_the_log_tells_who_was_answered() -> None:
     assert World(WEB, API).learn(*scan).left == [], "a log that tells of no answers at all says nothing of these"
     datagram = World(WEB, API).learn(real, flow("10.0.1.1", "10.0.2.1", 514, "UDP", answered=False))
     assert datagram.left == []
-    assert "datagrams that nobody answered" in datagram.notes[0]
+    assert "datagrams that nobody answered are allowed as others are: 1" in datagram.notes[0]
+
+
+def test_workloads_that_were_never_seen_are_named() -> None:
+    world = World(WEB, API, pod("batch", {"app": "batch"}, "10.0.1.9"))
+    assert world.learn(flow("10.0.1.1", "10.0.2.1")).notes == ["never seen, and without a policy: shop/batch"]
+
+
+def test_a_cluster_whose_dns_is_elsewhere_is_told_of() -> None:
+    world = World(WEB, pod("dns", {"dns": "yes"}, "10.0.0.9", namespace="kube-system"))
+    world.topology = Topology(world.topology.pods[:2], world.topology.namespaces)
+    assert any("to which DNS is allowed" in note for note in world.learn(flow("10.0.1.1", "8.8.8.8")).notes)
 
 
 def test_ports_that_no_service_has_are_marked() -> None:

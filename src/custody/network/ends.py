@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -61,7 +62,6 @@ class Ends:
         """
         self._boundaries = sorted({edge for policy in policies for section in (policy.ingress, policy.egress)
                                    if section is not None for rule in section.rules for edge in boundaries(rule.peers)})
-        self._topology = topology
         self._declared = declared or Declared()
         self._pod_blocks = pod_blocks
         self._answers: dict[tuple[str, str, str, str, str, Kind], tuple[End, int]] = {}
@@ -76,8 +76,10 @@ class Ends:
             address: service for service in self._declared.services for address in service.addresses}
         self._nodes = {address: node.name for node in topology.nodes for address in node.addresses}
         self._made: dict[tuple[object, ...], Pod] = {}
+        self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
         for pod in topology.pods:
             self._by_place[pod.place] = pod
+            self._in_namespace[pod.namespace].append(pod)
             if pod.workload is not None:
                 self._by_controller.setdefault((pod.namespace, pod.workload.kind, pod.workload.name), pod)
             if not pod.host_network:
@@ -117,9 +119,8 @@ class Ends:
             if (entry.protocol, entry.port) != (protocol, port):
                 continue
             told: set[tuple[int, int]] = set()
-            for pod in self._topology.pods:
-                if pod.namespace != service.namespace or any(
-                        pod.labels.get(key) != value for key, value in service.selector.items()):
+            for pod in self._in_namespace.get(service.namespace, ()):
+                if any(pod.labels.get(key) != value for key, value in service.selector.items()):
                     continue
                 for number in numbers(pod, entry.target, protocol):
                     end = self._group(pod)

@@ -49,6 +49,9 @@ class Judged:
     """Those that deny it, or isolate a side of it."""
 
 
+_ALLOWED = Judged(State.ALLOWED)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     connection: Connection
@@ -103,7 +106,7 @@ class Judge:
         outcome = reach.at(engine.classes.of(peer.pod)) if peer.pod is not None else reach.outside(peer.address or 0)
         key = ports.key(protocol_named(protocol), port)
         if key in outcome.allowed:
-            return Judged(State.ALLOWED)
+            return _ALLOWED
         if peer.node and direction is Direction.INGRESS:
             return Judged(State.PLUGIN, (f"{where}: a node reaches its own pods whatever policies say",),
                           self._isolating(number, direction))
@@ -146,6 +149,10 @@ _ORDER = (State.DENIED, State.UNKNOWN, State.PLUGIN, State.ALLOWED)
 def _worst(judged: Iterable[Judged]) -> Judged:
     """Both directions have to allow, and all pods behind a Service: one denial is one."""
     parts = list(judged)
+    if len(parts) == 1:
+        return parts[0]
+    if all(part is _ALLOWED for part in parts):
+        return _ALLOWED
     state = min((part.state for part in parts), key=_ORDER.index)
     hit = [part for part in parts if part.state is state]
     return Judged(state, tuple(dict.fromkeys(reason for part in hit for reason in part.reasons)),
