@@ -15,7 +15,7 @@ from custody.network.classes import Classes, boundaries, own_ports, positions
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import Direction, Identity, NamedPort, Namespace, Pod, Policy, Rule, Section, Topology
 from custody.network.ports import ALL
-from custody.network.selector import EVERYTHING
+from custody.network.selector import EVERYTHING, Scope, tests
 from custody.network.tiers import CLOSED, Applied, Outcome, Part, Space, fold
 
 S = TypeVar("S", bound=Space)
@@ -32,6 +32,7 @@ class Reach:
         """Addresses outside of the pods by outcome."""
         self.covered = 0
         """Classes that are judged."""
+        self._inherited = 0
 
     def at(self, number: int) -> Outcome:
         """Of the class of this number."""
@@ -39,6 +40,15 @@ class Reach:
             if bits >> number & 1:
                 return outcome
         raise KeyError(number)
+
+    def inherit(self, splits: Sequence[tuple[int, int]]) -> None:
+        """Classes that were taken out of judged ones are judged as those were."""
+        for former, number in splits[self._inherited:]:
+            if self.covered >> former & 1 and not self.covered >> number & 1:
+                outcome = self.at(former)
+                self.pods[outcome] |= 1 << number
+                self.covered |= 1 << number
+        self._inherited = len(splits)
 
     def table(self) -> list[Outcome]:
         """Of all classes, by their numbers."""
@@ -79,15 +89,15 @@ class Connectivity:
         self._policies: dict[int, Policy] = {}
         self._numbers: dict[Identity, tuple[int, ...]] = {}
         self._next = 0
-        self._build(topology, list(policies))
-
-    def _build(self, topology: Topology, policies: Sequence[Policy]) -> None:
+        self._splits: list[tuple[int, int]] = []
+        """Classes that were taken out of others, which they are like to all policies before."""
         self.topology = topology
-        self.classes = Classes(topology, [edge for policy in policies for edge in _edges(policy)])
+        policies = list(policies)
+        self.classes = Classes(topology, [edge for policy in policies for edge in _edges(policy)],
+                               [key for policy in policies for key in _keys(policy)])
         self._selected: dict[Direction, list[dict[int, int]]] = {
             direction: [{} for _ in range(len(self.classes))] for direction in Direction}
         self._reaches: dict[tuple[Direction, _Selected, frozenset[NamedPort], bool], Reach] = {}
-        self._policies, self._numbers = {}, {}
         for policy in policies:
             self._enter(policy)
 
@@ -102,9 +112,13 @@ class Connectivity:
         """The policy of this identity is these parts from now on; none: it has gone."""
         for number in self._numbers.pop(identity, ()):
             self._leave(number)
-        if not self.classes.cut(edge for policy in policies for edge in _edges(policy)):
-            self._build(self.topology, [*self._policies.values(), *policies])
-            return
+        for pod, former in self.classes.cut([edge for policy in policies for edge in _edges(policy)],
+                                            [key for policy in policies for key in _keys(policy)]):
+            number = self.classes.split(pod, former)
+            if number == len(self._selected[Direction.INGRESS]):
+                self._splits.append((former, number))
+                for selected in self._selected.values():
+                    selected.append(dict(selected[former]))
         for policy in policies:
             self._enter(policy)
 
@@ -211,6 +225,7 @@ class Connectivity:
         reach = self._reaches.get(key)
         if reach is None:
             reach = self._reaches[key] = Reach()
+        reach.inherit(self._splits)
         missing = self.classes.mask & ~reach.covered
         if missing:
             self._judge(reach, direction, signature, ports, missing, host=sample.host_network)
@@ -294,6 +309,16 @@ def _edges(policy: Policy) -> Iterator[int]:
         if section is not None:
             for rule in section.rules:
                 yield from boundaries(rule.peers)
+
+
+def _keys(policy: Policy) -> Iterator[str]:
+    """The labels of pods that it asks for."""
+    rules = [rule for section in (policy.ingress, policy.egress) if section is not None for rule in section.rules]
+    for expression in (policy.subject, *(rule.subject for rule in rules),
+                       *(peer.pods for rule in rules for peer in rule.peers if peer.pods is not None)):
+        for test in tests(expression):
+            if test.scope is Scope.POD:
+                yield test.key
 
 
 def _applied(policy: Policy, direction: Direction, mask: int, parts: Callable[[Rule], list[Part[S]]]) -> Applied[S]:
