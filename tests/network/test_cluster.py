@@ -47,8 +47,10 @@ def baseline(**spec: Any) -> dict[str, Any]:
       baseline(ingress=[rule("Deny")])], "denied"),
     ([cluster_policy("c", 1, egress=[rule("Deny", "to", [{"networks": ["10.0.0.0/30"]}])])], "denied"),
     ([cluster_policy("c", 1, egress=[rule("Deny", "to", [{"networks": ["10.0.1.0/24"]}])])], "allowed"),
-    ([cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"tcp": {"destinationPort": {"number": 80}}}])])], "denied"),
-    ([cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"udp": {"destinationPort": {"number": 80}}}])])], "allowed"),
+    ([cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"tcp": {"destinationPort": {"number": 80}}}])])],
+      "denied"),
+    ([cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"udp": {"destinationPort": {"number": 80}}}])])],
+      "allowed"),
     ([cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"tcp": {"destinationPort": {
         "range": {"start": 80, "end": 90}}}}])])], "denied"),
     ([cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"destinationNamedPort": "http"}])])], "allowed"),
@@ -59,7 +61,8 @@ def test_who_has_the_last_word(documents: list[dict[str, Any]], expected: str) -
 
 
 def test_a_tie_is_told() -> None:
-    judging = engine(WORLD, cluster_policy("c", 5, ingress=[rule("Accept")]), cluster_policy("d", 5, ingress=[rule("Deny")]))
+    judging = engine(WORLD, cluster_policy("c", 5, ingress=[rule("Accept")]), cluster_policy("d", 5,
+        ingress=[rule("Deny")]))
     judgement = asked(judging, "y/b", "x/a")
     assert judgement.verdict.value == "depends"
     assert judgement.ingress is not None

@@ -1,4 +1,4 @@
-"""The engine beside its explanation, a naive judge and cyclonus on random worlds; changes beside a start from nothing."""
+"""The engine beside its explanation, a naive judge and cyclonus on random worlds; changes beside a fresh start."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_a_change_is_what_a_start_from_nothing_says(seed: int) -> None:
     world = generated.world(rng)
     around = generated.calico_surroundings(rng)
     documents = [(f"d{at}", document) for at, document in enumerate([*around, *(
-        rng.choice((generated.network_policy, generated.cluster_policy, generated.calico_policy, generated.cilium_policy))(
+        rng.choice((generated.network_policy, generated.cluster_policy, generated.calico_policy,
+            generated.cilium_policy))(
             rng, at) for at in range(14))])]
     policies = read_policies(documents, world)
     identities = list(dict.fromkeys(policy.identity for policy in policies))

@@ -62,7 +62,8 @@ def test_policies_add_up_and_replies_need_no_rule() -> None:
 
 
 @pytest.mark.parametrize(("target", "port", "expected"), [
-    ("x/a", "8080/TCP", "allowed"), ("x/a", "80/TCP", "denied"), ("x/b", "80/TCP", "allowed"), ("x/b", "80/UDP", "denied"),
+    ("x/a", "8080/TCP", "allowed"), ("x/a", "80/TCP", "denied"), ("x/b", "80/TCP", "allowed"), ("x/b", "80/UDP",
+     "denied"),
     ("x/b", "8080/TCP", "denied")])
 def test_a_named_port_is_the_destinations(target: str, port: str, expected: str) -> None:
     by_ingress = engine(WORLD, policy("x", ingress=[{"ports": [{"port": "http"}]}]))
@@ -80,7 +81,8 @@ def test_a_named_port_has_its_protocol() -> None:
 def test_blocks_and_what_they_leave_out() -> None:
     judging = engine(WORLD, policy("x", ingress=[{"from": [{"ipBlock": {
         "cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "10.2.0.0/16"]}}]}]))
-    assert [verdict(judging, source, "x/a") for source in ("10.3.0.1", "10.1.0.9", "10.2.0.0", "11.0.0.0", "fd00::1")] == [
+    assert [verdict(judging, source, "x/a") for source in ("10.3.0.1", "10.1.0.9", "10.2.0.0", "11.0.0.0",
+        "fd00::1")] == [
         "allowed", "denied", "denied", "denied", "denied"]
     assert verdict(judging, "x/b", "x/a") == "allowed"
     assert verdict(judging, "y/c", "x/a") == "denied"
@@ -151,7 +153,8 @@ def test_the_reason_names_policy_rule_and_document() -> None:
     ({"ingress": [{"from": [{"ipBlock": {"cidr": "::ffff:10.0.0.0/104"}}]}]}, "cidr", "IPv4 or of IPv6"),
     ({"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}, "except[0]",
      "inside of 10.0.0.0/8"),
-    ({"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}]}]}, "except[0]", "inside of"),
+    ({"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}]}]}, "except[0]",
+      "inside of"),
     ({"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["fd00::/16"]}}]}]}, "except[0]", "inside of"),
     ({"ingress": [{"ports": [{"port": 80, "endPort": 79}]}]}, "endPort", "at least port, 80"),
     ({"ingress": [{"ports": [{"endPort": 79}]}]}, "endPort", "where port is no number"),
@@ -161,7 +164,8 @@ def test_the_reason_names_policy_rule_and_document() -> None:
     ({"ingress": [{"ports": [{"port": True}]}]}, "port", "number or name"),
     ({"ingress": [{"ports": [{"port": 80, "protocol": "ICMP"}]}]}, "protocol", "TCP, UDP or SCTP"),
     ({"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "values", "at least one value"),
-    ({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}, "values", "no values"),
+    ({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}, "values",
+      "no values"),
     ({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}, "operator", "In, NotIn, Exists"),
     ({"podSelector": {"matchLabels": {"a": 1}}}, "matchLabels.a", "text"),
 ])

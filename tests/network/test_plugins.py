@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from custody.errors import MalformedError, UnsupportedError
+from custody.network.addresses import number
 from custody.network.calicoselector import parse
 from custody.network.documents import read_policies
 from custody.network.model import Node
 from custody.network.selector import Scope, matches
-from custody.network.addresses import number
 from tests.network.worlds import asked, calico, cilium, engine, pod, policy, verdict, world
 
-WORLD = world(pod("x/a", "10.0.0.1", "http=8080", app="a", role="front"), pod("x/b", "10.0.0.2", app="b", account="robot"),
+WORLD = world(pod("x/a", "10.0.0.1", "http=8080", app="a", role="front"), pod("x/b", "10.0.0.2", app="b",
+    account="robot"),
               pod("y/c", "10.0.1.1", app="a"), pod("y/h", "10.9.0.1", host=True, app="b"),
               nodes=(Node("n", {"zone": "z"}, (number("10.9.0.1"),)),), x={"team": "one"}, y={"team": "two"})
 ALLOW, DENY = {"action": "Allow"}, {"action": "Deny"}
@@ -25,8 +26,10 @@ def labels(**own: str) -> Any:
 
 
 @pytest.mark.parametrize(("expression", "expected"), [
-    ("", True), ("all()", True), ("app == 'a'", True), ('app == "b"', False), ("app != 'b'", True), ("absent != 'b'", True),
-    ("has(app)", True), ("!has(app)", False), ("! has( app )", False), ("app in {'a', 'b'}", True), ("app in {}", False),
+    ("", True), ("all()", True), ("app == 'a'", True), ('app == "b"', False), ("app != 'b'", True), ("absent != 'b'",
+     True),
+    ("has(app)", True), ("!has(app)", False), ("! has( app )", False), ("app in {'a', 'b'}", True), ("app in {}",
+     False),
     ("app not in {'a'}", False), ("absent not in {'a'}", True), ("absent in {'a'}", False),
     ("app == 'a' && role == 'back'", False), ("app == 'a' || role == 'back'", True),
     ("app == 'b' || app == 'a' && role == 'front'", True), ("(app == 'b' || app == 'a') && role == 'back'", False),
@@ -38,7 +41,8 @@ def test_expressions(expression: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize("expression", [
-    "app", "app =", "app = 'a'", "app == a", "app == 'a", "app == 'a' &&", "(app == 'a'", "app == 'a')", "has()", "has(",
+    "app", "app =", "app = 'a'", "app == a", "app == 'a", "app == 'a' &&", "(app == 'a'", "app == 'a')", "has()",
+        "has(",
     "app in 'a'", "app in {'a'", "app in {'a' 'b'}", "&& has(app)", "app == 'a' has(b)", "global()", "app\n== 'a'",
     "(" * 40 + "has(app)" + ")" * 40, "has(a) || " * 200 + "has(a)", "app == 'a' & has(b)"])
 def test_what_is_no_expression(expression: str) -> None:
@@ -62,7 +66,8 @@ def tier(name: str, order: float, **spec: Any) -> dict[str, Any]:
     ([calico("k", order=10, ingress=[DENY]), policy("x", ingress=[{}])], "denied"),  # NetworkPolicies stand at 1000
     ([calico("k", order=2000, ingress=[DENY]), policy("x", ingress=[{}])], "allowed"),
     ([calico("k", ingress=[{"action": "Pass"}])], "allowed"),
-    ([tier("first", 1), calico("k", tier="first", ingress=[{"action": "Pass"}]), calico("d", ingress=[DENY])], "denied"),
+    ([tier("first", 1), calico("k", tier="first", ingress=[{"action": "Pass"}]), calico("d", ingress=[DENY])],
+      "denied"),
     ([tier("first", 1), calico("k", tier="first", ingress=[{**ALLOW, "protocol": "UDP"}])], "denied"),
     ([tier("first", 1, defaultAction="Pass"), calico("k", tier="first", ingress=[{**ALLOW, "protocol": "UDP"}])],
      "allowed"),
@@ -107,7 +112,8 @@ def test_a_set_of_addresses_is_meant_by_its_labels() -> None:
     (calico("k", doNotTrack=True), UnsupportedError, "doNotTrack"),
     (calico("k", ingress=[{"action": "Drop"}]), MalformedError, "Allow, Deny, Pass or Log"),
     (calico("k", ingress=[{**ALLOW, "destination": {"ports": [80]}}]), MalformedError, "ports without one protocol"),
-    (calico("k", ingress=[{**ALLOW, "protocol": "TCP", "destination": {"ports": ["90:80"]}}]), MalformedError, "lower one"),
+    (calico("k", ingress=[{**ALLOW, "protocol": "TCP", "destination": {"ports": ["90:80"]}}]), MalformedError,
+     "lower one"),
     (calico("k", ingress=[{**DENY, "http": {}}]), MalformedError, "http in Allow rules"),
     (calico("k", ingress=[{**ALLOW, "sources": {}}]), UnsupportedError, "sources"),
     (calico("k", selector="app = 'a'"), MalformedError, "spec.selector"),
@@ -119,9 +125,12 @@ def test_a_set_of_addresses_is_meant_by_its_labels() -> None:
     (cilium("l", egress=[{"toFQDNs": [{"matchName": "a", "matchPattern": "b"}]}]), MalformedError, "matchName or"),
     (cilium("l", ingressDeny=[{"toPorts": [{"ports": [], "rules": {"http": [{}]}}]}]), MalformedError, "what denies"),
     (cilium("l", ingress=[{"toPorts": [{"ports": [{"port": "99999"}]}]}]), MalformedError, "ports up to 65535"),
-    (cilium("l", ingress=[{"toPorts": [{"ports": [{"port": "80", "endPort": 79}]}]}]), MalformedError, "lower one first"),
-    (cilium("l", ingress=[{"fromCIDRSet": [{"cidrGroupRef": "g"}]}]), MalformedError, "a CiliumCIDRGroup that is there"),
-    (cilium("l", ingress=[{"fromEndpoints": [{"matchLabels": {"reserved:host": ""}}]}]), UnsupportedError, "of reserved"),
+    (cilium("l", ingress=[{"toPorts": [{"ports": [{"port": "80", "endPort": 79}]}]}]), MalformedError,
+     "lower one first"),
+    (cilium("l", ingress=[{"fromCIDRSet": [{"cidrGroupRef": "g"}]}]), MalformedError,
+     "a CiliumCIDRGroup that is there"),
+    (cilium("l", ingress=[{"fromEndpoints": [{"matchLabels": {"reserved:host": ""}}]}]), UnsupportedError,
+     "of reserved"),
     (cilium("l", nodeSelector={}), MalformedError, "CiliumClusterwideNetworkPolicy"),
     ({**cilium("l"), "spec": None}, MalformedError, "spec or specs"),
     (cilium("l", priority=1), UnsupportedError, "priority"),

@@ -23,7 +23,8 @@ def pod(place: str, address: str = "", ports: str = "", *, host: bool = False, a
         title, _, rest = word.partition("=")
         value, _, protocol = rest.partition("/")
         named.append(NamedPort(title, protocol_named(protocol or "TCP"), int(value)))
-    return Pod(namespace, name, labels, tuple(number(word) for word in address.split()), frozenset(named), host, account,
+    return Pod(namespace, name, labels, tuple(number(word) for word in address.split()), frozenset(named), host,
+        account,
                node=node)
 
 
@@ -39,7 +40,8 @@ def policy(namespace: str = "x", name: str = "p", **spec: Any) -> Document:
 
 
 def cluster_policy(name: str, priority: int, tier: str = "Admin", **spec: Any) -> Document:
-    return {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": {"name": name},
+    return {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": name},
             "spec": {"tier": tier, "priority": priority, "subject": {"namespaces": {}}, **spec}}
 
 
@@ -57,7 +59,8 @@ def cilium(name: str, namespace: str = "x", **spec: Any) -> Document:
 
 
 def engine(topology: Topology, *documents: Document) -> Connectivity:
-    return Connectivity(topology, read_policies([(f"d{at}", document) for at, document in enumerate(documents)], topology))
+    return Connectivity(topology, read_policies([(f"d{at}", document) for at, document in enumerate(documents)],
+        topology))
 
 
 def asked(judging: Connectivity, source: str, target: str, port: str = "80/TCP") -> Judgement:

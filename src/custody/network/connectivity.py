@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from custody.network.addresses import EVERYWHERE
@@ -239,14 +240,14 @@ class Connectivity:
                missing: int, *, host: bool) -> None:
         chosen = sorted(((self._policies[at], mask) for at, mask in selected), key=lambda pair: rank(pair[0]))
         unsure = host and any(policy.host_subjects is None for policy, _ in chosen)
-        pods = fold([_applied(policy, direction, mask, lambda rule: self._pods(rule, direction, ports))
+        pods = fold([_applied(policy, direction, mask, lambda rule: self._pods(rule, direction, ports), _either)
                      for policy, mask in chosen], missing)
         for outcome, bits in pods.items():
             told = _unsure(outcome) if unsure else outcome
             reach.pods[told] = reach.pods.get(told, 0) | bits
         if not reach.covered:
-            addresses = fold([_applied(policy, direction, mask, lambda rule: self._addresses(rule, direction, ports))
-                              for policy, mask in chosen], EVERYWHERE)
+            addresses = fold([_applied(policy, direction, mask, lambda rule: self._addresses(rule, direction, ports),
+                                       _all_pairs) for policy, mask in chosen], EVERYWHERE)
             for outcome, space in addresses.items():
                 told = _unsure(outcome) if unsure else outcome
                 reach.addresses[told] = reach.addresses.get(told, EMPTY) | space
@@ -321,10 +322,28 @@ def _keys(policy: Policy) -> Iterator[str]:
                 yield test.key
 
 
-def _applied(policy: Policy, direction: Direction, mask: int, parts: Callable[[Rule], list[Part[S]]]) -> Applied[S]:
+def _applied(policy: Policy, direction: Direction, mask: int, parts: Callable[[Rule], list[Part[S]]],
+             join: Callable[[Iterable[S]], S]) -> Applied[S]:
+    """Neighbours that say the same of the same ports are one part: thousands of blocks are joined once."""
     section = policy.section(direction) or Section((), isolates=False)
-    return Applied(policy.tier, policy.order, section.isolates,
-                   [part for at, rule in enumerate(section.rules) if mask >> at & 1 for part in parts(rule)])
+    listed = (part for at, rule in enumerate(section.rules) if mask >> at & 1 for part in parts(rule))
+    joined: list[Part[S]] = []
+    for (action, ports, certain), group in groupby(listed, lambda part: (part.action, part.ports, part.certain)):
+        run = list(group)
+        joined.append(run[0] if len(run) == 1 else Part(action, join(part.space for part in run),
+                                                        join(part.maybe for part in run), ports, certain))
+    return Applied(policy.tier, policy.order, section.isolates, joined)
+
+
+def _either(sets: Iterable[int]) -> int:
+    result = 0
+    for bits in sets:
+        result |= bits
+    return result
+
+
+def _all_pairs(spaces: Iterable[Intervals]) -> Intervals:
+    return Intervals(pair for space in spaces for pair in space)
 
 
 def _unsure(outcome: Outcome) -> Outcome:
