@@ -107,6 +107,16 @@ def test_simulate_refuses(folder: Path, arguments: tuple[str, ...], words: str) 
     assert words in done.stderr
 
 
+def test_simulate_with_nothing_but_labels_of_flows(folder: Path) -> None:
+    (folder / "flows.jsonl").write_bytes(flowlines.hubble())
+    (folder / "team.yaml").write_text(yaml.safe_dump(policy("team", podSelector={}, ingress=[
+        {"from": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}])))
+    done = custody("netpol", "simulate", "flows.jsonl", "--policies", "team.yaml", cwd=folder)
+    assert done.returncode == 3
+    assert "a pod that was not given, by the labels that the flow carries" in done.stdout
+    assert "labels of 1 namespace are not known, and policies ask for labels of namespaces: shop" in done.stderr
+
+
 def test_names_of_flows_do_nothing_to_a_terminal(folder: Path) -> None:
     (folder / "flows.jsonl").write_bytes(flowlines.hubble(
         source={"namespace": "shop", "pod_name": "\x1b[2J::add-mask::x\r\n"}))

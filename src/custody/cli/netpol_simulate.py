@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
@@ -11,17 +12,19 @@ from typing import Any
 import click
 
 from custody.cli import flow_logs, netpol_documents
+from custody.cli.bars import progress
 from custody.cli.flow_logs import moment
 from custody.cli.netpol_world import world
 from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.network.ends import End, with_made
-from custody.network.simulation import Row, Verdict, simulate
+from custody.network.simulation import Row, Verdict, guessed_namespaces, simulate
 
 _TOLD = (Verdict.CUT, Verdict.UNANSWERED, Verdict.NEWLY, Verdict.PLUGIN, Verdict.UNKNOWN, Verdict.DENIED,
          Verdict.ALLOWED)
 _QUIET = frozenset({Verdict.ALLOWED, Verdict.DENIED})
 _SHOWN = 50
+_NAMED = 5
 
 
 @click.command("simulate")
@@ -51,8 +54,17 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
     known = world(proposed, standing, pods, kubeconfig, pod_blocks)
     observed = flow_logs.read(flows, known.ends, form, fields, since)
     topology = with_made(known.topology, known.ends)
-    rows = list(simulate(observed, known.proposed(topology), known.standing(topology)))
+    proposals = known.proposed(topology)
+    with progress("Judging connections", None) as advance:
+        rows = []
+        for row in simulate(observed, proposals, known.standing(topology)):
+            rows.append(row)
+            if advance is not None:
+                advance(1)
     flow_logs.tell(observed)
+    if names := guessed_namespaces(observed, proposals):
+        print(visible(f"warning: labels of {amount(len(names), 'namespace')} are not known, and policies ask for labels "
+                      f"of namespaces: {', '.join(names[:_NAMED])}"), file=sys.stderr)
     if output == "json":
         click.echo(json.dumps({"flows": flow_logs.counts(observed), "summary": _summary(rows),
                                "connections": [_json(row) for row in rows]}, indent=2))

@@ -17,6 +17,7 @@ from custody.network.ends import End, Ends
 from custody.network.model import Action, Direction, Identity, Policy
 from custody.network.observed import Connection, Observed, Tally
 from custody.network.ports import PROTOCOLS, protocol_named
+from custody.network.selector import NAME_LABEL, Expression, Not, Scope, Test
 
 
 class State(enum.Enum):
@@ -157,6 +158,29 @@ def _worst(judged: Iterable[Judged]) -> Judged:
     hit = [part for part in parts if part.state is state]
     return Judged(state, tuple(dict.fromkeys(reason for part in hit for reason in part.reasons)),
                   tuple(dict.fromkeys(name for part in hit for name in part.policies)))
+
+
+def guessed_namespaces(observed: Observed, engine: Connectivity) -> list[str]:
+    """Namespaces of observed pods whose labels nobody gave, where a policy asks for labels of namespaces: such a
+    selector does not match there, which may be wrong."""
+    if not any(_asks(expression) for policy in engine.policies for expression in _expressions(policy)):
+        return []
+    names = {end.pod.namespace for connection in observed.connections for end in connection[:2] if end.pod is not None}
+    return sorted(name for name in names if not engine.topology.namespace(name).declared)
+
+
+def _expressions(policy: Policy) -> Iterator[Expression]:
+    yield policy.subject
+    for section in (policy.ingress, policy.egress):
+        for rule in section.rules if section is not None else ():
+            yield rule.subject
+            yield from (peer.pods for peer in rule.peers if peer.pods is not None)
+
+
+def _asks(expression: Expression) -> bool:
+    if isinstance(expression, Test):
+        return expression.scope is Scope.NAMESPACE and expression.key != NAME_LABEL
+    return any(map(_asks, (expression.of,) if isinstance(expression, Not) else expression.of))
 
 
 def simulate(observed: Observed, proposed: Connectivity, standing: Connectivity | None = None) -> Iterator[Row]:
