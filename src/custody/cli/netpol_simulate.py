@@ -63,8 +63,8 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
                 advance(1)
     flow_logs.tell(observed)
     if names := guessed_namespaces(observed, proposals):
-        print(visible(f"warning: labels of {amount(len(names), 'namespace')} are not known, and policies ask for labels "
-                      f"of namespaces: {', '.join(names[:_NAMED])}"), file=sys.stderr)
+        print(visible(f"warning: labels of {amount(len(names), 'namespace')} are not known, and policies ask for such: "
+                      f"{', '.join(names[:_NAMED])}"), file=sys.stderr)
     if output == "json":
         click.echo(json.dumps({"flows": flow_logs.counts(observed), "summary": _summary(rows),
                                "connections": [_json(row) for row in rows]}, indent=2))

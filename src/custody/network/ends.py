@@ -20,7 +20,7 @@ from custody.network import addresses
 from custody.network.classes import boundaries
 from custody.network.declared import Declared, DeclaredService
 from custody.network.intervals import EMPTY, Intervals
-from custody.network.model import Pod, Policy, Topology, Workload
+from custody.network.model import Namespace, Pod, Policy, Topology, Workload
 from custody.network.owners import controllers, controllers_of_prefix, lasting, valid
 
 _KEPT = 200_000
@@ -76,6 +76,9 @@ class Ends:
             address: service for service in self._declared.services for address in service.addresses}
         self._nodes = {address: node.name for node in topology.nodes for address in node.addresses}
         self._made: dict[tuple[object, ...], Pod] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        """Those that nobody gave, as flows tell of them."""
+        self._known = {name for name, namespace in topology.namespaces.items() if namespace.declared}
         self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
         for pod in topology.pods:
             self._by_place[pod.place] = pod
@@ -95,6 +98,8 @@ class Ends:
         """`last`: when it was seen, seconds since 1970; 0 where nobody knows."""
         key = (side.namespace, side.pod, side.prefix, side.workload, side.address, side.kind)
         answer = self._answers.get(key)
+        if answer is None and side.namespace_labels and side.namespace not in self._known:
+            self._tell_namespace(side)
         if answer is None and side.kind is Kind.ELSEWHERE:
             answer = self._unknown(side.pod, "a pod of another cluster"), 0
         if answer is None:
@@ -104,6 +109,12 @@ class Ends:
         if answer[1] and last and last < answer[1]:
             return self._unknown(side.address, "the pod that has this address now is younger than the flow")
         return answer[0]
+
+    def _tell_namespace(self, side: Side) -> None:
+        """What a flow says of a namespace that nobody gave."""
+        labels = {key: value for key, _, value in (label.partition("=") for label in side.namespace_labels)}
+        if len(self.namespaces) < _MADE and valid(side.namespace, labels):
+            self.namespaces.setdefault(side.namespace, Namespace(side.namespace, labels))
 
     def backends(self, service: DeclaredService, protocol: str, port: int) -> tuple[tuple[End, int], ...]:
         """The pods behind a Service's port, and the port that they listen on; none where none are known."""
@@ -243,5 +254,8 @@ def blocks(texts: Iterable[str], where: str = "--pod-cidr") -> Intervals:
 
 
 def with_made(topology: Topology, ends: Ends) -> Topology:
-    """The topology, and the pods that only flows tell of."""
-    return replace(topology, pods=(*topology.pods, *ends.made)) if ends.made else topology
+    """The topology, and the pods and namespaces that only flows tell of."""
+    if not ends.made and not ends.namespaces:
+        return topology
+    return replace(topology, pods=(*topology.pods, *ends.made),
+                   namespaces={**topology.namespaces, **ends.namespaces})

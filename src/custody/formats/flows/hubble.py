@@ -32,6 +32,7 @@ _VERDICTS = ("VERDICT_UNKNOWN", "FORWARDED", "DROPPED", "ERROR", "AUDIT", "REDIR
 _BY_POLICY = frozenset({"POLICY_DENIED", "POLICY_DENY", "AUTH_REQUIRED"})
 _BY_POLICY_NUMBERS = frozenset({133, 181, 189})
 _ADDED = ("k8s:io.cilium.", "k8s:io.kubernetes.pod.namespace=")
+_OF_NAMESPACE = "k8s:io.cilium.k8s.namespace.labels."
 _RESERVED = {"reserved:host": Kind.NODE, "reserved:remote-node": Kind.NODE, "reserved:kube-apiserver": Kind.NODE,
              "reserved:world": Kind.OUTSIDE, "reserved:world-ipv4": Kind.OUTSIDE, "reserved:world-ipv6": Kind.OUTSIDE}
 
@@ -207,21 +208,23 @@ def _begun(ports: _Ports) -> tuple[bool | None, bool]:
 
 def _side(endpoint: _Endpoint, text: str, names: tuple[str, ...], own: str) -> Side:
     """`own` is the name of the recorder's cluster."""
-    labels, kind = _labels(endpoint.labels)
+    labels, namespaces, kind = _labels(endpoint.labels)
     if own and endpoint.cluster_name and endpoint.cluster_name != own:
         return Side(address=address(text) if text else "", kind=Kind.ELSEWHERE,
                     pod=f"{endpoint.cluster_name}: {endpoint.namespace}/{endpoint.pod_name}")
     workload = endpoint.workloads[0] if endpoint.workloads else None
     return Side(address=address(text) if text else "", namespace=endpoint.namespace, pod=endpoint.pod_name,
                 workload=f"{workload.kind}/{workload.name}" if workload else "", labels=labels,
-                kind=Kind.POD if endpoint.pod_name or endpoint.namespace else kind, names=names)
+                namespace_labels=namespaces, names=names,
+                kind=Kind.POD if endpoint.pod_name or endpoint.namespace else kind)
 
 
 @lru_cache(16384)
-def _labels(told: tuple[str, ...]) -> tuple[tuple[str, ...], Kind]:
-    """The pod's own, and what reserved ones say it is."""
+def _labels(told: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...], Kind]:
+    """The pod's own, its namespace's, and what reserved ones say it is."""
     own = tuple(label[4:] for label in told if label.startswith("k8s:") and not label.startswith(_ADDED))
-    return own, next((_RESERVED[label] for label in told if label in _RESERVED), Kind.UNKNOWN)
+    namespaces = tuple(label.removeprefix(_OF_NAMESPACE) for label in told if label.startswith(_OF_NAMESPACE))
+    return own, namespaces, next((_RESERVED[label] for label in told if label in _RESERVED), Kind.UNKNOWN)
 
 
 def _lost(count: int | str) -> int:

@@ -52,6 +52,8 @@ class Side(msgspec.Struct, gc=False):
     """`Deployment/web`, where the recorder knows it."""
     labels: tuple[str, ...] = ()
     """`key=value`, of the pod; of Cilium without what Cilium adds."""
+    namespace_labels: tuple[str, ...] = ()
+    """`key=value`, of its namespace."""
     kind: Kind = Kind.UNKNOWN
     names: tuple[str, ...] = ()
     """DNS names that the address had."""
