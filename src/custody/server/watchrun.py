@@ -21,6 +21,7 @@ from custody.runtime.engine import Rules
 from custody.runtime.suppressions import Suppressions
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
+from custody.services.sensorlosses import SensorLosses
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
 from custody.wiring.answering import Answering, answering
@@ -86,7 +87,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
-    used = sensors(watched.sensors, types)
+    used = sensors(watched.sensors, types, settings.sensing)
+    counting = SensorLosses(used, runtime.losses)
     run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
@@ -104,6 +106,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
         for sensor in used:
             watch.heard(sensor.name)
             run.reading.append(asyncio.create_task(sensor.run(watch.emitted)))
+        if used:
+            run.beside.append(asyncio.create_task(counting.run()))
         run.listening = bool(servers)
         run.beside.append(asyncio.create_task(watch.run()))
         run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
@@ -120,6 +124,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
             server.close()
         for sensor in used:
             sensor.close()
+        counting.look()
         try:
             if drift is not None and once:
                 await drift.finish(watch.say)
