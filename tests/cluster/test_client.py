@@ -57,6 +57,8 @@ def test_an_object_is_made_read_changed_in_each_way_and_deleted(kubeconfig: Path
         with pytest.raises(ApiError) as other:
             await client.delete(served, "a", "default", uid="another")
         assert other.value.reason == "Conflict"
+        assert await client.delete(served, "a", "default", dry_run=True)
+        assert await client.get(served, "a", "default") is not None
         assert await client.delete(served, "a", "default", uid=made["metadata"]["uid"])
         assert not await client.delete(served, "a", "default")
 

@@ -118,8 +118,8 @@ def naively(rng: random.Random) -> int:
 
 
 def present(part: Any) -> Any:
-    """NotIn of labels that are there alone: of absent ones cyclonus says that it does not match, Kubernetes that it does
-    (apimachinery, labels.Requirement.Matches).
+    """NotIn of labels that are there alone: of absent ones Kubernetes says that it matches (apimachinery,
+    labels.Requirement.Matches), and cyclonus that it does not.
     """
     if isinstance(part, list):
         return [present(inner) for inner in part]

@@ -1,4 +1,4 @@
-"""cyclonus, which judges NetworkPolicies: its generated cases with the truth tables that it expects, and its own answers."""
+"""cyclonus, which judges NetworkPolicies: its generated cases with what it expects of them, and its answers."""
 
 from __future__ import annotations
 

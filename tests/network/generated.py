@@ -17,8 +17,8 @@ NAMES = ("web", "alt", "absent")
 
 def world(rng: random.Random, *, plain: bool = False, single: bool = False) -> Topology:
     """`plain`: no hosts' networks, and every pod has an address; `single`: a port's number is of one protocol."""
-    namespaces = {name: Namespace(name, {"ns": name, **({"env": rng.choice(_ENVIRONMENTS)} if rng.random() < .7 else {})})
-                  for name in "xyz"}
+    namespaces = {name: Namespace(name, {"ns": name, **(
+        {"env": rng.choice(_ENVIRONMENTS)} if rng.random() < .7 else {})}) for name in "xyz"}
     pods = []
     for at, namespace in enumerate(namespaces):
         for index in range(3):
@@ -156,7 +156,8 @@ def cluster_policy(rng: random.Random, at: int) -> Document:
                 rule[end].append({"domainNames": ["example.com"]})
             spec[word].append(rule)
     version = rng.choice(("v1alpha2", "v1beta1")) if beta else "v1alpha1"
-    return {"apiVersion": f"policy.networking.k8s.io/{version}", "kind": kind, "metadata": {"name": f"c{at}"}, "spec": spec}
+    return {"apiVersion": f"policy.networking.k8s.io/{version}", "kind": kind, "metadata": {"name": f"c{at}"},
+            "spec": spec}
 
 
 def baseline(rng: random.Random) -> Document:
@@ -176,14 +177,15 @@ def expression(rng: random.Random, depth: int = 0, *, namespace: bool = False) -
     chance = rng.random()
     if depth < 2 and chance < .4:
         sign = rng.choice(("&&", "||"))
-        return f"({expression(rng, depth + 1, namespace=namespace)} {sign} {expression(rng, depth + 1, namespace=namespace)})"
+        left, right = (expression(rng, depth + 1, namespace=namespace) for _ in range(2))
+        return f"({left} {sign} {right})"
     if chance < .5:
         return f"!{'(' + expression(rng, depth + 1, namespace=namespace) + ')'}" if depth < 2 else "all()"
     key = rng.choice(list(values))
     value = rng.choice(values[key])
     return rng.choice((f"{key} == '{value}'", f'{key} != "{value}"', f"has({key})", f"{key} in {{'{value}', 'x'}}",
-                       f"{key} not in {{ '{value}' }}", f"{key} contains '{value[0]}'", f"{key} starts with '{value[:2]}'",
-                       f"{key} ends with '{value[-1]}'", "all()"))
+                       f"{key} not in {{ '{value}' }}", f"{key} contains '{value[0]}'",
+                       f"{key} starts with '{value[:2]}'", f"{key} ends with '{value[-1]}'", "all()"))
 
 
 def _entity(rng: random.Random, protocol: str | None, *, ports: bool) -> Document:

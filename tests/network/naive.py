@@ -35,7 +35,8 @@ def _address(end: Pod | str) -> str:
 
 
 def _in(end: Pod | str, block: str) -> bool:
-    address, network = ipaddress.ip_address(_address(end)), ipaddress.ip_network(block if "/" in block else f"{block}/32")
+    address = ipaddress.ip_address(_address(end))
+    network = ipaddress.ip_network(block if "/" in block else f"{block}/32")
     return address.version == network.version and address in network
 
 
@@ -107,7 +108,8 @@ def _picked(part: Document, pod: Pod, world: Topology) -> bool:
     namespace = _namespace_labels(world, pod.namespace)
     if "namespaces" in part:
         return _labels(part["namespaces"], namespace)
-    return _labels(part["pods"]["namespaceSelector"], namespace) and _labels(part["pods"]["podSelector"], dict(pod.labels))
+    return (_labels(part["pods"]["namespaceSelector"], namespace)
+            and _labels(part["pods"]["podSelector"], dict(pod.labels)))
 
 
 def _cluster_action(policy: Document, direction: str, peer: Pod | str, made: Connection) -> str | None:
@@ -327,9 +329,8 @@ def half(documents: list[Document], direction: str, subject: Pod, peer: Pod | st
         (1000.0, lambda: _in_order([document for document in wide if document not in baseline], direction, peer, made)),
         (1e6, lambda: _middle(documents, direction, subject, peer, made)),
         (1e7, lambda: _in_order(baseline, direction, peer, made))]
-    for tier in _of_group(documents, "projectcalico.org", "Tier"):
-        steps.append((tier["spec"]["order"], lambda tier=tier: _calico_tier(documents, tier["metadata"]["name"], direction,
-                                                                           subject, peer, made, tier["spec"])))
+    steps += [(tier["spec"]["order"], lambda tier=tier: _calico_tier(documents, tier, direction, subject, peer, made))
+              for tier in _of_group(documents, "projectcalico.org", "Tier")]
     for _, step in sorted(steps, key=lambda pair: pair[0]):
         answer = step()
         if answer in ("allow", "deny"):
@@ -345,32 +346,36 @@ def _in_order(policies: list[Document], direction: str, peer: Pod | str, made: C
     return None
 
 
-def _calico_tier(documents: list[Document], name: str, direction: str, subject: Pod, peer: Pod | str, made: Connection,
-                 spec: Document) -> str | None:
+def _of_tier(documents: list[Document], name: str, direction: str, subject: Pod, made: Connection) -> list[Document]:
+    """Calico's policies that select the subject there, in their order."""
     chosen = [policy for policy in _of_group(documents, "projectcalico.org", "NetworkPolicy", "GlobalNetworkPolicy")
-              if policy["spec"].get("tier", "default") == name and _calico_selects(policy, subject, direction, made.world)]
+              if policy["spec"].get("tier", "default") == name
+              and _calico_selects(policy, subject, direction, made.world)]
+    return sorted(chosen, key=lambda policy: (policy["spec"].get("order", math.inf), policy["metadata"]["name"]))
+
+
+def _calico_tier(documents: list[Document], tier: Document, direction: str, subject: Pod, peer: Pod | str,
+                 made: Connection) -> str | None:
+    chosen = _of_tier(documents, tier["metadata"]["name"], direction, subject, made)
     sets = _of_group(documents, "projectcalico.org", "GlobalNetworkSet")
-    for policy in sorted(chosen, key=lambda policy: (policy["spec"].get("order", math.inf), policy["metadata"]["name"])):
+    for policy in chosen:
         answer = _calico_action(policy, direction, subject, peer, made, sets)
         if answer is not None:
             return answer
-    return "deny" if chosen and spec.get("defaultAction", "Deny") == "Deny" else None
+    return "deny" if chosen and tier["spec"].get("defaultAction", "Deny") == "Deny" else None
 
 
 def _middle(documents: list[Document], direction: str, subject: Pod, peer: Pod | str, made: Connection) -> str | None:
     """The default tier, in which NetworkPolicies, Calico's policies and Cilium's stand."""
     plain = [policy for policy in _of_group(documents, "networking.k8s.io", "NetworkPolicy")
              if _kubernetes_selects(policy, subject, direction)]
-    cilium = [policy for policy in _of_group(documents, "cilium.io", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
-              if _cilium_selects(policy, subject)]
+    cilium = [policy for policy in _of_group(documents, "cilium.io", "CiliumNetworkPolicy",
+                                             "CiliumClusterwideNetworkPolicy") if _cilium_selects(policy, subject)]
     end = "from" if direction == "ingress" else "to"
     if any(_cilium_matches(policy, policy["spec"].get(f"{direction}Deny") or [], end, peer, made) for policy in cilium):
         return "deny"
     sets = _of_group(documents, "projectcalico.org", "GlobalNetworkSet")
-    calico = sorted((policy for policy in _of_group(documents, "projectcalico.org", "NetworkPolicy", "GlobalNetworkPolicy")
-                     if policy["spec"].get("tier", "default") == "default"
-                     and _calico_selects(policy, subject, direction, made.world)),
-                    key=lambda policy: (policy["spec"].get("order", math.inf), policy["metadata"]["name"]))
+    calico = _of_tier(documents, "default", direction, subject, made)
     early = [policy for policy in calico if policy["spec"].get("order", math.inf) < 1000]
     for policy in early:
         if (answer := _calico_action(policy, direction, subject, peer, made, sets)) is not None:

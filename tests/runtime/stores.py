@@ -27,7 +27,6 @@ class MemoryDrift:
         return kept[1] if kept is not None else None
 
     def keep_index(self, kept: KeptIndex, names: Collection[str], data: bytes) -> None:
-        self.forget(kept.digest)
         self._indexes[kept.digest] = kept, data
         self._names |= {(name, kept.platform): kept.digest for name in names}
 

@@ -198,7 +198,8 @@ def test_no_event_breaks_a_detector(fields: Mapping[str, Any], kind: str) -> Non
 
 @pytest.mark.parametrize(("path", "arguments", "changing"), [
     ("/usr/bin/apt-get", "install -y nmap", True), ("/usr/bin/apt-get", "update", False),
-    ("/usr/bin/dpkg", "-l", False), ("/usr/bin/dpkg", "-i x.deb", True), ("/sbin/apk", "add --no-cache curl", True), ("/sbin/apk", "info", False),
+    ("/usr/bin/dpkg", "-l", False), ("/usr/bin/dpkg", "-i x.deb", True),
+    ("/sbin/apk", "add --no-cache curl", True), ("/sbin/apk", "info", False),
     ("/usr/bin/rpm", "-Uvh x.rpm", True), ("/usr/bin/rpm", "-qa", False), ("/usr/bin/yum", "update", True),
     ("/usr/bin/pip3.11", "install x", True), ("/usr/bin/python3", "-m pip install x", True),
     ("/usr/bin/python3", "/usr/bin/pip install x", True),

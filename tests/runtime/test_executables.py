@@ -13,6 +13,7 @@ from custody.registry.image import open_layout
 from custody.runtime.executables import Executables, Stated, Verdict, index, read
 from custody.runtime.layerfiles import list_files
 from tests.contents.images import GZIP, PLAIN, ZSTD, Member, layout, tar
+from tests.fuzz import overlays
 
 SHELL, TOOL, EVIL = b"\x7fELF shell", b"\x7fELF tool", b"\x7fELF evil"
 
@@ -198,3 +199,14 @@ def test_an_sbom_that_states_another_digest_is_said(files: Executables) -> None:
     assert compared.at("/usr/bin/tool")[0].stated is Stated.ANOTHER
     assert compared.at("/opt/app/run")[0].stated is Stated.NOTHING
     assert (read(compared.to_bytes()) or files).sbom == "builder@example.org"
+
+
+def test_random_layers_beside_a_real_file_system() -> None:
+    compared, wrong = overlays.run(range(1000, 1150))
+    assert wrong == []
+    assert compared > 20
+
+
+def test_an_entry_behind_a_link_to_the_root_is_known_there(tmp_path: Path) -> None:
+    files = files_of(tmp_path / "image", [("b", ("symlink", "/"))], [("b/bin/x", SHELL)])
+    assert files.judge("/bin/x", sha(SHELL)).verdict is Verdict.KNOWN

@@ -95,8 +95,6 @@ def test_rotation_while_nobody_looks(tmp_path: Path) -> None:
     mark = drained(followed)[-1].mark
     followed.close()
     for number, text in ((2, b"two\n"), (3, b"three\n")):
-        with path.open("ab") as file:
-            file.write(b"" if number == 2 else b"")
         os.rename(path, tmp_path / f"log.{9 - number}")
         time.sleep(0.02)
         path.write_bytes(text)

@@ -8,7 +8,7 @@ from custody.cli.groups import Group
 
 
 @click.group("netpol", cls=Group, places={name: f"custody.cli.netpol_{name}" for name in (
-    "check", "connectivity", "diff", "explain")})
+    "check", "connectivity", "diff", "explain", "generate", "quarantine", "simulate")})
 def command() -> None:
     """Network policies of Kubernetes, Calico and Cilium: who can reach whom, why, and what a change does.
 

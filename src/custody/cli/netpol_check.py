@@ -16,6 +16,7 @@ from custody.errors import DeniedError
 from custody.formats import sarif
 from custody.kit.amount import amount
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.network.coverage import Row, rows
 from custody.network.findings import LEVELS, Finding, findings
 from custody.services.documents import Format, encode, json_bytes
@@ -30,8 +31,8 @@ def _table(report: _Report, _now: datetime) -> bytes:
     lines = [("WORKLOAD", "PODS", "INGRESS", "EGRESS", "POLICIES")]
     lines += [(f"{row.namespace}/{row.name}", str(row.pods), row.ingress.value, row.egress.value,
                ", ".join(row.policies) or "none") for row in report.rows]
-    said = "".join(f"{finding.level}: {finding.subject}: {finding.message}"
-                   + (f" ({finding.where})" if finding.where else "") + f" [{finding.code}]\n"
+    said = "".join(visible(f"{finding.level}: {finding.subject}: {finding.message}"
+                           + (f" ({finding.where})" if finding.where else "") + f" [{finding.code}]") + "\n"
                    for finding in report.findings)
     return encode(contents.columns(lines) + ("\n" + said if said else ""))
 

@@ -12,6 +12,7 @@ import click
 from custody.cli import contents, netpol_documents
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UsageError
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.network import names
 from custody.network.addresses import address_text
 from custody.network.connectivity import Connectivity
@@ -29,7 +30,7 @@ class _Told(NamedTuple):
 
 
 def _text(told: list[_Told], _now: datetime) -> bytes:
-    return encode("".join(line + "\n" for answer in told for line in _lines(answer)))
+    return encode("".join(visible(line) + "\n" for answer in told for line in _lines(answer)))
 
 
 def _lines(told: _Told) -> Iterator[str]:

@@ -6,7 +6,7 @@ import click
 
 from custody.cli.groups import Group
 
-_COMMANDS = ("attest", "drift", "executables", "responses", "rules", "vex", "watch")
+_COMMANDS = ("attest", "drift", "executables", "responses", "rules", "sensors", "vex", "watch")
 
 
 @click.group("runtime", cls=Group, places={name: f"custody.cli.runtime_{name}" for name in _COMMANDS})

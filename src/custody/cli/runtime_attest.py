@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from custody.kit.clock import system_clock
 from custody.kit.members import items, mapping, object_of, text_of
 from custody.kit.visible import visible
 from custody.runtime import executables
+from custody.runtime.egress import Baseline
 from custody.runtime.executables import Executables
 from custody.runtime.runtrace import PREDICATE_TYPE, Kept, Live, trace
 from custody.services.baselines import read_all as read_baselines
@@ -33,6 +34,7 @@ from custody.services.witnessing import decoded, encoded, read_all
 from custody.sign.referrers import push_bundle
 from custody.wiring import cluster_client, command_http, registry_client
 from custody.wiring.drift import drift_store, node_platform
+from custody.wiring.local import inventory
 
 _LARGEST = 512 << 20
 _MOST = 200_000
@@ -41,6 +43,8 @@ _MOST = 200_000
 @click.command("attest", cls=Command)
 @click.argument("images", nargs=-1, metavar="[IMAGE…]")
 @sign_options
+@click.option("--all", "everything", is_flag=True,
+              help="All images that a watch saw and of which it is known where they are from.")
 @click.option("--cluster", metavar="NAME", help="Where it ran: the cluster's name, as whoever reads this knows it.")
 @click.option("--witness", "witnesses", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
               metavar="FILE",
@@ -55,8 +59,8 @@ _MOST = 200_000
 @click.option("--predicate-only", is_flag=True, help="Sign nothing; print the predicate.")
 @click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
-def command(images: tuple[str, ...], cluster: str | None, witnesses: tuple[Path, ...], export: str | None,
-            pods: str | None, kubeconfig: Path | None, no_upload: bool, predicate_only: bool,
+def command(images: tuple[str, ...], everything: bool, cluster: str | None, witnesses: tuple[Path, ...],
+            export: str | None, pods: str | None, kubeconfig: Path | None, no_upload: bool, predicate_only: bool,
             bundle_file: Path | None, **options: Any) -> None:
     """Sign that IMAGE (registry/name@sha256:…) ran in a cluster: from when to when, what it executed, what of that was
     none of its files, and how much could be seen. It is an in-toto runtime trace, stored beside the image.
@@ -68,8 +72,10 @@ def command(images: tuple[str, ...], cluster: str | None, witnesses: tuple[Path,
         if export is not None:
             _export(kept, export)
             return
-        if not images:
-            raise UsageError("IMAGE: got none", hint="registry/name@sha256:…, of an image that a watch saw")
+        if everything and images:
+            raise UsageError("IMAGE and --all: give one of them")
+        if not images and not everything:
+            raise UsageError("IMAGE: got none", hint="registry/name@sha256:…, of an image that a watch saw, or --all")
         if cluster is None:
             raise UsageError("--cluster: got none, expected the name of the cluster that it ran in")
         if bundle_file is not None:
@@ -80,6 +86,11 @@ def command(images: tuple[str, ...], cluster: str | None, witnesses: tuple[Path,
             raise MissingEvidenceError("no watch wrote down what it saw", hint="custody runtime watch --drift")
         live = _live(pods, kubeconfig)
         baselines = read_baselines(store)
+        nameless: list[str] = []
+        if everything:
+            images, nameless = _named(kept, baselines)
+            if bundle_file is not None:
+                raise UsageError("--bundle: is one file, and --all may be several images")
 
         def predicate(digest: str) -> dict[str, Any]:
             data = store.index(digest, node_platform())
@@ -93,6 +104,27 @@ def command(images: tuple[str, ...], cluster: str | None, witnesses: tuple[Path,
                          baseline=baselines.get(seen))
 
         asyncio.run(_run(images, predicate, _Way(no_upload, predicate_only, bundle_file), options))
+        if nameless:
+            raise MissingEvidenceError(f"{amount(len(nameless), 'image')} not attested, such as {nameless[0]}: nobody "
+                                       "says of which repository it is")
+
+
+def _named(kept: Sequence[Kept], baselines: Mapping[str, Baseline]) -> tuple[tuple[str, ...], list[str]]:
+    """`repository@digest` of all that was seen, by the inventory's names or the runtime's; and those without one."""
+    digests = sorted({digest for watch in kept for digest in watch.images})
+    seen = inventory(settings()).seen(digests)
+    images, nameless = [], []
+    for digest in digests:
+        rows = [row for row in seen.get(digest, ()) if row.kind == "name"]
+        named = max(rows, key=lambda row: row.last).where if rows else ""
+        if not named and digest in baselines:
+            named = baselines[digest].image
+        named = named or next((watch.images[digest].image for watch in kept if digest in watch.images), "")
+        if named:
+            images.append(f"{parse(named).name}@{digest}")
+        else:
+            nameless.append(digest)
+    return tuple(images), nameless
 
 
 class _Way:

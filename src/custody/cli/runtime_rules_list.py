@@ -47,7 +47,7 @@ def command(paths: tuple[Path, ...], source: str | None, tags: tuple[str, ...], 
 def _seen(rule: Rule) -> list[str]:
     if impossible(rule) is not None:
         return []
-    return [name for name, sight in INPUTS.items() if sight.blind(rule) is None]
+    return [name for name, sight in INPUTS.items() if name != "fields" and sight.blind(rule) is None]
 
 
 def _told(rule: Rule) -> dict[str, Any]:

@@ -10,16 +10,14 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options, warn
+from custody.cli.trust_options import Command, Expected, verify_options, warn
 from custody.errors import UsageError
 from custody.formats.reference import Reference
 from custody.formats.reference import parse as parse_reference
 from custody.kit.clock import system_clock
 from custody.kit.destination import write_together
 from custody.kit.visible import visible
-from custody.registry.client import RegistryClient
 from custody.services import falcorules
-from custody.services.verify import judge_all
 from custody.wiring import registry_client
 
 _WHO = ("key", "certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer",
@@ -45,16 +43,8 @@ def judge(options: dict[str, Any]) -> falcorules.Judge | None:
     """What verify asks of an image, of an artifact; None where nobody is named. Raises UsageError for half of it."""
     if not any(options[name] for name in _WHO):
         return None
-    expected = Expected(settings(), options)
-
-    async def judged(client: RegistryClient, ref: Reference) -> None:
-        async for place, gathered, _ in evidence_of(client, [str(ref)]):
-            said = judge_all(str(place.digest), gathered, expected.terms, system_clock())
-            if not said.signatures:
-                raise nothing(place, "signature", said.rejected)
-            print(visible(f"{place}: signed by {signers(said.signatures)}"), file=sys.stderr)
-
-    return judged
+    return falcorules.demanding(Expected(settings(), options).terms, system_clock,
+                                lambda line: print(visible(line), file=sys.stderr))
 
 
 async def _run(ref: Reference, folder: Path, force: bool, options: dict[str, Any]) -> None:

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
               "a window; the others are told as a number. Default: 10; 0: all are told.")
 @click.option("--fold-window", type=click.FloatRange(0, 86400, min_open=True), metavar="SECONDS",
               help="Default: 60.")
+@click.option("--rule-key", "rule_keys", multiple=True, metavar="FILE", help="Public key of whoever may sign rules of "
+              "a registry (--rules oci://…).")
+@click.option("--suppressions", multiple=True, metavar="FILE", help="Alerts that somebody has explained, until when.")
+@click.option("--show-suppressed", is_flag=True, default=None, help="Tell alerts that are suppressed too.")
+@click.option("--responses", multiple=True, metavar="FILE", help="What is done about alerts, in Falco Talon's form. "
+              "The API server judges it and keeps none, without --respond.")
+@click.option("--respond", is_flag=True, default=None, help="Do what --responses say, within limits.")
 @click.option("--stalled-after", type=click.FloatRange(0), metavar="SECONDS",
               help="Say that an input is stalled when nothing came for so long; default: never.")
 @click.option("--drift", is_flag=True, default=None, help="Hold what containers execute against their images, tell of "
@@ -94,6 +101,9 @@ async def _watch(watched: Watched, *, once: bool, again: bool) -> None:
             await _until_done(run)
         except BrokenPipeError:
             return
+    for count in run.suppressions.counts if run.suppressions is not None else ():
+        print(visible(f"suppression {count.suppression.name}: {amount(count.suppressed, 'alert')} suppressed"
+                      f"{f', {count.expired} told as it is over' if count.expired else ''}"), file=sys.stderr)
     counted = run.runtime.counted
     _summary(sum(counted.events.values()), sum(counted.alerts.values()), sum(counted.malformed.values()),
              sum(counted.unjudged.values()), sum(counted.lost.values()))

@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "policy": ("custody.cli.policy", "Policy", "lint policies; Pod Security of files and clusters; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
-    "netpol": ("custody.cli.netpol", "Policy", "who can reach whom by network policies, and why: check, explain, diff"),
+    "netpol": ("custody.cli.netpol", "Policy", "who can reach whom by network policies, why, and what would be cut"),
     "completion": ("custody.cli.completion", "Services", "a script that completes commands for bash, zsh or fish"),
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
     "runtime": ("custody.cli.runtime", "Runtime", "what runs: watch events by Falco's rules, tell alerts"),

@@ -14,7 +14,7 @@ from custody.network.addresses import V4, V6
 from custody.network.classes import own_ports
 from custody.network.connectivity import Connectivity
 from custody.network.intervals import Intervals
-from custody.network.model import Action, Direction, NamedPort, Peer, Pod, Policy, Rule, Topology
+from custody.network.model import Action, Direction, NamedPort, Peer, Pod, Policy, Rule, Topology, together
 from custody.network.selector import EVERYTHING, Scope, matches
 
 PLUGIN = "the network plugin decides"
@@ -194,7 +194,7 @@ def _first(policy: Policy, direction: Direction, subject: Pod, peer: End, port: 
 def _match(rule: Rule, peer: End, topology: Topology) -> tuple[str, ...] | None:
     """None: it does not match; else why that is not certain."""
     best: tuple[str, ...] | None = None
-    for candidate in rule.peers:
+    for candidate in together(rule.peers):
         reasons = _peer(candidate, peer, topology)
         if reasons == ():
             return ()

@@ -126,6 +126,6 @@ class ClusterObjects(Protocol):
                     dry_run: bool = False, subresource: str = "") -> Object: ...
 
     async def delete(self, resource: Served, name: str, namespace: str = "", *, uid: str = "", version: str = "",
-                     propagation: Propagation = "Background", dry_run: bool = False) -> bool:
+                     propagation: Propagation = "Background", grace: int | None = None, dry_run: bool = False) -> bool:
         """Whether it was there. With `uid` or `version` only that object or that version of it: reason Conflict
-        otherwise."""
+        otherwise. `grace`: seconds that a pod's processes have to end, instead of those that it says."""

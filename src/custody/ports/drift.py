@@ -36,8 +36,8 @@ class ExecutableStore(Protocol):
         ...
 
     def keep_index(self, kept: KeptIndex, names: Collection[str], data: bytes) -> None:
-        """In place of what was kept of it. `names`: digests that mean it on its platform: of the index that names it,
-        of its configuration."""
+        """In place of what was kept of it. `names`: digests that mean it on its platform, beside those that are known:
+        of the index that names it, of its configuration."""
         ...
 
     def indexes(self) -> Sequence[KeptIndex]:

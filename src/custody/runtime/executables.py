@@ -276,6 +276,13 @@ class Executables:
                 stated[row] = Stated.SAME if entry.sha256 in digests else Stated.ANOTHER
         return Executables(msgspec.structs.replace(self._columns, stated=bytes(stated), sbom=signer))
 
+    def as_compared(self, before: Executables) -> Executables:
+        """With what was stated of the files of `before`, where these are the same files."""
+        ours, theirs = self._columns, before._columns
+        if not theirs.stated or (ours.paths, ours.digests) != (theirs.paths, theirs.digests):
+            return self
+        return Executables(msgspec.structs.replace(ours, stated=theirs.stated, sbom=theirs.sbom))
+
     def to_bytes(self) -> bytes:
         """For `read`; a disk that changes some of them is noticed."""
         return guard(zstandard.compress(msgspec.msgpack.encode(self._columns), 3))

@@ -15,6 +15,7 @@ from policylang.falco import Alert
 
 _WAITING = 10_000
 _TOLD = 10_000
+_KNOWN = 50_000
 _RULES = {
     Verdict.UNKNOWN: ("Executable not in its image", "Critical"),
     Verdict.MODIFIED: ("Executable is not the one of its image", "Critical"),
@@ -61,6 +62,8 @@ class ExecutableDetector:
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._held = 0
         self._told: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str, str | None], str] = {}
+        """By image, path and digest, the paths of files that were found to be the image's: most are executed often."""
 
     def __call__(self, event: RuntimeEvent) -> Iterable[Alert]:
         place, container = self._containers.place(event.fields)
@@ -109,7 +112,15 @@ class ExecutableDetector:
         if not program.path and program.sha256 is None:
             yield from self._unjudged(execution, "the input says neither path nor digest of what is executed")
             return
+        key = (files.digest, program.path, program.sha256)
+        if (path := self._known.get(key)) is not None:
+            self._saw(execution, Verdict.KNOWN, path)
+            return
         judgement = files.judge(program.path, program.sha256, volumes=execution.volumes, upper=program.upper)
+        if judgement.verdict is Verdict.KNOWN and judgement.entry is not None and program.sha256 is not None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = judgement.entry.path
         self._saw(execution, judgement.verdict, judgement.entry.path if judgement.entry and judgement.verdict in (
             Verdict.KNOWN, Verdict.NOT_JUDGED) else judgement.path)
         if judgement.verdict is Verdict.KNOWN or (judgement.verdict is Verdict.VOLUME and not self._volumes):
@@ -130,7 +141,8 @@ class ExecutableDetector:
     def _saw(self, execution: _Waiting, verdict: Verdict, path: str) -> None:
         place = execution.place
         if place.digest:
-            self._witness.executed(place.digest, place.container_id or place.pod_uid, execution.at, verdict, path)
+            self._witness.executed(place.digest, place.container_id or place.pod_uid, execution.at, verdict, path,
+                                   place.image)
 
     def _first(self, about: str, reason: str) -> bool:
         if (about, reason) in self._told:

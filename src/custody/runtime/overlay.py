@@ -46,7 +46,7 @@ class Overlay:
         self.links: dict[str, str] = {}
         """Symbolic links whose place an entry of a layer above took."""
         self._through: dict[str, str] = {}
-        """Of the layer that is applied: folders in the place of links, and where those lead."""
+        """Of the layer that is applied: folders in the place of links, and what those say."""
         self._nodes = self._steps = 0
         self._circled = False
 
@@ -144,7 +144,7 @@ class Overlay:
 
     def _folder(self, path: str, place: int) -> tuple[Folder, str]:
         """The folder that the layer's entries of this folder go into, and where links of layers below lead instead."""
-        folder, way, real = self.root, "", path
+        folder, way = self.root, ""
         for part in path.split("/") if path else ():
             way = f"{way}/{part}" if way else part
             node = folder.get(part)
@@ -153,24 +153,45 @@ class Overlay:
                     above = way.rpartition("/")[0]
                     way = node.target if node.target.startswith("/") else f"{above}/{node.target}"
                     return self._behind(f"{way}{path[len(above) + len(part) + bool(above):]}", path)
-                self._through[way] = self.resolve(way)[0]
-                self.links[way] = node.target
+                self._through[way] = self.links[way] = node.target
                 node = None
-            if way in self._through:
-                real = self._through[way] + path[len(way):]
             if not isinstance(node, dict):
                 node = {}
                 self._put(folder, part, node)
             folder = node
-        return folder, real
+        return folder, self._unpacked(path) if self._through else path
+
+    def _unpacked(self, path: str) -> str:
+        """Where links lead of which the layer that is applied took the place too."""
+        parts, done, hops = path.split("/")[::-1], list[str](), 0
+        while parts and hops <= _HOPS:
+            part = parts.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                del done[-1:]
+                continue
+            way = "/".join([*done, part])
+            target = self._through.get(way)
+            if target is None:
+                node = self.find(way, last=False)
+                target = node.target if isinstance(node, Link) else None
+            if target is None:
+                done.append(part)
+                continue
+            hops += 1
+            done = [] if target.startswith("/") else done
+            parts += target.split("/")[::-1]
+        return "/".join(done)
 
     def _behind(self, path: str, named: str) -> tuple[Folder, str]:
         resolved, node = self.resolve(path)
+        real = self._unpacked(named) if self._through else named
         if isinstance(node, dict):
-            return node, named
+            return node, real
         if self._circled:
             raise MalformedError(f"image: {named}", got="symbolic links in circles", expected="a way that ends")
-        return self._make(resolved), named
+        return self._make(resolved), real
 
     def _make(self, path: str) -> Folder:
         folder = self.root

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from custody.errors import UsageError
-from custody.formats.telemetry import tetragon, tracee
+from custody.formats.telemetry.inputs import FORMATS
 from custody.kit.near import near
 from policylang.falco import Rule
 from policylang.falco.analysis import event_types, field_names, folded, never, without
@@ -19,7 +19,7 @@ _SHOWN = 6
 
 
 class Sight(NamedTuple):
-    """Empty `source`: its events are judged by somebody else's rules. None is all."""
+    """Empty `source`: its events are judged by somebody else's rules; `any`: nobody knows. None is all."""
 
     input: str
     source: str
@@ -30,6 +30,8 @@ class Sight(NamedTuple):
         """Why no event of this input can make the rule true; None where one may."""
         if not self.source:
             return f"{self.input} tells alerts of its own rules, which are passed on"
+        if self.source == _ANY:
+            return None
         if rule.source != self.source:
             return f"{self.input} tells events of {self.source}, and the rule is for {rule.source}"
         types = event_types(rule)
@@ -58,11 +60,9 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(listed[:_SHOWN]) + more
 
 
-INPUTS: dict[str, Sight] = {sight.input: sight for sight in (
-    Sight("tetragon", "syscall", tetragon.TYPES, tetragon.FIELDS),
-    Sight("tracee", "syscall", tracee.TYPES, tracee.FIELDS),
-    Sight("falco", ""), Sight("audit", "k8s_audit"), Sight("cloudtrail", "aws_cloudtrail"), Sight("github", "github"),
-    Sight("okta", "okta"), Sight("gcp", "gcp_auditlog"))}
+_ANY = "any"
+INPUTS: dict[str, Sight] = {name: Sight(name, _ANY if name == "fields" else form.source, form.types, form.fields)
+                            for name, form in FORMATS.items()}
 """By the names that `--input` takes, beside `sensor`, which is what this machine's sensors can tell."""
 
 

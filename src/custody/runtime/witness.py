@@ -38,6 +38,8 @@ class Seen(msgspec.Struct, kw_only=True):
     unlike: dict[str, str] = {}
     """Containers that are no longer equal to their image, and why."""
     losses: int = 0
+    image: str = ""
+    """As the runtime names it."""
 
 
 class Witness:
@@ -64,9 +66,11 @@ class Witness:
         seen.first, seen.last = min(seen.first, moment), max(seen.last, moment)
         return seen
 
-    def executed(self, digest: str, container: str, at: int | None, verdict: Verdict, path: str) -> None:
+    def executed(self, digest: str, container: str, at: int | None, verdict: Verdict, path: str,
+                 image: str = "") -> None:
         if (seen := self.of(digest, at)) is None:
             return
+        seen.image = image or seen.image
         seen.executions += 1
         seen.verdicts[verdict] = seen.verdicts.get(verdict, 0) + 1
         of_image = verdict in (Verdict.KNOWN, Verdict.NOT_JUDGED)

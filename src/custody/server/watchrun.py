@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -18,10 +18,13 @@ from typing import TextIO
 from custody.errors import CustodyError, UsageError
 from custody.kit.amount import amount
 from custody.runtime.engine import Rules
+from custody.runtime.suppressions import Suppressions
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
+from custody.services.sensorlosses import SensorLosses
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
+from custody.wiring.answering import Answering, answering
 from custody.wiring.clients import service_http
 from custody.wiring.drift import Drift
 from custody.wiring.local import queue
@@ -47,6 +50,7 @@ class WatchRun:
     listening: bool = False
     """Something waits for others to come."""
     rules: FileWatch[Rules] | None = None
+    suppressions: Suppressions | None = None
 
 
 @contextlib.asynccontextmanager
@@ -57,21 +61,35 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
     `say` is told what people should know of going on. `once`: what is there, and no more; `again`: from files'
     beginnings. Raises UsageError, MalformedError, StorageError.
     """
+    async with contextlib.aclosing(await answering(settings, watched.stated)) as answers:
+        for text in answers.notes:
+            say(text)
+        async with _running(settings, replace(watched, rules=answers.rules), answers, say, once=once, again=again,
+                            stream=stream) as run:
+            yield run
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, watched: Watched, answers: Answering, say: Callable[[str], None], *,
+                   once: bool, again: bool, stream: TextIO | None) -> AsyncIterator[WatchRun]:
     posted = any(output.kind == "http" for output in watched.outputs)
     http = service_http(settings) if posted else None
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
     drift = _drift(settings, watched) if watched.stated.drift else None
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
-                      detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else ())
+                      detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
+                      suppressors=answers.suppressors, responders=answers.responders,
+                      show_suppressed=watched.stated.show_suppressed)
     if drift is not None:
         drift.witnessing.losses = partial(_losses, runtime)
     marks, said = runtime.begin(time.monotonic, again=again)
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
-    used = sensors(watched.sensors, types)
-    run = WatchRun(runtime, rules=_rules(runtime))
+    used = sensors(watched.sensors, types, settings.sensing)
+    counting = SensorLosses(used, runtime.losses)
+    run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
             decoder = entry.format.made(entry.origin, types)
@@ -88,6 +106,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
         for sensor in used:
             watch.heard(sensor.name)
             run.reading.append(asyncio.create_task(sensor.run(watch.emitted)))
+        if used:
+            run.beside.append(asyncio.create_task(counting.run()))
         run.listening = bool(servers)
         run.beside.append(asyncio.create_task(watch.run()))
         run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
@@ -104,6 +124,7 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
             server.close()
         for sensor in used:
             sensor.close()
+        counting.look()
         try:
             if drift is not None and once:
                 await drift.finish(watch.say)
@@ -116,6 +137,8 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
         finally:
             if drift is not None:
                 await drift.close()
+            if waiting is not None:
+                waiting.close()
             if http is not None:
                 await http.close()
 

@@ -76,8 +76,9 @@ class Delivery:
         self._places = {name: place for name, place in noted.places.items() if name in self._taken}
         return noted, said
 
-    async def deliver(self, lines: Sequence[Line], marks: Marks | None = None, folds: bytes | None = None) -> frozenset[str]:
-        """Keys of those that are new. Raises StorageError, NetworkError: then it may be tried again with the same lines."""
+    async def deliver(self, lines: Sequence[Line], marks: Marks | None = None,
+                      folds: bytes | None = None) -> frozenset[str]:
+        """Keys of those that are new. Raises StorageError, NetworkError: it may be tried again with the same."""
         if not lines and not marks and folds is None:
             return frozenset()
         waiting = _Waiting(lines, marks or {}, folds, asyncio.get_running_loop().create_future())

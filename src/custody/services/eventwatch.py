@@ -28,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 _TICK = 1.0
 _RESPONSES = 1000
 """Responses that wait at once; more are refused, and said."""
+_LAST_RESPONSES = 30.0
+"""Seconds that responses have to end in when the watch does."""
 
 
 class Taken(NamedTuple):
@@ -232,6 +234,8 @@ class EventWatch:
 
     async def close(self) -> None:
         """Tell what is folded, and close outputs. Raises StorageError, NetworkError, with the outputs closed."""
+        if self._responding:  # what was begun is finished, and told
+            await asyncio.wait(self._responding, timeout=_LAST_RESPONSES)
         for task in self._responding:
             task.cancel()
         await asyncio.gather(*self._responding, return_exceptions=True)

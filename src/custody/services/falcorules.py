@@ -11,13 +11,25 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError, language_errors
+from custody.errors import (
+    MalformedError,
+    MissingEvidenceError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+    language_errors,
+)
 from custody.formats import oci
 from custody.formats.reference import Reference, parse
 from custody.formats.tar.source import Source
 from custody.formats.tar.walk import Entry, walk
 from custody.kit import strictjson
+from custody.kit.clock import Clock
+from custody.kit.visible import visible
 from custody.registry.client import RegistryClient
+from custody.services.verify import Terms, judge_all
+from custody.sign.referrers import fetch_evidence
 from policylang.falco import RuleSet
 from policylang.falco import load as load_rules
 
@@ -128,6 +140,23 @@ async def pull(client: RegistryClient, ref: Reference, judge: Judge | None = Non
     if manifest.config.media_type == CONFIG and manifest.config.size:
         requirements = _requirements(await client.blob(at, manifest.config, max_size=1 << 20), str(at))
     return Pulled(at, unpacked(packed, str(at)), requirements)
+
+
+def demanding(terms: Terms, clock: Clock, told: Callable[[str], None] = lambda _: None) -> Judge:
+    """One signature that counts by `terms`; `told` who signed. Raises as `verify` does."""
+
+    async def judged(client: RegistryClient, ref: Reference) -> None:
+        gathered = await fetch_evidence(client, ref, unsigned=False)
+        said = judge_all(str(ref.digest), gathered, terms, clock())
+        if not said.signatures:
+            reasons = "".join(f"\n  {visible(document.source)}: {visible(document.reason)}"
+                              for document in said.rejected)
+            if not reasons:
+                raise MissingEvidenceError(f"{ref}: no signature found")
+            raise VerificationError(f"{ref}: no signature that counts{reasons}")
+        told(f"{ref}: signed by {', '.join(sorted({str(document.signer) for document in said.signatures}))}")
+
+    return judged
 
 
 async def push(client: RegistryClient, ref: Reference, texts: Mapping[str, bytes],

@@ -60,6 +60,9 @@ def read_files(image: Image, store: ExecutableStore, clock: Clock, progress: Pro
     files = index(listings, digest=image.descriptor.digest, name=image.name, platform=platform or platform_of(image),
                   blobs=[layer.digest for layer in image.manifest.layers], packages=_packages(catalog),
                   places=_places(catalog))
+    kept = store.index(files.digest, files.platform)
+    if kept is not None and (before := read(kept)) is not None and before.digest == files.digest:
+        files = files.as_compared(before)
     keep(files, store, clock, {image.manifest.config.digest, *names} - {files.digest})
     return files
 

@@ -21,6 +21,7 @@ from custody.formats.telemetry.tetragon import Tetragon
 from custody.formats.telemetry.told import Decode, Foreign, Lost
 from custody.formats.telemetry.tracee import Tracee
 from custody.kit import strictjson
+from policylang.falco import Alert
 from policylang.falco.values.events import PLUGIN_EVENT
 from policylang.falco.values.jsonsources import reader, source_of, split
 
@@ -56,6 +57,31 @@ class Recordings:
             if not events:
                 reason = self.unread[-1][1] if self.unreadable > before and self.unread else "nothing"
                 raise MalformedError(str(path), got=reason, expected="recorded events, as JSON lines or one document")
+
+    def alerts(self) -> Iterator[Alert]:
+        """The alerts of files, in Falco's JSON: its own, or custody's. Raises as iterating does."""
+        for path in self._paths:
+            decode, before = FalcoAlerts(str(path)), self.unreadable
+            alerts = 0
+            try:
+                with _opened(path) as file:
+                    for number, line in enumerate(_lines(file), 1):
+                        if not line.strip():
+                            continue
+                        try:
+                            told = decode(line)
+                        except MalformedError as wrong:
+                            self._refuse(f"{path}:{number}", wrong.message)
+                            continue
+                        for item in told:
+                            if isinstance(item, Foreign):
+                                alerts += 1
+                                yield item.alert
+            except (OSError, EOFError, zlib.error) as error:
+                raise StorageError(f"{path}: {error}") from None
+            if not alerts:
+                reason = self.unread[-1][1] if self.unreadable > before and self.unread else "nothing"
+                raise MalformedError(str(path), got=reason, expected="alerts in Falco's JSON, one a line")
 
     def objects(self, documents: Sequence[dict[str, Any]], where: str) -> Iterator[RuntimeEvent]:
         """Events that stand in another document."""
@@ -182,6 +208,11 @@ def _cloud(source: str) -> Decode:
         return (RuntimeEvent(source, PLUGIN_EVENT, fields, time if isinstance(time, int) else None, source),)
 
     return decode
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(LONGEST):
+        yield line
 
 
 @contextmanager

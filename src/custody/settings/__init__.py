@@ -27,6 +27,7 @@ from custody.settings.tables import (
     Issuer,
     Rescan,
     Runtime,
+    Sensing,
     Source,
     Summaries,
 )
@@ -42,7 +43,7 @@ _PATHS = ("data_dir", "kubeconfig", "trusted_root", "notation", "signing_config"
 _PATHS_IN_TABLES = {
     "auth": ("htpasswd",), "summaries": ("keys",), "advisories": ("keys",),
     "source": ("popular", "allowed_signers", "openpgp_keyring", "ca_roots"),
-    "counting": ("vex", "ignorefiles", "key"), "runtime": ("rules", "token"),
+    "counting": ("vex", "ignorefiles", "key"), "runtime": ("rules", "token"), "sensing": ("mounts",),
     "external_data": ("client_ca", "certificate", "key", "keys")}
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
@@ -161,6 +162,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From where advisories come."""
     runtime: Runtime | None = None
     """What runs: events, by which rules they are judged, and where alerts go."""
+    sensing: Sensing | None = None
+    """What the sensors of this machine watch."""
     tls_certificate: str | None = None
     """Certificates in PEM, the server's first, with which --port speaks TLS."""
     tls_key: str | None = None

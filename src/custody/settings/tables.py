@@ -202,7 +202,24 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What the runtime role and `custody runtime watch` read, judge by, and tell; flags of `watch` come before it."""
 
     rules: list[str] = []
-    """Falco rule files or folders of them, in their order; read again when they change."""
+    """Falco rule files or folders of them, in their order; read again when they change. `oci://…` is an artifact of
+    rule files in a registry, fetched when it begins."""
+    rule_keys: list[str] = []
+    """Public keys in PEM of whoever may sign rules of registries."""
+    suppressions: list[str] = []
+    """Files of suppressions: alerts that somebody has explained, until when."""
+    show_suppressed: bool = False
+    """Alerts that are suppressed are told too, with the suppression's name."""
+    responses: list[str] = []
+    """Files of responses in Falco Talon's form."""
+    respond: bool = False
+    """Responses are carried out; otherwise the API server judges what would be done, and keeps none of it."""
+    respond_namespace: Annotated[int, msgspec.Meta(ge=1)] = 10
+    """Actions in one namespace within an hour."""
+    respond_workload: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """Actions on pods of one workload within an hour."""
+    protected: list[str] = []
+    """Namespaces in which nothing is ever done, beside kube-system, kube-public and kube-node-lease."""
     inputs: list[str] = []
     """`FORMAT:PLACE`, as `--input` has it: `tetragon:/var/run/cilium/tetragon/tetragon.log`."""
     sensors: list[str] = []
@@ -240,3 +257,22 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """MiB of one request with events. What is larger is refused, and counted as lost."""
     waiting: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 64
     """Requests whose alerts are not written yet; more are asked to come again."""
+
+
+class Sensing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the sensors of this machine watch, beside what rules ask of them."""
+
+    mounts: list[str] = []
+    """Directories on whose mounts fanotify sees programs being started: the roots of containers, say. Without any it
+    sees none."""
+    deadline: Annotated[float, msgspec.Meta(ge=0.05, le=30)] = 1.0
+    """Seconds for which a program waits for its verdict before `late` is the answer."""
+    late: Literal["allow", "deny"] = "allow"
+    """What becomes of a program that nobody judged in time. When custody itself has ended, all are allowed."""
+    deny: list[Annotated[str, msgspec.Meta(pattern="^(sha256:)?[0-9a-f]{64}$")]] = []
+    """SHA-256 digests of programs that fanotify does not let start."""
+    all_reads: bool = False
+    """Tell also which libraries and shared texts are opened to be read (below /usr/lib, /usr/share, /lib): no stock
+    rule asks about them, and every program opens some."""
+    audit_rules: bool = False
+    """Let the audit sensor set a rule of its own for started programs while it runs, and switch audit on."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import platform
 import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custody.errors import CustodyError, UsageError
@@ -34,6 +36,8 @@ _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "
              "s390x": "s390x", "riscv64": "riscv64"}
 Say = Callable[[Alert], None]
 _MOMENT = 1.0
+_RUNTIMES = ("runc", "crun", "youki", "docker-init", "catatonit")
+_FOLDERS = tuple(map(Path, ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/libexec/podman")))
 _LOOK = 15.0
 """Seconds between two looks at the pods of the cluster."""
 
@@ -77,7 +81,8 @@ class Drift:
         self.baselines = Baselines(read_all(self.store).values(), window=window)
         self.names: dict[str, str] = {}
         """What the cluster calls addresses."""
-        self.executing = ExecutableDetector(self.images, self.containers, self.witness, volumes=volumes)
+        self.executing = ExecutableDetector(self.images, self.containers, self.witness, volumes=volumes,
+                                            runtimes=_runtimes())
         self.detectors: list[Detector] = [
             self.executing, PackageManagerDetector(self.containers, self.witness),
             EgressDetector(self.baselines, self.containers, self.names)]
@@ -111,6 +116,11 @@ class Drift:
                 say(alert)
 
     async def close(self) -> None:
+        """With what was seen and learned last."""
+        from custody.services.baselines import flush
+
+        self.witnessing.flush()
+        flush(self.baselines, self.store)
         self.store.close()
         await self._http.close()
 
@@ -158,6 +168,18 @@ class Drift:
                 await asyncio.sleep(_LOOK)
         finally:
             await client.cluster.close()
+
+
+def _runtimes() -> list[str]:
+    """SHA-256 of the container runtimes of this node: they execute themselves within a container before its program."""
+    digests = []
+    for path in (folder / name for folder in _FOLDERS for name in _RUNTIMES):
+        try:
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError:
+            continue
+    return digests
 
 
 async def _list(client: Any, version: str, kind: str) -> list[Mapping[str, Any]]:

@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from custody.errors import UsageError
 from custody.kit.near import near
 from custody.ports.sensing import Sensor
+from custody.runtime.sight import Sight
+from custody.settings.tables import Sensing
 
-SENSORS: dict[str, Callable[[frozenset[str]], Sensor]] = {}
-"""Of this machine, by the name that `--sensor` takes."""
+
+class Maker(Protocol):
+    def __call__(self, types: frozenset[str], stated: Sensing = ..., /) -> Sensor:
+        """Of no types: for all that it can tell."""
 
 
-def sensors(names: Sequence[str], types: frozenset[str]) -> list[Sensor]:
+def _ebpf(types: frozenset[str], stated: Sensing = Sensing(), /) -> Sensor:
+    from custody.adapters.sensors import programs, tracing
+
+    return tracing.Tracing(types, quiet=() if stated.all_reads else programs.QUIET)
+
+
+def _fanotify(types: frozenset[str], stated: Sensing = Sensing(), /) -> Sensor:
+    from custody.adapters.sensors.fanotify import Execution, Fanotify
+
+    denied = frozenset(digest.removeprefix("sha256:") for digest in stated.deny)
+
+    def allowed(execution: Execution) -> bool:
+        # Too large to be read, or changed meanwhile: nobody knows what it is.
+        return execution.sha256 not in denied if execution.sha256 is not None else stated.late == "allow"
+
+    return Fanotify(types, mounts=stated.mounts, judge=allowed if denied else None, deadline=stated.deadline,
+                    deny_late=stated.late == "deny")
+
+
+def _proc_connector(types: frozenset[str], _: Sensing = Sensing(), /) -> Sensor:
+    from custody.adapters.sensors.procconnector import ProcConnector
+
+    return ProcConnector(types)
+
+
+def _audit(types: frozenset[str], stated: Sensing = Sensing(), /) -> Sensor:
+    from custody.adapters.sensors.audit import Audit
+
+    return Audit(types, rules=stated.audit_rules)
+
+
+SENSORS: dict[str, Maker] = {"ebpf": _ebpf, "fanotify": _fanotify, "proc-connector": _proc_connector, "audit": _audit}
+"""Of this machine, by the name that `--sensor` takes; those that tell most come first."""
+
+
+def sensors(names: Sequence[str], types: frozenset[str], stated: Sensing | None = None) -> list[Sensor]:
     """Those of these names, for events of these types; whoever runs them closes them. Raises UsageError."""
     for name in names:
         if name not in SENSORS:
-            raise UsageError(f"--sensor: got {name!r}, expected one of {', '.join(SENSORS) or 'none: there are none'}",
-                             hint=near(name, SENSORS))
-    return [SENSORS[name](types) for name in dict.fromkeys(names)]
+            raise UsageError(f"--sensor: got {name!r}, expected one of {', '.join(SENSORS)}", hint=near(name, SENSORS))
+    return [SENSORS[name](types, stated or Sensing()) for name in dict.fromkeys(names)]
+
+
+def sights(made: Iterable[Sensor]) -> list[Sight]:
+    """What each of those that work can tell."""
+    return [Sight(sensor.name, "syscall", probe.covers, sensor.fields)
+            for sensor in made if (probe := sensor.probe()).works]

@@ -183,11 +183,15 @@ class ClusterClient:
                                   content=_CONTENT[kind])
 
     async def delete(self, resource: Served, name: str, namespace: str = "", *, uid: str = "", version: str = "",
-                     propagation: Propagation = "Background", dry_run: bool = False) -> bool:
+                     propagation: Propagation = "Background", grace: int | None = None, dry_run: bool = False) -> bool:
         preconditions = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if preconditions:
             options["preconditions"] = preconditions
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if dry_run:
+            options["dryRun"] = ["All"]  # an API server that is given options does not look at the query
         try:
             await self._object("DELETE", path_of(resource, namespace, name), _dry(dry_run), options)
         except ApiError as error:

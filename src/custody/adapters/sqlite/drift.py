@@ -56,9 +56,10 @@ class SqliteDrift:
 
     def keep_index(self, kept: KeptIndex, names: Collection[str], data: bytes) -> None:
         with self._database.write() as db:
-            db.execute("DELETE FROM executables WHERE digest = ?", (kept.digest,))
-            db.execute("INSERT INTO executables VALUES (?, ?, ?, ?, ?, ?)", (
-                kept.digest, kept.name, kept.platform, kept.files, _microseconds(kept.at), data))
+            db.execute("INSERT INTO executables VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET "
+                       "name = excluded.name, platform = excluded.platform, files = excluded.files, at = excluded.at, "
+                       "data = excluded.data",
+                       (kept.digest, kept.name, kept.platform, kept.files, _microseconds(kept.at), data))
             db.executemany("INSERT OR REPLACE INTO named VALUES (?, ?, ?)",
                            [(name, kept.platform, kept.digest) for name in dict.fromkeys(names)])
 

@@ -1,0 +1,79 @@
+"""`custody runtime sensors`: what this machine's kernel would tell, and which rules that is enough for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.cli.contents import columns
+from custody.cli.rulefiles import ruleset
+from custody.cli.run import settings
+from custody.errors import VerificationError
+from custody.kit.amount import amount
+from custody.kit.visible import visible
+from custody.ports.sensing import Probe, Sensor
+from custody.runtime.coverage import Covered, coverage
+from custody.runtime.sight import Sight
+
+
+@click.command("sensors")
+@click.option("--rules", "paths", multiple=True, metavar="FILE|FOLDER", type=click.Path(exists=True, path_type=Path),
+              help="Falco rules, of which is said whether a sensor can make them true; repeatable. Default: `rules` of "
+              "[runtime] in custody.toml.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
+def command(paths: tuple[Path, ...], output: str) -> int:
+    """Which sensors work on this machine, and what they see.
+
+    Each is tried, and nothing is left behind. With rules, those that no sensor here can make true are named with the
+    reason: a type of event, or a field, that nobody tells. Exit code 4: no sensor works for this user.
+    """
+    from custody.wiring.sensing import SENSORS, sensors
+
+    stated = settings()
+    made = sensors(tuple(SENSORS), frozenset(), stated.sensing)
+    probes = [(sensor, sensor.probe()) for sensor in made]
+    sights = [Sight(sensor.name, "syscall", probe.covers, sensor.fields) for sensor, probe in probes if probe.works]
+    files = paths or tuple(Path(path) for path in (stated.runtime.rules if stated.runtime else ()))
+    covered = coverage(ruleset(files).rules, sights) if files else None
+    if output == "json":
+        click.echo(json.dumps(_told(probes, covered), indent=2, ensure_ascii=False))
+    else:
+        click.echo(_table(probes, covered), nl=False)
+    if not sights:
+        raise VerificationError("no sensor works here: nothing of this machine is seen", hint="run it as root, on the "
+                                "machine itself or in a container with its capabilities and namespaces")
+    return 0
+
+
+def _table(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None) -> str:
+    rows = [("SENSOR", "WORKS", "BLOCKS", "EVENTS", "")]
+    rows += [(sensor.name, "yes" if probe.works else "no", "yes" if probe.blocks else "no", str(len(probe.covers)),
+              probe.reason) for sensor, probe in probes]
+    text = columns(rows)
+    for sensor, probe in probes:
+        if probe.works:
+            text += f"\n{sensor.name}: {', '.join(sorted(probe.covers))}\n"
+    if covered is None:
+        return text
+    unseen = [rule for rule in covered if not rule.by]
+    partly = [rule for rule in covered if rule.by and rule.unseen]
+    text += f"\n{len(covered) - len(unseen)} of {amount(len(covered), 'rule')} about system calls can be seen.\n"
+    for rule in partly:
+        text += visible(f"partly: {rule.rule}: not by {', '.join(rule.unseen)}") + "\n"
+    for rule in unseen:
+        text += visible(f"not seen: {rule.rule}: {rule.reason}") + "\n"
+    return text
+
+
+def _told(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"sensors": [
+        {"name": sensor.name, "works": probe.works, "reason": probe.reason, "blocks": probe.blocks,
+         "events": sorted(probe.covers)} for sensor, probe in probes]}
+    if covered is not None:
+        told["rules"] = [{"name": rule.rule, "seenBy": list(rule.by), "reason": rule.reason,
+                          "unseenEvents": list(rule.unseen)} for rule in covered]
+    return told
