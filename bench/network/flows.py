@@ -1,6 +1,6 @@
 """Flow logs read, simulated, and made policies of: flows a second by format, beside reading the same lines with json.
 
-usage: python bench/network/flows.py [LINES] [RUNS]
+usage: python -m bench.network.flows [LINES] [RUNS]
 
 Processor time (user and system), the best of some runs; the memory is the process' own after it read the same lines as
 they are made, which are in no file then. The world: 1,000
@@ -156,7 +156,7 @@ def one(form: str, count: int, runs: int) -> None:
 def main(count: int = 200_000, runs: int = 3) -> None:
     """A process for each format, so that the memory is its own."""
     for form in FORMATS:
-        subprocess.run([sys.executable, __file__, str(count), str(runs), form], check=True)
+        subprocess.run([sys.executable, "-m", "bench.network.flows", str(count), str(runs), form], check=True)
 
 
 if __name__ == "__main__":
