@@ -14,7 +14,7 @@ _VERSIONED = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "chart"})
 _Json = dict[str, Any]
 
 
-def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json | None:
+def selector(pod: Pod, neighbours: Sequence[Pod], declared: Declared) -> _Json | None:
     """What means the pods of this one's workload, of all pods of its namespace; None where no label lasts.
 
     Another workload that has all these labels, and more, is excluded by one that only it has.
@@ -26,7 +26,7 @@ def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json |
         return None
     mine = lasting(pod.labels)
     excluded: dict[str, None] = {}
-    for peer in others_too:
+    for peer in neighbours:
         if owner(peer) == owner(pod) or any(peer.labels.get(key) != value for key, value in labels.items()):
             continue
         if any(key in peer.labels for key in excluded):
