@@ -81,6 +81,20 @@ def test_simulate_where_nobody_is_known_judges_nothing(folder: Path) -> None:
     assert "--pod-cidr" in done.stdout
 
 
+def test_simulate_of_a_log_of_beginnings_does_not_say_that_all_is_well(folder: Path) -> None:
+    (folder / "new.log").write_bytes(flowlines.SYN_SENT)
+    (folder / "cluster.yaml").write_text(yaml.safe_dump_all([pod("web-1", "10.0.1.1", app="web")]))
+    arguments = ("netpol", "simulate", "new.log", "--policies", "closed.yaml", "--pods", "cluster.yaml", "--pod-cidr",
+                 "10.1.0.0/16")
+    done = custody(*arguments, cwd=folder)
+    assert done.returncode == 3
+    assert "unanswered, would be cut: 1 connection" in done.stdout
+    assert "no connection is seen to be answered" in done.stderr
+    answered = flowlines.ESTABLISHED.replace(b"10.0.1.1", b"1.1.1.1")
+    (folder / "new.log").write_bytes(flowlines.SYN_SENT + b"\n" + answered)
+    assert custody(*arguments, cwd=folder).returncode == 0, "others were answered"
+
+
 def test_simulate_and_what_stands_now(folder: Path) -> None:
     (folder / "none.yaml").write_text(yaml.safe_dump(policy("api", podSelector={"matchLabels": {"app": "db"}})))
     done = custody("netpol", "simulate", "flows.jsonl", "--policies", "none.yaml", "--current", "closed.yaml", "--pods",

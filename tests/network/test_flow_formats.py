@@ -220,14 +220,14 @@ def test_aws_the_default_format() -> None:
 
 def test_aws_a_header_says_the_order_and_the_pods_addresses() -> None:
     data = (b"pkt-srcaddr pkt-dstaddr srcaddr dstaddr dstport srcport protocol tcp-flags action flow-direction "
-            b"log-status\n10.0.1.1 - 10.9.9.9 10.0.2.1 8080 9000 6 2 REJECT ingress OK\n"
+            b"log-status\n10.0.1.1 - 10.9.9.9 10.0.2.1 8080 9000 6 2 ACCEPT ingress OK\n"
             b"10.0.2.1 - 10.9.9.9 10.0.1.1 9000 8080 6 19 ACCEPT ingress OK\n")
     assert recognition._recognised([(1, data.splitlines()[0])], "x") == awsvpc.NAME
     header, request, reply = (said for _, said in told(data))
     assert isinstance(header, Passed)
     assert isinstance(request, Flow)
-    assert (request.source.address, request.destination.address, request.port, request.verdict, request.guessed,
-            request.observer) == ("10.0.1.1", "10.0.2.1", 8080, Verdict.DENIED, False, "destination")
+    assert (request.source.address, request.destination.address, request.port, request.guessed,
+            request.observer) == ("10.0.1.1", "10.0.2.1", 8080, False, "destination")
     assert reply == REPLY
 
 
@@ -238,6 +238,12 @@ def test_aws_windows_without_records_are_told_apart(line: bytes, lost: int) -> N
     said = awsvpc.reader()(line)
     assert isinstance(said, Passed)
     assert (said.lost, ("SKIPDATA" in said.reason)) == (lost, bool(lost))
+
+
+def test_aws_what_a_security_group_rejects_is_no_verdict_of_a_policy() -> None:
+    said = awsvpc.reader()(flowlines.AWS.replace(b"ACCEPT", b"REJECT"))
+    assert isinstance(said, Passed)
+    assert "security group" in said.reason
 
 
 def test_aws_of_cloudwatch_has_a_time_before_the_record() -> None:

@@ -151,6 +151,14 @@ def test_another_workload_with_the_same_labels_and_more_is_excluded() -> None:
     assert sorted(verdict.name for verdict in world.verdicts(generated)) == ["ALLOWED", "CUT"]
 
 
+def test_another_workload_with_another_value_is_excluded_by_it() -> None:
+    blue, green = (pod(name, {"app": "web", "colour": name}) for name in ("blue", "green"))
+    known = Declared(selectors={("shop", "Deployment", name): {"app": "web"} for name in ("blue", "green")})
+    assert selector(blue, [blue, green], known) == {"matchLabels": {"app": "web", "colour": "blue"}}
+    plain = pod("plain", {"app": "web"})
+    assert selector(blue, [blue, plain], known) == {"matchLabels": {"app": "web", "colour": "blue"}}
+
+
 def test_workloads_that_no_label_tells_apart_are_told_of() -> None:
     twin = pod("twin", {"app": "web"}, "10.0.1.2")
     generated = World(WEB, twin).learn(flow("10.0.1.1", "8.8.8.8"))
@@ -272,7 +280,9 @@ def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int, kind: str
         namespace = chance.choice(("one", "two"))
         if all((known.namespace, known.labels) != (namespace, labels) for known in pods):
             pods.append(pod(f"w{len(pods)}", labels, f"10.0.1.{len(pods) + 1}", namespace=namespace))
-    world = World(*pods)
+    world = World(*pods, documents=tuple(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": made.name, "namespace": made.namespace},
+         "spec": {"selector": {"matchLabels": {"app": made.labels["app"]}}}} for made in pods if chance.random() < 0.5))
     observed = {(chance.randrange(8), chance.randrange(8), chance.choice((80, 443)), chance.choice(("TCP", "UDP")))
                 for _ in range(15)}
     generated = world.learn(*(flow(f"10.0.1.{source + 1}", f"10.0.1.{target + 1}", port, protocol)

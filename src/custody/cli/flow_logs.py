@@ -72,6 +72,9 @@ def tell(observed: Observed) -> None:
                                          "judged")):
         if count:
             _say(f"warning: {amount(count, 'flow')} {words}")
+    if observed.silent:
+        _say("warning: no connection is seen to be answered: a log of beginnings alone, such as conntrack -E -e NEW, "
+             "does not tell which worked")
     if observed.lost:
         _say(f"warning: the recorders say that they lost {amount(observed.lost, 'event')}: what was in them is not "
              "judged")

@@ -54,7 +54,7 @@ def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, 
     """Least-privilege policies from flow logs: ingress at the server, egress at the client, DNS always.
 
     The policies are judged against the same flows before they are printed: exit 3 where one that worked would be cut
-    and is not listed as later than --until, 4 where no policy could be made.
+    and is not listed as later than --until, 4 where no policy could be made, or not of all flows.
     """
     if bool(flows) == bool(services):
         raise UsageError("got both flows and --services, expected one of them" if flows else
@@ -139,7 +139,7 @@ def _prove(known: World, observed: Observed, generated: Generated) -> int:
     _say(f"{amount(len(generated.policies), 'policy', 'policies')}, judged against the same flows: " + ", ".join(
         f"{counted[verdict]} {verdict.value}" for verdict in (Verdict.ALLOWED, Verdict.CUT, Verdict.PLUGIN,
                                                               Verdict.UNKNOWN) if counted[verdict]))
-    return 3 if cut else 0
+    return 3 if cut else 4 if observed.over else 0
 
 
 def _say(line: str) -> None:

@@ -48,8 +48,8 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
     """What would have been cut: every connection of flow logs of Hubble, Calico, conntrack, AWS or Google Cloud, judged
     by proposed policies.
 
-    Logs may be compressed with gzip; - is standard input. Exit 3 where a connection that worked would be cut, 4 where
-    none could be judged, or not all of them.
+    Logs may be compressed with gzip; - is standard input. Exit 3 where a connection that worked would be cut, or may
+    have worked, since the log tells of no answers; 4 where none could be judged, or not all of them.
     """
     known = world(proposed, standing, pods, kubeconfig, pod_blocks)
     observed = flow_logs.read(flows, known.ends, form, fields, since)
@@ -71,7 +71,7 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
     else:
         _table(rows, everything)
     verdicts = {row.verdict for row in rows}
-    if Verdict.CUT in verdicts:
+    if Verdict.CUT in verdicts or (Verdict.UNANSWERED in verdicts and observed.silent):
         return 3
     return 4 if observed.over or not verdicts - {Verdict.UNKNOWN} else 0
 

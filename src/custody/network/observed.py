@@ -113,6 +113,11 @@ class Observed:
         """Whether the logs tell of connections that they were answered, so that those of which they do not were not."""
         self._since, self._until, self._most = since, until, most
 
+    @property
+    def silent(self) -> bool:
+        """Whether connections are there that nobody is seen to answer, and none of TCP that somebody is."""
+        return not self.answers and any(Verdict.UNANSWERED in tally.verdicts for tally in self.connections.values())
+
     def add(self, where: str, number: int, said: Flow | Passed | MalformedError) -> None:
         """One line of a log."""
         self.lines += 1

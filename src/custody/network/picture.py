@@ -15,8 +15,10 @@ MOST = 120
 """Rows of a picture; more workloads are drawn as their namespaces, and of more namespaces the first."""
 _CELL, _FONT, _WIDE = 16, 11, 7
 _LONGEST = 48
-_COLOURS = {"all": "#2b6cb0", "some": "#90cdf4", "depends": "#f6ad55"}
-_WORDS = {"all": "all ports", "some": "some ports", "depends": "the plugin, or something not modelled, decides"}
+_LEGEND = 330
+_COLOURS = {"all": "#2b6cb0", "some": "#90cdf4", "depends": "#f6ad55", "denied": "#ffffff"}
+_WORDS = {"all": "all ports", "some": "some ports", "depends": "depends on the plugin, or on what is not modelled",
+          "denied": "denied; rows are sources, columns targets"}
 
 
 class _Cell(NamedTuple):
@@ -57,7 +59,7 @@ def _label(name: str) -> str:
 def _svg(names: list[str], cells: dict[tuple[str, str], _Cell], title: str, left_out: int) -> str:
     margin = 16 + _WIDE * max(min(len(visible(name)), _LONGEST) for name in names)
     side = _CELL * len(names)
-    width, height = margin + side + 24, margin + side + 60
+    width, height = max(margin + side + 24, _LEGEND), margin + side + 30 + 18 * (len(_WORDS) + bool(left_out))
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
              f'height="{height}" role="img" font-family="sans-serif" font-size="{_FONT}">',
              f"<title>{escape(visible(title))}</title>",
@@ -83,10 +85,10 @@ def _svg(names: list[str], cells: dict[tuple[str, str], _Cell], title: str, left
                          f"{_label(target)}: {escape(words[:200])}</title></rect>")
     base = margin + side + 18
     for at, (kind, words) in enumerate(_WORDS.items()):
-        lines.append(f'<rect x="{12 + at * 90}" y="{base}" width="12" height="12" fill="{_COLOURS[kind]}"/>'
-                     f'<text x="{28 + at * 90}" y="{base + 10}">{escape(words)}</text>')
+        lines.append(f'<rect x="12" y="{base + at * 18}" width="12" height="12" fill="{_COLOURS[kind]}" '
+                     f'stroke="#718096"/><text x="30" y="{base + at * 18 + 10}">{escape(words)}</text>')
     if left_out:
-        lines.append(f'<text x="12" y="{base + 32}">and {left_out} more that are not drawn</text>')
+        lines.append(f'<text x="12" y="{base + 18 * len(_WORDS) + 10}">and {left_out} more that are not drawn</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 

@@ -14,10 +14,11 @@ _VERSIONED = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "chart"})
 _Json = dict[str, Any]
 
 
-def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json | None:
+def selector(pod: Pod, neighbours: Sequence[Pod], declared: Declared) -> _Json | None:
     """What means the pods of this one's workload, of all pods of its namespace; None where no label lasts.
 
-    Another workload that has all these labels, and more, is excluded by one that only it has.
+    Another workload that has all these labels is excluded: by a label that only it has, or by one that it has not, or
+    has with another value.
     """
     chosen: Mapping[str, str] = declared.selectors.get(
         (pod.namespace, pod.workload.kind, pod.workload.name), {}) if pod.workload is not None else {}
@@ -26,14 +27,16 @@ def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json |
         return None
     mine = lasting(pod.labels)
     excluded: dict[str, None] = {}
-    for peer in others_too:
+    for peer in neighbours:
         if owner(peer) == owner(pod) or any(peer.labels.get(key) != value for key, value in labels.items()):
             continue
         if any(key in peer.labels for key in excluded):
             continue
         if differing := [key for key in lasting(peer.labels) if key not in mine]:
             excluded[differing[0]] = None
-    result: _Json = {"matchLabels": labels}
+        elif differing := [key for key in mine if key not in _VERSIONED and peer.labels.get(key) != mine[key]]:
+            labels[differing[0]] = mine[differing[0]]
+    result: _Json = {"matchLabels": dict(sorted(labels.items()))}
     if excluded:
         result["matchExpressions"] = [{"key": key, "operator": "DoesNotExist"} for key in sorted(excluded)]
     return result

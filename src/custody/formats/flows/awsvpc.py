@@ -37,6 +37,7 @@ FIELDS = frozenset({
 _NEEDED = ("dstport", "protocol", "action")
 _NOTHING = Passed("no traffic in the window (NODATA)")
 _SKIPPED = Passed("records of a window were lost (SKIPDATA)", lost=1)
+_REJECTED = Passed("rejected by a security group or a network ACL, of which network policies know nothing")
 _HEADER = Passed("a header")
 _EMPTY = Passed("an empty line")
 _SYN, _ACK = 2, 16
@@ -132,13 +133,15 @@ def _record(words: list[str], columns: _Columns) -> Flow | Passed:
         if not begun:
             return REPLY
     action = words[columns.action]
-    if action not in ("ACCEPT", "REJECT"):
+    if action == "REJECT":
+        return _REJECTED
+    if action != "ACCEPT":
         raise MalformedError("action", got=action[:60], expected="ACCEPT or REJECT")
     direction = words[columns.direction]
     source, destination = words[columns.real_source], words[columns.real_destination]
     return Flow(source=Side(address(words[columns.source] if source == "-" else source)),
                 destination=Side(address(words[columns.destination] if destination == "-" else destination)),
-                protocol=protocol, port=port, verdict=Verdict.ALLOWED if action == "ACCEPT" else Verdict.DENIED,
+                protocol=protocol, port=port, verdict=Verdict.ALLOWED,
                 first=_time(words[columns.start]), last=_time(words[columns.end]), guessed=guessed,
                 observer="destination" if direction == "ingress" else "source" if direction == "egress" else "")
 
