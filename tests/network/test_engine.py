@@ -135,3 +135,13 @@ def test_a_class_that_is_divided_twice_before_it_is_asked_about_again() -> None:
         judging.change(parts[0].identity, parts)
     assert len({judging.classes.of(known) for known in pods}) == 3
     assert [judging.outcome(judging.classes.of(known), target).allowed == ALL for known in pods] == [True] * 4
+
+
+def test_thousands_of_rules_of_few_ports_are_few_parts() -> None:
+    rules = [{"from": [{"ipBlock": {"cidr": f"11.{at >> 8}.{at & 255}.0/24"}}], "ports": [{"port": 80 + at % 3}]}
+             for at in range(3000)]
+    topology = world(pod("x/a", "10.0.0.1", app="a"))
+    judging = engine(topology, policy("x", ingress=rules))
+    reach = judging.reach(0, Direction.INGRESS)
+    assert len(reach.addresses) == 4
+    assert [verdict(judging, "11.1.1.9", "x/a", f"{80 + at}/TCP") for at in range(3)].count("allowed") == 1

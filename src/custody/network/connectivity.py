@@ -14,7 +14,18 @@ from typing import NamedTuple, TypeVar
 from custody.network.addresses import EVERYWHERE
 from custody.network.classes import Classes, boundaries, own_ports, positions
 from custody.network.intervals import EMPTY, Intervals
-from custody.network.model import Direction, Identity, NamedPort, Namespace, Pod, Policy, Rule, Section, Topology
+from custody.network.model import (
+    Action,
+    Direction,
+    Identity,
+    NamedPort,
+    Namespace,
+    Pod,
+    Policy,
+    Rule,
+    Section,
+    Topology,
+)
 from custody.network.ports import ALL
 from custody.network.selector import EVERYTHING, Scope, tests
 from custody.network.tiers import CLOSED, Applied, Outcome, Part, Space, fold
@@ -330,14 +341,21 @@ def _keys(policy: Policy) -> Iterator[str]:
 
 def _applied(policy: Policy, direction: Direction, mask: int, parts: Callable[[Rule], list[Part[S]]],
              join: Callable[[Iterable[S]], S]) -> Applied[S]:
-    """Neighbours that say the same of the same ports are one part: thousands of blocks are joined once."""
+    """Neighbours that say the same word are one part for each set of ports, since their order does not matter then:
+    thousands of blocks are joined once. What may pass is left in its order."""
     section = policy.section(direction) or Section((), isolates=False)
     listed = (part for at, rule in enumerate(section.rules) if mask >> at & 1 for part in parts(rule))
     joined: list[Part[S]] = []
-    for (action, ports, certain), group in groupby(listed, lambda part: (part.action, part.ports, part.certain)):
-        run = list(group)
-        joined.append(run[0] if len(run) == 1 else Part(action, join(part.space for part in run),
-                                                        join(part.maybe for part in run), ports, certain))
+    for (action, certain), group in groupby(listed, lambda part: (part.action, part.certain)):
+        if action is Action.PASS:
+            joined += group
+            continue
+        by_ports: dict[Intervals, list[Part[S]]] = {}
+        for part in group:
+            by_ports.setdefault(part.ports, []).append(part)
+        joined += [run[0] if len(run) == 1 else Part(action, join(part.space for part in run),
+                                                     join(part.maybe for part in run), ports, certain)
+                   for ports, run in by_ports.items()]
     return Applied(policy.tier, policy.order, section.isolates, joined)
 
 

@@ -55,7 +55,10 @@ class Intervals:
         return _union(self, other) if self.pairs else other
 
     def __and__(self, other: Intervals) -> Intervals:
-        return self if self == other else _intersection(self, other) if self.pairs and other.pairs else EMPTY
+        left, right = self.pairs, other.pairs
+        if not left or not right or left[-1][1] < right[0][0] or right[-1][1] < left[0][0]:
+            return EMPTY
+        return self if left == right else _intersection(self, other)
 
     def __sub__(self, other: Intervals) -> Intervals:
         return EMPTY if self == other else _difference(self, other) if self.pairs and other.pairs else self
@@ -78,7 +81,11 @@ def _union(left: Intervals, right: Intervals) -> Intervals:
 @lru_cache(_KEPT)
 def _intersection(left: Intervals, right: Intervals) -> Intervals:
     pairs: list[tuple[int, int]] = []
-    here, there = 0, 0
+    if len(left.pairs) < len(right.pairs):
+        left, right = right, left
+    # Few intervals in many are looked up; only those of the many that may meet them are gone through.
+    here = max(0, bisect_right(left.pairs, right.pairs[0]) - 1)
+    there = 0
     while here < len(left.pairs) and there < len(right.pairs):
         first = max(left.pairs[here][0], right.pairs[there][0])
         last = min(left.pairs[here][1], right.pairs[there][1])
@@ -88,7 +95,7 @@ def _intersection(left: Intervals, right: Intervals) -> Intervals:
             here += 1
         else:
             there += 1
-    return Intervals(pairs)
+    return _of_sorted(pairs)
 
 
 @lru_cache(_KEPT)
@@ -107,4 +114,12 @@ def _difference(left: Intervals, right: Intervals) -> Intervals:
             at += 1
         if start <= last:
             pairs.append((start, last))
-    return Intervals(pairs)
+    return _of_sorted(pairs)
+
+
+def _of_sorted(pairs: list[tuple[int, int]]) -> Intervals:
+    """Of intervals that are in order and do not touch: parts of some that did not."""
+    result = Intervals.__new__(Intervals)
+    result.pairs = tuple(pairs)
+    result._hash = hash(result.pairs)
+    return result

@@ -118,8 +118,8 @@ def _apply(states: dict[State, S], parts: Iterable[Part[S]]) -> dict[State, S]:
                 continue
             moved: list[tuple[State, S, State]] = []
             for state, peers in states.items():
-                after = _step(state, part.action, part.ports, certain)
-                if after is not state and after != state and (hit := peers & space):
+                hit = peers & space  # first: most states have nothing to do with a rule
+                if hit and (after := _step(state, part.action, part.ports, certain)) != state:
                     moved.append((state, hit, after))
             for state, hit, _ in moved:
                 rest = states[state] ^ hit
