@@ -103,6 +103,29 @@ def test_alerts_that_were_written_and_not_noted_are_cut_off(tmp_path: Path) -> N
     assert commands(tmp_path / "alerts.jsonl") == ["sh 1", "sh 2"]
 
 
+def test_what_is_folded_is_counted_once_over_restarts(tmp_path: Path) -> None:
+    """Ended and begun again in the middle of a flood: the numbers add up."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    log, output, number = tmp_path / "events.log", tmp_path / "alerts.jsonl", 0
+    log.touch()
+    for _ in range(3):
+        before, until = len(alerts(output)), time.monotonic() + 60
+        process = begun(tmp_path, "--input", f"fields:{log}", "--output", str(output), "--fold-window", "0.5")
+        for _ in range(40):
+            with log.open("ab") as file:
+                file.write(event(1) * 250)
+            number += 250
+            time.sleep(0.02)
+        while len(alerts(output)) == before and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    watch(tmp_path, "--rules", "rules.yaml", "--input", f"fields:{log}", "--output", str(output), "--once")
+    told = [alert["output_fields"].get("custody.folded", 1) for alert in alerts(output)]
+    assert sum(told) == number
+    assert len(told) < number / 10
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """The output's disk is full for a time: the input waits, /readyz and the log say so, and then all is told."""
     if os.geteuid() != 0:
