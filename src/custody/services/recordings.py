@@ -18,7 +18,7 @@ from custody.formats.telemetry.event import RuntimeEvent
 from custody.formats.telemetry.falcoalert import FalcoAlerts
 from custody.formats.telemetry.recording import Recording
 from custody.formats.telemetry.tetragon import Tetragon
-from custody.formats.telemetry.told import Decode, Foreign, Lost
+from custody.formats.telemetry.told import Decode, Foreign, Lost, Unread
 from custody.formats.telemetry.tracee import Tracee
 from custody.kit import strictjson
 from policylang.falco import Alert
@@ -165,7 +165,9 @@ class Recordings:
 
     def _events(self, told: Sequence[Any], where: str) -> Iterator[RuntimeEvent]:
         for item in told:
-            if isinstance(item, Lost):
+            if isinstance(item, Unread):
+                self._refuse(where, item.reason)
+            elif isinstance(item, Lost):
                 self.lost[item.kind] += item.number
             elif isinstance(item, Foreign):
                 fields = item.alert.output_fields

@@ -165,13 +165,16 @@ def _time_reader(operand: Operand) -> Reader | None:
 
 
 def moment(nanoseconds: int, form: str) -> Any:
-    """In UTC, whatever the machine's zone."""
+    """In UTC, whatever the machine's zone; MISSING, as `iso` None, for a time that is in no calendar."""
     seconds, rest = divmod(nanoseconds, _SECOND)
     if form == "evt.rawtime.s":
         return seconds
     if form == "evt.rawtime.ns":
         return rest
-    at = datetime.fromtimestamp(seconds, UTC)
+    try:
+        at = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # an event says any number
+        return None if form == "iso" else MISSING
     if form == "evt.time":
         return f"{at:%H:%M:%S}.{rest:09d}"
     if form == "evt.time.s":
