@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.languages.falco import event, rate
+
 from custody.formats.telemetry.inputs import FORMATS
 from custody.runtime.counted import Counted
 from custody.runtime.engine import Engine, Rules
@@ -34,8 +35,8 @@ _CAPABILITIES = ["CAP_CHOWN", "DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_K
 def process(chance: random.Random, binary: str) -> dict[str, Any]:
     identifier = f"{chance.getrandbits(256):064x}"
     return {
-        "exec_id": f"bm9kZS0xOjEzNTQ4Njc0MzIx{chance.getrandbits(60)}", "pid": chance.randrange(1, 1 << 20), "uid": 1000,
-        "cwd": "/app", "binary": binary, "arguments": "--config /app/config.yaml -v", "flags": "execve clone",
+        "exec_id": f"bm9kZS0xOjEzNTQ4Njc0MzIx{chance.getrandbits(60)}", "pid": chance.randrange(1, 1 << 20),
+        "uid": 1000, "cwd": "/app", "binary": binary, "arguments": "--config /app/config.yaml -v", "flags": "execve clone",
         "start_time": "2026-11-30T10:03:57.700327580Z", "auid": 4294967295, "pod": {
             "namespace": "shop", "name": "web-7d4b9c6f5-x2x7k", "uid": "0b3d0a3c-2d07-4b6e-9d62-0d2d8a1f3c55",
             "container": {"id": f"containerd://{identifier}", "name": "web", "image": {

@@ -191,7 +191,8 @@ def _role_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     rules = (oracle("falco-plugin-rules") / "plugins" / "k8saudit" / "rules" / "k8s_audit_rules.yaml")
     folder = tmp_path_factory.mktemp("role")
     authority = Authority("events")
-    certificate, key = authority.client(folder, "custody", [x509.IPAddress(ip_address("127.0.0.1"))], usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    certificate, key = authority.client(folder, "custody", [x509.IPAddress(ip_address("127.0.0.1"))],
+                                        usage=ExtendedKeyUsageOID.SERVER_AUTH)
     (folder / "token").write_text(_SECRET + "\n")
     (folder / "tuned.yaml").write_text(_TUNED)
     (folder / "custody.toml").write_text(f"""\

@@ -100,7 +100,7 @@ class Syslog:
         priority = _FACILITY + line.priority
         if self._kind == "unix":
             return b"<%d>custody[%d]: %b" % (priority, os.getpid(), body)
-        moment = datetime.fromtimestamp(line.time / 1e9, UTC) if line.time else None
-        stamp = moment.isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else "-"
+        seconds, rest = divmod(line.time, 1_000_000_000)
+        stamp = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z" if line.time else "-"
         head = f"<{priority}>1 {stamp} {self._hostname or '-'} custody {os.getpid()} alert - "
         return head.encode() + b"\xef\xbb\xbf" + body

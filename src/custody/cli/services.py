@@ -89,6 +89,8 @@ async def reloading(services: Running, load: Callable[[], PolicySet], sources: l
     def ask() -> None:
         for watch in watches:
             watch.ask()
+        if services.rules is not None:
+            services.rules.ask()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
     tasks = [asyncio.create_task(watch.run()) for watch in watches]

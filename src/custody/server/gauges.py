@@ -75,6 +75,8 @@ def of_runtime(metrics: Metrics, events: RuntimeApp) -> None:
             ("alerts_below_priority", "Alerts of a priority that is not told.", "rule", counted.below),
             ("alerts_suppressed", "Alerts that a suppression explains.", "suppression", counted.suppressed)):
         metrics.count(f"custody_runtime_{name}", text, (label,), _of_one(numbers))
+    if (rules := events.run.rules) is not None:
+        metrics.reloads("rules", lambda: rules.failure)
     metrics.count("custody_runtime_alerts", "Alerts that were told.", ("rule", "priority"),
                   lambda: [*counted.alerts.items()])
     metrics.count("custody_runtime_events_lost", "Events that whoever saw them could not tell.", ("input", "kind"),

@@ -19,6 +19,7 @@ from custody.admission.exemption import Exemption
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
+from custody.runtime.engine import Rules
 from custody.server import gauges, runtime, tuf
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, password_file, refuse_unused
@@ -34,6 +35,7 @@ from custody.server.provider import ProviderApp
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
+from custody.server.watching import FileWatch
 from custody.server.watchrun import watch_run
 from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
@@ -75,6 +77,8 @@ class Running:
     listeners: Listeners
     cluster: str
     """The API server that is asked what policies ask of a cluster; empty where nobody is."""
+    rules: FileWatch[Rules] | None
+    """Falco's, of the runtime role, which are read again."""
 
 
 @contextlib.asynccontextmanager
@@ -176,7 +180,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             if watching is not None:
                 working.append(asyncio.create_task(watching.run(settings.watch_interval)))
             yield Running(platform, url, webhook, provider, admission, chosen, metrics, listeners,
-                          cluster.cluster.url if cluster is not None else "")
+                          cluster.cluster.url if cluster is not None else "",
+                          events.run.rules if events is not None and events.run is not None else None)
     finally:
         listeners.close()
         for task in working:

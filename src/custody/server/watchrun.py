@@ -75,7 +75,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     servers: list[asyncio.Server] = []
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream, suppressors=answers.suppressors,
                       responders=answers.responders, show_suppressed=watched.stated.show_suppressed)
-    marks, said = runtime.begin(time.monotonic)
+    marks, said = runtime.begin(time.monotonic, again=again)
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
@@ -119,6 +119,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
                         while await posts.send():
                             pass
         finally:
+            if waiting is not None:
+                waiting.close()
             if http is not None:
                 await http.close()
 

@@ -22,7 +22,7 @@ class _Waiting(NamedTuple):
     lines: Sequence[Line]
     marks: Marks
     folds: bytes | None
-    taken: asyncio.Future[int]
+    taken: asyncio.Future[frozenset[str]]
 
 
 class Window:
@@ -66,18 +66,21 @@ class Delivery:
         """Alerts that are not delivered yet."""
         return sum(len(waiting.lines) for waiting in self._waiting)
 
-    def begin(self) -> tuple[Noted, list[str]]:
-        """What was noted, and for people, what could not be put right. Raises StorageError."""
+    def begin(self, *, again: bool = False) -> tuple[Noted, list[str]]:
+        """What was noted, and for people, what could not be put right. `again`: alerts that were delivered before are
+        delivered once more. Raises StorageError."""
         noted = self._notes.load()
         said = [text for output in self._outputs if (text := output.recover(noted.places.get(output.name)))]
-        self._delivered.add(noted.keys)
+        if not again:
+            self._delivered.add(noted.keys)
         self._places = {name: place for name, place in noted.places.items() if name in self._taken}
         return noted, said
 
-    async def deliver(self, lines: Sequence[Line], marks: Marks | None = None, folds: bytes | None = None) -> int:
-        """How many were new. Raises StorageError, NetworkError: then it may be tried again with the same lines."""
+    async def deliver(self, lines: Sequence[Line], marks: Marks | None = None,
+                      folds: bytes | None = None) -> frozenset[str]:
+        """Keys of those that are new. Raises StorageError, NetworkError: it may be tried again with the same."""
         if not lines and not marks and folds is None:
-            return 0
+            return frozenset()
         waiting = _Waiting(lines, marks or {}, folds, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._flushing is None or self._flushing.done():
@@ -96,32 +99,31 @@ class Delivery:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             failure: BaseException | None = None
-            counts = [0] * len(batch)
+            fresh: list[frozenset[str]] = [frozenset()] * len(batch)
             try:
-                counts = await asyncio.to_thread(self._step, batch)
+                fresh = await asyncio.to_thread(self._step, batch)
             except BaseException as error:
                 failure = error
-            for waiting, count in zip(batch, counts, strict=True):
+            for waiting, keys in zip(batch, fresh, strict=True):
                 if not waiting.taken.done():
                     if failure is None:
-                        waiting.taken.set_result(count)
+                        waiting.taken.set_result(keys)
                     else:
                         waiting.taken.set_exception(failure)
                         waiting.taken.exception()  # whoever waits may have gone
-            if failure is not None and not isinstance(failure, CustodyError):
-                raise failure
 
-    def _step(self, batch: Sequence[_Waiting]) -> list[int]:
+    def _step(self, batch: Sequence[_Waiting]) -> list[frozenset[str]]:
         fresh: dict[str, Line] = {}
-        counts = []
+        own: list[frozenset[str]] = []
         for waiting in batch:
-            before = len(fresh)
+            keys = []
             for line in waiting.lines:
                 if line.key in self._delivered or line.key in fresh:
                     self.doubled += 1
                 else:
                     fresh[line.key] = line
-            counts.append(len(fresh) - before)
+                    keys.append(line.key)
+            own.append(frozenset(keys))
         places = self._written([*fresh.values()])
         marks: dict[str, str] = {}
         folds: bytes | None = None
@@ -130,7 +132,7 @@ class Delivery:
             folds = waiting.folds if waiting.folds is not None else folds
         self._note(marks, places, [*fresh], folds)
         self._delivered.add([*fresh])
-        return counts
+        return own
 
     def _written(self, lines: Sequence[Line]) -> Mapping[str, Place]:
         """Where outputs end then."""

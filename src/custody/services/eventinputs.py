@@ -36,6 +36,12 @@ class FollowedInput:
 
     async def run(self) -> None:
         """Until it is cancelled, or nothing more will come. A failure to read is said, and tried again."""
+        try:
+            await self._read()
+        finally:
+            self._followed.close()
+
+    async def _read(self) -> None:
         noted = time.monotonic()
         mark = ""
         told_failure = ""

@@ -147,11 +147,13 @@ class EventWatch:
         """Raises StorageError, NetworkError: it may be tried again with the same."""
         folds = self.folding.state() if self.folding.changed else None
         try:
-            await self.delivery.deliver([own for _, own in told], marks, folds)
+            fresh = await self.delivery.deliver([own for _, own in told], marks, folds)
         except BaseException:
             self.folding.changed = self.folding.changed or folds is not None
             raise
         for record, _ in told:
+            if record.key not in fresh:
+                continue
             self.counted.told(record.alert.rule, record.alert.priority)
             if self._responders and record.suppressed is None:
                 self._respond(record)

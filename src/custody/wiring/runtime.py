@@ -67,9 +67,9 @@ class Runtime:
         with language_errors():
             return Rules(falco.load(texts), self.watched.stated.match, self.watched.stated.sources or SOURCES)
 
-    def begin(self, now: Callable[[], float]) -> tuple[dict[str, str], list[str]]:
+    def begin(self, now: Callable[[], float], *, again: bool = False) -> tuple[dict[str, str], list[str]]:
         """How far inputs were read, and what is to be said to people. Raises StorageError."""
-        noted, said = self.delivery.begin()
+        noted, said = self.delivery.begin(again=again)
         self.folding.restore(noted.folds, now())
         return noted.marks, said
 
