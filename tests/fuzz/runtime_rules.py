@@ -95,9 +95,12 @@ _LINES = [json.dumps(document).encode() for document in (
     {"eventType": "user.mfa.okta_verify.deny_push", "actor": {"id": "a"}, "published": "2026-01-01T00:00:00Z"},
     {"rule": "Shell", "priority": "Notice", "output": "o", "output_fields": {"evt.type": "execve", "proc.name": "sh"}})]
 _HOSTILE: tuple[Any, ...] = (
-    None, -1, 0, 1 << 70, 1e308, "", "\u0000", "\u202ex", "9" * 5000, [], {}, [[[[]]]], True, "\ud800", "::add-mask::x")
-_WORDS = (b"- ", b": ", b"[", b"]", b"{", b"}", b"'", b'"', b"\n", b"&a ", b"*a", b"!!python/object:x ", b"never", b"not ",
-          b"and", b"(", b")", b"%", b"\\", b"proc.name", b"evt.num=0", b"custody.x", b"\xff", b"2026-13-01", b"val(", b"<<: ")
+    None, -1, 0, 1 << 70, 1e308, "", "\u0000", "\u202ex", "9" * 5000, [], {}, [[[[]]]], True, "\ud800",
+    "::add-mask::x")
+_WORDS = (b"- ", b": ", b"[", b"]", b"{", b"}", b"'", b'"', b"\n", b"&a ", b"*a", b"!!python/object:x ", b"never",
+          b"not ", b"and", b"(", b")", b"%", b"\\", b"proc.name", b"evt.num=0", b"custody.x", b"\xff", b"2026-13-01",
+          b"val(",
+          b"<<: ")
 
 
 def mutate(document: bytes, others: list[bytes], chance: random.Random) -> bytes:

@@ -47,7 +47,7 @@ class Recordings:
         """Of the lines that were read so far."""
 
     def __iter__(self) -> Iterator[RuntimeEvent]:
-        """Raises UsageError, StorageError, and MalformedError for a file in which no event is."""
+        """Raises UsageError, also for a file in which no event is, StorageError, MalformedError."""
         for path in self._paths:
             self._decoders.clear()
             before, events = self.unreadable, 0
@@ -55,8 +55,9 @@ class Recordings:
                 events += 1
                 yield event
             if not events:
-                reason = self.unread[-1][1] if self.unreadable > before and self.unread else "nothing"
-                raise MalformedError(str(path), got=reason, expected="recorded events, as JSON lines or one document")
+                reason = self.unread[-1][1] if self.unreadable > before and self.unread else ""
+                raise UsageError(f"{path}: no event could be read: {_short(reason, path)}",
+                                 hint="recorded events are JSON lines, or one JSON document")
 
     def alerts(self) -> Iterator[Alert]:
         """The alerts of files, in Falco's JSON: its own, or custody's. Raises as iterating does."""
@@ -80,8 +81,9 @@ class Recordings:
             except (OSError, EOFError, zlib.error) as error:
                 raise StorageError(f"{path}: {error}") from None
             if not alerts:
-                reason = self.unread[-1][1] if self.unreadable > before and self.unread else "nothing"
-                raise MalformedError(str(path), got=reason, expected="alerts in Falco's JSON, one a line")
+                reason = self.unread[-1][1] if self.unreadable > before and self.unread else ""
+                raise UsageError(f"{path}: no alert could be read: {_short(reason, path)}",
+                                 hint="alerts are lines of Falco's JSON")
 
     def objects(self, documents: Sequence[dict[str, Any]], where: str) -> Iterator[RuntimeEvent]:
         """Events that stand in another document."""
@@ -210,6 +212,10 @@ def _cloud(source: str) -> Decode:
         return (RuntimeEvent(source, PLUGIN_EVENT, fields, time if isinstance(time, int) else None, source),)
 
     return decode
+
+
+def _short(reason: str, path: Path) -> str:
+    return reason.removeprefix(str(path)).lstrip(": ") or "it is empty"
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
