@@ -33,7 +33,7 @@ from custody.network.model import (
     Section,
     Tier,
 )
-from custody.network.ports import ALL, LAST, PROTOCOLS, Protocol, ports
+from custody.network.ports import ALL, LAST, PROTOCOLS, Protocol, is_number, ports
 from custody.network.selector import (
     EVERYTHING,
     NOTHING,
@@ -336,11 +336,12 @@ class _Rules:
             if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
                 raise MalformedError(path, got=value, expected="a port, a range such as 8000:8100, or a port's name")
             first, colon, last = str(value).partition(":")
-            if not first.isdecimal():
+            if not (is_number(first) or isinstance(value, int)) and not colon:
                 names.append(str(value))
                 continue
-            low, high = int(first), int(last) if colon and last.isdecimal() else int(first)
-            if (colon and not last.isdecimal()) or not 0 <= low <= high <= LAST:
+            right = is_number(first) and (is_number(last) or not colon)
+            low, high = (int(first), int(last or first)) if right else (1, 0)
+            if not 0 <= low <= high <= LAST:
                 raise MalformedError(path, got=value, expected=f"ports up to {LAST}, the lower one first")
             numbers |= ports(protocol, max(low, 1), high) if high else EMPTY
         return numbers, names

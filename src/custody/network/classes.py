@@ -1,8 +1,8 @@
 """Pods that no policy can tell apart, as one bit; what selectors mean, as sets of those bits.
 
-Two pods are of one class where namespace, labels, ports' names and service account are equal, and where no block of a
-policy contains an address of one and not of the other. A set of classes is an int, so that matching thousands of
-pods is a few operations on numbers.
+Two pods are of one class where namespace, ports' names and service account are equal, and so are the labels that
+policies ask for, and where no block of a policy contains an address of one and not of the other. A set of classes is an
+int, so that matching thousands of pods is a few operations on numbers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from custody.network.addresses import V4, V6
 from custody.network.intervals import EMPTY, Intervals
-from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology
+from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology, together
 from custody.network.ports import PROTOCOLS, Protocol, port
-from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches
+from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches, tests
 
 _Key = tuple[object, ...]
 
@@ -37,12 +37,14 @@ class Region(NamedTuple):
 
 
 class Classes:
-    """All pods of a topology. Pods can come, go and change; blocks of new policies may cut classes (`cuts`)."""
+    """All pods of a topology. Pods can come, go and change, and new policies can tell more of them apart (`cut`)."""
 
-    def __init__(self, topology: Topology, boundaries: Iterable[int] = ()) -> None:
-        """`boundaries`: where a block of a policy begins, and the address behind its last."""
+    def __init__(self, topology: Topology, boundaries: Iterable[int] = (), keys: Iterable[str] = ()) -> None:
+        """`boundaries`: where a block of a policy begins, and the address behind its last; `keys`: labels of pods that
+        policies ask for."""
         self.topology = topology
         self.boundaries = sorted(set(boundaries))
+        self.keys = frozenset(keys)
         self.members: list[dict[str, Pod]] = []
         """By bit, and then by place; empty where all have gone."""
         self.samples: list[Pod] = []
@@ -78,9 +80,12 @@ class Classes:
     def _key(self, pod: Pod) -> _Key:
         namespace = self.topology.namespace(pod.namespace)
         account = self.topology.accounts.get((pod.namespace, pod.account), {})
-        return (pod.namespace, frozenset(pod.labels.items()), frozenset(namespace.labels.items()), pod.ports,
+        return (pod.namespace, self._asked_for(pod), frozenset(namespace.labels.items()), pod.ports,
                 pod.host_network, pod.account, frozenset(account.items()), pod.representative,
                 tuple(bisect_right(self.boundaries, address) for address in pod.addresses))
+
+    def _asked_for(self, pod: Pod) -> frozenset[tuple[str, str]]:
+        return frozenset((key, value) for key, value in pod.labels.items() if key in self.keys)
 
     def add(self, pod: Pod) -> int:
         """Its class: a new bit where there is none like it. One of the same place goes first."""
@@ -106,13 +111,7 @@ class Classes:
         labels = self.topology.labels(pod)
         self._labels.append(labels)
         self.mask |= bit
-        for scope, values in labels.items():
-            for key, value in values.items():
-                by_value = self._index.setdefault((scope, key), {})
-                by_value[value] = by_value.get(value, 0) | bit
-        for named in pod.ports:
-            by_number = self._named.setdefault((named.name, named.protocol), {})
-            by_number[named.number] = by_number.get(named.number, 0) | bit
+        self._note(pod, bit)
         for expression, bits in self._bits.items():
             if matches(expression, labels):
                 self._bits[expression] = bits | bit
@@ -121,20 +120,64 @@ class Classes:
             self._within[addresses] = (certain | bit * inside, maybe | bit * perhaps)
         self._regions.clear()
 
-    def cut(self, boundaries: Iterable[int]) -> bool:
-        """Take these up too. False where they would divide a class, so that all is to be made anew."""
-        added = set(boundaries) - set(self.boundaries)
-        if not added:
-            return True
-        merged = sorted(added | set(self.boundaries))
-        for pods in self.members:
-            segments = {tuple(bisect_right(merged, address) for address in pod.addresses) for pod in pods.values()}
-            if len(segments) > 1:
-                return False
-        self.boundaries = merged
-        self._at = {self._key(next(iter(pods.values()), sample)): number
-                    for number, (pods, sample) in enumerate(zip(self.members, self.samples, strict=True))}
-        return True
+    def _note(self, pod: Pod, bit: int) -> None:
+        """Its labels that are asked for, and its ports' names."""
+        for scope, values in self.topology.labels(pod).items():
+            for key, value in values.items():
+                if scope is not Scope.POD or key in self.keys:
+                    by_value = self._index.setdefault((scope, key), {})
+                    by_value[value] = by_value.get(value, 0) | bit
+        for named in pod.ports:
+            by_number = self._named.setdefault((named.name, named.protocol), {})
+            by_number[named.number] = by_number.get(named.number, 0) | bit
+
+    def cut(self, boundaries: Iterable[int], keys: Iterable[str]) -> list[tuple[Pod, int]]:
+        """Take these up too. Pods that are no longer like the others of their class, with its number: for `split`."""
+        merged, known = sorted({*self.boundaries, *boundaries}), self.keys | frozenset(keys)
+        fresh, edges = known - self.keys, sorted(set(merged) - set(self.boundaries))
+        if not fresh and not edges:
+            return []
+        self.boundaries, self.keys = merged, known
+        self._at = {}
+        leaving: list[tuple[Pod, int]] = []
+        for number, pods in enumerate(self.members):
+            sample = self.samples[number] = next(iter(pods.values()), self.samples[number])
+            if fresh and pods:
+                self._labels[number] = self.topology.labels(sample)
+            if pods:  # what was known of a class that all have left may be of labels that its namespace had
+                self._at.setdefault(self._key(sample), number)
+            told = _apart(sample, fresh, edges)
+            leaving += [(pod, number) for pod in pods.values() if _apart(pod, fresh, edges) != told]
+            for name in fresh & self._labels[number][Scope.POD].keys():
+                by_value = self._index.setdefault((Scope.POD, name), {})
+                value = self._labels[number][Scope.POD][name]
+                by_value[value] = by_value.get(value, 0) | 1 << number
+        if fresh:
+            self._bits = {expression: bits for expression, bits in self._bits.items()
+                          if not any(test.key in fresh for test in tests(expression))}
+        return leaving
+
+    def split(self, pod: Pod, number: int) -> int:
+        """A pod of which `cut` told leaves its class for another, to which all that is known of the old one applies."""
+        del self.members[number][pod.place]
+        chosen = self._at.setdefault(self._key(pod), len(self.members))
+        if chosen == len(self.members):
+            self.members.append({})
+            self.samples.append(pod)
+            self._labels.append(self.topology.labels(pod))
+            bit = 1 << chosen
+            self.mask |= bit
+            self._note(pod, bit)
+            for expression, bits in self._bits.items():
+                if bits >> number & 1:
+                    self._bits[expression] = bits | bit
+            for addresses, (certain, maybe) in self._within.items():
+                self._within[addresses] = (certain | (certain >> number & 1) << chosen,
+                                           maybe | (maybe >> number & 1) << chosen)
+            self._regions.clear()
+        self.members[chosen][pod.place] = pod
+        self._of[pod.place] = chosen
+        return chosen
 
     def bits(self, expression: Expression) -> int:
         """The classes of which it is true."""
@@ -179,7 +222,7 @@ class Classes:
         if known is None:
             pods = maybe = 0
             addresses = EMPTY
-            for peer in peers:
+            for peer in together(peers):
                 certain, perhaps = self._peer(peer)
                 pods |= certain
                 maybe |= perhaps
@@ -197,7 +240,7 @@ class Classes:
             certain, maybe = base & inside, base & perhaps
         if peer.host_pods is not True:
             own = self.bits(POD_NETWORK)
-            maybe = (maybe & own) | (0 if peer.host_pods is False else certain & ~own)
+            maybe = maybe & own if peer.host_pods is False else maybe | certain & ~own
             certain &= own
         return certain, maybe
 
@@ -235,6 +278,11 @@ def own_ports(match: PortMatch, named: frozenset[NamedPort]) -> Intervals:
         if (name, protocol) in match.names or (name, None) in match.names:
             result |= port(protocol, number)
     return result
+
+
+def _apart(pod: Pod, keys: Iterable[str], edges: list[int]) -> tuple[object, ...]:
+    """What tells it from its like, once these labels and boundaries count."""
+    return (*(pod.labels.get(key) for key in keys), *(bisect_right(edges, address) for address in pod.addresses))
 
 
 def _inside(pod: Pod, addresses: Intervals) -> tuple[int, int]:
