@@ -14,9 +14,11 @@ from custody.network.connectivity import Connectivity
 from custody.network.documents import read_policies
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import Direction, Namespace
+from custody.network.ports import ALL
 from tests.conftest import peer
 from tests.fuzz import netpol
 from tests.network import generated
+from tests.network.worlds import engine, pod, policy, verdict, world
 
 NUMBERS = st.sets(st.integers(0, 60), max_size=20)
 
@@ -113,3 +115,23 @@ def test_pods_that_no_policy_can_tell_apart_are_one_class() -> None:
     engine.change(told.identity, [told])
     assert engine.classes.of(same) != engine.classes.of(world.pods[0])
     assert engine.isolated(engine.classes.of(same), Direction.INGRESS)
+
+
+def test_a_class_that_is_divided_twice_before_it_is_asked_about_again() -> None:
+    pods = tuple(pod("x/p" + str(at), f"10.0.0.{at}", app="a", **{f"l{at}": "1"}) for at in range(4))
+    topology = world(*pods, pod("x/q", "10.0.1.1", app="b"))
+    judging = engine(topology, policy("x", "q", podSelector={"matchLabels": {"app": "b"}}, ingress=[
+        {"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]))
+    assert verdict(judging, "x/p3", "x/q") == "allowed"
+    target = judging.classes.of(topology.pods[-1])
+    judging.reach(target, Direction.INGRESS)
+    everybody = frozenset(judging.classes.of(known) for known in pods)
+    assert len(everybody) == 1
+    for document in (policy("x", "one", podSelector={"matchExpressions": [{"key": "l0", "operator": "DoesNotExist"}]}),
+                     policy("x", "two", podSelector={"matchExpressions": [{"key": "l1", "operator": "DoesNotExist"},
+                                                                         {"key": "app", "operator": "In",
+                                                                          "values": ["a"]}]})):
+        parts = read_policies([("d", document)], topology)
+        judging.change(parts[0].identity, parts)
+    assert len({judging.classes.of(known) for known in pods}) == 3
+    assert [judging.outcome(judging.classes.of(known), target).allowed == ALL for known in pods] == [True] * 4

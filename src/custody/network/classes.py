@@ -7,8 +7,8 @@ int, so that matching thousands of pods is a few operations on numbers.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from custody.network.addresses import V4, V6
@@ -51,6 +51,8 @@ class Classes:
         """A pod of each class, also of those that have gone."""
         self.mask = 0
         """All bits."""
+        self.live = 0
+        """Those of the classes that have pods."""
         self._at: dict[_Key, int] = {}
         self._of: dict[str, int] = {}
         self._labels: list[Labels] = []
@@ -58,17 +60,15 @@ class Classes:
         self._named: dict[tuple[str, Protocol], dict[int, int]] = {}
         self._bits: dict[Expression, int] = {}
         self._within: dict[Intervals, tuple[int, int]] = {}
+        self._addresses: list[tuple[int, ...]] = []
+        self._sorted: list[tuple[int, int]] = []
+        self._nowhere = 0
         self._regions: dict[tuple[Peer, ...], Region] = {}
         for pod in topology.pods:
             self.add(pod)
 
     def __len__(self) -> int:
         return len(self.members)
-
-    @property
-    def live(self) -> int:
-        """Bits of the classes that have pods."""
-        return sum(1 << bit for bit, pods in enumerate(self.members) if pods)
 
     def of(self, pod: Pod) -> int:
         """The bit's number of a pod that was added. Raises KeyError."""
@@ -98,6 +98,7 @@ class Classes:
             self.samples.append(pod)
             self._grow(pod, number)
         self.members[number][pod.place] = pod
+        self.live |= 1 << number
         self._of[pod.place] = number
         return number
 
@@ -105,6 +106,8 @@ class Classes:
         number = self._of.pop(place, None)
         if number is not None:
             del self.members[number][place]
+            if not self.members[number]:
+                self.live &= ~(1 << number)
 
     def _grow(self, pod: Pod, number: int) -> None:
         bit = 1 << number
@@ -152,32 +155,46 @@ class Classes:
                 by_value = self._index.setdefault((Scope.POD, name), {})
                 value = self._labels[number][Scope.POD][name]
                 by_value[value] = by_value.get(value, 0) | 1 << number
+        self._addresses = []
         if fresh:
             self._bits = {expression: bits for expression, bits in self._bits.items()
                           if not any(test.key in fresh for test in tests(expression))}
         return leaving
 
-    def split(self, pod: Pod, number: int) -> int:
-        """A pod of which `cut` told leaves its class for another, to which all that is known of the old one applies."""
-        del self.members[number][pod.place]
-        chosen = self._at.setdefault(self._key(pod), len(self.members))
-        if chosen == len(self.members):
-            self.members.append({})
-            self.samples.append(pod)
-            self._labels.append(self.topology.labels(pod))
-            bit = 1 << chosen
-            self.mask |= bit
-            self._note(pod, bit)
-            for expression, bits in self._bits.items():
-                if bits >> number & 1:
-                    self._bits[expression] = bits | bit
-            for addresses, (certain, maybe) in self._within.items():
-                self._within[addresses] = (certain | (certain >> number & 1) << chosen,
-                                           maybe | (maybe >> number & 1) << chosen)
+    def split(self, leaving: Sequence[tuple[Pod, int]]) -> list[tuple[int, int]]:
+        """Pods of which `cut` told leave their classes for others. The classes that are new, each behind the one that
+        it was taken out of: all that was known of that applies to it."""
+        made: list[tuple[int, int]] = []
+        taken: dict[int, int] = {}
+        for pod, former in leaving:
+            del self.members[former][pod.place]
+            number = self._at.setdefault(self._key(pod), len(self.members))
+            if number == len(self.members):
+                self.members.append({})
+                self.samples.append(pod)
+                self._labels.append(self.topology.labels(pod))
+                self.mask |= 1 << number
+                self._note(pod, 1 << number)
+                made.append((former, number))
+                taken[former] = taken.get(former, 0) | 1 << number
+            self.members[number][pod.place] = pod
+            self.live |= 1 << number
+            self._of[pod.place] = number
+        for former in {number for _, number in leaving}:
+            if not self.members[former]:
+                self.live &= ~(1 << former)
+        if made:
+            formers = sum(1 << number for number in taken)
+
+            def grown(bits: int) -> int:
+                for number in positions(bits & formers):
+                    bits |= taken[number]
+                return bits
+
+            self._bits = {expression: grown(bits) for expression, bits in self._bits.items()}
+            self._within = {space: (grown(certain), grown(maybe)) for space, (certain, maybe) in self._within.items()}
             self._regions.clear()
-        self.members[chosen][pod.place] = pod
-        self._of[pod.place] = chosen
-        return chosen
+        return made
 
     def bits(self, expression: Expression) -> int:
         """The classes of which it is true."""
@@ -208,13 +225,28 @@ class Classes:
         """Classes that have an address in there, and those whose addresses are not known and may be."""
         known = self._within.get(addresses)
         if known is None:
-            certain = maybe = 0
-            for number, pod in enumerate(self.samples):
-                inside, perhaps = _inside(pod, addresses)
-                certain |= inside << number
-                maybe |= perhaps << number
-            known = self._within[addresses] = (certain, maybe)
+            if len(self._addresses) < len(self.samples):
+                self._sort()
+            certain = 0
+            for first, last in addresses:
+                for at in range(bisect_left(self._sorted, (first,)), bisect_left(self._sorted, (last + 1,))):
+                    certain |= 1 << self._sorted[at][1]
+            inside, perhaps = _unknown(addresses)
+            known = self._within[addresses] = (certain | self._nowhere * inside, self._nowhere * perhaps)
         return known
+
+    def _sort(self) -> None:
+        """The addresses of all classes, in their order, and the classes that have none."""
+        self._addresses = [pod.addresses for pod in self.samples]
+        self._sorted = sorted((address, number) for number, known in enumerate(self._addresses) for address in known)
+        self._nowhere = sum(1 << number for number, known in enumerate(self._addresses) if not known)
+
+    def having(self, name: str, protocol: Protocol | None) -> int:
+        """Classes whose containers name a port so."""
+        result = 0
+        for _, _, bits in self._having((name, protocol)):
+            result |= bits
+        return result
 
     def region(self, peers: tuple[Peer, ...]) -> Region:
         """What any of the peers means."""
@@ -289,6 +321,11 @@ def _inside(pod: Pod, addresses: Intervals) -> tuple[int, int]:
     """Whether an address of the pod is in there, and whether that is not known: 1 or 0 each."""
     if pod.addresses:
         return int(any(address in addresses for address in pod.addresses)), 0
+    return _unknown(addresses)
+
+
+def _unknown(addresses: Intervals) -> tuple[int, int]:
+    """The same of a pod whose address is not known."""
     covers = not (V4 - addresses) and not (V6 - addresses)
     return int(covers), int(bool(addresses) and not covers)
 

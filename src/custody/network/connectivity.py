@@ -44,11 +44,18 @@ class Reach:
 
     def inherit(self, splits: Sequence[tuple[int, int]]) -> None:
         """Classes that were taken out of judged ones are judged as those were."""
+        taken: dict[int, int] = {}
+        origins: dict[int, int] = {}  # what was taken out of a class may have been divided again
         for former, number in splits[self._inherited:]:
             if self.covered >> former & 1 and not self.covered >> number & 1:
-                outcome = self.at(former)
-                self.pods[outcome] |= 1 << number
+                origin = origins[number] = origins.get(former, former)
+                taken[origin] = taken.get(origin, 0) | 1 << number
                 self.covered |= 1 << number
+        if taken:
+            formers = sum(1 << number for number in taken)
+            for outcome, bits in self.pods.items():
+                for number in positions(bits & formers):
+                    self.pods[outcome] |= taken[number]
         self._inherited = len(splits)
 
     def table(self) -> list[Outcome]:
@@ -113,13 +120,12 @@ class Connectivity:
         """The policy of this identity is these parts from now on; none: it has gone."""
         for number in self._numbers.pop(identity, ()):
             self._leave(number)
-        for pod, former in self.classes.cut([edge for policy in policies for edge in _edges(policy)],
-                                            [key for policy in policies for key in _keys(policy)]):
-            number = self.classes.split(pod, former)
-            if number == len(self._selected[Direction.INGRESS]):
-                self._splits.append((former, number))
-                for selected in self._selected.values():
-                    selected.append(dict(selected[former]))
+        leaving = self.classes.cut([edge for policy in policies for edge in _edges(policy)],
+                                   [key for policy in policies for key in _keys(policy)])
+        for former, number in self.classes.split(leaving):
+            self._splits.append((former, number))
+            for selected in self._selected.values():
+                selected.append(dict(selected[former]))
         for policy in policies:
             self._enter(policy)
 

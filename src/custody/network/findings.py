@@ -84,10 +84,8 @@ def _port_names(engine: Connectivity, rule: Rule, direction: Direction, subjects
                 ) -> Iterator[Finding]:
     region = engine.classes.region(rule.peers)
     chosen = subjects if direction is Direction.INGRESS else (region.pods | region.maybe) & engine.classes.live
-    known = {(named.name, named.protocol) for bit, sample in enumerate(engine.classes.samples) if chosen >> bit & 1
-             for named in sample.ports}
     for port, protocol in rule.ports.names:
-        if chosen and not any(port == have and protocol in (None, kind) for have, kind in known):
+        if chosen and not chosen & engine.classes.having(port, protocol):
             whose = "the pods that it selects" if direction is Direction.INGRESS else "its peers"
             yield Finding("unknown-port-name", "warning", name, where,
                           f"none of {whose} has a port named {port}" + (f" of {protocol}" if protocol else ""))
