@@ -36,8 +36,9 @@ def process(chance: random.Random, binary: str) -> dict[str, Any]:
     identifier = f"{chance.getrandbits(256):064x}"
     return {
         "exec_id": f"bm9kZS0xOjEzNTQ4Njc0MzIx{chance.getrandbits(60)}", "pid": chance.randrange(1, 1 << 20),
-        "uid": 1000, "cwd": "/app", "binary": binary, "arguments": "--config /app/config.yaml -v", "flags": "execve clone",
-        "start_time": "2026-11-30T10:03:57.700327580Z", "auid": 4294967295, "pod": {
+        "uid": 1000, "cwd": "/app", "binary": binary, "arguments": "--config /app/config.yaml -v",
+        "flags": "execve clone", "start_time": "2026-11-30T10:03:57.700327580Z",
+        "auid": 4294967295, "pod": {
             "namespace": "shop", "name": "web-7d4b9c6f5-x2x7k", "uid": "0b3d0a3c-2d07-4b6e-9d62-0d2d8a1f3c55",
             "container": {"id": f"containerd://{identifier}", "name": "web", "image": {
                 "id": f"registry.example/web@sha256:{identifier}", "name": "registry.example/web:1.4"},

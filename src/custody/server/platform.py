@@ -103,6 +103,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         await box[0](scope, receive, send)
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate, events="runtime" in chosen)
+    events = runtime.events_app(settings) if "runtime" in chosen else None
     cluster = cluster_lookup(settings, in_pod=True) if "admission" in chosen else None
     metrics = Metrics()
     names = _names(settings, host)
@@ -116,7 +117,6 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = provider = None
-    events = runtime.events_app(settings) if "runtime" in chosen else None
     keeper: DecisionKeeper | None = None
     working: list[asyncio.Task[None]] = []
     stack = contextlib.AsyncExitStack()
