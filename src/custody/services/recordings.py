@@ -23,6 +23,7 @@ from custody.formats.telemetry.tracee import Tracee
 from custody.kit import strictjson
 from policylang.falco import Alert
 from policylang.falco.values.events import PLUGIN_EVENT
+from policylang.falco.values.fields import SOURCES
 from policylang.falco.values.jsonsources import reader, source_of, split
 
 LONGEST = 8 << 20  # bytes of a line
@@ -156,6 +157,11 @@ class Recordings:
         if kind is None:
             raise MalformedError(where, got=f"an object with {', '.join(sorted(document)[:5]) or 'nothing'}",
                                  expected="an event of a tool that custody reads, or of Falco's fields with evt.type")
+        if kind == "recording" and document.get("evt.source", "syscall") in SOURCES:
+            # What telemetry.recording makes of it, which would read it once more.
+            time = document.get("evt.rawtime")
+            return (RuntimeEvent(document.get("evt.source", "syscall"), document["evt.type"], document,
+                                 time if isinstance(time, int) else None, where),)
         if kind in _MADE:
             decode = self._decoders.get(kind)
             if decode is None:
