@@ -40,6 +40,7 @@ ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "co
          "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
          "runtime-rules": "docs/guides/runtime-rules.md",
          "network": "docs/guides/network.md",
+         "runtime-watch": "docs/guides/runtime-watch.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
          "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",

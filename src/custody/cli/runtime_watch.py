@@ -68,7 +68,7 @@ def command(once: bool, again: bool, **given: Any) -> None:
     if "priority" in changes:
         changes["priority"] = changes["priority"].lower()
     stated = msgspec.structs.replace(stated, **changes)
-    watched = Watched.of(stated)
+    watched = Watched.of(stated, changes)
     if not watched.rules:
         raise UsageError("--rules: got none", hint="a Falco rule file, or `rules` of [runtime] in custody.toml")
     if not watched.inputs and not watched.sensors:

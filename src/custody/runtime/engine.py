@@ -93,7 +93,8 @@ class Engine:
         if matcher is not None:
             try:
                 alerts = matcher(event.type, event.fields)
-            except LanguageError:
+            except (LanguageError, TypeError, ValueError, OverflowError, RecursionError):
+                # One event with a value that nobody thought of must not end the watching of all others.
                 self.counted.unjudged[event.origin] += 1
         detectors = self._detectors.get(event.type)
         if detectors is not None and event.source == "syscall":

@@ -22,6 +22,7 @@ _WIDTH = re.compile(r"[0-9]{1,4}")
 _TIMES = ("evt.time", "evt.time.s", "evt.time.iso8601", "evt.datetime", "evt.datetime.s", "evt.rawtime.s",
           "evt.rawtime.ns")
 _SECOND = 1_000_000_000
+_LAST = 253_402_300_799  # 9999-12-31T23:59:59Z
 PRIORITIES = ("Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug")
 
 
@@ -157,7 +158,7 @@ def _time_reader(operand: Operand) -> Reader | None:
 
     def read(get: Callable[[str], Any]) -> Any:
         value = get(name)
-        if value is None and (raw := get("evt.rawtime")) is not None:
+        if value is None and type(raw := get("evt.rawtime")) is int:
             return moment(raw, name)
         return value
 
@@ -165,16 +166,15 @@ def _time_reader(operand: Operand) -> Reader | None:
 
 
 def moment(nanoseconds: int, form: str) -> Any:
-    """In UTC, whatever the machine's zone; MISSING, as `iso` None, for a time that is in no calendar."""
+    """In UTC, whatever the machine's zone. A number that is no time of this calendar stays what it is."""
     seconds, rest = divmod(nanoseconds, _SECOND)
+    if not 0 <= seconds <= _LAST:
+        return str(nanoseconds)
     if form == "evt.rawtime.s":
         return seconds
     if form == "evt.rawtime.ns":
         return rest
-    try:
-        at = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # an event says any number
-        return None if form == "iso" else MISSING
+    at = datetime.fromtimestamp(seconds, UTC)
     if form == "evt.time":
         return f"{at:%H:%M:%S}.{rest:09d}"
     if form == "evt.time.s":
