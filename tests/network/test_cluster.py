@@ -103,6 +103,7 @@ def test_hosts_are_not_meant() -> None:
     (cluster_policy("c", 1, egress=[rule("Deny", "to", [{"domainNames": ["a.b"]}])]), "rules that allow"),
     (cluster_policy("c", 1, egress=[rule("Deny", "to", [{"networks": ["10.0.0.0/8"]}], protocols=[
         {"destinationNamedPort": "http"}])]), "beside a port's name"),
+    (baseline(egress=[rule("Allow", "to", [{"domainNames": ["a.b"]}])]), "exactly one of namespaces, pods, nodes"),
     (cluster_policy("c", 1, ingress=[rule("Deny", protocols=[])]), "at least one"),
     (cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"tcp": {}}])]), "destinationPort"),
     (cluster_policy("c", 1, ingress=[rule("Deny", protocols=[{"tcp": {"destinationPort": {

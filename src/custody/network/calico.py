@@ -96,13 +96,13 @@ def address_set(document: dict[str, Any], where: str) -> AddressSet:
     """Of a NetworkSet or GlobalNetworkSet."""
     kind = str(document.get("kind"))
     fields = _open(document, where, "NetworkSet", "GlobalNetworkSet")
-    labels = (document.get("metadata") or {}).get("labels") or {}
+    meta = Fields(document.get("metadata"), f"{where}.metadata")
     identity = metadata(fields, kind, namespaced=kind == "NetworkSet")
     spec = fields.inner("spec") or Fields({}, fields.path("spec"))
     space = _nets(spec, "nets", [])
     spec.done()
     fields.done()
-    return AddressSet(identity.namespace, labels if isinstance(labels, dict) else {}, space)
+    return AddressSet(identity.namespace, meta.text_map("labels"), space)
 
 
 def _open(document: dict[str, Any], where: str, *kinds: str) -> Fields:
