@@ -3,7 +3,8 @@
 usage: python -m tests.fuzz.flows [COUNT] [SEED]
 
 Every reader must give a flow, a reason why a line is none, or MalformedError with a field, for each line of any file;
-a flow's addresses are addresses and its port is one. Prints how many did what.
+a flow's addresses are addresses and its port is one. Then COUNT / 100 random worlds with policies of all kinds: each
+connection, told as a line, is simulated and judged naively. Prints how many did what.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any
 from custody.errors import CustodyError
 from custody.formats.flows import recognition
 from custody.formats.flows.record import Flow
+from custody.network.simulation import Verdict
 from tests.network import flowlines
+from tests.network.test_simulated_naively import simulated
 
 SEEDS = (flowlines.hubble(), flowlines.calico(), flowlines.gcp(), flowlines.ESTABLISHED, flowlines.DATAGRAM,
          flowlines.SYN_SENT, flowlines.PROC_SIX, flowlines.AWS,
@@ -90,6 +93,8 @@ def main(count: int, seed: int) -> int:
             print(f"seed {seed}: {form!r} {data!r}", file=sys.stderr)
             raise
     print(", ".join(f"{number} {name}" for name, number in sorted(did.items())))
+    verdicts = sum((simulated(seed * 1_000_000 + at) for at in range(count // 100)), Counter[Verdict]())
+    print(", ".join(f"{number} {verdict.value}" for verdict, number in verdicts.items()), "as the naive judge says")
     return 0
 
 

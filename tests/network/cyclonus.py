@@ -1,4 +1,4 @@
-"""cyclonus, which judges NetworkPolicies: its generated cases with the truth tables that it expects, and its own answers."""
+"""cyclonus, which judges NetworkPolicies: its generated cases with what it expects of them, and its answers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def answers(program: Path, folder: Path, world: Topology, policies: Sequence[dic
     """What it says of own policies and pods: by `TCP/80` the tables `Ingress`, `Egress` and `Combined`."""
     from custody.network.addresses import address_text
 
-    (folder / "policies.yaml").write_text(yaml.safe_dump_all(policies))
+    # Of several documents in YAML it reads the first, and takes a namespace called y for a truth value.
+    (folder / "policies.json").write_text(json.dumps({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicyList", "items": list(policies)}))
     model = {"Resources": {
         "Namespaces": {name: dict(namespace.all_labels()) for name, namespace in world.namespaces.items()},
         "Pods": [{"Namespace": pod.namespace, "Name": pod.name, "Labels": dict(pod.labels),
@@ -113,7 +115,7 @@ def answers(program: Path, folder: Path, world: Topology, policies: Sequence[dic
                                   "PortName": named.name} for named in sorted(pod.ports)]} for pod in world.pods]},
         "Probes": [{"Port": port, "Protocol": protocol} for protocol, port in ports]}
     (folder / "probe.json").write_text(json.dumps(model))
-    done = subprocess.run([program, "analyze", "--mode", "probe", "--policy-path", folder / "policies.yaml",
+    done = subprocess.run([program, "analyze", "--mode", "probe", "--policy-path", folder / "policies.json",
                            "--probe-path", folder / "probe.json"], capture_output=True, text=True, check=True,
                           timeout=120)
     result: dict[str, dict[str, Table]] = {}

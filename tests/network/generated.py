@@ -15,10 +15,10 @@ NUMBERS = (80, 81, 443, 8080)
 NAMES = ("web", "alt", "absent")
 
 
-def world(rng: random.Random, *, plain: bool = False) -> Topology:
-    """`plain`: no hosts' networks, and every pod has an address and all ports, as cyclonus wants them."""
-    namespaces = {name: Namespace(name, {"ns": name, **({"env": rng.choice(_ENVIRONMENTS)} if rng.random() < .7 else {})})
-                  for name in "xyz"}
+def world(rng: random.Random, *, plain: bool = False, single: bool = False) -> Topology:
+    """`plain`: no hosts' networks, and every pod has an address; `single`: a port's number is of one protocol."""
+    namespaces = {name: Namespace(name, {"ns": name, **(
+        {"env": rng.choice(_ENVIRONMENTS)} if rng.random() < .7 else {})}) for name in "xyz"}
     pods = []
     for at, namespace in enumerate(namespaces):
         for index in range(3):
@@ -26,8 +26,9 @@ def world(rng: random.Random, *, plain: bool = False) -> Topology:
             if rng.random() < .6:
                 labels["role"] = rng.choice(_ROLES)
             numbers = rng.sample(NUMBERS, 3)
-            ports = frozenset(NamedPort(name, protocol, port) for name, port in zip(("web", "alt", "more"), numbers, strict=True)
-                              for protocol in (PROTOCOLS if plain else rng.sample(PROTOCOLS, rng.randint(1, 3))))
+            ports = frozenset(NamedPort(name, protocol, port)
+                              for name, port in zip(("web", "alt", "more"), numbers, strict=True)
+                              for protocol in rng.sample(PROTOCOLS, 1 if single else rng.randint(1, 3)))
             known = plain or rng.random() < .8
             pods.append(Pod(namespace, f"p{index}", labels, (number(f"192.168.{at}.{index + 1}"),) if known else (),
                             ports, not plain and rng.random() < .1, rng.choice(("default", "robot")), node="n0",
@@ -155,7 +156,8 @@ def cluster_policy(rng: random.Random, at: int) -> Document:
                 rule[end].append({"domainNames": ["example.com"]})
             spec[word].append(rule)
     version = rng.choice(("v1alpha2", "v1beta1")) if beta else "v1alpha1"
-    return {"apiVersion": f"policy.networking.k8s.io/{version}", "kind": kind, "metadata": {"name": f"c{at}"}, "spec": spec}
+    return {"apiVersion": f"policy.networking.k8s.io/{version}", "kind": kind, "metadata": {"name": f"c{at}"},
+            "spec": spec}
 
 
 def baseline(rng: random.Random) -> Document:
@@ -165,6 +167,8 @@ def baseline(rng: random.Random) -> Document:
     del document["spec"]["priority"]
     for word in ("ingress", "egress"):
         document["spec"][word] = [rule for rule in document["spec"][word] if rule["action"] != "Pass"]
+    for rule in document["spec"]["egress"]:
+        rule["to"] = [peer for peer in rule["to"] if "domainNames" not in peer]
     return {**document, "kind": "BaselineAdminNetworkPolicy", "metadata": {"name": "default"}}
 
 
@@ -175,14 +179,15 @@ def expression(rng: random.Random, depth: int = 0, *, namespace: bool = False) -
     chance = rng.random()
     if depth < 2 and chance < .4:
         sign = rng.choice(("&&", "||"))
-        return f"({expression(rng, depth + 1, namespace=namespace)} {sign} {expression(rng, depth + 1, namespace=namespace)})"
+        left, right = (expression(rng, depth + 1, namespace=namespace) for _ in range(2))
+        return f"({left} {sign} {right})"
     if chance < .5:
         return f"!{'(' + expression(rng, depth + 1, namespace=namespace) + ')'}" if depth < 2 else "all()"
     key = rng.choice(list(values))
     value = rng.choice(values[key])
     return rng.choice((f"{key} == '{value}'", f'{key} != "{value}"', f"has({key})", f"{key} in {{'{value}', 'x'}}",
-                       f"{key} not in {{ '{value}' }}", f"{key} contains '{value[0]}'", f"{key} starts with '{value[:2]}'",
-                       f"{key} ends with '{value[-1]}'", "all()"))
+                       f"{key} not in {{ '{value}' }}", f"{key} contains '{value[0]}'",
+                       f"{key} starts with '{value[:2]}'", f"{key} ends with '{value[-1]}'", "all()"))
 
 
 def _entity(rng: random.Random, protocol: str | None, *, ports: bool) -> Document:

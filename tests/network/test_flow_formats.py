@@ -34,7 +34,20 @@ def test_hubble_a_packet_that_began_a_connection() -> None:
                     labels=("app=web", "pod-template-hash=9b649846d"), kind=Kind.POD),
         destination=Side(address="10.0.2.1", namespace="shop", pod="api-65887564dc-jjw7k", labels=("app=api",),
                          kind=Kind.POD),
-        protocol="TCP", port=8080, verdict=Verdict.ALLOWED, first=1795171262, last=1795171262, observer="source")
+        protocol="TCP", port=8080, verdict=Verdict.ALLOWED, first=1795171262, last=1795171262, observer="source",
+        answered=False)
+
+
+def test_hubble_a_pod_of_another_cluster_is_none_of_this_one() -> None:
+    said = flow(hubble.read(flowlines.hubble(destination__cluster_name="two")))
+    assert (said.source.kind, said.destination.kind, said.destination.namespace) == (Kind.POD, Kind.ELSEWHERE, "")
+
+
+@pytest.mark.parametrize(("flags", "answered"), [
+    ({"SYN": True}, False), ({"ACK": True}, True), ({"ACK": True, "FIN": True}, True), ({}, None),
+    ({"RST": True, "ACK": True}, None)])
+def test_hubble_the_client_acknowledges_what_it_was_answered(flags: dict[str, bool], answered: bool | None) -> None:
+    assert flow(hubble.read(flowlines.hubble(l4__TCP__flags=flags))).answered is answered
 
 
 def test_hubble_without_the_response_around_it() -> None:
@@ -174,7 +187,13 @@ def test_conntrack_events_of_one_connection_count_once() -> None:
               b" [UPDATE] tcp      6 120 FIN_WAIT src=" + tuples, b"[DESTROY] tcp      6 src=" + tuples]
     said = [flow(conntrack.read(event)) for event in events]
     assert [record.count for record in said] == [0, 0, 1, 0, 0]
-    assert [record.verdict for record in said] == [Verdict.UNANSWERED, *[Verdict.ALLOWED] * 4]
+    assert [record.verdict for record in said] == [*[Verdict.UNANSWERED] * 2, *[Verdict.ALLOWED] * 3]
+
+
+def test_conntrack_a_connection_that_was_refused_was_not_answered() -> None:
+    refused = flowlines.ESTABLISHED.replace(b"ESTABLISHED", b"CLOSE").replace(b"[ASSURED] ", b"")
+    said = flow(conntrack.read(refused))
+    assert (said.verdict, said.answered) == (Verdict.UNANSWERED, False)
 
 
 def test_conntrack_a_programs_name_is_no_field() -> None:
@@ -203,8 +222,8 @@ def test_aws_a_header_says_the_order_and_the_pods_addresses() -> None:
     data = (b"pkt-srcaddr pkt-dstaddr srcaddr dstaddr dstport srcport protocol tcp-flags action flow-direction "
             b"log-status\n10.0.1.1 - 10.9.9.9 10.0.2.1 8080 9000 6 2 REJECT ingress OK\n"
             b"10.0.2.1 - 10.9.9.9 10.0.1.1 9000 8080 6 19 ACCEPT ingress OK\n")
-    assert recognition._recognised([lines.Line(1, data.splitlines()[0])], "x") == awsvpc.NAME
-    header, request, reply = (entry.said for entry in told(data))
+    assert recognition._recognised([(1, data.splitlines()[0])], "x") == awsvpc.NAME
+    header, request, reply = (said for _, said in told(data))
     assert isinstance(header, Passed)
     assert isinstance(request, Flow)
     assert (request.source.address, request.destination.address, request.port, request.verdict, request.guessed,
@@ -223,17 +242,17 @@ def test_aws_windows_without_records_are_told_apart(line: bytes, lost: int) -> N
 
 def test_aws_of_cloudwatch_has_a_time_before_the_record() -> None:
     assert awsvpc.reader()(b"2026-11-20T10:41:02.000Z " + flowlines.AWS) == awsvpc.reader()(flowlines.AWS)
-    assert isinstance(told(b"2026-11-20T10:41:02.000Z " + flowlines.AWS)[0].said, Flow)
+    assert isinstance(told(b"2026-11-20T10:41:02.000Z " + flowlines.AWS)[0][1], Flow)
 
 
 def test_aws_a_custom_format_without_a_header_needs_its_fields() -> None:
-    (first,) = told(b"10.0.1.1 10.0.2.1 40000 8080 6 ACCEPT", form="aws-vpc")
-    assert isinstance(first.said, MalformedError)
-    assert first.said.hint
-    assert "--fields" in first.said.hint
-    (second,) = told(b"10.0.1.1 10.0.2.1 40000 8080 6 ACCEPT", form="aws-vpc",
+    ((_, first),) = told(b"10.0.1.1 10.0.2.1 40000 8080 6 ACCEPT", form="aws-vpc")
+    assert isinstance(first, MalformedError)
+    assert first.hint
+    assert "--fields" in first.hint
+    ((_, second),) = told(b"10.0.1.1 10.0.2.1 40000 8080 6 ACCEPT", form="aws-vpc",
                      fields=("srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action"))
-    assert isinstance(second.said, Flow)
+    assert isinstance(second, Flow)
     with pytest.raises(UnsupportedError, match="without action"):
         told(b"x", form="aws-vpc", fields=("srcaddr", "dstaddr", "dstport", "protocol"))
     with pytest.raises(UsageError, match="--fields"):
@@ -267,12 +286,12 @@ def test_gcp_replies_by_their_ports() -> None:
     (flowlines.hubble(), "hubble"), (flowlines.calico(), "calico"), (flowlines.ESTABLISHED, "conntrack"),
     (flowlines.SYN_SENT, "conntrack"), (flowlines.AWS, "aws-vpc"), (flowlines.gcp(), "gcp-vpc")])
 def test_recognised_by_content(line: bytes, form: str) -> None:
-    (alone,) = told(b"\n\n" + line + b"\r\n")
-    assert alone.number == 3
-    assert isinstance(alone.said, Flow)
+    ((number, alone),) = told(b"\n\n" + line + b"\r\n")
+    assert number == 3
+    assert isinstance(alone, Flow)
     assert told(line) == told(line, form=form)
-    assert [*told(gzip.compress(line) + gzip.compress(b"\n" + line))][1].said == alone.said
-    assert told(b"nonsense\n" + line)[1].said == alone.said
+    assert [*told(gzip.compress(line) + gzip.compress(b"\n" + line))][1][1] == alone
+    assert told(b"nonsense\n" + line)[1][1] == alone
 
 
 @pytest.mark.parametrize("data", [b"[\n  {\n", b'[{"flow":', b"{\n", b"PAR1....", b"BZh91AY", b"\x28\xb5\x2f\xfd",
@@ -290,8 +309,8 @@ def test_an_empty_file_is_no_flow_log() -> None:
 def test_a_line_that_cannot_be_read_is_told_by_its_number() -> None:
     entries = told(flowlines.hubble() + b"\n{\"flow\": {\n" + flowlines.hubble() + b"\n" + b"x" * (lines.MAX_LINE + 1)
                    + b"\n" + flowlines.hubble())
-    assert [entry.number for entry in entries] == [1, 2, 3, 4, 5]
-    assert [isinstance(entry.said, MalformedError) for entry in entries] == [False, True, False, True, False]
+    assert [number for number, _ in entries] == [1, 2, 3, 4, 5]
+    assert [isinstance(said, MalformedError) for _, said in entries] == [False, True, False, True, False]
 
 
 def test_gzip_that_is_cut_or_broken_is_an_error() -> None:
@@ -317,7 +336,7 @@ def test_lines_are_those_of_the_file_however_it_comes(parts: list[bytes], size: 
     stream = gzip.compress(data) if packed else data
     pieces = [stream[at:at + size] for at in range(0, len(stream), size)]
     expected = [part.removesuffix(b"\r") for part in data.split(b"\n")]
-    read = [line.content for line in lines.lines(pieces, "x")]
+    read = [content for _, content in lines.lines(pieces, "x")]
     assert read == (expected if data.split(b"\n")[-1] else expected[:-1])
 
 

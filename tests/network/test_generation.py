@@ -10,14 +10,15 @@ import pytest
 
 from custody.formats.flows.record import Flow, Kind, Side
 from custody.formats.flows.record import Verdict as Seen
-from custody.network import addresses, declared, kubernetes
+from custody.network import addresses, declared, documents
 from custody.network.connectivity import Connectivity
 from custody.network.declared import Declared
 from custody.network.ends import Ends, with_made
-from custody.network.generation import Generated, Generation, Options, selector
+from custody.network.generation import Generated, Generation, Options
 from custody.network.model import NamedPort, Namespace, Pod, Topology, Workload
 from custody.network.observed import Observed
 from custody.network.ports import key
+from custody.network.selection import selector
 from custody.network.simulation import Verdict, simulate
 
 KUBE_DNS = Pod("kube-system", "coredns-7db6d8ff4d-x2x2x", {"k8s-app": "kube-dns"}, (addresses.number("10.0.0.53"),),
@@ -46,11 +47,11 @@ class World:
         for at, recorded in enumerate(flows):
             self.observed.add("x", at, recorded)
         return Generation(with_made(self.topology, self.ends), self.declared, self.ends,
-                          Options(**options)).of_flows(self.observed.ordered())
+                          Options(**options)).of_flows(self.observed)
 
     def engine(self, generated: Generated) -> Connectivity:
         return Connectivity(with_made(self.topology, self.ends), [
-            policy for document in generated.policies for policy in kubernetes.read(document, "generated")])
+            *documents.read_policies([("generated", document) for document in generated.policies], self.topology)])
 
     def verdicts(self, generated: Generated) -> list[Verdict]:
         return [row.verdict for row in simulate(self.observed, self.engine(generated))]
@@ -109,6 +110,19 @@ def test_an_address_outside_is_itself_alone_unless_a_width_is_given() -> None:
     assert [tuple(entry) for entry in wide.widened] == [("2606:2800::/64", 1), ("93.184.216.0/24", 2)]
 
 
+def test_cilium_says_pods_addresses_and_nodes_in_rules_of_their_own() -> None:
+    world = World(WEB, API)
+    node = Side(address="192.168.0.5", kind=Kind.NODE)
+    generated = world.learn(flow("10.0.1.1", "10.0.2.1"), flow(node, "10.0.2.1"), flow("8.8.8.8", "10.0.2.1"),
+                            kind="CiliumNetworkPolicy")
+    ports = [{"ports": [{"port": "8080", "protocol": "TCP"}]}]
+    assert generated.policies[0]["spec"]["ingress"] == [
+        {"fromEndpoints": [{"matchLabels": {"app": "web"}}], "toPorts": ports},
+        {"fromCIDR": ["8.8.8.8/32"], "toPorts": ports}, {"fromEntities": ["host", "remote-node"], "toPorts": ports}]
+    assert any("all nodes are allowed" in note for note in generated.notes)
+    assert set(world.verdicts(generated)) <= {Verdict.ALLOWED, Verdict.PLUGIN}
+
+
 def test_names_of_addresses_are_kept_beside() -> None:
     outside = Side(address="93.184.216.34", kind=Kind.OUTSIDE, names=("example.com", "a.example.com"))
     (web,) = World(WEB).learn(flow("10.0.1.1", outside, 443)).policies
@@ -156,6 +170,38 @@ def test_what_no_policy_says_is_listed_with_the_reason(recorded: Flow, words: st
     assert all("8080" not in json.dumps(document) for document in generated.policies)
 
 
+def test_a_scan_is_not_learnt_where_the_log_tells_who_was_answered() -> None:
+    real = flow("10.0.1.1", "10.0.2.1", 8080, answered=True)
+    scan = [flow("10.0.1.1", "10.0.2.1", port, answered=False) for port in range(1, 20)]
+    generated = World(WEB, API).learn(real, *scan)
+    assert {left.reason for left in generated.left} == {
+        "nobody is seen to answer it, as to others: a scan looks like this"}
+    assert len(generated.left) == 19
+    assert World(WEB, API).learn(*scan).left == [], "a log that tells of no answers at all says nothing of these"
+    datagram = World(WEB, API).learn(real, flow("10.0.1.1", "10.0.2.1", 514, "UDP", answered=False))
+    assert datagram.left == []
+    assert "datagrams that nobody answered are allowed as others are: 1" in datagram.notes[0]
+
+
+def test_workloads_that_were_never_seen_are_named() -> None:
+    world = World(WEB, API, pod("batch", {"app": "batch"}, "10.0.1.9"))
+    assert world.learn(flow("10.0.1.1", "10.0.2.1")).notes == ["never seen, and without a policy: shop/batch"]
+
+
+def test_a_cluster_whose_dns_is_elsewhere_is_told_of() -> None:
+    world = World(WEB, pod("dns", {"dns": "yes"}, "10.0.0.9", namespace="kube-system"))
+    world.topology = Topology(world.topology.pods[:2], world.topology.namespaces)
+    assert any("to which DNS is allowed" in note for note in world.learn(flow("10.0.1.1", "8.8.8.8")).notes)
+
+
+def test_ports_that_no_service_has_are_marked() -> None:
+    world = World(WEB, PORTED_API, documents=(API_SERVICE,))
+    generated = world.learn(flow("10.0.1.1", "10.0.2.1", 8080), flow("10.0.1.1", "10.0.2.1", 9090))
+    assert [(connection.destination.shown, connection.port) for connection in generated.undeclared] == [
+        ("shop/api", 9090)]
+    assert World(WEB, API).learn(flow("10.0.1.1", "10.0.2.1", 9090)).undeclared == [], "no Service is known at all"
+
+
 def test_what_is_seen_first_after_the_time_of_learning_is_no_part() -> None:
     world = World(WEB, API)
     world.observed = Observed(world.ends, until=200)
@@ -170,6 +216,10 @@ def test_only_for_the_pods_of_some_namespaces() -> None:
     assert [document["metadata"]["namespace"] for document in generated.policies] == ["data"]
 
 
+PORTED_API = pod("api", {"app": "api"}, "10.0.2.1", ports=frozenset({NamedPort("http", "TCP", 8080)}))
+API_SERVICE: dict[str, Any] = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}, "spec": {
+        "selector": {"app": "api"}, "ports": [{"port": 80, "targetPort": "http"}]}}
 SERVICE: dict[str, Any] = {
     "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {
         "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}}
@@ -210,8 +260,9 @@ def test_whoever_is_outside_only_where_a_service_offers_it() -> None:
     assert [peer["ipBlock"]["cidr"] for peer in rule["from"]] == ["0.0.0.0/0", "::/0"]
 
 
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "CiliumNetworkPolicy"])
 @pytest.mark.parametrize("seed", range(20))
-def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int) -> None:
+def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int, kind: str) -> None:
     """Of random worlds: every pair of pods and every port, by the engine."""
     chance = random.Random(seed)
     pods: list[Pod] = []
@@ -225,8 +276,9 @@ def test_they_allow_what_was_observed_and_nothing_beside_it(seed: int) -> None:
     observed = {(chance.randrange(8), chance.randrange(8), chance.choice((80, 443)), chance.choice(("TCP", "UDP")))
                 for _ in range(15)}
     generated = world.learn(*(flow(f"10.0.1.{source + 1}", f"10.0.1.{target + 1}", port, protocol)
-                              for source, target, port, protocol in observed))
+                              for source, target, port, protocol in observed), kind=kind)
     assert generated.left == []
+    assert {document["kind"] for document in generated.policies} == {kind}
     assert set(world.verdicts(generated)) == {Verdict.ALLOWED}
     engine = world.engine(generated)
     seen = {end for source, target, _, _ in observed for end in (source, target)}

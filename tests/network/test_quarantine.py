@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.network import kubernetes
+from custody.network import documents as networking
 from custody.network.connectivity import Connectivity
 from custody.network.isolation import Isolation, isolation
 from custody.network.model import Direction, Namespace, Pod, Topology
@@ -41,9 +41,9 @@ def after(changes: list[quarantine.Change], *standing: dict[str, Any], before: d
     pods = (Pod("shop", "web-1", changed["labels"], (0x0A000001,), host_network=host_network),
             Pod("shop", "api-1", {"app": "api"}, (0x0A000002,)),
             Pod("other", "job-1", {"app": "job"}, (0x0A000003,)))
-    policies = [rule for document in documents[1:] for rule in kubernetes.read(document, "x")]
-    return isolation(Connectivity(Topology(pods, {name: Namespace(name) for name in ("shop", "other")}), policies),
-                     "shop/web-1")
+    topology = Topology(pods, {name: Namespace(name) for name in ("shop", "other")})
+    listed = [(f"x[{at}]", document) for at, document in enumerate(documents[1:])]
+    return isolation(Connectivity(topology, networking.read_policies(listed, topology)), "shop/web-1")
 
 
 def test_labels_are_taken_away_and_kept_beside() -> None:
@@ -78,6 +78,30 @@ def test_a_policy_beside_alone_would_not_isolate() -> None:
     assert not proof.whole
 
 
+@pytest.mark.parametrize("method", ["cilium", "calico"])
+def test_denials_isolate_whatever_allows(method: quarantine.Method) -> None:
+    standing = (policy("web", FOR_WEB), policy("open", ALLOW_ALL))
+    assert after(quarantine.plan(pod(), standing, method), *standing) == Isolation("shop/web-1", ())
+
+
+def test_a_tier_before_calicos_default_still_allows() -> None:
+    tier = {"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "platform"},
+            "spec": {"order": 10}}
+    allow = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {
+        "name": "platform.monitoring"}, "spec": {"tier": "platform", "order": 1, "types": ["Ingress"], "ingress": [
+            {"action": "Allow", "source": {"selector": "app == 'job'"}}]}}
+    proof = after(quarantine.plan(pod(), [allow], "calico"), tier, allow)
+    assert [leak.told.partition(" on ")[0] for leak in proof.leaks] == ["from other/job-1"]
+    assert "GlobalNetworkPolicy" in proof.leaks[0].told
+
+
+def test_an_admin_policy_cuts_off_pods_and_not_what_a_networkpolicy_lets_in_from_outside() -> None:
+    changes = quarantine.plan(pod(), (), "cluster-policy")
+    assert after(changes) == Isolation("shop/web-1", ())
+    proof = after(changes, policy("web", FOR_WEB))
+    assert [(leak.direction, leak.peer) for leak in proof.leaks] == [(Direction.INGRESS, "0.0.0.0/0, ::/0")]
+
+
 def test_a_policy_for_one_direction_only_leaves_the_other_open() -> None:
     deny, strip = quarantine.plan(pod())
     deny.body["spec"]["policyTypes"] = ["Ingress"]
@@ -90,6 +114,15 @@ def test_a_pod_on_the_nodes_network_is_never_called_isolated() -> None:
     proof = after(quarantine.plan(pod()), host_network=True)
     assert not proof.whole
     assert "node's network" in proof.reason
+
+
+@pytest.mark.parametrize(("owner", "words"), [
+    ([], "no controller makes another"),
+    ([{"kind": "ReplicaSet", "name": "web-1", "controller": True}], "ReplicaSet web-1 makes another pod"),
+    ([{"kind": "StatefulSet", "name": "db", "controller": True}], "cannot make another pod")])
+def test_what_else_comes_of_it_is_told(owner: list[dict[str, Any]], words: str) -> None:
+    assert words in quarantine.consequences(pod(ownerReferences=owner), "labels")[1]
+    assert quarantine.consequences(pod(ownerReferences=owner), "cilium") == [quarantine.OPEN]
 
 
 def test_release_gives_the_labels_back_and_removes_what_was_made() -> None:

@@ -118,6 +118,9 @@ def test_the_pods_behind_a_service_are_judged_on_their_own_port() -> None:
     (flow(source="10.0.9.9"), "--pod-cidr"), (flow(source=Side()), "neither name nor address"),
     (flow(source=Side(namespace="shop", pod="gone-1")), "carries no labels"),
     (flow(source=Side(kind=Kind.OUTSIDE)), "aggregated away"),
+    (flow(source=Side(kind=Kind.ELSEWHERE, pod="two: shop/web", address="10.0.1.1")), "another cluster"),
+    (flow(source=Side(namespace="shop", pod="x", labels=("app=\n---\nkind: Secret",))), "Kubernetes takes"),
+    (flow(source=Side(namespace="../x", pod="x", labels=("app=web",))), "Kubernetes takes"),
     (flow(source="1.1.1.1", destination="8.8.8.8"), "neither side is a pod"),
     (flow(source="10.96.0.10"), "begins no connection")])
 def test_who_is_not_known_is_not_judged(recorded: Flow, words: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
+from typing import Literal
 
 import click
 
-from custody.cli import flow_logs
+from custody.cli import flow_logs, netpol_documents
 from custody.cli.moments import Moment
 from custody.cli.netpol_world import World, world
-from custody.errors import MissingEvidenceError, UnsupportedError, UsageError
+from custody.errors import MissingEvidenceError, UsageError
 from custody.formats import yaml
 from custody.kit.amount import amount
 from custody.kit.visible import visible
@@ -23,7 +25,7 @@ from custody.network.observed import Observed
 from custody.network.simulation import Verdict, simulate
 
 _SHOWN = 20
-_KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "GlobalNetworkPolicy")
+_KINDS = ("NetworkPolicy", "CiliumNetworkPolicy")
 
 
 @click.command("generate")
@@ -32,9 +34,9 @@ _KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "Globa
               help="Instead of flows: what the Services of these manifests declare, with the pods that they select.")
 @click.option("--pods", multiple=True, metavar="TARGET",
               help="Manifests of pods, controllers, namespaces, nodes and Services; repeatable.")
-@click.option("--kubeconfig", metavar="FILE", help="Pods, namespaces, nodes and Services of this cluster.")
+@netpol_documents.kubeconfig
 @click.option("--kind", type=click.Choice(_KINDS), default="NetworkPolicy", show_default=True,
-              help="Of the policies. Only NetworkPolicy is made; others are refused.")
+              help="Of the policies.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, metavar="NAME",
               help="Only for pods of this namespace; repeatable. Default: all that were seen.")
 @click.option("--widen", multiple=True, metavar="/BITS",
@@ -45,20 +47,19 @@ _KINDS = ("NetworkPolicy", "CiliumNetworkPolicy", "ClusterNetworkPolicy", "Globa
 @click.option("--until", type=Moment(), metavar="TIME",
               help="Learn from connections that were first seen until then; later ones are listed, and no part.")
 @flow_logs.options
-def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, ...], kubeconfig: str | None, kind: str,
-            namespaces: tuple[str, ...], widen: tuple[str, ...], open_services: bool, until: datetime | None,
-            form: str | None, fields: str, pod_blocks: tuple[str, ...], since: datetime | None) -> int:
+def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, ...], kubeconfig: Path | None,
+            kind: Literal["NetworkPolicy", "CiliumNetworkPolicy"], namespaces: tuple[str, ...],
+            widen: tuple[str, ...], open_services: bool, until: datetime | None, form: str | None, fields: str,
+            pod_blocks: tuple[str, ...], since: datetime | None) -> int:
     """Least-privilege policies from flow logs: ingress at the server, egress at the client, DNS always.
 
     The policies are judged against the same flows before they are printed: exit 3 where one that worked would be cut
     and is not listed as later than --until, 4 where no policy could be made.
     """
-    if kind != "NetworkPolicy":
-        raise UnsupportedError(f"--kind {kind}", "only NetworkPolicy is made")
     if bool(flows) == bool(services):
         raise UsageError("got both flows and --services, expected one of them" if flows else
                          "got neither flows nor --services, expected one of them")
-    options = Options(frozenset(namespaces), *_widths(widen), open_services)
+    options = Options(frozenset(namespaces), *_widths(widen), open_services, kind)
     known = world((), (), (*pods, *services), kubeconfig, pod_blocks)
     if services:
         if until or since or form or fields:
@@ -70,7 +71,7 @@ def command(flows: tuple[str, ...], services: tuple[str, ...], pods: tuple[str, 
         return 0
     observed = flow_logs.read(flows, known.ends, form, fields, since, until)
     topology = with_made(known.topology, known.ends)
-    generated = Generation(topology, known.declared, known.ends, options).of_flows(observed.ordered())
+    generated = Generation(topology, known.declared, known.ends, options).of_flows(observed)
     flow_logs.tell(observed)
     _print(generated)
     return _prove(known, observed, generated)
@@ -106,6 +107,11 @@ def _tell(generated: Generated) -> None:
              f"{first.destination.shown} {first.port}/{first.protocol}")
     if len(reasons) > _SHOWN:
         _say(f"warning: and {len(reasons) - _SHOWN} more reasons")
+    for connection in generated.undeclared[:_SHOWN]:
+        _say(f"undeclared: {connection.source.shown} → {connection.destination.shown} {connection.port}/"
+             f"{connection.protocol} is in the policies, and no Service has this port")
+    if len(generated.undeclared) > _SHOWN:
+        _say(f"undeclared: and {len(generated.undeclared) - _SHOWN} more")
     for block, seen in generated.widened[:_SHOWN]:
         _say(f"widened: {block}, of which {amount(seen, 'address', 'addresses')} were seen")
     if len(generated.widened) > _SHOWN:

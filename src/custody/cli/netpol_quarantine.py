@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from custody.cli.bars import progress
-from custody.cli.netpol_world import documents_of
+from custody.cli.netpol_documents import gathered
 from custody.cli.run import settings
-from custody.errors import DeniedError, UsageError
+from custody.errors import UsageError
 from custody.kit.amount import amount
-from custody.kit.near import near
 from custody.kit.visible import visible
-from custody.network import documents
-from custody.network.connectivity import Connectivity
-from custody.network.documents import Document
-from custody.network.isolation import Isolation, isolation
-from custody.ports.cluster import ClusterObjects, Object
-from custody.services import clusternetwork, quarantine
-from custody.services.quarantine import METHODS, Change, Method
+from custody.network.isolation import Isolation
+from custody.services.isolating import NotIsolatedError, Quarantine, cut_off, let_back, planned, planned_release
+from custody.services.quarantine import METHODS, Method
+from custody.settings import Settings
 from custody.wiring import cluster_client
 
 _ENFORCED = "whether the cluster's network plugin enforces these policies is not known from here"
@@ -31,7 +27,8 @@ _PROBED = "the pod's node reaches it all the same, for its probes"
 
 @click.command("quarantine")
 @click.argument("pod", metavar="NAMESPACE/POD")
-@click.option("--kubeconfig", metavar="FILE", help="The cluster. Default: the setting `kubeconfig`.")
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="The cluster. Default: the setting `kubeconfig`.")
 @click.option("--pods", multiple=True, metavar="TARGET",
               help="Instead of a cluster: manifests of pods, namespaces and policies; nothing can be applied to them.")
 @click.option("--method", type=click.Choice(METHODS), default="labels", show_default=True,
@@ -44,7 +41,7 @@ _PROBED = "the pod's node reaches it all the same, for its probes"
               help="Let the pod back: its labels as before, and what was made for it goes.")
 @click.option("-o", "--output", type=click.Choice(("table", "json")), default="table", show_default=True,
               help="What stdout gets.")
-def command(pod: str, kubeconfig: str | None, pods: tuple[str, ...], method: Method, applied: bool, partial: bool,
+def command(pod: str, kubeconfig: Path | None, pods: tuple[str, ...], method: Method, applied: bool, partial: bool,
             released: bool, output: str) -> int:
     """Cut one pod off: nobody reaches it and it reaches nobody, proved by the engine on all policies that stand there.
 
@@ -60,85 +57,58 @@ def command(pod: str, kubeconfig: str | None, pods: tuple[str, ...], method: Met
     if partial and not applied:
         raise UsageError("--partial: got a dry run, expected --apply")
     if pods:
-        return _offline(documents_of(pods), pod, method, released, output)
-    return asyncio.run(_live(kubeconfig, pod, method, released, applied, partial, output))
+        listed = gathered(pods, None)
+        return _print(planned_release(listed, pod) if released else planned(listed, pod, method), output, "planned")
+    configured = settings() if kubeconfig is None else settings().replace(kubeconfig=str(kubeconfig))
+    try:
+        done = asyncio.run(_asked(configured, pod, method, released, applied, partial))
+    except NotIsolatedError as error:
+        _print(error.plan, output, "planned")
+        raise
+    return _print(done, output, "done" if done.done else "planned, and the API server would take it")
 
 
-def _offline(listed: Sequence[Document], place: str, method: Method, released: bool, output: str) -> int:
-    changes = _changes(listed, place, method, released)
-    proof = None if released else _proof(listed, place, changes)
-    _print(place, changes, proof, output, "planned")
-    return 0 if proof is None or proof.whole else 3
-
-
-async def _live(kubeconfig: str | None, place: str, method: Method, released: bool, applied: bool, partial: bool,
-                output: str) -> int:
-    configured = settings() if kubeconfig is None else settings().replace(kubeconfig=kubeconfig)
+async def _asked(configured: Settings, place: str, method: Method, released: bool, applied: bool, partial: bool
+                 ) -> Quarantine:
     client = cluster_client(configured)
     try:
-        listed = await _documents(client)
-        changes = _changes(listed, place, method, released)
-        proof = None if released else _proof(listed, place, changes)
-        if applied and proof is not None and not proof.whole and not partial:
-            _print(place, changes, proof, output, "planned")
-            raise DeniedError(f"pod {place} would not be cut off, and nothing was done",
-                              hint="another --method; or --partial does it all the same")
-        await quarantine.apply(client, changes, dry_run=not applied)
-        if applied and not released:
-            proof = _proof(await _documents(client), place, ())
-        _print(place, changes, proof, output, "done" if applied else "planned, and the API server would take it")
+        with progress("Reading the cluster") as advance:
+            if released:
+                return await let_back(client, place, dry_run=not applied, advance=advance)
+            return await cut_off(client, place, method, dry_run=not applied, partial=partial, advance=advance)
     finally:
         await client.cluster.close()
-    return 0 if proof is None or proof.whole else 3
 
 
-async def _documents(client: ClusterObjects) -> list[Document]:
-    with progress("Reading the cluster") as advance:
-        return await clusternetwork.documents(client, advance)
-
-
-def _changes(listed: Sequence[Document], place: str, method: Method, released: bool) -> list[Change]:
-    pods = {f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}": document for _, document in listed
-            if (document.get("apiVersion"), document.get("kind")) == ("v1", "Pod")
-            and isinstance(metadata := document.get("metadata"), dict)}
-    if place not in pods:
-        raise UsageError(f"there is no pod {place}", hint=near(place, pods))
-    pod: Object = pods[place]
-    policies = [document for _, document in listed if documents.is_policy(document)]
-    return quarantine.release(pod, policies) if released else quarantine.plan(pod, policies, method)
-
-
-def _proof(listed: Sequence[Document], place: str, changes: Sequence[Change]) -> Isolation:
-    after = quarantine.carried_out([document for _, document in listed], changes)
-    places = [where for where, _ in listed] + [f"{change.kind} {change.name}" for change in changes]
-    read = documents.read(list(zip(places, after, strict=False)))
-    proof = isolation(Connectivity(read.topology, read.policies), place)
-    for where, kind, reason in read.unread:
-        print(visible(f"warning: {kind} {where}: {reason}"), file=sys.stderr)
-    return proof
-
-
-def _print(place: str, changes: Sequence[Change], proof: Isolation | None, output: str, state: str) -> None:
-    notes = [] if proof is None else [quarantine.OPEN, _PROBED, _ENFORCED]
+def _print(done: Quarantine, output: str, state: str) -> int:
+    """The exit code."""
+    proof = done.proof
+    notes = [*done.notes, *([] if proof is None else [_PROBED, _ENFORCED])]
+    for where, kind, reason in done.unread:
+        print(visible(f"warning: {where}: {kind}: {reason}"), file=sys.stderr)
     if output == "json":
         click.echo(json.dumps({
-            "pod": place, "state": state, "notes": notes, "changes": [{
+            "pod": done.place, "state": state, "notes": notes, "changes": [{
                 "verb": change.verb, "apiVersion": change.api_version, "kind": change.kind, "why": change.why,
-                "namespace": change.namespace, "name": change.name, "body": change.body} for change in changes],
+                "namespace": change.namespace, "name": change.name, "body": change.body} for change in done.changes],
             "isolated": None if proof is None else proof.whole, "reason": "" if proof is None else proof.reason,
             "left": [] if proof is None else [leak.told for leak in proof.leaks],
             "leftCount": 0 if proof is None else proof.count}, indent=2))
-        return
-    for change in changes:
+        return _status(proof)
+    for change in done.changes:
         click.echo(visible(f"{change.told}: {change.why}"))
     click.echo(state)
-    if proof is None:
-        return
-    if proof.whole:
-        click.echo(visible(f"{place} is cut off: by the policies, nobody reaches it and it reaches nobody"))
-    else:
-        click.echo(visible(f"{place} is not cut off: {proof.reason or f"{amount(proof.count, 'way is', 'ways are')} left"}"))
+    if proof is not None and proof.whole:
+        click.echo(visible(f"{done.place} is cut off: by the policies, nobody reaches it and it reaches nobody"))
+    elif proof is not None:
+        left = proof.reason or f"{amount(proof.count, 'way is', 'ways are')} left"
+        click.echo(visible(f"{done.place} is not cut off: {left}"))
         for leak in proof.leaks:
             click.echo(visible(f"  {leak.told}"))
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(visible(f"note: {note}"), file=sys.stderr)
+    return _status(proof)
+
+
+def _status(proof: Isolation | None) -> int:
+    return 0 if proof is None or proof.whole else 3

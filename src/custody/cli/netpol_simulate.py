@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from custody.cli import flow_logs
+from custody.cli import flow_logs, netpol_documents
+from custody.cli.bars import progress
 from custody.cli.flow_logs import moment
-from custody.cli.netpol_world import World, world
+from custody.cli.netpol_world import world
 from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.network.ends import End, with_made
-from custody.network.simulation import Row, Verdict, simulate
+from custody.network.simulation import Row, Verdict, guessed_namespaces, simulate
 
 _TOLD = (Verdict.CUT, Verdict.UNANSWERED, Verdict.NEWLY, Verdict.PLUGIN, Verdict.UNKNOWN, Verdict.DENIED,
          Verdict.ALLOWED)
 _QUIET = frozenset({Verdict.ALLOWED, Verdict.DENIED})
 _SHOWN = 50
+_NAMED = 5
 
 
 @click.command("simulate")
 @click.argument("flows", nargs=-1, required=True, metavar="FLOWS…")
 @click.option("--policies", "proposed", multiple=True, required=True, metavar="TARGET",
-              help="The policies that are to stand: a file, a folder or -; repeatable. All of them: what is not there "
-                   "does not stand.")
+              help="The policies that are to stand: a file, a folder or -; repeatable. All of them; with --kubeconfig "
+                   "those that are applied to the cluster's.")
 @click.option("--current", "standing", multiple=True, metavar="TARGET",
               help="The policies that stand now; repeatable. Default with --kubeconfig: the cluster's.")
 @click.option("--pods", multiple=True, metavar="TARGET",
               help="Manifests of pods, controllers, namespaces, nodes and Services; repeatable. Default: those beside "
                    "--policies.")
-@click.option("--kubeconfig", metavar="FILE", help="Pods, namespaces, nodes and Services of this cluster.")
+@netpol_documents.kubeconfig
 @flow_logs.options
 @click.option("--all", "everything", is_flag=True, help="Show also what is allowed, and every line of long lists.")
 @click.option("-o", "--output", type=click.Choice(("table", "json")), default="table", show_default=True,
               help="What stdout gets.")
 def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[str, ...], pods: tuple[str, ...],
-            kubeconfig: str | None, form: str | None, fields: str, pod_blocks: tuple[str, ...],
+            kubeconfig: Path | None, form: str | None, fields: str, pod_blocks: tuple[str, ...],
             since: datetime | None, everything: bool, output: str) -> int:
     """What would have been cut: every connection of flow logs of Hubble, Calico, conntrack, AWS or Google Cloud, judged
     by proposed policies.
@@ -50,11 +54,20 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
     known = world(proposed, standing, pods, kubeconfig, pod_blocks)
     observed = flow_logs.read(flows, known.ends, form, fields, since)
     topology = with_made(known.topology, known.ends)
-    rows = list(simulate(observed, known.proposed(topology), known.standing(topology)))
+    proposals = known.proposed(topology)
+    with progress("Judging connections", None) as advance:
+        rows = []
+        for row in simulate(observed, proposals, known.standing(topology)):
+            rows.append(row)
+            if advance is not None:
+                advance(1)
     flow_logs.tell(observed)
+    if names := guessed_namespaces(observed, proposals):
+        print(visible(f"warning: labels of {amount(len(names), 'namespace')} are not known, and policies ask for such: "
+                      f"{', '.join(names[:_NAMED])}"), file=sys.stderr)
     if output == "json":
         click.echo(json.dumps({"flows": flow_logs.counts(observed), "summary": _summary(rows),
-                               "unread": _unread(known), "connections": [_json(row) for row in rows]}, indent=2))
+                               "connections": [_json(row) for row in rows]}, indent=2))
     else:
         _table(rows, everything)
     verdicts = {row.verdict for row in rows}
@@ -66,10 +79,6 @@ def command(flows: tuple[str, ...], proposed: tuple[str, ...], standing: tuple[s
 def _summary(rows: list[Row]) -> dict[str, int]:
     counted = Counter(row.verdict for row in rows)
     return {verdict.value: counted[verdict] for verdict in _TOLD}
-
-
-def _unread(known: World) -> list[dict[str, str]]:
-    return [{"where": where, "kind": kind, "reason": reason} for where, kind, reason in known.unread]
 
 
 def _json(row: Row) -> dict[str, Any]:

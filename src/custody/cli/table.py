@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
+    "netpol": ("custody.cli.netpol", "Policy", "who can reach whom by network policies, why, and what would be cut"),
     "completion": ("custody.cli.completion", "Services", "a script that completes commands for bash, zsh or fish"),
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
     "runtime": ("custody.cli.runtime", "Runtime", "what runs: watch events by Falco's rules, tell alerts"),
@@ -61,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "sign-blob",
                      "attest-blob", "verify-blob", "verify-blob-attestation", "bundle", "attach", "tree",
                      "copy", "save", "load", "download", "clean", "triangulate", "generate", "sbom", "scan", "log",
-                     "vex", "db", "notation", "gitsign", "initialize"})
+                     "vex", "db", "notation", "gitsign", "initialize", "netpol"})
 """Those that ask others, and take --timeout."""
 SERVICES = frozenset({"up", "serve", "watch"})
 """Those that run until they are stopped."""

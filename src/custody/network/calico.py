@@ -33,7 +33,7 @@ from custody.network.model import (
     Section,
     Tier,
 )
-from custody.network.ports import ALL, LAST, PROTOCOLS, Protocol, ports
+from custody.network.ports import ALL, LAST, PROTOCOLS, Protocol, is_number, ports
 from custody.network.selector import (
     EVERYTHING,
     NOTHING,
@@ -96,13 +96,13 @@ def address_set(document: dict[str, Any], where: str) -> AddressSet:
     """Of a NetworkSet or GlobalNetworkSet."""
     kind = str(document.get("kind"))
     fields = _open(document, where, "NetworkSet", "GlobalNetworkSet")
-    labels = (document.get("metadata") or {}).get("labels") or {}
+    meta = Fields(document.get("metadata"), f"{where}.metadata")
     identity = metadata(fields, kind, namespaced=kind == "NetworkSet")
     spec = fields.inner("spec") or Fields({}, fields.path("spec"))
     space = _nets(spec, "nets", [])
     spec.done()
     fields.done()
-    return AddressSet(identity.namespace, labels if isinstance(labels, dict) else {}, space)
+    return AddressSet(identity.namespace, meta.text_map("labels"), space)
 
 
 def _open(document: dict[str, Any], where: str, *kinds: str) -> Fields:
@@ -336,11 +336,12 @@ class _Rules:
             if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
                 raise MalformedError(path, got=value, expected="a port, a range such as 8000:8100, or a port's name")
             first, colon, last = str(value).partition(":")
-            if not first.isdecimal():
+            if not (is_number(first) or isinstance(value, int)) and not colon:
                 names.append(str(value))
                 continue
-            low, high = int(first), int(last) if colon and last.isdecimal() else int(first)
-            if (colon and not last.isdecimal()) or not 0 <= low <= high <= LAST:
+            right = is_number(first) and (is_number(last) or not colon)
+            low, high = (int(first), int(last or first)) if right else (1, 0)
+            if not 0 <= low <= high <= LAST:
                 raise MalformedError(path, got=value, expected=f"ports up to {LAST}, the lower one first")
             numbers |= ports(protocol, max(low, 1), high) if high else EMPTY
         return numbers, names

@@ -316,7 +316,9 @@ def _port(fields: Fields) -> PortMatch:
     if word != "ANY" and word not in PROTOCOLS:
         raise MalformedError(fields.path("protocol"), got=word, expected="TCP, UDP, SCTP or ANY")
     chosen: tuple[Protocol, ...] = PROTOCOLS if word == "ANY" else (portsets.protocol_named(word),)
-    if not text.isdecimal():
+    if not portsets.is_number(text):
+        if text.isdecimal():
+            raise MalformedError(fields.path("port"), got=text, expected=f"ports up to {LAST}, or a name")
         return PortMatch(names=tuple((text, protocol) for protocol in chosen))
     first = int(text)
     if first > LAST or (last and not first <= last <= LAST):

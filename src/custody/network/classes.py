@@ -1,21 +1,21 @@
 """Pods that no policy can tell apart, as one bit; what selectors mean, as sets of those bits.
 
-Two pods are of one class where namespace, labels, ports' names and service account are equal, and where no block of a
-policy contains an address of one and not of the other. A set of classes is an int, so that matching thousands of
-pods is a few operations on numbers.
+Two pods are of one class where namespace, ports' names and service account are equal, and so are the labels that
+policies ask for, and where no block of a policy contains an address of one and not of the other. A set of classes is an
+int, so that matching thousands of pods is a few operations on numbers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from custody.network.addresses import V4, V6
 from custody.network.intervals import EMPTY, Intervals
-from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology
+from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology, together
 from custody.network.ports import PROTOCOLS, Protocol, port
-from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches
+from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches, tests
 
 _Key = tuple[object, ...]
 
@@ -37,18 +37,22 @@ class Region(NamedTuple):
 
 
 class Classes:
-    """All pods of a topology. Pods can come, go and change; blocks of new policies may cut classes (`cuts`)."""
+    """All pods of a topology. Pods can come, go and change, and new policies can tell more of them apart (`cut`)."""
 
-    def __init__(self, topology: Topology, boundaries: Iterable[int] = ()) -> None:
-        """`boundaries`: where a block of a policy begins, and the address behind its last."""
+    def __init__(self, topology: Topology, boundaries: Iterable[int] = (), keys: Iterable[str] = ()) -> None:
+        """`boundaries`: where a block of a policy begins, and the address behind its last; `keys`: labels of pods that
+        policies ask for."""
         self.topology = topology
         self.boundaries = sorted(set(boundaries))
+        self.keys = frozenset(keys)
         self.members: list[dict[str, Pod]] = []
         """By bit, and then by place; empty where all have gone."""
         self.samples: list[Pod] = []
         """A pod of each class, also of those that have gone."""
         self.mask = 0
         """All bits."""
+        self.live = 0
+        """Those of the classes that have pods."""
         self._at: dict[_Key, int] = {}
         self._of: dict[str, int] = {}
         self._labels: list[Labels] = []
@@ -56,17 +60,15 @@ class Classes:
         self._named: dict[tuple[str, Protocol], dict[int, int]] = {}
         self._bits: dict[Expression, int] = {}
         self._within: dict[Intervals, tuple[int, int]] = {}
+        self._addresses: list[tuple[int, ...]] = []
+        self._sorted: list[tuple[int, int]] = []
+        self._nowhere = 0
         self._regions: dict[tuple[Peer, ...], Region] = {}
         for pod in topology.pods:
             self.add(pod)
 
     def __len__(self) -> int:
         return len(self.members)
-
-    @property
-    def live(self) -> int:
-        """Bits of the classes that have pods."""
-        return sum(1 << bit for bit, pods in enumerate(self.members) if pods)
 
     def of(self, pod: Pod) -> int:
         """The bit's number of a pod that was added. Raises KeyError."""
@@ -78,9 +80,12 @@ class Classes:
     def _key(self, pod: Pod) -> _Key:
         namespace = self.topology.namespace(pod.namespace)
         account = self.topology.accounts.get((pod.namespace, pod.account), {})
-        return (pod.namespace, frozenset(pod.labels.items()), frozenset(namespace.labels.items()), pod.ports,
+        return (pod.namespace, self._asked_for(pod), frozenset(namespace.labels.items()), pod.ports,
                 pod.host_network, pod.account, frozenset(account.items()), pod.representative,
                 tuple(bisect_right(self.boundaries, address) for address in pod.addresses))
+
+    def _asked_for(self, pod: Pod) -> frozenset[tuple[str, str]]:
+        return frozenset((key, value) for key, value in pod.labels.items() if key in self.keys)
 
     def add(self, pod: Pod) -> int:
         """Its class: a new bit where there is none like it. One of the same place goes first."""
@@ -93,6 +98,7 @@ class Classes:
             self.samples.append(pod)
             self._grow(pod, number)
         self.members[number][pod.place] = pod
+        self.live |= 1 << number
         self._of[pod.place] = number
         return number
 
@@ -100,19 +106,15 @@ class Classes:
         number = self._of.pop(place, None)
         if number is not None:
             del self.members[number][place]
+            if not self.members[number]:
+                self.live &= ~(1 << number)
 
     def _grow(self, pod: Pod, number: int) -> None:
         bit = 1 << number
         labels = self.topology.labels(pod)
         self._labels.append(labels)
         self.mask |= bit
-        for scope, values in labels.items():
-            for key, value in values.items():
-                by_value = self._index.setdefault((scope, key), {})
-                by_value[value] = by_value.get(value, 0) | bit
-        for named in pod.ports:
-            by_number = self._named.setdefault((named.name, named.protocol), {})
-            by_number[named.number] = by_number.get(named.number, 0) | bit
+        self._note(pod, bit)
         for expression, bits in self._bits.items():
             if matches(expression, labels):
                 self._bits[expression] = bits | bit
@@ -121,20 +123,78 @@ class Classes:
             self._within[addresses] = (certain | bit * inside, maybe | bit * perhaps)
         self._regions.clear()
 
-    def cut(self, boundaries: Iterable[int]) -> bool:
-        """Take these up too. False where they would divide a class, so that all is to be made anew."""
-        added = set(boundaries) - set(self.boundaries)
-        if not added:
-            return True
-        merged = sorted(added | set(self.boundaries))
-        for pods in self.members:
-            segments = {tuple(bisect_right(merged, address) for address in pod.addresses) for pod in pods.values()}
-            if len(segments) > 1:
-                return False
-        self.boundaries = merged
-        self._at = {self._key(next(iter(pods.values()), sample)): number
-                    for number, (pods, sample) in enumerate(zip(self.members, self.samples, strict=True))}
-        return True
+    def _note(self, pod: Pod, bit: int) -> None:
+        """Its labels that are asked for, and its ports' names."""
+        for scope, values in self.topology.labels(pod).items():
+            for key, value in values.items():
+                if scope is not Scope.POD or key in self.keys:
+                    by_value = self._index.setdefault((scope, key), {})
+                    by_value[value] = by_value.get(value, 0) | bit
+        for named in pod.ports:
+            by_number = self._named.setdefault((named.name, named.protocol), {})
+            by_number[named.number] = by_number.get(named.number, 0) | bit
+
+    def cut(self, boundaries: Iterable[int], keys: Iterable[str]) -> list[tuple[Pod, int]]:
+        """Take these up too. Pods that are no longer like the others of their class, with its number: for `split`."""
+        merged, known = sorted({*self.boundaries, *boundaries}), self.keys | frozenset(keys)
+        fresh, edges = known - self.keys, sorted(set(merged) - set(self.boundaries))
+        if not fresh and not edges:
+            return []
+        self.boundaries, self.keys = merged, known
+        self._at = {}
+        leaving: list[tuple[Pod, int]] = []
+        for number, pods in enumerate(self.members):
+            sample = self.samples[number] = next(iter(pods.values()), self.samples[number])
+            if fresh and pods:
+                self._labels[number] = self.topology.labels(sample)
+            if pods:  # what was known of a class that all have left may be of labels that its namespace had
+                self._at.setdefault(self._key(sample), number)
+            told = _apart(sample, fresh, edges)
+            leaving += [(pod, number) for pod in pods.values() if _apart(pod, fresh, edges) != told]
+            for name in fresh & self._labels[number][Scope.POD].keys():
+                by_value = self._index.setdefault((Scope.POD, name), {})
+                value = self._labels[number][Scope.POD][name]
+                by_value[value] = by_value.get(value, 0) | 1 << number
+        self._addresses = []
+        if fresh:
+            self._bits = {expression: bits for expression, bits in self._bits.items()
+                          if not any(test.key in fresh for test in tests(expression))}
+        return leaving
+
+    def split(self, leaving: Sequence[tuple[Pod, int]]) -> list[tuple[int, int]]:
+        """Pods of which `cut` told leave their classes for others. The classes that are new, each behind the one that
+        it was taken out of: all that was known of that applies to it."""
+        made: list[tuple[int, int]] = []
+        taken: dict[int, int] = {}
+        for pod, former in leaving:
+            del self.members[former][pod.place]
+            number = self._at.setdefault(self._key(pod), len(self.members))
+            if number == len(self.members):
+                self.members.append({})
+                self.samples.append(pod)
+                self._labels.append(self.topology.labels(pod))
+                self.mask |= 1 << number
+                self._note(pod, 1 << number)
+                made.append((former, number))
+                taken[former] = taken.get(former, 0) | 1 << number
+            self.members[number][pod.place] = pod
+            self.live |= 1 << number
+            self._of[pod.place] = number
+        for former in {number for _, number in leaving}:
+            if not self.members[former]:
+                self.live &= ~(1 << former)
+        if made:
+            formers = sum(1 << number for number in taken)
+
+            def grown(bits: int) -> int:
+                for number in positions(bits & formers):
+                    bits |= taken[number]
+                return bits
+
+            self._bits = {expression: grown(bits) for expression, bits in self._bits.items()}
+            self._within = {space: (grown(certain), grown(maybe)) for space, (certain, maybe) in self._within.items()}
+            self._regions.clear()
+        return made
 
     def bits(self, expression: Expression) -> int:
         """The classes of which it is true."""
@@ -165,13 +225,28 @@ class Classes:
         """Classes that have an address in there, and those whose addresses are not known and may be."""
         known = self._within.get(addresses)
         if known is None:
-            certain = maybe = 0
-            for number, pod in enumerate(self.samples):
-                inside, perhaps = _inside(pod, addresses)
-                certain |= inside << number
-                maybe |= perhaps << number
-            known = self._within[addresses] = (certain, maybe)
+            if len(self._addresses) < len(self.samples):
+                self._sort()
+            certain = 0
+            for first, last in addresses:
+                for at in range(bisect_left(self._sorted, (first,)), bisect_left(self._sorted, (last + 1,))):
+                    certain |= 1 << self._sorted[at][1]
+            inside, perhaps = _unknown(addresses)
+            known = self._within[addresses] = (certain | self._nowhere * inside, self._nowhere * perhaps)
         return known
+
+    def _sort(self) -> None:
+        """The addresses of all classes, in their order, and the classes that have none."""
+        self._addresses = [pod.addresses for pod in self.samples]
+        self._sorted = sorted((address, number) for number, known in enumerate(self._addresses) for address in known)
+        self._nowhere = sum(1 << number for number, known in enumerate(self._addresses) if not known)
+
+    def having(self, name: str, protocol: Protocol | None) -> int:
+        """Classes whose containers name a port so."""
+        result = 0
+        for _, _, bits in self._having((name, protocol)):
+            result |= bits
+        return result
 
     def region(self, peers: tuple[Peer, ...]) -> Region:
         """What any of the peers means."""
@@ -179,7 +254,7 @@ class Classes:
         if known is None:
             pods = maybe = 0
             addresses = EMPTY
-            for peer in peers:
+            for peer in together(peers):
                 certain, perhaps = self._peer(peer)
                 pods |= certain
                 maybe |= perhaps
@@ -197,7 +272,7 @@ class Classes:
             certain, maybe = base & inside, base & perhaps
         if peer.host_pods is not True:
             own = self.bits(POD_NETWORK)
-            maybe = (maybe & own) | (0 if peer.host_pods is False else certain & ~own)
+            maybe = maybe & own if peer.host_pods is False else maybe | certain & ~own
             certain &= own
         return certain, maybe
 
@@ -237,10 +312,20 @@ def own_ports(match: PortMatch, named: frozenset[NamedPort]) -> Intervals:
     return result
 
 
+def _apart(pod: Pod, keys: Iterable[str], edges: list[int]) -> tuple[object, ...]:
+    """What tells it from its like, once these labels and boundaries count."""
+    return (*(pod.labels.get(key) for key in keys), *(bisect_right(edges, address) for address in pod.addresses))
+
+
 def _inside(pod: Pod, addresses: Intervals) -> tuple[int, int]:
     """Whether an address of the pod is in there, and whether that is not known: 1 or 0 each."""
     if pod.addresses:
         return int(any(address in addresses for address in pod.addresses)), 0
+    return _unknown(addresses)
+
+
+def _unknown(addresses: Intervals) -> tuple[int, int]:
+    """The same of a pod whose address is not known."""
     covers = not (V4 - addresses) and not (V6 - addresses)
     return int(covers), int(bool(addresses) and not covers)
 

@@ -57,10 +57,11 @@ def admin(document: dict[str, Any], where: str) -> list[Policy]:
 def baseline(document: dict[str, Any], where: str) -> list[Policy]:
     """A BaselineAdminNetworkPolicy, of which a cluster has one, named default."""
     fields, spec = _open(document, where, "BaselineAdminNetworkPolicy", "v1alpha1")
-    name = (document.get("metadata") or {}).get("name")
-    if name != "default":
-        raise MalformedError(f"{where}.metadata.name", got=name, expected="default, of which there is one")
-    return _policy("BaselineAdminNetworkPolicy", fields, spec, BASELINE, 0, _BASELINE_WORDS, 100, _ports)
+    [policy] = _policy("BaselineAdminNetworkPolicy", fields, spec, BASELINE, 0, _BASELINE_WORDS, 100, _ports)
+    if policy.identity.name != "default":
+        raise MalformedError(f"{where}.metadata.name", got=policy.identity.name,
+                             expected="default, of which there is one")
+    return [policy]
 
 
 def _open(document: dict[str, Any], where: str, kind: str, *versions: str) -> tuple[Fields, Fields]:
@@ -146,7 +147,8 @@ def _rules(fields: Fields, end: str, words: dict[str, Action], most: int,
     domains: list[str] = []
     nameless = False
     for part in parts:
-        chosen = _single(part, "namespaces", "pods", *(("nodes", "networks", "domainNames") if end == "to" else ()))
+        named = () if words is _BASELINE_WORDS else ("domainNames",)  # a baseline's egress peers have none
+        chosen = _single(part, "namespaces", "pods", *(("nodes", "networks", *named) if end == "to" else ()))
         nameless = nameless or chosen in ("nodes", "networks", "domainNames")
         if chosen == "domainNames":
             if words[word] is not Action.ALLOW:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from custody.network.addresses import EVERYWHERE
@@ -15,8 +16,8 @@ from custody.network.classes import Classes, boundaries, own_ports, positions
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import Direction, Identity, NamedPort, Namespace, Pod, Policy, Rule, Section, Topology
 from custody.network.ports import ALL
-from custody.network.selector import EVERYTHING
-from custody.network.tiers import Applied, Outcome, Part, Space, fold
+from custody.network.selector import EVERYTHING, Scope, tests
+from custody.network.tiers import CLOSED, Applied, Outcome, Part, Space, fold
 
 S = TypeVar("S", bound=Space)
 _Selected = tuple[tuple[int, int], ...]
@@ -32,6 +33,7 @@ class Reach:
         """Addresses outside of the pods by outcome."""
         self.covered = 0
         """Classes that are judged."""
+        self._inherited = 0
 
     def at(self, number: int) -> Outcome:
         """Of the class of this number."""
@@ -39,6 +41,30 @@ class Reach:
             if bits >> number & 1:
                 return outcome
         raise KeyError(number)
+
+    def inherit(self, splits: Sequence[tuple[int, int]]) -> None:
+        """Classes that were taken out of judged ones are judged as those were."""
+        taken: dict[int, int] = {}
+        origins: dict[int, int] = {}  # what was taken out of a class may have been divided again
+        for former, number in splits[self._inherited:]:
+            if self.covered >> former & 1 and not self.covered >> number & 1:
+                origin = origins[number] = origins.get(former, former)
+                taken[origin] = taken.get(origin, 0) | 1 << number
+                self.covered |= 1 << number
+        if taken:
+            formers = sum(1 << number for number in taken)
+            for outcome, bits in self.pods.items():
+                for number in positions(bits & formers):
+                    self.pods[outcome] |= taken[number]
+        self._inherited = len(splits)
+
+    def table(self) -> list[Outcome]:
+        """Of all classes, by their numbers."""
+        result = [CLOSED] * self.covered.bit_length()
+        for outcome, bits in self.pods.items():
+            for number in positions(bits):
+                result[number] = outcome
+        return result
 
     def outside(self, address: int) -> Outcome:
         for outcome, addresses in self.addresses.items():
@@ -55,6 +81,15 @@ class Cell(NamedTuple):
     outcome: Outcome
 
 
+class Asked(NamedTuple):
+    """A rule as it is asked about some pods."""
+
+    policy: Policy
+    rule: Rule
+    pods: list[Part[int]]
+    addresses: list[Part[Intervals]]
+
+
 class Connectivity:
     """Of a topology and policies, both of which may change. Not for several threads at once."""
 
@@ -62,15 +97,15 @@ class Connectivity:
         self._policies: dict[int, Policy] = {}
         self._numbers: dict[Identity, tuple[int, ...]] = {}
         self._next = 0
-        self._build(topology, list(policies))
-
-    def _build(self, topology: Topology, policies: Sequence[Policy]) -> None:
+        self._splits: list[tuple[int, int]] = []
+        """Classes that were taken out of others, which they are like to all policies before."""
         self.topology = topology
-        self.classes = Classes(topology, [edge for policy in policies for edge in _edges(policy)])
+        policies = list(policies)
+        self.classes = Classes(topology, [edge for policy in policies for edge in _edges(policy)],
+                               [key for policy in policies for key in _keys(policy)])
         self._selected: dict[Direction, list[dict[int, int]]] = {
             direction: [{} for _ in range(len(self.classes))] for direction in Direction}
         self._reaches: dict[tuple[Direction, _Selected, frozenset[NamedPort], bool], Reach] = {}
-        self._policies, self._numbers = {}, {}
         for policy in policies:
             self._enter(policy)
 
@@ -85,9 +120,12 @@ class Connectivity:
         """The policy of this identity is these parts from now on; none: it has gone."""
         for number in self._numbers.pop(identity, ()):
             self._leave(number)
-        if not self.classes.cut(edge for policy in policies for edge in _edges(policy)):
-            self._build(self.topology, [*self._policies.values(), *policies])
-            return
+        leaving = self.classes.cut([edge for policy in policies for edge in _edges(policy)],
+                                   [key for policy in policies for key in _keys(policy)])
+        for former, number in self.classes.split(leaving):
+            self._splits.append((former, number))
+            for selected in self._selected.values():
+                selected.append(dict(selected[former]))
         for policy in policies:
             self._enter(policy)
 
@@ -161,6 +199,29 @@ class Connectivity:
         return any(section.isolates and policy.tier.denies for at in self._selected[direction][number]
                    if (section := (policy := self._policies[at]).section(direction)) is not None)
 
+    def like(self, direction: Direction) -> dict[_Selected, list[int]]:
+        """Classes with pods that the same rules select, by those."""
+        result: dict[_Selected, list[int]] = {}
+        for number in positions(self.classes.live):
+            result.setdefault(tuple(sorted(self._selected[direction][number].items())), []).append(number)
+        return result
+
+    def selected(self, number: int, direction: Direction) -> list[tuple[Policy, int]]:
+        """The policies that select a class, each with the set of its rules that are about it."""
+        return [(self._policies[at], mask) for at, mask in sorted(self._selected[direction][number].items())]
+
+    def asked(self, number: int, direction: Direction) -> list[Asked]:
+        """The rules that are asked about a class, in their order, with what each means there."""
+        result: list[Asked] = []
+        ports = self.classes.samples[number].ports
+        selected = self._selected[direction][number]
+        for at in sorted(selected, key=lambda at: rank(self._policies[at])):
+            policy = self._policies[at]
+            section = policy.section(direction)
+            result += [Asked(policy, rule, self._pods(rule, direction, ports), self._addresses(rule, direction, ports))
+                       for index, rule in enumerate(section.rules if section else ()) if selected[at] >> index & 1]
+        return result
+
     def reach(self, number: int, direction: Direction) -> Reach:
         """What may pass from (egress) or to (ingress) the pods of a class."""
         sample = self.classes.samples[number]
@@ -171,6 +232,7 @@ class Connectivity:
         reach = self._reaches.get(key)
         if reach is None:
             reach = self._reaches[key] = Reach()
+        reach.inherit(self._splits)
         missing = self.classes.mask & ~reach.covered
         if missing:
             self._judge(reach, direction, signature, ports, missing, host=sample.host_network)
@@ -184,14 +246,14 @@ class Connectivity:
                missing: int, *, host: bool) -> None:
         chosen = sorted(((self._policies[at], mask) for at, mask in selected), key=lambda pair: rank(pair[0]))
         unsure = host and any(policy.host_subjects is None for policy, _ in chosen)
-        pods = fold([_applied(policy, direction, mask, lambda rule: self._pods(rule, direction, ports))
+        pods = fold([_applied(policy, direction, mask, lambda rule: self._pods(rule, direction, ports), _either)
                      for policy, mask in chosen], missing)
         for outcome, bits in pods.items():
             told = _unsure(outcome) if unsure else outcome
             reach.pods[told] = reach.pods.get(told, 0) | bits
         if not reach.covered:
-            addresses = fold([_applied(policy, direction, mask, lambda rule: self._addresses(rule, direction, ports))
-                              for policy, mask in chosen], EVERYWHERE)
+            addresses = fold([_applied(policy, direction, mask, lambda rule: self._addresses(rule, direction, ports),
+                                       _all_pairs) for policy, mask in chosen], EVERYWHERE)
             for outcome, space in addresses.items():
                 told = _unsure(outcome) if unsure else outcome
                 reach.addresses[told] = reach.addresses.get(told, EMPTY) | space
@@ -256,10 +318,38 @@ def _edges(policy: Policy) -> Iterator[int]:
                 yield from boundaries(rule.peers)
 
 
-def _applied(policy: Policy, direction: Direction, mask: int, parts: Callable[[Rule], list[Part[S]]]) -> Applied[S]:
+def _keys(policy: Policy) -> Iterator[str]:
+    """The labels of pods that it asks for."""
+    rules = [rule for section in (policy.ingress, policy.egress) if section is not None for rule in section.rules]
+    for expression in (policy.subject, *(rule.subject for rule in rules),
+                       *(peer.pods for rule in rules for peer in rule.peers if peer.pods is not None)):
+        for test in tests(expression):
+            if test.scope is Scope.POD:
+                yield test.key
+
+
+def _applied(policy: Policy, direction: Direction, mask: int, parts: Callable[[Rule], list[Part[S]]],
+             join: Callable[[Iterable[S]], S]) -> Applied[S]:
+    """Neighbours that say the same of the same ports are one part: thousands of blocks are joined once."""
     section = policy.section(direction) or Section((), isolates=False)
-    return Applied(policy.tier, policy.order, section.isolates,
-                   [part for at, rule in enumerate(section.rules) if mask >> at & 1 for part in parts(rule)])
+    listed = (part for at, rule in enumerate(section.rules) if mask >> at & 1 for part in parts(rule))
+    joined: list[Part[S]] = []
+    for (action, ports, certain), group in groupby(listed, lambda part: (part.action, part.ports, part.certain)):
+        run = list(group)
+        joined.append(run[0] if len(run) == 1 else Part(action, join(part.space for part in run),
+                                                        join(part.maybe for part in run), ports, certain))
+    return Applied(policy.tier, policy.order, section.isolates, joined)
+
+
+def _either(sets: Iterable[int]) -> int:
+    result = 0
+    for bits in sets:
+        result |= bits
+    return result
+
+
+def _all_pairs(spaces: Iterable[Intervals]) -> Intervals:
+    return Intervals(pair for space in spaces for pair in space)
 
 
 def _unsure(outcome: Outcome) -> Outcome:

@@ -9,16 +9,19 @@ cluster, where that is sure, or *unknown*, with the reason, and is never judged.
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from custody.errors import MalformedError
 from custody.formats.flows.record import Kind, Side
 from custody.network import addresses
+from custody.network.classes import boundaries
 from custody.network.declared import Declared, DeclaredService
 from custody.network.intervals import EMPTY, Intervals
-from custody.network.model import Pod, Topology, Workload
-from custody.network.owners import controllers, controllers_of_prefix, lasting
+from custody.network.model import Namespace, Pod, Policy, Topology, Workload
+from custody.network.owners import controllers, controllers_of_prefix, lasting, valid
 
 _KEPT = 200_000
 """Answers that are kept; a scan of addresses must not fill the memory."""
@@ -51,14 +54,20 @@ class End:
 
 
 class Ends:
-    def __init__(self, topology: Topology, declared: Declared | None = None, pod_blocks: Intervals = EMPTY) -> None:
-        """`pod_blocks` are the addresses that only pods have: what is in there and no pod's is unknown."""
-        self._topology = topology
+    def __init__(self, topology: Topology, declared: Declared | None = None, pod_blocks: Intervals = EMPTY,
+                 policies: Iterable[Policy] = ()) -> None:
+        """`pod_blocks` are the addresses that only pods have: what is in there and no pod's is unknown.
+
+        `policies` are those that will judge: pods of one controller that a block of theirs tells apart are two.
+        """
+        self._boundaries = sorted({edge for policy in policies for section in (policy.ingress, policy.egress)
+                                   if section is not None for rule in section.rules for edge in boundaries(rule.peers)})
         self._declared = declared or Declared()
         self._pod_blocks = pod_blocks
         self._answers: dict[tuple[str, str, str, str, str, Kind], tuple[End, int]] = {}
         """And from when on an address was that pod's."""
         self._groups: dict[tuple[object, ...], End] = {}
+        self._backends: dict[tuple[str, str, int], tuple[tuple[End, int], ...]] = {}
         self._addresses: dict[tuple[object, ...], End] = {}
         self._by_place: dict[str, Pod] = {}
         self._by_controller: dict[tuple[str, str, str], Pod] = {}
@@ -67,8 +76,13 @@ class Ends:
             address: service for service in self._declared.services for address in service.addresses}
         self._nodes = {address: node.name for node in topology.nodes for address in node.addresses}
         self._made: dict[tuple[object, ...], Pod] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        """Those that nobody gave, as flows tell of them."""
+        self._known = {name for name, namespace in topology.namespaces.items() if namespace.declared}
+        self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
         for pod in topology.pods:
             self._by_place[pod.place] = pod
+            self._in_namespace[pod.namespace].append(pod)
             if pod.workload is not None:
                 self._by_controller.setdefault((pod.namespace, pod.workload.kind, pod.workload.name), pod)
             if not pod.host_network:
@@ -84,6 +98,10 @@ class Ends:
         """`last`: when it was seen, seconds since 1970; 0 where nobody knows."""
         key = (side.namespace, side.pod, side.prefix, side.workload, side.address, side.kind)
         answer = self._answers.get(key)
+        if answer is None and side.namespace_labels and side.namespace not in self._known:
+            self._tell_namespace(side)
+        if answer is None and side.kind is Kind.ELSEWHERE:
+            answer = self._unknown(side.pod, "a pod of another cluster"), 0
         if answer is None:
             answer = self._named(side) or self._addressed(side) or self._labelled(side) or (self._remaining(side), 0)
             if len(self._answers) < _KEPT:
@@ -92,17 +110,28 @@ class Ends:
             return self._unknown(side.address, "the pod that has this address now is younger than the flow")
         return answer[0]
 
-    def backends(self, service: DeclaredService, protocol: str, port: int) -> Iterator[tuple[End, int]]:
+    def _tell_namespace(self, side: Side) -> None:
+        """What a flow says of a namespace that nobody gave."""
+        labels = {key: value for key, _, value in (label.partition("=") for label in side.namespace_labels)}
+        if len(self.namespaces) < _MADE and valid(side.namespace, labels):
+            self.namespaces.setdefault(side.namespace, Namespace(side.namespace, labels))
+
+    def backends(self, service: DeclaredService, protocol: str, port: int) -> tuple[tuple[End, int], ...]:
         """The pods behind a Service's port, and the port that they listen on; none where none are known."""
+        key = (service.place, protocol, port)
+        if key not in self._backends:
+            self._backends[key] = tuple(self._behind(service, protocol, port))
+        return self._backends[key]
+
+    def _behind(self, service: DeclaredService, protocol: str, port: int) -> Iterator[tuple[End, int]]:
         if not service.selector:
             return
         for entry in service.ports:
             if (entry.protocol, entry.port) != (protocol, port):
                 continue
             told: set[tuple[int, int]] = set()
-            for pod in self._topology.pods:
-                if pod.namespace != service.namespace or any(
-                        pod.labels.get(key) != value for key, value in service.selector.items()):
+            for pod in self._in_namespace.get(service.namespace, ()):
+                if any(pod.labels.get(key) != value for key, value in service.selector.items()):
                     continue
                 for number in numbers(pod, entry.target, protocol):
                     end = self._group(pod)
@@ -142,6 +171,8 @@ class Ends:
         if not side.namespace or not side.labels:
             return None
         labels = {key: value for key, _, value in (label.partition("=") for label in side.labels)}
+        if not valid(side.namespace, labels):
+            return self._unknown(side.namespace, "its labels or its namespace are none that Kubernetes takes"), 0
         kind, _, name = side.workload.partition("/")
         if not name:
             kind, name = next(iter(controllers(side.pod) if side.pod else controllers_of_prefix(side.prefix)
@@ -196,7 +227,8 @@ class Ends:
     def _group(self, pod: Pod, how: str = "") -> End:
         """One for all pods of a controller with the labels that last."""
         owner = pod.workload or pod.name
-        key = (pod.namespace, owner, tuple(lasting(pod.labels).items()), pod.ports, pod.host_network, pod.account, how)
+        key = (pod.namespace, owner, tuple(lasting(pod.labels).items()), pod.ports, pod.host_network, pod.account, how,
+               tuple(bisect_right(self._boundaries, address) for address in pod.addresses))
         return self._once(key, End(pod.shown, pod=pod, how=how))
 
     def _once(self, key: tuple[object, ...], end: End) -> End:
@@ -222,5 +254,8 @@ def blocks(texts: Iterable[str], where: str = "--pod-cidr") -> Intervals:
 
 
 def with_made(topology: Topology, ends: Ends) -> Topology:
-    """The topology, and the pods that only flows tell of."""
-    return replace(topology, pods=(*topology.pods, *ends.made)) if ends.made else topology
+    """The topology, and the pods and namespaces that only flows tell of."""
+    if not ends.made and not ends.namespaces:
+        return topology
+    return replace(topology, pods=(*topology.pods, *ends.made),
+                   namespaces={**topology.namespaces, **ends.namespaces})

@@ -1,4 +1,4 @@
-"""Policies that allow what was observed, and nothing that was not: a NetworkPolicy for each workload.
+"""Policies that allow what was observed, and nothing that was not: one for each workload.
 
 Ingress stands at the server and egress at the client, since both have to allow. A selector has the labels that all
 pods of a workload keep (its controller's selector, where that is known), and excludes other workloads that have them
@@ -11,28 +11,29 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from custody.network import ciliumforms
 from custody.network.addresses import address_text
 from custody.network.declared import Declared, DeclaredService
 from custody.network.ends import End, Ends, numbers
 from custody.network.model import Pod, Topology
-from custody.network.observed import Connection, Tally
+from custody.network.observed import Connection, Observed, Tally
 from custody.network.owners import lasting
 from custody.network.ports import PROTOCOLS
+from custody.network.selection import owner, selector, selects
 from custody.network.selector import NAME_LABEL
 
 GENERATED = {"app.kubernetes.io/managed-by": "custody"}
 NAMES = "custody.internal/observed-names"
 """An annotation: DNS names that addresses of the policy had."""
-_VERSIONED = frozenset({"app.kubernetes.io/version", "helm.sh/chart", "chart"})
-"""Labels that the next release has otherwise."""
 _DNS = {"to": [{"namespaceSelector": {"matchLabels": {NAME_LABEL: "kube-system"}},
                 "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}],
         "ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}
 _MOST_BLOCKS = 500
+_NAMED = 10
 _Json = dict[str, Any]
 Port = tuple[str, int]
 
@@ -59,6 +60,7 @@ class Options(NamedTuple):
     width6: int = 128
     open_services: bool = False
     """Whoever is outside may reach what a Service offers to the outside."""
+    kind: Literal["NetworkPolicy", "CiliumNetworkPolicy"] = "NetworkPolicy"
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Generated:
     policies: list[_Json]
     left: list[Left] = field(default_factory=list)
     widened: list[Widened] = field(default_factory=list)
+    undeclared: list[Connection] = field(default_factory=list)
+    """In the policies, and no Service that selects the pods has this port."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -88,24 +92,60 @@ class Generation:
         self._notes: dict[str, None] = {}
         self._blocks: dict[str, set[int]] = defaultdict(set)
         self._in_namespace: dict[str, list[Pod]] = defaultdict(list)
-        for pod in topology.pods:
+        alike: dict[tuple[object, ...], Pod] = {}
+        for pod in topology.pods:  # of a controller's pods that are alike, one
+            alike.setdefault((pod.namespace, owner(pod), tuple(lasting(pod.labels).items()), pod.ports,
+                              pod.host_network), pod)
+        for pod in alike.values():
             self._in_namespace[pod.namespace].append(pod)
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._nodes: set[str] = set()
+        """Blocks that are nodes' addresses."""
+        self._open: dict[int, bool] = {}
+        self._ported: dict[int, frozenset[Port]] = {}
+        self._told: dict[tuple[int, str, bool], list[str] | None] = {}
+        self._texts: dict[int, str | None] = {}
+        self._services: dict[str, list[DeclaredService]] = defaultdict(list)
+        for service in declared.services:
+            self._services[service.namespace].append(service)
+        self._undeclared: dict[Connection, None] = {}
         self._selectors: dict[int, _Json | None] = {}
 
-    def of_flows(self, connections: Iterable[tuple[Connection, Tally]]) -> Generated:
+    def of_flows(self, observed: Observed) -> Generated:
         """What happened, and was first seen in the time in which was learnt."""
-        for connection, tally in connections:
-            if reason := _unlearnt(connection, tally):
+        datagrams = 0
+        for connection, tally in observed.ordered():
+            if reason := _unlearnt(connection, tally, answers=observed.answers):
                 self._left.append(Left(connection, reason))
-            elif (service := connection.destination.service) is not None:
-                backends = [*self._ends.backends(service, connection.protocol, connection.port)]
+                continue
+            datagrams += connection.protocol == "UDP" and tally.silent and not tally.answered
+            if (service := connection.destination.service) is not None:
+                backends = self._ends.backends(service, connection.protocol, connection.port)
                 for end, number in backends:
                     self._connect(connection, connection.source, end, number)
                 if not backends:
                     self._left.append(Left(connection, "no pod that was given is behind this port of the Service"))
             else:
                 self._connect(connection, connection.source, connection.destination, connection.port)
+        if datagrams:
+            self._notes[f"datagrams that nobody answered are allowed as others are: {datagrams} of the connections"
+                        ] = None
+        self._unseen()
         return self._generated(egress=True)
+
+    def _unseen(self) -> None:
+        """Pods beside those that have a policy now, and where DNS is not."""
+        selectors: dict[str, list[_Json]] = defaultdict(list)
+        for namespace, chosen in self._rules:
+            selectors[namespace].append(json.loads(chosen))
+        unseen = sorted({pod.shown for namespace, known in selectors.items() for pod in self._in_namespace[namespace]
+                         if not pod.host_network and not any(selects(chosen, pod.labels) for chosen in known)})
+        if unseen:
+            more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+            self._notes[f"never seen, and without a policy: {', '.join(unseen[:_NAMED])}{more}"] = None
+        system = self._in_namespace.get("kube-system", ())
+        if system and not any(pod.labels.get("k8s-app") == "kube-dns" for pod in system):
+            self._notes["no pod of kube-system has the label k8s-app: kube-dns, to which DNS is allowed"] = None
 
     def of_services(self) -> Generated:
         """What Services declare: their ports at their pods, from all pods, and from outside where they offer that.
@@ -124,7 +164,7 @@ class Generation:
     def _offer(self, service: DeclaredService) -> None:
         offered = False
         for pod in self._in_namespace.get(service.namespace, ()):
-            if any(pod.labels.get(key) != value for key, value in service.selector.items()):
+            if not _selected(service, pod):
                 continue
             end = End(pod.shown, pod=pod)
             if (rules := self._of(end)) is None:
@@ -142,6 +182,9 @@ class Generation:
 
     def _connect(self, connection: Connection, source: End, destination: End, port: int) -> None:
         protocol = connection.protocol
+        if destination.pod is not None and self._declared.services and not self._has_port(
+                destination.pod, protocol, port):
+            self._undeclared[connection] = None
         if destination.pod is not None and self._wanted(destination):
             self._allow(connection, destination, source, (protocol, port), ingress=True)
         if source.pod is not None and self._wanted(source):
@@ -159,23 +202,37 @@ class Generation:
         if rules is None:
             self._left.append(Left(connection, self._unselectable(end)))
             return
-        if (blocks := self._peers(end.pod, peer, ingress=ingress)) is None:
+        key = (id(peer), end.pod.namespace, ingress and peer.pod is None and self._options.open_services
+               and self._offered(end.pod))
+        if key not in self._told:
+            blocks = self._peers(end.pod, peer, ingress=ingress)
+            self._told[key] = None if blocks is None else [_text(block) for block in blocks]
+            for block in blocks or () if peer.names else ():
+                if "ipBlock" in block:
+                    self._names[_text(block)] = peer.names
+        if (texts := self._told[key]) is None:
             self._left.append(Left(connection, self._unselectable(peer)))
             return
         if ingress and peer.node:
             self._notes["connections from nodes are allowed by the nodes' addresses: what comes through a NodePort has "
                         "one of them"] = None
-        for block in blocks:
-            (rules.ingress if ingress else rules.egress)[_text(block)].add(port)
-            if peer.names and "ipBlock" in block:
-                rules.names[block["ipBlock"]["cidr"]].update(peer.names)
+        for text in texts:
+            (rules.ingress if ingress else rules.egress)[text].add(port)
+            if peer.names and text in self._names:
+                rules.names[json.loads(text)["ipBlock"]["cidr"]].update(self._names[text])
 
     def _of(self, end: End) -> _Rules | None:
         assert end.pod is not None
-        selector = self._selector(end.pod)
-        if selector is None:
+        if id(end.pod) not in self._texts:
+            chosen = self._selector(end.pod)
+            self._texts[id(end.pod)] = None if chosen is None else _text(chosen)
+        text = self._texts[id(end.pod)]
+        if text is None:
             return None
-        return self._rules.setdefault((end.pod.namespace, _text(selector)), _Rules(end))
+        key = (end.pod.namespace, text)
+        if key not in self._rules:
+            self._rules[key] = _Rules(end)
+        return self._rules[key]
 
     def _unselectable(self, end: End) -> str:
         if end.pod is not None and end.pod.host_network:
@@ -184,7 +241,9 @@ class Generation:
 
     def _peers(self, subject: Pod, peer: End, *, ingress: bool) -> list[_Json] | None:
         if peer.pod is not None and peer.pod.host_network:
-            return [self._block(address) for address in peer.pod.addresses] or None
+            blocks = [self._block(address) for address in peer.pod.addresses]
+            self._nodes.update(block["ipBlock"]["cidr"] for block in blocks)
+            return blocks or None
         if peer.pod is not None:
             selector = self._selector(peer.pod)
             if selector is None:
@@ -196,12 +255,25 @@ class Generation:
         assert peer.address is not None
         if ingress and not peer.node and self._options.open_services and self._offered(subject):
             return [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]
+        if peer.node:
+            self._nodes.add(self._block(peer.address)["ipBlock"]["cidr"])
         return [self._block(peer.address, exact=peer.node)]
 
+    def _has_port(self, pod: Pod, protocol: str, port: int) -> bool:
+        if id(pod) not in self._ported:
+            self._ported[id(pod)] = frozenset(
+                (entry.protocol, number) for service in self._services.get(pod.namespace, ())
+                if _selected(service, pod) for entry in service.ports
+                for number in numbers(pod, entry.target, entry.protocol))
+        return (protocol, port) in self._ported[id(pod)]
+
     def _offered(self, pod: Pod) -> bool:
-        return any(service.outside and service.selector and service.namespace == pod.namespace and all(
-            pod.labels.get(key) == value for key, value in service.selector.items())
-            for service in self._declared.services)
+        if id(pod) not in self._open:
+            self._open[id(pod)] = self._offers(pod)
+        return self._open[id(pod)]
+
+    def _offers(self, pod: Pod) -> bool:
+        return any(service.outside and _selected(service, pod) for service in self._services.get(pod.namespace, ()))
 
     def _block(self, address: int, *, exact: bool = True) -> _Json:
         parsed = ipaddress.ip_address(address_text(address))
@@ -216,12 +288,22 @@ class Generation:
         if id(pod) not in self._selectors:
             peers = self._in_namespace[pod.namespace]
             chosen = self._selectors[id(pod)] = selector(pod, peers, self._declared)
-            also = sorted({peer.shown for peer in peers if chosen is not None and _owner(peer) != _owner(pod)
-                           and _selects(chosen, peer.labels)})
+            also = sorted({peer.shown for peer in peers if chosen is not None and owner(peer) != owner(pod)
+                           and selects(chosen, peer.labels)})
             if also:
                 self._notes[f"{pod.shown} has the labels of {', '.join(also[:5])}: what is allowed to one is allowed "
                             "to all of them"] = None
         return self._selectors[id(pod)]
+
+    def _said(self, policy: _Json) -> _Json:
+        if self._options.kind == "NetworkPolicy":
+            return policy
+        said, wider = ciliumforms.of(policy, self._nodes)
+        if wider:
+            metadata = policy["metadata"]
+            self._notes[f"{metadata['namespace']}/{metadata['name']}: Cilium knows nodes only as host and remote-node: "
+                        "all nodes are allowed where one was seen"] = None
+        return said
 
     def _generated(self, *, egress: bool) -> Generated:
         taken: dict[tuple[str, str], int] = {}
@@ -243,47 +325,19 @@ class Generation:
                 if (count := sum("ipBlock" in peer for peer in peers)) > _MOST_BLOCKS:
                     self._notes[f"{namespace}/{name}: {count} address blocks in {direction}; --widen makes them fewer"
                                 ] = None
-            policies.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata,
-                             "spec": spec})
+            policies.append(self._said({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                                        "metadata": metadata, "spec": spec}))
         return Generated(policies, self._left, [Widened(block, len(addresses)) for block, addresses in
-                                                sorted(self._blocks.items())], sorted(self._notes))
+                                                sorted(self._blocks.items())], [*self._undeclared],
+                         sorted(self._notes))
 
 
-def selector(pod: Pod, others_too: Sequence[Pod], declared: Declared) -> _Json | None:
-    """What means the pods of this one's workload, of all pods of its namespace; None where no label lasts.
-
-    Another workload that has all these labels, and more, is excluded by one that only it has.
-    """
-    chosen: Mapping[str, str] = declared.selectors.get(
-        (pod.namespace, pod.workload.kind, pod.workload.name), {}) if pod.workload is not None else {}
-    labels = {key: value for key, value in lasting(chosen or pod.labels).items() if chosen or key not in _VERSIONED}
-    if not labels:
-        return None
-    mine = lasting(pod.labels)
-    excluded: dict[str, None] = {}
-    for peer in others_too:
-        if _owner(peer) == _owner(pod) or any(peer.labels.get(key) != value for key, value in labels.items()):
-            continue
-        if any(key in peer.labels for key in excluded):
-            continue
-        if differing := [key for key in lasting(peer.labels) if key not in mine]:
-            excluded[differing[0]] = None
-    result: _Json = {"matchLabels": labels}
-    if excluded:
-        result["matchExpressions"] = [{"key": key, "operator": "DoesNotExist"} for key in sorted(excluded)]
-    return result
+def _selected(service: DeclaredService, pod: Pod) -> bool:
+    return bool(service.selector) and service.namespace == pod.namespace and all(
+        pod.labels.get(key) == value for key, value in service.selector.items())
 
 
-def _owner(pod: Pod) -> object:
-    return pod.workload or pod.name
-
-
-def _selects(chosen: _Json, labels: Mapping[str, str]) -> bool:
-    return all(labels.get(key) == value for key, value in chosen["matchLabels"].items()) and not any(
-        expression["key"] in labels for expression in chosen.get("matchExpressions", ()))
-
-
-def _unlearnt(connection: Connection, tally: Tally) -> str:
+def _unlearnt(connection: Connection, tally: Tally, *, answers: bool) -> str:
     """Why a connection is not made part of a policy."""
     for end in connection[:2]:
         if end.unknown:
@@ -296,6 +350,8 @@ def _unlearnt(connection: Connection, tally: Tally) -> str:
         return f"NetworkPolicies say nothing of {connection.protocol}"
     if not tally.happened:
         return "it was denied" if tally.refused else "nobody answered it"
+    if answers and connection.protocol == "TCP" and tally.silent and not tally.answered:
+        return "nobody is seen to answer it, as to others: a scan looks like this"
     if tally.late:
         return "it was first seen after --until"
     return ""

@@ -17,6 +17,7 @@ from custody.network.model import Action, Direction, Identity, Pod
 from custody.network.ports import text
 
 _TOLD = 20
+_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Leak:
 
     direction: Direction
     peer: str
-    """`shop/web`, or blocks of addresses."""
+    """Pods that no policy tells apart, `shop/web, shop/api and 3 more`, or blocks of addresses."""
     ports: Intervals
     certain: bool
     """False where it is the plugin that decides."""
@@ -68,18 +69,17 @@ def isolation(engine: Connectivity, place: str) -> Isolation:
 
 def _leaks(engine: Connectivity, pod: Pod) -> Iterator[Leak]:
     number = engine.classes.of(pod)
-    alone = len(engine.classes.members[number]) == 1
     for direction in Direction:
         reach = engine.reach(number, direction)
         for outcome, bits in reach.pods.items():
             if not (outcome.allowed or outcome.depends):
                 continue
             for peer in positions(bits & engine.classes.live):
-                if peer == number and alone:
+                shown = _shown(engine, peer, pod)
+                if not shown:
                     continue
                 between = engine.outcome(peer, number) if direction is Direction.INGRESS else engine.outcome(
                     number, peer)
-                shown = engine.classes.samples[peer].shown
                 for ports, certain in ((between.allowed, True), (between.depends, False)):
                     if ports:
                         yield Leak(direction, shown, ports, certain, _allowing(engine, number, direction, peer, None))
@@ -88,6 +88,13 @@ def _leaks(engine: Connectivity, pod: Pod) -> Iterator[Leak]:
                 if ports and outside:
                     yield Leak(direction, ", ".join(addresses.texts(outside, 3)), ports, certain,
                                _allowing(engine, number, direction, None, outside))
+
+
+def _shown(engine: Connectivity, peer: int, pod: Pod) -> str:
+    """The pods of a class but for the pod itself: `shop/web, shop/api and 3 more`; empty where there are none."""
+    names = sorted({member.shown for place, member in engine.classes.members[peer].items() if place != pod.place})
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
 
 
 def _allowing(engine: Connectivity, number: int, direction: Direction, peer: int | None, outside: Intervals | None

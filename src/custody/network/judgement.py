@@ -1,6 +1,6 @@
 """One connection judged and explained: which policies select its ends, and which rule spoke.
 
-It goes through the policies of a pod one by one, and so is a second way to the verdict that `tiers` folds for all.
+It asks the rules one by one, and so is a second way to the verdict that `tiers` folds for all at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from custody.network.addresses import V4, V6
 from custody.network.classes import own_ports
 from custody.network.connectivity import Connectivity
 from custody.network.intervals import Intervals
-from custody.network.model import Action, Direction, NamedPort, Peer, Pod, Policy, Rule, Topology
+from custody.network.model import Action, Direction, NamedPort, Peer, Pod, Policy, Rule, Topology, together
 from custody.network.selector import EVERYTHING, Scope, matches
 
 PLUGIN = "the network plugin decides"
@@ -122,11 +122,8 @@ def _node_of(topology: Topology, pod: Pod, source: End) -> bool:
 def _half(engine: Connectivity, subject: Pod | None, peer: End, port: int, direction: Direction) -> Half:
     assert subject is not None
     topology = engine.topology
-    labels = topology.labels(subject)
     half = Half(direction)
-    half.selecting = [policy for policy in engine.policies
-                      if policy.section(direction) is not None and matches(policy.subject, labels)
-                      and not (subject.host_network and policy.host_subjects is False)]
+    half.selecting = engine.selecting(engine.classes.of(subject), direction)
     named = (subject if direction is Direction.INGRESS else peer.pod)
     undecided = True
     for tier, members in groupby(half.selecting, lambda policy: policy.tier):
@@ -197,7 +194,7 @@ def _first(policy: Policy, direction: Direction, subject: Pod, peer: End, port: 
 def _match(rule: Rule, peer: End, topology: Topology) -> tuple[str, ...] | None:
     """None: it does not match; else why that is not certain."""
     best: tuple[str, ...] | None = None
-    for candidate in rule.peers:
+    for candidate in together(rule.peers):
         reasons = _peer(candidate, peer, topology)
         if reasons == ():
             return ()

@@ -146,6 +146,18 @@ class Peer:
     """How it is told, and nothing else."""
 
 
+def together(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+    """The same peers, with all blocks of addresses as one: 0.0.0.0/0 and ::/0 hold whatever address a pod may have."""
+    blocks = [peer for peer in peers if peer.pods == EVERYTHING and peer.within is not None and peer.host_pods is True]
+    if len(blocks) < 2:
+        return peers
+    within, outside = EMPTY, EMPTY
+    for peer in blocks:
+        within, outside = within | (peer.within or EMPTY), outside | peer.outside
+    return (*(peer for peer in peers if peer not in blocks),
+            Peer(EVERYTHING, within=within, outside=outside, host_pods=True))
+
+
 @dataclass(frozen=True, slots=True)
 class PortMatch:
     """Ports by number, and by names that the destination's containers give them."""

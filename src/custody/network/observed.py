@@ -31,7 +31,8 @@ class Connection(NamedTuple):
 class Tally:
     """Of one connection."""
 
-    __slots__ = ("allowed", "denied", "first", "guessed", "last", "late", "unanswered", "verdicts")
+    __slots__ = ("allowed", "answered", "denied", "first", "guessed", "last", "late", "silent", "unanswered",
+                 "verdicts")
 
     def __init__(self) -> None:
         self.allowed = [0, 0, 0]
@@ -41,6 +42,8 @@ class Tally:
         self.first = self.last = 0
         self.guessed = True
         """Whether who began it is only concluded from ports, each time."""
+        self.answered = self.silent = False
+        """Whether it was seen to be answered, and whether it was seen to be begun without an answer."""
         self.late = False
         """First seen after the time until which connections are learnt."""
         self.verdicts: set[Verdict] = set()
@@ -74,6 +77,11 @@ class Tally:
         else:
             self.unanswered += flow.count
         self.guessed = self.guessed and flow.guessed
+        if flow.answered is not None:
+            if flow.answered:
+                self.answered = True
+            else:
+                self.silent = True
         if flow.first and (not self.first or flow.first < self.first):
             self.first = flow.first
         if flow.last > self.last:
@@ -101,6 +109,8 @@ class Observed:
         """The first of them."""
         self.passed: Counter[str] = Counter()
         self.first = self.last = 0
+        self.answers = False
+        """Whether the logs tell of connections that they were answered, so that those of which they do not were not."""
         self._since, self._until, self._most = since, until, most
 
     def add(self, where: str, number: int, said: Flow | Passed | MalformedError) -> None:
@@ -132,17 +142,19 @@ class Observed:
             self.first = min(self.first or flow.first, flow.first) if flow.first else self.first
             self.last = max(self.last, flow.last)
         last = flow.last
-        connection = Connection(self.ends.of(flow.source, last), self.ends.of(flow.destination, last), flow.protocol,
-                                flow.port)
-        tally = self.connections.get(connection)
+        ends = self.ends
+        wire = (ends.of(flow.source, last), ends.of(flow.destination, last), flow.protocol, flow.port)
+        tally = self.connections.get(wire)  # type: ignore[call-overload]  # equal to the Connection, and made faster
         if tally is None:
             if len(self.connections) >= self._most:
                 self.over += 1
                 return
-            tally = self.connections[connection] = Tally()
+            tally = self.connections[Connection(*wire)] = Tally()
             tally.late = late
         elif not late:
             tally.late = False
+        if flow.answered and flow.protocol == "TCP":
+            self.answers = True
         tally.add(flow)
 
     def ordered(self) -> Iterator[tuple[Connection, Tally]]:

@@ -19,6 +19,20 @@ _CRON = re.compile(rf"(?P<name>.+)-\d{{8,10}}-[{_LETTERS}]{{5}}\Z")
 _HASHED = re.compile(rf"(?P<name>.+)-[{_LETTERS}]{{1,10}}\Z")
 
 
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
+_PREFIX = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\Z")
+_WORD = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
+
+
+def valid(namespace: str, labels: Mapping[str, str]) -> bool:
+    """Whether an API server would take them (kubernetes.io, "Labels and Selectors"). A log may say anything."""
+    for key, value in labels.items():
+        prefix, slash, name = key.rpartition("/")
+        if not _WORD.match(name) or (slash and not _PREFIX.match(prefix)) or (value and not _WORD.match(value)):
+            return False
+    return _NAMESPACE.match(namespace) is not None
+
+
 def lasting(labels: Mapping[str, str]) -> dict[str, str]:
     """The labels that the next pod of the same controller has too, in order."""
     return {key: labels[key] for key in sorted(labels) if key not in PASSING}

@@ -12,7 +12,7 @@ Protocol = Literal["TCP", "UDP", "SCTP"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 LAST = 65535
 _SPAN = LAST + 1
-_TYPED = re.compile(r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<protocol>[A-Za-z]{3,4}))?\Z")
+_TYPED = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?(?:/(?P<protocol>[A-Za-z]{3,4}))?\Z")
 
 
 def ports(protocol: Protocol, first: int = 1, last: int | None = None) -> Intervals:
@@ -36,6 +36,11 @@ def split(number: int) -> tuple[Protocol, int]:
 
 
 ALL = Intervals([(at * _SPAN + 1, at * _SPAN + LAST) for at in range(len(PROTOCOLS))])
+
+
+def is_number(word: str) -> bool:
+    """Whether a text in a document is a port's number, as Go reads one: ASCII digits."""
+    return word.isascii() and word.isdecimal() and len(word) <= 5
 
 
 def text(chosen: Intervals) -> str:

@@ -7,7 +7,7 @@ Kubernetes (metav1.LabelSelector) and `key != "a"` of Calico are Not(In), and so
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from custody.errors import MalformedError
@@ -118,6 +118,18 @@ def matches(expression: Expression, labels: Labels) -> bool:
             return all(matches(part, labels) for part in expression.of)
         case Any():
             return any(matches(part, labels) for part in expression.of)
+
+
+def tests(expression: Expression) -> Iterator[Test]:
+    """All tests in it."""
+    match expression:
+        case Test():
+            yield expression
+        case Not():
+            yield from tests(expression.of)
+        case All() | Any():
+            for part in expression.of:
+                yield from tests(part)
 
 
 def read(fields: Fields | None, scope: Scope) -> Expression:

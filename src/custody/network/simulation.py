@@ -17,6 +17,7 @@ from custody.network.ends import End, Ends
 from custody.network.model import Action, Direction, Identity, Policy
 from custody.network.observed import Connection, Observed, Tally
 from custody.network.ports import PROTOCOLS, protocol_named
+from custody.network.selector import NAME_LABEL, Expression, Not, Scope, Test
 
 
 class State(enum.Enum):
@@ -49,6 +50,9 @@ class Judged:
     """Those that deny it, or isolate a side of it."""
 
 
+_ALLOWED = Judged(State.ALLOWED)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     connection: Connection
@@ -74,7 +78,7 @@ class Judge:
         if source.service is not None:
             return Judged(State.UNKNOWN, (f"{source.shown}: a Service's address begins no connection",))
         if destination.service is not None:
-            backends = [*self._ends.backends(destination.service, connection.protocol, connection.port)]
+            backends = self._ends.backends(destination.service, connection.protocol, connection.port)
             if not backends:
                 return Judged(State.UNKNOWN, (f"{destination.shown}: no pod that was given is behind its port "
                                               f"{connection.port}",))
@@ -103,7 +107,7 @@ class Judge:
         outcome = reach.at(engine.classes.of(peer.pod)) if peer.pod is not None else reach.outside(peer.address or 0)
         key = ports.key(protocol_named(protocol), port)
         if key in outcome.allowed:
-            return Judged(State.ALLOWED)
+            return _ALLOWED
         if peer.node and direction is Direction.INGRESS:
             return Judged(State.PLUGIN, (f"{where}: a node reaches its own pods whatever policies say",),
                           self._isolating(number, direction))
@@ -146,10 +150,37 @@ _ORDER = (State.DENIED, State.UNKNOWN, State.PLUGIN, State.ALLOWED)
 def _worst(judged: Iterable[Judged]) -> Judged:
     """Both directions have to allow, and all pods behind a Service: one denial is one."""
     parts = list(judged)
+    if len(parts) == 1:
+        return parts[0]
+    if all(part is _ALLOWED for part in parts):
+        return _ALLOWED
     state = min((part.state for part in parts), key=_ORDER.index)
     hit = [part for part in parts if part.state is state]
     return Judged(state, tuple(dict.fromkeys(reason for part in hit for reason in part.reasons)),
                   tuple(dict.fromkeys(name for part in hit for name in part.policies)))
+
+
+def guessed_namespaces(observed: Observed, engine: Connectivity) -> list[str]:
+    """Namespaces of observed pods whose labels nobody gave, where a policy asks for labels of namespaces: such a
+    selector does not match there, which may be wrong."""
+    if not any(_asks(expression) for policy in engine.policies for expression in _expressions(policy)):
+        return []
+    names = {end.pod.namespace for connection in observed.connections for end in connection[:2] if end.pod is not None}
+    return sorted(name for name in names if not engine.topology.namespace(name).declared)
+
+
+def _expressions(policy: Policy) -> Iterator[Expression]:
+    yield policy.subject
+    for section in (policy.ingress, policy.egress):
+        for rule in section.rules if section is not None else ():
+            yield rule.subject
+            yield from (peer.pods for peer in rule.peers if peer.pods is not None)
+
+
+def _asks(expression: Expression) -> bool:
+    if isinstance(expression, Test):
+        return expression.scope is Scope.NAMESPACE and expression.key != NAME_LABEL
+    return any(map(_asks, (expression.of,) if isinstance(expression, Not) else expression.of))
 
 
 def simulate(observed: Observed, proposed: Connectivity, standing: Connectivity | None = None) -> Iterator[Row]:

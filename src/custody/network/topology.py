@@ -76,7 +76,8 @@ def _renamed(template: Pod, taken: Iterable[str]) -> Pod:
 
 
 def _metadata(document: Mapping[str, Any], where: str) -> dict[str, Any]:
-    metadata = document.get("metadata") or {}
+    metadata = document.get("metadata")
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict):
         raise MalformedError(f"{where}.metadata", got=type(metadata).__name__, expected="a map")
     return metadata
@@ -95,14 +96,16 @@ def _text(part: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def _labels(part: Mapping[str, Any], where: str, name: str = "labels") -> dict[str, str]:
-    labels = part.get(name) or {}
+    labels = part.get(name)
+    labels = {} if labels is None else labels
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
         raise MalformedError(f"{where}.{name}", got=labels, expected="a map of texts")
     return labels
 
 
 def _list(part: Mapping[str, Any], name: str, where: str) -> Iterator[dict[str, Any]]:
-    values = part.get(name) or []
+    values = part.get(name)
+    values = [] if values is None else values
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise MalformedError(f"{where}.{name}", got=type(values).__name__, expected="a list of maps")
     yield from values

@@ -33,6 +33,7 @@ LABEL = "custody.internal/quarantine"
 KEPT = "custody.internal/labels-before-quarantine"
 """An annotation of the pod: its labels as JSON, for `release`."""
 OPEN = "connections that are open now may survive, since plugins judge a connection when it begins"
+SURPLUS = "its controller takes the pod back, and may remove a pod that is one too many: perhaps this one"
 _MANAGER = "custody-quarantine"
 _CALICO = "projectcalico.org/v3"
 
@@ -87,6 +88,23 @@ def plan(pod: Object, policies: Iterable[Object] = (), method: Method = "labels"
     return [*changes, Change(
         "patch", "v1", "Pod", namespace, name, body,
         f"the pod leaves what selects it by {', '.join(away)}" if away else "the pod is what the policy selects")]
+
+
+def consequences(pod: Object, method: Method) -> list[str]:
+    """What else comes of it, and what it does not do, for people."""
+    told = [OPEN]
+    metadata = _metadata(pod)
+    owners = metadata.get("ownerReferences") or []
+    owner = next((entry for entry in owners if isinstance(entry, dict) and entry.get("controller")), None)
+    if method == "labels":
+        said = f"{owner.get('kind')} {owner.get('name')}" if owner is not None else ""
+        if owner is None:
+            told.append("no controller makes another pod")
+        elif owner.get("kind") == "StatefulSet":
+            told.append(f"{said} cannot make another pod as long as this one has the name")
+        else:
+            told.append(f"{said} makes another pod, which may be attacked in the same way")
+    return told
 
 
 def release(pod: Object, made: Sequence[Object] = ()) -> list[Change]:

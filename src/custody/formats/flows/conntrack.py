@@ -13,73 +13,73 @@ from custody.errors import MalformedError
 from custody.formats.flows.record import PROTOCOLS, Flow, Passed, Side, Verdict, address
 
 NAME = "conntrack"
-_EVENTS = ("[NEW]", "[UPDATE]", "[DESTROY]")
-_PORTS = ("TCP", "UDP", "SCTP", "DCCP", "UDPLITE")
+_EVENTS = (b"[NEW]", b"[UPDATE]", b"[DESTROY]")
 _EMPTY = Passed("an empty line, or what conntrack says of itself")
-_MOST = 200
-"""Words of a line; the longest that conntrack writes has about forty."""
+_WITH_PORTS = (b"tcp", b"udp", b"sctp", b"dccp", b"udplite")
+_LONGEST = 256
+"""Bytes of one tuple; two IPv6 addresses in full and two ports have 107."""
 
 
 def read(line: bytes) -> Flow | Passed:
     """Raises MalformedError, naming the field."""
-    words = line.decode("ascii", "replace").split(None, _MOST)
+    begin = line.find(b"src=")
+    words = line[:_LONGEST if begin < 0 else min(begin, _LONGEST)].split()
     at = 0
-    if words and words[0][0] == "[" and words[0][1:2].isdigit():
+    if words and words[0][:1] == b"[" and words[0][1:2].isdigit():
         at = _moment(words.pop(0))
-    event = words.pop(0) if words and words[0] in _EVENTS else ""
-    if words and words[0] in ("ipv4", "ipv6"):
+    event = words.pop(0) if words and words[0] in _EVENTS else b""
+    if words and words[0] in (b"ipv4", b"ipv6"):
         del words[:2]
-    if not words or words[0] == "conntrack":
+    if not words or words[0] == b"conntrack":
         return _EMPTY
-    if len(words) < 4 or not words[1].isdecimal() or len(words[1]) > 3:
-        raise MalformedError("", got=" ".join(words[:3])[:100], expected="a protocol, its number and a tuple src= dst=")
+    back = line.find(b" src=", begin + 4) + 1
+    if begin < 0 or not back or len(words) < 2 or not words[1].isdigit() or len(words[1]) > 3:
+        raise MalformedError("", got=line[:100].decode("ascii", "replace"),
+                             expected="a protocol, its number, the tuple of the connection and that of its reply")
     number = int(words[1])
     name = PROTOCOLS.get(number) or f"protocol {number}"
-    state = words[3] if words[3].isupper() and words[2].isdecimal() else words[2] if words[2].isupper() else ""
-    forward, backward = _tuples(words)
-    protocol, port = name, 0
-    if words[0].upper() in _PORTS:
-        port = _port(backward.get("sport", forward.get("dport", "")))
-    unreplied = "[UNREPLIED]" in words
-    # a datagram needs no answer
-    verdict = Verdict.UNANSWERED if unreplied and name not in ("UDP", "ICMP", "ICMPv6") else Verdict.ALLOWED
-    return Flow(source=Side(address=address(forward["src"])), destination=Side(address=address(backward["src"])),
-                protocol=protocol, port=port, verdict=verdict, first=at, last=at,
-                count=1 if _counts(event, name, state, unreplied) else 0)
+    state = words[-1] if len(words) > 2 and words[-1].isupper() else b""
+    ported = words[0] in _WITH_PORTS
+    source, _ = _tuple(line, begin, ported=False)
+    destination, port = _tuple(line, back, ported=ported)
+    unreplied = b"[UNREPLIED]" in line
+    # A connection that is refused is replied to, and never assured; a datagram needs no answer.
+    failed = b"[ASSURED]" not in line if name == "TCP" else unreplied and name not in ("UDP", "ICMP", "ICMPv6")
+    verdict = Verdict.UNANSWERED if failed else Verdict.ALLOWED
+    return Flow(source=Side(source), destination=Side(destination), protocol=name, port=port, verdict=verdict,
+                first=at, last=at, count=1 if _counts(event, name, state, unreplied) else 0,
+                answered=not (failed or unreplied))
 
 
-def _counts(event: str, protocol: str, state: str, unreplied: bool) -> bool:
+def _counts(event: bytes, protocol: str, state: bytes, unreplied: bool) -> bool:
     """One event of each connection: with TCP that it is established, else that it is new."""
     if not event:
         return True
     if protocol == "TCP":
-        return state == "ESTABLISHED" and event != "[DESTROY]"
-    return event == "[NEW]" if protocol != "SCTP" else state == "ESTABLISHED" or (unreplied and event == "[NEW]")
+        return state == b"ESTABLISHED" and event != b"[DESTROY]"
+    if protocol == "SCTP":
+        return state == b"ESTABLISHED" or (unreplied and event == b"[NEW]")
+    return event == b"[NEW]"
 
 
-def _tuples(words: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The first occurrences of the fields are the original's, the second ones the reply's; nobody reads later ones."""
-    forward: dict[str, str] = {}
-    backward: dict[str, str] = {}
-    for word in words[2:]:
-        key, equals, value = word.partition("=")
-        if equals and key in ("src", "dst", "sport", "dport"):
-            (backward if key in forward else forward).setdefault(key, value)
-    if not ("src" in forward and "dst" in forward and "src" in backward and "dst" in backward):
-        raise MalformedError("src= dst=", got=f"{len(forward) + len(backward)} fields of tuples",
-                             expected="the tuple of the connection and that of its reply")
-    return forward, backward
+def _tuple(line: bytes, begin: int, *, ported: bool) -> tuple[str, int]:
+    """Who sends it, and from which port: of a reply, who listens."""
+    words = line[begin:begin + _LONGEST].split(None, 4)
+    if len(words) < 2 or words[1][:4] != b"dst=":
+        raise MalformedError("dst=", got=line[begin:begin + 100].decode("ascii", "replace"), expected="src= and dst=")
+    sender = address(words[0][4:].decode("ascii", "replace"))
+    if not ported:
+        return sender, 0
+    text = words[2][6:] if len(words) > 2 and words[2][:6] == b"sport=" else b""
+    if not (text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise MalformedError("sport= of the reply", got=text[:60].decode("ascii", "replace") or "nothing",
+                             expected="0 to 65535")
+    return sender, int(text)
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
-        raise MalformedError("sport= of the reply", got=text[:60] or "nothing", expected="0 to 65535")
-    return int(text)
-
-
-def _moment(word: str) -> int:
+def _moment(word: bytes) -> int:
     """`[1796070742.454774]`"""
-    whole = word[1:-1].partition(".")[0]
-    if word[-1] != "]" or not (whole.isdecimal() and whole.isascii() and len(whole) <= 12):
-        raise MalformedError("timestamp", got=word[:60], expected="[SECONDS.MICROSECONDS]")
+    whole = word[1:-1].partition(b".")[0]
+    if word[-1:] != b"]" or not (whole.isdigit() and len(whole) <= 12):
+        raise MalformedError("timestamp", got=word[:60].decode("ascii", "replace"), expected="[SECONDS.MICROSECONDS]")
     return int(whole)

@@ -7,6 +7,7 @@ that is absent, TCP's flags or the ports say it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -31,6 +32,7 @@ _VERDICTS = ("VERDICT_UNKNOWN", "FORWARDED", "DROPPED", "ERROR", "AUDIT", "REDIR
 _BY_POLICY = frozenset({"POLICY_DENIED", "POLICY_DENY", "AUTH_REQUIRED"})
 _BY_POLICY_NUMBERS = frozenset({133, 181, 189})
 _ADDED = ("k8s:io.cilium.", "k8s:io.kubernetes.pod.namespace=")
+_OF_NAMESPACE = "k8s:io.cilium.k8s.namespace.labels."
 _RESERVED = {"reserved:host": Kind.NODE, "reserved:remote-node": Kind.NODE, "reserved:kube-apiserver": Kind.NODE,
              "reserved:world": Kind.OUTSIDE, "reserved:world-ipv4": Kind.OUTSIDE, "reserved:world-ipv6": Kind.OUTSIDE}
 
@@ -38,6 +40,7 @@ _RESERVED = {"reserved:host": Kind.NODE, "reserved:remote-node": Kind.NODE, "res
 class _Flags(msgspec.Struct, gc=False):
     SYN: bool = False
     ACK: bool = False
+    RST: bool = False
 
 
 class _Ports(msgspec.Struct, gc=False):
@@ -69,14 +72,11 @@ class _Workload(msgspec.Struct, gc=False):
 
 
 class _Endpoint(msgspec.Struct, gc=False):
+    cluster_name: str = ""
     namespace: str = ""
     labels: tuple[str, ...] = ()
     pod_name: str = ""
     workloads: tuple[_Workload, ...] = ()
-
-
-class _EventType(msgspec.Struct, gc=False):
-    type: int = 0
 
 
 _EMPTY = _Endpoint()
@@ -94,8 +94,8 @@ class _Flow(msgspec.Struct, gc=False):
     destination_names: tuple[str, ...] = ()
     traffic_direction: str | int = ""
     is_reply: bool | None = None
-    event_type: _EventType | None = None
-    type: str | int = msgspec.field(default="", name="Type")
+    node_name: str = ""
+    """`cluster/node` where clusters have names."""
 
 
 class _Lost(msgspec.Struct, gc=False):
@@ -161,14 +161,24 @@ def _flow(flow: _Flow) -> Flow | Passed:
         elif not echo:
             return UNCLEAR
     addresses = flow.IP or _Addresses()
+    own, named, _ = flow.node_name.partition("/")
+    own = own if named else ""
     at = seconds(flow.time, "time") if flow.time else 0
     direction = flow.traffic_direction
     return Flow(
-        source=_side(flow.source or _EMPTY, addresses.source, ()),
-        destination=_side(flow.destination or _EMPTY, addresses.destination, flow.destination_names),
+        source=_side(flow.source or _EMPTY, addresses.source, (), own),
+        destination=_side(flow.destination or _EMPTY, addresses.destination, flow.destination_names, own),
         protocol=protocol, port=0 if ports is None else ports.destination_port, verdict=became, first=at, last=at,
         observer="destination" if direction in ("INGRESS", 1) else "source" if direction in ("EGRESS", 2) else "",
-        guessed=guessed)
+        guessed=guessed, answered=_answered(ports))
+
+
+def _answered(ports: _Ports | None) -> bool | None:
+    """The client acknowledges what it was answered; a SYN alone may be one that is refused, or dropped further on."""
+    flags = ports.flags if ports is not None else None
+    if flags is None or flags.RST:
+        return None
+    return True if flags.ACK else False if flags.SYN else None
 
 
 def _protocol(layer: _Layer4 | None) -> tuple[str, _Ports | None, bool]:
@@ -196,19 +206,25 @@ def _begun(ports: _Ports) -> tuple[bool | None, bool]:
     return begun_by_source(ports.source_port, ports.destination_port), True
 
 
-def _side(endpoint: _Endpoint, text: str, names: tuple[str, ...]) -> Side:
-    kind = Kind.POD if endpoint.pod_name or endpoint.namespace else Kind.UNKNOWN
-    labels: list[str] = []
-    for label in endpoint.labels:
-        if label.startswith("k8s:"):
-            if not label.startswith(_ADDED):
-                labels.append(label[4:])
-        elif label.startswith("reserved:") and kind is Kind.UNKNOWN:
-            kind = _RESERVED.get(label, kind)
+def _side(endpoint: _Endpoint, text: str, names: tuple[str, ...], own: str) -> Side:
+    """`own` is the name of the recorder's cluster."""
+    labels, namespaces, kind = _labels(endpoint.labels)
+    if own and endpoint.cluster_name and endpoint.cluster_name != own:
+        return Side(address=address(text) if text else "", kind=Kind.ELSEWHERE,
+                    pod=f"{endpoint.cluster_name}: {endpoint.namespace}/{endpoint.pod_name}")
     workload = endpoint.workloads[0] if endpoint.workloads else None
     return Side(address=address(text) if text else "", namespace=endpoint.namespace, pod=endpoint.pod_name,
-                workload=f"{workload.kind}/{workload.name}" if workload else "", labels=tuple(labels), kind=kind,
-                names=names)
+                workload=f"{workload.kind}/{workload.name}" if workload else "", labels=labels,
+                namespace_labels=namespaces, names=names,
+                kind=Kind.POD if endpoint.pod_name or endpoint.namespace else kind)
+
+
+@lru_cache(16384)
+def _labels(told: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...], Kind]:
+    """The pod's own, its namespace's, and what reserved ones say it is."""
+    own = tuple(label[4:] for label in told if label.startswith("k8s:") and not label.startswith(_ADDED))
+    namespaces = tuple(label.removeprefix(_OF_NAMESPACE) for label in told if label.startswith(_OF_NAMESPACE))
+    return own, namespaces, next((_RESERVED[label] for label in told if label in _RESERVED), Kind.UNKNOWN)
 
 
 def _lost(count: int | str) -> int:

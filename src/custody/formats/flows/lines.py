@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
 
@@ -19,11 +18,8 @@ _UNREAD = {b"PAR1": "Parquet", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2
            b"<?xml": "XML"}
 
 
-class Line(NamedTuple):
-    number: int
-    """From 1."""
-    content: bytes | None
-    """Without its end; None of one that is longer than MAX_LINE."""
+Line = tuple[int, bytes | None]
+"""The number, from 1, and the content without its end: None of one that is longer than MAX_LINE."""
 
 
 def lines(pieces: Iterable[bytes], where: str) -> Iterator[Line]:
@@ -35,11 +31,11 @@ def lines(pieces: Iterable[bytes], where: str) -> Iterator[Line]:
         for content in parts:
             number += 1
             long, skipping = skipping or len(content) > MAX_LINE, False
-            yield Line(number, None if long else content.removesuffix(b"\r"))
+            yield number, None if long else content.removesuffix(b"\r")
         if len(waiting) > MAX_LINE:
             waiting, skipping = b"", True
     if waiting or skipping:
-        yield Line(number + 1, None if skipping else waiting.removesuffix(b"\r"))
+        yield number + 1, (None if skipping else waiting.removesuffix(b"\r"))
 
 
 def _plain(pieces: Iterable[bytes], where: str) -> Iterator[bytes]:

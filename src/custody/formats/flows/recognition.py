@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats.flows import awsvpc, calico, conntrack, gcpvpc, hubble
@@ -22,11 +21,8 @@ _ARRAY = UnsupportedError(
     "--format", "a JSON document over several lines is not read", hint="one object a line: jq -c '.[]' FILE")
 
 
-class Told(NamedTuple):
-    """A line, and what it says: a flow, why it is none, or why it cannot be read."""
-
-    number: int
-    said: Flow | Passed | MalformedError
+Told = tuple[int, Flow | Passed | MalformedError]
+"""The number of a line, and what it says: a flow, why it is none, or why it cannot be read."""
 
 
 def read(pieces: Iterable[bytes], where: str, form: str = "", fields: Sequence[str] = ()) -> Iterator[Told]:
@@ -38,21 +34,21 @@ def read(pieces: Iterable[bytes], where: str, form: str = "", fields: Sequence[s
     source = lines(pieces, where)
     head: list[Line] = []
     if not form:
-        head = list(islice((line for line in source if line.content is None or line.content.strip()), _LOOKED_AT))
+        head = list(islice((line for line in source if line[1] is None or line[1].strip()), _LOOKED_AT))
         form = _recognised(head, where)
     if fields and form != awsvpc.NAME:
         raise UsageError(f"--fields: {where} is {form}, expected {awsvpc.NAME}")
     reader = _READERS[form] if form != awsvpc.NAME else awsvpc.reader(fields)
     for number, content in chain(head, source):
         if content is None:
-            yield Told(number, MalformedError("", got=f"more than {MAX_LINE} bytes", expected="a shorter line"))
+            yield number, MalformedError("", got=f"more than {MAX_LINE} bytes", expected="a shorter line")
             continue
         if not content or content.isspace():
             continue
         try:
-            yield Told(number, reader(content))
+            yield number, reader(content)
         except MalformedError as error:
-            yield Told(number, error)
+            yield number, error
 
 
 _READERS: dict[str, Read] = {hubble.NAME: hubble.read, calico.NAME: calico.read, conntrack.NAME: conntrack.read,
