@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,16 @@ def read(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("events.log*"))
 
 
+def _begun(folder: Path) -> bool:
+    database = sqlite3.connect(folder / ".custody" / "runtime.db")
+    try:
+        return bool(database.execute("SELECT COUNT(*) FROM mark").fetchone()[0])
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        database.close()
+
+
 def main(events: int, kills: int) -> None:
     chance = random.Random(5)
     noise = b"".join(line("ls", number) for number in range(_BLOCK - 100))
@@ -71,8 +82,9 @@ def main(events: int, kills: int) -> None:
         (folder / "alerts.jsonl").touch()
         log.touch()
         process, blocks, killed = begun(folder), events // _BLOCK, 0
-        while not (folder / ".custody" / "runtime.db").exists():  # what was rotated before it began, it does not know
-            time.sleep(0.1)
+        log.write_bytes(line("begin", 1))
+        while not (folder / ".custody" / "runtime.db").exists() or not _begun(folder):
+            time.sleep(0.1)  # what was rotated before it began, it does not know
         rotated: list[Path] = []
         peak, samples, start = 0, [], time.monotonic()
         for block in range(blocks):

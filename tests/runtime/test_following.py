@@ -217,3 +217,18 @@ def test_a_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     pieces = drained(DocumentFolder(tmp_path, once=True))
     assert lines(pieces) == []
     assert "larger than may be" in pieces[0].said
+
+
+def test_a_file_is_known_before_anything_of_it_is_read(tmp_path: Path) -> None:
+    """It may be rotated, and the process killed, before it told anything."""
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    piece = FollowedFile(path).read(1 << 20)
+    assert piece is not None
+    assert list(piece.lines) == []
+    os.rename(path, tmp_path / "log.1")
+    time.sleep(0.02)
+    path.write_bytes(b"two\n")
+    again = FollowedFile(path)
+    assert again.begin(piece.mark) == ""
+    assert lines(drained(again)) == [b"one", b"two"]

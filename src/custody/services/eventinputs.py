@@ -47,7 +47,7 @@ class FollowedInput:
             self._followed.close()
 
     async def _read(self) -> None:
-        noted = time.monotonic()
+        noted = -_NOTED  # the first is noted at once
         mark = ""
         told_failure = ""
         attempt = 0

@@ -103,9 +103,13 @@ class FollowedFile:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _read(self, limit: int) -> Piece | None:
-        if self._file is None and not self._found():
-            self._ended = self._once
-            return self._told([], 0)
+        if self._file is None:
+            if not self._found():
+                self._ended = self._once
+                return self._told([], 0)
+            # Noted before anything is read: it may be rotated before anything else is.
+            said, lost, self._said, self._lost = self._said, self._lost, "", 0
+            return Piece((), self._mark(), 0, self._identity(), 0, said, lost)
         assert self._file is not None
         data = self._file.read(limit)
         if not data:
