@@ -125,8 +125,9 @@ def main(events: int, kills: int) -> None:
         doubled = sum(number - 1 for number in numbers.values())
         print(f"{blocks * _BLOCK:,} events, {killed} kills, {len(rotated)} rotations in {seconds:.0f} s: "
               f"{blocks * _BLOCK / seconds:,.0f}/s")
-        print(f"  alerts: {missing} missing, {doubled} doubled of {blocks}; flood: {folded:,} of {blocks * 99:,} told in "
-              f"{sum(alert['rule'] == 'flood' for alert in alerts):,} alerts")
+        floods = sum(alert["rule"] == "flood" for alert in alerts)
+        print(f"  alerts: {missing} missing, {doubled} doubled of {blocks}; "
+              f"flood: {folded:,} of {blocks * 99:,} told in {floods:,} alerts")
         print(f"  resident MiB: {' '.join(samples)}; most {max(peak, 0) // 1024}")
 
 

@@ -86,6 +86,14 @@ def test_what_is_refused(folder: Path, arguments: list[str], code: int, said: st
     assert (done.returncode, said in done.stderr.decode()) == (code, True), done.stderr
 
 
+def test_an_event_without_a_time_is_told_with_one(folder: Path) -> None:
+    done = watch(folder, "--rules", "rules.yaml", "--input", "fields:-",
+                 stdin=b'{"evt.type": "execve", "proc.name": "sh"}\n')
+    (alert,) = map(json.loads, done.stdout.splitlines())
+    assert alert["time"].startswith("20")
+    assert alert["output_fields"]["evt.time"] > 1_700_000_000_000_000_000
+
+
 def test_a_flood_is_told_as_a_number(folder: Path) -> None:
     done = watch(folder, "--rules", "rules.yaml", "--input", "fields:-", "--output", "alerts.jsonl",
                  stdin=event(1) * 1000)
