@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -42,6 +44,18 @@ def begun(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
                              *arguments], cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
 
 
+def noted(folder: Path) -> bool:
+    """Whether an input was begun."""
+    path = folder / ".custody" / "runtime.db"
+    if not path.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        try:
+            return bool(database.execute("SELECT COUNT(*) FROM mark").fetchone()[0])
+        except sqlite3.OperationalError:
+            return False
+
+
 @pytest.mark.parametrize("rotating", ["", "input", "output"])
 def test_killed_at_random(tmp_path: Path, rotating: str) -> None:
     chance = random.Random(f"killed {rotating}")
@@ -52,6 +66,9 @@ def test_killed_at_random(tmp_path: Path, rotating: str) -> None:
     number = kills = 0
     process = begun(tmp_path, *watched)
     moved: list[Path] = []
+    until = time.monotonic() + 60
+    while not noted(tmp_path) and time.monotonic() < until:  # what was rotated before it began, it does not know
+        time.sleep(0.05)
     kill_at = time.monotonic() + chance.uniform(0.5, 2.0)
     while kills < 6:
         with log.open("ab") as file:

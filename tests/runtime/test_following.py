@@ -232,3 +232,24 @@ def test_a_file_is_known_before_anything_of_it_is_read(tmp_path: Path) -> None:
     again = FollowedFile(path)
     assert again.begin(piece.mark) == ""
     assert lines(drained(again)) == [b"one", b"two"]
+
+
+def test_a_file_of_the_same_inode_is_another_file(tmp_path: Path) -> None:
+    """Rotated files are deleted, and their inodes given to new ones: what is told of them has other keys."""
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    followed = FollowedFile(path)
+    first = drained(followed)
+    path.write_bytes(b"")
+    shorter = drained(followed)
+    path.write_bytes(b"one\n")
+    again = [*shorter, *drained(followed)]
+    (before,), (after,) = ([piece for piece in pieces if piece.lines] for pieces in (first, again))
+    assert (before.first, list(before.lines)) == (after.first, list(after.lines))
+    assert before.file != after.file
+    resumed = FollowedFile(path)
+    resumed.begin(after.mark)
+    with path.open("ab") as file:
+        file.write(b"two\n")
+    (piece,) = drained(resumed)
+    assert piece.file == after.file, "the same file has the same after a restart"
