@@ -124,7 +124,7 @@ def watching(texts: dict[str, str]) -> EventWatch:
 
 def measure(watch: EventWatch, name: str, lines: list[bytes]) -> tuple[float, int]:
     """Events per second, and alerts."""
-    decoder = FORMATS[name].made(name, watch.engine.types())
+    decoder = FORMATS[name].made(name, watch.engine.types)
     alerts: list[int] = []
 
     def run() -> None:

@@ -2,8 +2,8 @@
 
     python bench/runtime/rules.py [FOLDER]
 
-FOLDER has falco-rules/; default $CUSTODY_ORACLES or ../shared/oracles. The events are those of bench/languages/falco.py:
-85 % openat, 5 % execve, 10 % connect, about 45 fields each.
+FOLDER has falco-rules/; default $CUSTODY_ORACLES or ../shared/oracles. The events are those of
+bench/languages/falco.py: 85 % openat, 5 % execve, 10 % connect, about 45 fields each.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from bench.languages.falco import rate, stream, through
+
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.runtime.counted import Counted
 from custody.runtime.engine import Engine, Rules

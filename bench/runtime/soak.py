@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,16 @@ def read(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("events.log*"))
 
 
+def _begun(folder: Path) -> bool:
+    database = sqlite3.connect(folder / ".custody" / "runtime.db")
+    try:
+        return bool(database.execute("SELECT COUNT(*) FROM mark").fetchone()[0])
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        database.close()
+
+
 def main(events: int, kills: int) -> None:
     chance = random.Random(5)
     noise = b"".join(line("ls", number) for number in range(_BLOCK - 100))
@@ -71,9 +82,11 @@ def main(events: int, kills: int) -> None:
         (folder / "alerts.jsonl").touch()
         log.touch()
         process, blocks, killed = begun(folder), events // _BLOCK, 0
-        while not (folder / ".custody" / "runtime.db").exists():  # what was rotated before it began, it does not know
-            time.sleep(0.1)
-        peak, samples, start, rotated = 0, [], time.monotonic(), []
+        log.write_bytes(line("begin", 1))
+        while not (folder / ".custody" / "runtime.db").exists() or not _begun(folder):
+            time.sleep(0.1)  # what was rotated before it began, it does not know
+        rotated: list[Path] = []
+        peak, samples, start = 0, [], time.monotonic()
         for block in range(blocks):
             with log.open("ab") as file:
                 file.write(noise + flood + line("sh", block))
@@ -112,8 +125,9 @@ def main(events: int, kills: int) -> None:
         doubled = sum(number - 1 for number in numbers.values())
         print(f"{blocks * _BLOCK:,} events, {killed} kills, {len(rotated)} rotations in {seconds:.0f} s: "
               f"{blocks * _BLOCK / seconds:,.0f}/s")
-        print(f"  alerts: {missing} missing, {doubled} doubled of {blocks}; flood: {folded:,} of {blocks * 99:,} told in "
-              f"{sum(alert['rule'] == 'flood' for alert in alerts):,} alerts")
+        floods = sum(alert["rule"] == "flood" for alert in alerts)
+        print(f"  alerts: {missing} missing, {doubled} doubled of {blocks}; "
+              f"flood: {folded:,} of {blocks * 99:,} told in {floods:,} alerts")
         print(f"  resident MiB: {' '.join(samples)}; most {max(peak, 0) // 1024}")
 
 

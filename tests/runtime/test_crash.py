@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -42,6 +44,18 @@ def begun(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
                              *arguments], cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
 
 
+def noted(folder: Path) -> bool:
+    """Whether an input was begun."""
+    path = folder / ".custody" / "runtime.db"
+    if not path.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        try:
+            return bool(database.execute("SELECT COUNT(*) FROM mark").fetchone()[0])
+        except sqlite3.OperationalError:
+            return False
+
+
 @pytest.mark.parametrize("rotating", ["", "input", "output"])
 def test_killed_at_random(tmp_path: Path, rotating: str) -> None:
     chance = random.Random(f"killed {rotating}")
@@ -52,6 +66,9 @@ def test_killed_at_random(tmp_path: Path, rotating: str) -> None:
     number = kills = 0
     process = begun(tmp_path, *watched)
     moved: list[Path] = []
+    until = time.monotonic() + 60
+    while not noted(tmp_path) and time.monotonic() < until:  # what was rotated before it began, it does not know
+        time.sleep(0.05)
     kill_at = time.monotonic() + chance.uniform(0.5, 2.0)
     while kills < 6:
         with log.open("ab") as file:
@@ -101,6 +118,29 @@ def test_alerts_that_were_written_and_not_noted_are_cut_off(tmp_path: Path) -> N
         output.write(b'{"rule": "shell", "output_fields": {"proc.cmdline": "sh 2"}}\n{"rule": "sh')
     watch(tmp_path, *arguments)
     assert commands(tmp_path / "alerts.jsonl") == ["sh 1", "sh 2"]
+
+
+def test_what_is_folded_is_counted_once_over_restarts(tmp_path: Path) -> None:
+    """Ended and begun again in the middle of a flood: the numbers add up."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    log, output, number = tmp_path / "events.log", tmp_path / "alerts.jsonl", 0
+    log.touch()
+    for _ in range(3):
+        before, until = len(alerts(output)), time.monotonic() + 60
+        process = begun(tmp_path, "--input", f"fields:{log}", "--output", str(output), "--fold-window", "0.5")
+        for _ in range(40):
+            with log.open("ab") as file:
+                file.write(event(1) * 250)
+            number += 250
+            time.sleep(0.02)
+        while len(alerts(output)) == before and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    watch(tmp_path, "--rules", "rules.yaml", "--input", f"fields:{log}", "--output", str(output), "--once")
+    told = [alert["output_fields"].get("custody.folded", 1) for alert in alerts(output)]
+    assert sum(told) == number
+    assert len(told) < number / 10
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:

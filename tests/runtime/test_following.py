@@ -217,3 +217,39 @@ def test_a_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     pieces = drained(DocumentFolder(tmp_path, once=True))
     assert lines(pieces) == []
     assert "larger than may be" in pieces[0].said
+
+
+def test_a_file_is_known_before_anything_of_it_is_read(tmp_path: Path) -> None:
+    """It may be rotated, and the process killed, before it told anything."""
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    piece = FollowedFile(path).read(1 << 20)
+    assert piece is not None
+    assert list(piece.lines) == []
+    os.rename(path, tmp_path / "log.1")
+    time.sleep(0.02)
+    path.write_bytes(b"two\n")
+    again = FollowedFile(path)
+    assert again.begin(piece.mark) == ""
+    assert lines(drained(again)) == [b"one", b"two"]
+
+
+def test_a_file_of_the_same_inode_is_another_file(tmp_path: Path) -> None:
+    """Rotated files are deleted, and their inodes given to new ones: what is told of them has other keys."""
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    followed = FollowedFile(path)
+    first = drained(followed)
+    path.write_bytes(b"")
+    shorter = drained(followed)
+    path.write_bytes(b"one\n")
+    again = [*shorter, *drained(followed)]
+    (before,), (after,) = ([piece for piece in pieces if piece.lines] for pieces in (first, again))
+    assert (before.first, list(before.lines)) == (after.first, list(after.lines))
+    assert before.file != after.file
+    resumed = FollowedFile(path)
+    resumed.begin(after.mark)
+    with path.open("ab") as file:
+        file.write(b"two\n")
+    (piece,) = drained(resumed)
+    assert piece.file == after.file, "the same file has the same after a restart"

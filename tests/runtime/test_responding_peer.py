@@ -26,6 +26,7 @@ from custody.services import quarantine
 from custody.services.responding import Limits, Responding
 from policylang.falco import Alert
 from tests.admission.conftest import api_server
+from tests.cli.commands import custody
 from tests.conftest import peer
 
 _MARK = {"action": "mark", "actionner": "kubernetes:label", "parameters": {"labels": {"suspect": "true"}}}
@@ -219,15 +220,20 @@ def test_who_the_alert_is_about_must_be_known(kubeconfig: Path) -> None:
         pod = await shop.pod("named")
         nameless = place(pod, pod_uid="")
         responding = shop.responding(_MARK)
-        for about in (alert(), alert(datetime.now(UTC) - timedelta(minutes=1)), alert(datetime.now(UTC))):
+        for about in (alert(), alert(datetime.now(UTC) - timedelta(minutes=1)),
+                      alert(datetime.fromisoformat(pod["metadata"]["creationTimestamp"]))):
             (outcome, reason), = await _told(responding, about, nameless)
             assert outcome == "not-done"
             assert "tells neither uid nor container" in reason
         (outcome, reason), = await _told(responding, alert(), nameless._replace(container_id="0123456789ab"))
         assert (outcome, reason) == ("not-done", "the pod has no container 0123456789ab any more")
         assert await _told(responding, alert(), Place()) == [("not-done", "the alert tells no pod")]
-        later = alert(datetime.now(UTC) + timedelta(minutes=1))
-        assert [outcome for outcome, _ in await _told(responding, later, nameless)] == ["done"]
+        for when, words in ((timedelta(minutes=1), "60 seconds ahead"), (-timedelta(hours=1), "60 minutes old")):
+            (outcome, reason), = await _told(responding, alert(datetime.now(UTC) + when), place(pod))
+            assert outcome == "not-done"
+            assert words in reason
+        await asyncio.sleep(1.2)
+        assert [outcome for outcome, _ in await _told(responding, alert(datetime.now(UTC)), nameless)] == ["done"]
 
     _scenario(kubeconfig, scenario)
 
@@ -402,3 +408,27 @@ def test_another_replica_acts(kubeconfig: Path) -> None:
             ("not-done", "another replica acts")]
 
     _scenario(kubeconfig, scenario)
+
+
+def test_the_command_asks_the_cluster_and_changes_nothing(kubeconfig: Path, tmp_path: Path) -> None:
+    made: list[Object] = []
+
+    async def scenario(shop: Shop) -> None:
+        made.append(await shop.pod("tried"))
+
+    _scenario(kubeconfig, scenario)
+    rule = {"rule": "r", "match": {"rules": ["Shell"]}, "actions": [_MARK, _KILL]}
+    (tmp_path / "r.yaml").write_text(yaml.dumped([rule]))
+    (tmp_path / "alerts.jsonl").write_text("".join(json.dumps({
+        "rule": "Shell", "priority": "Notice", "output": "o", "source": "syscall", "output_fields": {
+            "k8s.ns.name": "shop", "k8s.pod.name": name, "k8s.pod.uid": made[0]["metadata"]["uid"]}}) + "\n"
+        for name in ("tried", "gone")))
+    done = custody("runtime", "responses", "try", "r.yaml", "--alerts", "alerts.jsonl", "--kubeconfig", str(kubeconfig),
+                   "-o", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["pod"], row["outcome"]) for row in json.loads(done.stdout)] == [
+        ("shop/tried", "would be done"), ("shop/tried", "would be done"), ("shop/gone", "not done"),
+        ("shop/gone", "not done")]
+    told = json.loads(_kubectl(kubeconfig, "get", "pod", "tried", "-n", "shop", "-o", "json"))
+    assert told["metadata"]["labels"] == {"app": "tried"}
+    assert "deletionTimestamp" not in told["metadata"]

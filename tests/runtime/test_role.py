@@ -293,3 +293,17 @@ def test_exposure() -> None:
     assert check_exposure(open_to_all, ["runtime"], "127.0.0.1") == []
     assert check_exposure(open_to_all.replace(runtime=Runtime(rules=["x"], token="t"), tls_certificate="c"),
                           ["runtime"], "0.0.0.0") == []
+
+
+def test_rules_that_are_read_again_may_ask_about_other_events(tmp_path: Path) -> None:
+    connection = tetragon("process_kprobe", function_name="tcp_connect", args=[{"sock_arg": {"daddr": "1.2.3.4"}}])
+
+    async def work(at: Site) -> None:
+        body = json.dumps(connection).encode()
+        assert (await at.post("/runtime/events/tetragon", body))[1] == {"events": 0, "alerts": 0, "unreadable": 0}
+        (tmp_path / "rules.yaml").write_text(RULES.replace("evt.type = execve", "evt.type = connect"))
+        assert at.services.rules is not None
+        await at.services.rules.reload()
+        assert (await at.post("/runtime/events/tetragon", body))[1]["alerts"] == 1
+
+    site(tmp_path, work)

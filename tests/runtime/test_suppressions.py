@@ -60,6 +60,16 @@ def test_what_an_alert_does_not_tell_is_not_explained(match: str) -> None:
     assert asked(Alert("Read x", "Warning", "syscall", "o", {"user.uid": 0}), Place()) is None
 
 
+def test_names_of_rules() -> None:
+    asked = _loaded({**_ENTRY, "rules": ["Read ?ha*[x]", "Exact"]})
+    assert asked(_alert("Read shadow [x]"), Place()) == "backup"
+    assert asked(_alert("Exact"), Place()) == "backup"
+    for name in ("Read shadow x", "Read sadow [x]", "Exact ", "exact"):
+        assert asked(_alert(name), Place()) is None
+    hostile = _loaded({**_ENTRY, "rules": ["*a" * 30 + "b"]})
+    assert hostile(_alert("a" * 60_000), Place()) is None
+
+
 def test_a_value_of_another_type_suppresses_nothing() -> None:
     asked = _loaded({**_ENTRY, "match": "user.uid > 5"})
     assert asked(_alert(user__uid="many"), Place()) is None

@@ -42,15 +42,13 @@ class Rules:
             matcher = ruleset.compile(source, match)
             if matcher.rules:
                 self.matchers[source] = matcher
+        syscall = self.matchers.get("syscall")
+        self.types: frozenset[str] = syscall.event_types() if syscall is not None else frozenset()
+        """Event types of syscall of which a rule may be true."""
 
     @property
     def count(self) -> int:
         return sum(len(matcher.rules) for matcher in self.matchers.values())
-
-    def types(self) -> frozenset[str]:
-        """Event types of syscall of which a rule may be true."""
-        matcher = self.matchers.get("syscall")
-        return matcher.event_types() if matcher is not None else frozenset()
 
 
 class Engine:
@@ -68,16 +66,16 @@ class Engine:
             for name in detector.types:
                 self._detectors[name] = (*self._detectors.get(name, ()), detector)
         self._last: dict[str, int] = {}
+        self.types: set[str] = set()
+        """Event types of syscall that a rule or a detector looks at: the same set, whatever the rules are."""
         self.swap(rules)
 
     def swap(self, rules: Rules) -> None:
         """From the next event on."""
         self.rules = rules
         self._matchers = rules.matchers
-
-    def types(self) -> frozenset[str]:
-        """Event types of syscall that a rule or a detector looks at."""
-        return self.rules.types() | self._detectors.keys()
+        self.types |= rules.types | self._detectors.keys()
+        self.types &= rules.types | self._detectors.keys()
 
     def judge(self, event: RuntimeEvent) -> Sequence[Alert]:
         """The alerts of one event, before anything is known of its place. An event that cannot be judged is counted."""

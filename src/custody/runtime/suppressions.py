@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import translate
-from re import Pattern
-from re import compile as compiled
 from typing import Any
 
 from custody.errors import language_errors
@@ -19,9 +16,9 @@ from policylang.falco.conditions import Compiled, condition
 from policylang.falco.output import MISSING, Token
 from policylang.falco.values import fields
 from policylang.falco.values.fields import Info, Shape, Type
+from policylang.go.wildcards import has_wildcard, wildcard
 
 OURS = "custody."
-_ANY = frozenset("*?[")
 
 
 @dataclass
@@ -40,14 +37,14 @@ class Count:
 class _Entry:
     def __init__(self, suppression: Suppression) -> None:
         self.count = Count(suppression)
-        self.patterns: list[Pattern[str]] = [compiled(translate(rule)) for rule in suppression.rules if _ANY & {*rule}]
-        self.rules = frozenset(rule for rule in suppression.rules if not _ANY & {*rule})
+        self.patterns = [wildcard(rule) for rule in suppression.rules if has_wildcard(rule)]
+        self.rules = frozenset(rule for rule in suppression.rules if not has_wildcard(rule))
         with language_errors():
             self.condition: Compiled = condition(suppression.match, f"{suppression.place}.match", lookup)
         self.reads = [_plain(name) for name in self.condition.fields]
 
     def of(self, rule: str) -> bool:
-        return rule in self.rules or any(pattern.match(rule) for pattern in self.patterns)
+        return rule in self.rules or any(matches(rule) for matches in self.patterns)
 
     def matches(self, alert: Alert) -> bool:
         """Never of an alert that lacks one of the fields: what is not told is not explained."""

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from custody.admission.answered import both
 from custody.admission.exemption import Exemption
-from custody.errors import UsageError
+from custody.errors import CustodyError, UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.runtime.engine import Rules
@@ -187,7 +187,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
-        await stack.aclose()
+        try:
+            await stack.aclose()
+        except CustodyError as error:  # what was folded waits in the notes for the next process
+            logging.getLogger(__name__).warning("not all alerts were told: %s", error.message)
         if keeper is not None:
             await asyncio.to_thread(keeper.close)
         if cluster is not None:

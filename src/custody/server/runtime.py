@@ -138,7 +138,7 @@ class RuntimeApp:
             return
         decoder = self._decoders.get(name)
         if decoder is None:
-            decoder = self._decoders[name] = FORMATS[name].made(origin, watch.engine.types())
+            decoder = self._decoders[name] = FORMATS[name].made(origin, watch.engine.types)
         lines = [body] if FORMATS[name].whole or name in ("audit", "falco") else body.split(b"\n")
         key = hashlib.sha256(body).hexdigest()
         records, keys, events, malformed = [], [], 0, 0

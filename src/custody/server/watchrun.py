@@ -76,6 +76,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     http = service_http(settings) if posted else None
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
+<<<<<<< HEAD
     drift = _drift(settings, watched) if watched.stated.drift else None
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
                       detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
@@ -89,6 +90,16 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     watch, types = runtime.watch, runtime.engine.types()
     used = sensors(watched.sensors, types, settings.sensing)
     counting = SensorLosses(used, runtime.losses)
+=======
+    following: dict[asyncio.Task[None], FollowedInput] = {}
+    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream, suppressors=answers.suppressors,
+                      responders=answers.responders, show_suppressed=watched.stated.show_suppressed)
+    marks, said = runtime.begin(time.monotonic, again=again)
+    for text in said:
+        say(text)
+    watch, types = runtime.watch, runtime.engine.types
+    used = sensors(watched.sensors, frozenset(types))
+>>>>>>> watch
     run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
@@ -98,7 +109,9 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
                 followed = FollowedInput(watch, runtime.follow(entry, once=once), decoder, entry.origin)
                 if text := followed.begin(None if again else marks.get(entry.origin)):
                     say(text)
-                run.reading.append(asyncio.create_task(followed.run()))
+                task = asyncio.create_task(followed.run())
+                run.reading.append(task)
+                following[task] = followed
             elif entry.kind == "stdin":
                 run.reading.append(asyncio.create_task(StreamInput(watch, decoder, entry.origin).run(await _stdin())))
             else:
@@ -117,6 +130,10 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
             run.beside.append(asyncio.create_task(run.rules.run()))
         yield run
     finally:
+        for followed in following.values():
+            followed.stop()
+        if following:  # where nothing is told any more, what was read is read again by the next process
+            await asyncio.wait(following, timeout=_LAST_WORDS)
         for task in (*run.reading, *run.beside):
             task.cancel()
         await asyncio.gather(*run.reading, *run.beside, return_exceptions=True)

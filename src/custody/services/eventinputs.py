@@ -29,6 +29,11 @@ class FollowedInput:
 
     def __init__(self, watch: EventWatch, followed: Followed, decoder: Decoder, origin: str) -> None:
         self._watch, self._followed, self._decoder, self._origin = watch, followed, decoder, origin
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Read no further: `run` ends when what was read is told and noted."""
+        self._stopping = True
 
     def begin(self, mark: str | None) -> str:
         """What is to be said to people of going on there, or ''."""
@@ -42,12 +47,12 @@ class FollowedInput:
             self._followed.close()
 
     async def _read(self) -> None:
-        noted = time.monotonic()
+        noted = -_NOTED  # the first is noted at once
         mark = ""
         told_failure = ""
         attempt = 0
         self._watch.heard(self._origin)
-        while not self._followed.finished():
+        while not (self._stopping or self._followed.finished()):
             try:
                 piece = await asyncio.to_thread(self._followed.read, _PIECE)
                 told_failure, attempt = "", 0

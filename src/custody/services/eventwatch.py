@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -141,7 +142,13 @@ class EventWatch:
     def lines(self, records: Sequence[Record]) -> list[tuple[Record, Line]]:
         """Those that are told by themselves."""
         now = self._steady()
-        return [(record, line(record)) for record in records if self.folding.tell(record, now)]
+        return [self._line(record) for record in records if self.folding.tell(record, now)]
+
+    def _line(self, record: Record) -> tuple[Record, Line]:
+        """An alert of an event that says no time has the time at which it is told: whoever takes it expects one."""
+        if record.alert.time is None:
+            record = record._replace(alert=dataclasses.replace(record.alert, time=int(self._clock() * 1e9)))
+        return record, line(record)
 
     async def deliver(self, told: Sequence[tuple[Record, Line]], marks: Marks | None = None) -> None:
         """Raises StorageError, NetworkError: it may be tried again with the same."""
@@ -187,7 +194,7 @@ class EventWatch:
             self.say(alert)
         owed, self._owed = self._owed, []
         try:
-            await self.deliver([(record, line(record)) for record in owed])
+            await self.deliver([self._line(record) for record in owed])
         except BaseException:
             self._owed = [*owed, *self._owed]
             raise
@@ -202,12 +209,13 @@ class EventWatch:
     def _stalls(self, now: float, steady: float) -> list[Alert]:
         alerts = []
         for origin, last in self._heard.items():
-            if steady - last >= self._stalled_after:
-                if origin not in self.stalled:
-                    self.stalled[origin] = last
-                    alerts.append(self.losses.stalled(origin, steady - last, now))
-            elif (since := self.stalled.pop(origin, None)) is not None:
+            since = self.stalled.get(origin)
+            if since is not None and last > since:  # also where nothing has come since: that is the next look's
+                del self.stalled[origin]
                 alerts.append(self.losses.resumed(origin, last - since, now))
+            elif since is None and steady - last >= self._stalled_after:
+                self.stalled[origin] = last
+                alerts.append(self.losses.stalled(origin, steady - last, now))
         return alerts
 
     def _respond(self, record: Record) -> None:
@@ -224,7 +232,7 @@ class EventWatch:
                 for alert in await responder(record.alert, record.place):
                     answer = self.engine.record(alert, record.place, f"{record.key}/{alert.rule}/{alert.output}")
                     if answer is not None:
-                        own = line(answer)
+                        own = self._line(answer)[1]
                         await self.delivery.deliver([own])
                         self.counted.told(alert.rule, alert.priority)
             except CustodyError as error:

@@ -18,11 +18,12 @@ from custody.formats.telemetry.event import RuntimeEvent
 from custody.formats.telemetry.falcoalert import FalcoAlerts
 from custody.formats.telemetry.recording import Recording
 from custody.formats.telemetry.tetragon import Tetragon
-from custody.formats.telemetry.told import Decode, Foreign, Lost
+from custody.formats.telemetry.told import Decode, Foreign, Lost, Unread
 from custody.formats.telemetry.tracee import Tracee
 from custody.kit import strictjson
 from policylang.falco import Alert
 from policylang.falco.values.events import PLUGIN_EVENT
+from policylang.falco.values.fields import SOURCES
 from policylang.falco.values.jsonsources import reader, source_of, split
 
 LONGEST = 8 << 20  # bytes of a line
@@ -47,7 +48,7 @@ class Recordings:
         """Of the lines that were read so far."""
 
     def __iter__(self) -> Iterator[RuntimeEvent]:
-        """Raises UsageError, StorageError, and MalformedError for a file in which no event is."""
+        """Raises UsageError, also for a file in which no event is, StorageError, MalformedError."""
         for path in self._paths:
             self._decoders.clear()
             before, events = self.unreadable, 0
@@ -55,8 +56,9 @@ class Recordings:
                 events += 1
                 yield event
             if not events:
-                reason = self.unread[-1][1] if self.unreadable > before and self.unread else "nothing"
-                raise MalformedError(str(path), got=reason, expected="recorded events, as JSON lines or one document")
+                reason = self.unread[-1][1] if self.unreadable > before and self.unread else ""
+                raise UsageError(f"{path}: no event could be read: {_short(reason, path)}",
+                                 hint="recorded events are JSON lines, or one JSON document")
 
     def alerts(self) -> Iterator[Alert]:
         """The alerts of files, in Falco's JSON: its own, or custody's. Raises as iterating does."""
@@ -80,8 +82,9 @@ class Recordings:
             except (OSError, EOFError, zlib.error) as error:
                 raise StorageError(f"{path}: {error}") from None
             if not alerts:
-                reason = self.unread[-1][1] if self.unreadable > before and self.unread else "nothing"
-                raise MalformedError(str(path), got=reason, expected="alerts in Falco's JSON, one a line")
+                reason = self.unread[-1][1] if self.unreadable > before and self.unread else ""
+                raise UsageError(f"{path}: no alert could be read: {_short(reason, path)}",
+                                 hint="alerts are lines of Falco's JSON")
 
     def objects(self, documents: Sequence[dict[str, Any]], where: str) -> Iterator[RuntimeEvent]:
         """Events that stand in another document."""
@@ -154,6 +157,11 @@ class Recordings:
         if kind is None:
             raise MalformedError(where, got=f"an object with {', '.join(sorted(document)[:5]) or 'nothing'}",
                                  expected="an event of a tool that custody reads, or of Falco's fields with evt.type")
+        if kind == "recording" and document.get("evt.source", "syscall") in SOURCES:
+            # What telemetry.recording makes of it, which would read it once more.
+            time = document.get("evt.rawtime")
+            return (RuntimeEvent(document.get("evt.source", "syscall"), document["evt.type"], document,
+                                 time if isinstance(time, int) else None, where),)
         if kind in _MADE:
             decode = self._decoders.get(kind)
             if decode is None:
@@ -165,7 +173,9 @@ class Recordings:
 
     def _events(self, told: Sequence[Any], where: str) -> Iterator[RuntimeEvent]:
         for item in told:
-            if isinstance(item, Lost):
+            if isinstance(item, Unread):
+                self._refuse(where, item.reason)
+            elif isinstance(item, Lost):
                 self.lost[item.kind] += item.number
             elif isinstance(item, Foreign):
                 fields = item.alert.output_fields
@@ -208,6 +218,10 @@ def _cloud(source: str) -> Decode:
         return (RuntimeEvent(source, PLUGIN_EVENT, fields, time if isinstance(time, int) else None, source),)
 
     return decode
+
+
+def _short(reason: str, path: Path) -> str:
+    return reason.removeprefix(str(path)).lstrip(": ") or "it is empty"
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -42,6 +42,10 @@ class Limits(NamedTuple):
     seconds: float = 3600.0
     protected: frozenset[str] = PROTECTED
     """Namespaces in which nothing is ever done."""
+    stale: float = 900.0
+    """Seconds after which an alert is of the past: recordings that are read again change nothing."""
+    ahead: float = 5.0
+    """Seconds that the clock of whoever tells alerts may be before this one's."""
 
 
 class _Refused(Exception):  # noqa: N818 - it is an answer
@@ -100,6 +104,7 @@ class Responding:
                     raise _Refused("the alert tells no pod")
                 if place.namespace in self._limits.protected:
                     raise _Refused(f"namespace {place.namespace} is protected")
+                self._timely(alert)
                 pod = await self._pod(alert, place)
                 # 2. Once for each pod, whatever it does again.
                 key = (pod.uid, intent.rule, intent.action)
@@ -138,6 +143,15 @@ class Responding:
                     self._acted.pop(key, None)
                 for times in reserved:
                     times.pop()
+
+    def _timely(self, alert: Alert) -> None:
+        if alert.time is None:
+            return
+        age = self._clock().timestamp() - alert.time / 1e9
+        if age > self._limits.stale:
+            raise _Refused(f"the alert is {age / 60:.0f} minutes old")
+        if age < -self._limits.ahead:
+            raise _Refused(f"the alert is {-age:.0f} seconds ahead of this clock")
 
     # --- 1 --------------------------------------------------------------------------------------------------------
 

@@ -178,6 +178,7 @@ def test_okta_counts_what_came_before(kind: str, field: str) -> None:
     assert _fires("okta", condition, event(0), event(1), event(2, actor="b")) == []
     assert _fires("okta", condition, event(0), event(1), event(301)) == []
     assert _fires("okta", condition, event(0), event(1), event(2, kind="user.session.start")) == []
+    assert _fires("okta", condition, *[{**event(number), "actor": {}} for number in range(3)]) == ["r"]
     if field == "failure":
         assert _fires("okta", condition, event(0), event(1), event(2, result="SUCCESS")) == []
 

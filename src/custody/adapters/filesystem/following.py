@@ -37,6 +37,8 @@ class _Mark(msgspec.Struct):
     head: str = ""
     """SHA-256 of the first bytes, at most as many as were read."""
     heads: int = 0
+    generation: int = 0
+    """Counts the files that were begun: the number of an inode, and an offset in it, come again."""
 
 
 _MARK = msgspec.json.Decoder(_Mark)
@@ -59,6 +61,7 @@ class FollowedFile:
         self._head = hashlib.sha256()
         self._heads = 0
         self._rotated = 0.0
+        self._generation = time.time_ns()  # of no file of before
         self._ended = False
         self._said = ""
         self._lost = 0
@@ -74,8 +77,10 @@ class FollowedFile:
             kept = _MARK.decode(mark)
         except msgspec.MsgspecError:
             return f"{self._path}: what was noted of it cannot be read; it is read from its beginning"
+        self._generation = kept.generation
         for candidate in (self._path, *self._siblings()):
             if self._is(candidate, kept):
+                self._generation = kept.generation - 1
                 self._open(candidate)
                 assert self._file is not None
                 self._hash(self._file.read(min(kept.offset, _HEAD)))
@@ -103,9 +108,13 @@ class FollowedFile:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _read(self, limit: int) -> Piece | None:
-        if self._file is None and not self._found():
-            self._ended = self._once
-            return self._told([], 0)
+        if self._file is None:
+            if not self._found():
+                self._ended = self._once
+                return self._told([], 0)
+            # Noted before anything is read: it may be rotated before anything else is.
+            said, lost, self._said, self._lost = self._said, self._lost, "", 0
+            return Piece((), self._mark(), 0, self._identity(), 0, said, lost)
         assert self._file is not None
         data = self._file.read(limit)
         if not data:
@@ -210,6 +219,7 @@ class FollowedFile:
     def _reset(self) -> None:
         self._offset, self._rest, self._skipping, self._rotated = 0, b"", False, 0.0
         self._head, self._heads = hashlib.sha256(), 0
+        self._generation += 1
 
     def _again(self) -> None:
         assert self._file is not None
@@ -221,13 +231,13 @@ class FollowedFile:
         self._heads = min(self._heads + len(data), _HEAD)
 
     def _identity(self) -> str:
-        return f"{self._state.st_dev}/{self._state.st_ino}" if self._state is not None else ""
+        return str(self._generation)
 
     def _mark(self) -> str:
         if self._state is None:
-            return '{"device":0,"inode":0,"offset":0}'
+            return msgspec.json.encode(_Mark(0, 0, 0, generation=self._generation)).decode()
         return msgspec.json.encode(_Mark(self._state.st_dev, self._state.st_ino, self._offset, self._head.hexdigest(),
-                                         self._heads)).decode()
+                                         self._heads, self._generation)).decode()
 
     def _siblings(self) -> Iterator[Path]:
         """Files beside it whose names begin with its name: what rotation makes of one."""

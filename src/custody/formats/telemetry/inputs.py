@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -26,8 +26,8 @@ class Decoder(Protocol):
 
 
 class Format(NamedTuple):
-    made: Callable[[str, frozenset[str]], Decoder]
-    """By the input's name and the event types that anybody wants."""
+    made: Callable[[str, Set[str]], Decoder]
+    """By the input's name and the event types that anybody wants, which may become others."""
     source: str
     """Whose rules judge its events; empty where it has none, or any."""
     types: frozenset[str] | None = None
@@ -38,7 +38,7 @@ class Format(NamedTuple):
     """Files of it are one document, not a line for each event."""
 
 
-def _plain(made: Callable[[str], Decoder]) -> Callable[[str, frozenset[str]], Decoder]:
+def _plain(made: Callable[[str], Decoder]) -> Callable[[str, Set[str]], Decoder]:
     return lambda origin, _: made(origin)
 
 

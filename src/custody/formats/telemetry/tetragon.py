@@ -8,7 +8,7 @@ judges. `process_kprobe`, `process_lsm` and `process_tracepoint` become the syst
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, ClassVar
 
 import msgspec
@@ -313,13 +313,13 @@ _EXECUTED = {"evt.res": "SUCCESS", "evt.rawres": 0, "evt.failed": False}
 class Tetragon:
     """Reads lines. `types` are those that anybody wants; others are left out as soon as that is known."""
 
-    def __init__(self, origin: str, types: frozenset[str] = TYPES) -> None:
-        self._origin, self._types, self._exits = origin, types, "procexit" in types
+    def __init__(self, origin: str, types: Set[str] = TYPES) -> None:
+        self._origin, self._types = origin, types
         self.repairs = lenient.Repairs()
 
     def __call__(self, data: bytes) -> Sequence[Told]:
         """Raises MalformedError."""
-        if not self._exits and data.startswith(_EXIT) and data[-1:] == b"}":
+        if data.startswith(_EXIT) and "procexit" not in self._types and data[-1:] == b"}":
             return ()
         line = lenient.decode(data, _LINE, self.repairs, _EXPECTED)
         if (event := line.process_exec) is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
 import msgspec
@@ -283,7 +283,7 @@ FIELDS = frozenset(TraceeFields.table)
 class Tracee:
     """Reads lines. `types` are those that anybody wants."""
 
-    def __init__(self, origin: str, types: frozenset[str] = TYPES) -> None:
+    def __init__(self, origin: str, types: Set[str] = TYPES) -> None:
         self._origin, self._types = origin, types
         self.repairs = lenient.Repairs()
 

@@ -45,7 +45,7 @@ def counted(event: Object) -> str | None:
     fields tell the count of the event's type."""
     kind = event.get("eventType")
     if kind == _DENIED or (kind == _FAILED and at(event, ("outcome", "result")) == "FAILURE"):
-        return f"{kind}:{text_of(at(event, ('actor', 'id'))) if isinstance(event.get('actor'), dict) else ''}"[:300]
+        return f"{kind}:{_text('actor', 'id')(event, None)}"[:300]
     return None
 
 
