@@ -15,15 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
+
 from custody.errors import CustodyError, UsageError
 from custody.kit.amount import amount
 from custody.runtime.engine import Rules
+from custody.runtime.opening import READS
 from custody.runtime.suppressions import Suppressions
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
 from custody.services.sensorlosses import SensorLosses
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
+from custody.settings.tables import Sensing
 from custody.wiring.answering import Answering, answering
 from custody.wiring.clients import service_http
 from custody.wiring.drift import Drift
@@ -87,7 +91,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
-    used = sensors(watched.sensors, types, settings.sensing)
+    used = sensors(watched.sensors, types, _sensing(settings, watched))
     counting = SensorLosses(used, runtime.losses)
     run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
@@ -143,12 +147,22 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
                 await http.close()
 
 
+def _sensing(settings: Settings, watched: Watched) -> Sensing | None:
+    """With `opened`, also which libraries are opened to be read."""
+    if not watched.stated.opened:
+        return settings.sensing
+    return msgspec.structs.replace(settings.sensing or Sensing(), all_reads=True)
+
+
 def _drift(settings: Settings, watched: Watched) -> Drift:
     """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
     stated = watched.stated
     covers: set[str] = set()
-    for sensor in sensors(watched.sensors, frozenset()):
-        covers |= sensor.probe().covers
+    for sensor in sensors(watched.sensors, frozenset(), _sensing(settings, watched)):
+        probe = sensor.probe()
+        covers |= probe.covers
+        if sensor.name == "ebpf" and probe.works and "openat" in probe.covers and stated.opened:
+            covers.add(READS)
         sensor.close()
     if any(entry.name == "tetragon" for entry in watched.inputs):
         covers.add("execve")
