@@ -82,8 +82,10 @@ def executed(fields: Fields) -> Iterator[Executed]:
     get = fields.get
     if _failed(get("evt.rawres"), get("evt.res")):
         return
-    path = inside(_text(get("proc.exepath")))
-    program = Executed(path, _digest(get("custody.exe.sha256")), upper=get("proc.is_exe_upper_layer") is True)
+    path, sha256 = _text(get("proc.exepath")), _digest(get("custody.exe.sha256"))
+    if sha256 is not None:  # without it a name is all that is known, and who is in the container chooses names
+        path = inside(path)
+    program = Executed(path, sha256, upper=get("proc.is_exe_upper_layer") is True)
     if get("proc.is_exe_from_memfd") is True and not path.startswith(("/memfd:", "memfd:")):
         program = program._replace(path=f"memfd:{path.rpartition('/')[2]}")
     yield program
