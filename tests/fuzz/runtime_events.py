@@ -61,7 +61,7 @@ def _seeds() -> dict[str, list[Any]]:
                ("security_file_permission", [{"file_arg": {"path": "/x"}}, {"int_arg": 4}]),
                ("sys_ptrace", [{"long_arg": "16"}]), ("security_socket_connect", [{"sockaddr_arg": {
                    "family": "AF_INET", "addr": "1.1.1.1", "port": 5}}])]
-    traced = [("sched_process_exec", {"pathname": "/x", "argv": ["x"], "env": ["a=b"]}),
+    traced: list[tuple[str, dict[str, Any]]] = [("sched_process_exec", {"pathname": "/x", "argv": ["x"], "env": ["a=b"]}),
               ("openat", {"pathname": "/x", "flags": 577}), ("openat", {"pathname": "/x", "flags": "O_RDWR|O_CREAT"}),
               ("connect", {"sockfd": 3, "addr": {"sin_addr": "1.1.1.1", "sin_port": "80"}}),
               ("accept4", {"addr": {"sin6_addr": "::1", "sin6_port": 80}}), ("fchmodat", {"pathname": "x", "mode": 3}),

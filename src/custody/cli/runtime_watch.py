@@ -75,7 +75,7 @@ def command(once: bool, again: bool, **given: Any) -> None:
     if "priority" in changes:
         changes["priority"] = changes["priority"].lower()
     stated = msgspec.structs.replace(stated, **changes)
-    watched = Watched.of(stated)
+    watched = Watched.of(stated, changes)
     for flag in ("opened", "volumes", "learn"):
         if given[flag] is not None and not stated.drift:
             raise UsageError(f"--{flag}: is of --drift")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -74,10 +74,11 @@ class Watched:
     stated: Runtime
 
     @classmethod
-    def of(cls, stated: Runtime) -> Watched:
-        """Raises UsageError."""
-        inputs = tuple(Input.parse(text, "runtime.inputs") for text in stated.inputs)
-        outputs = tuple(Output.parse(text, "runtime.outputs") for text in stated.outputs) or (Output("stdout", ""),)
+    def of(cls, stated: Runtime, flags: Container[str] = ()) -> Watched:
+        """`flags` are the settings that flags said. Raises UsageError, which names what said it."""
+        places = {name: f"--{name[:-1]}" if name in flags else f"runtime.{name}" for name in ("inputs", "outputs")}
+        inputs = tuple(Input.parse(text, places["inputs"]) for text in stated.inputs)
+        outputs = tuple(Output.parse(text, places["outputs"]) for text in stated.outputs) or (Output("stdout", ""),)
         _once(tuple(entry.origin for entry in inputs), "input")
         _once(tuple(f"{entry.kind}:{entry.place}" for entry in outputs), "output")
         return cls(tuple(map(Path, stated.rules)), inputs, tuple(stated.sensors), outputs, stated)
