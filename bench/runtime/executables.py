@@ -100,6 +100,7 @@ def measured(target: str) -> None:
         files = read_files(image, store, system_clock, _silent)
         again = _median(lambda: read_files(image, store, system_clock, _silent))
         layers = sum(len(store.layer(diff) or b"") for diff in image.config.diff_ids)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     data = files.to_bytes()
     built, floor = _median(lambda: _built(image)), _median(lambda: _floor(image), 1)
     loaded = _median(lambda: read(data))
@@ -116,14 +117,13 @@ def measured(target: str) -> None:
     print(f"  index               {built:6.2f} s   tar and sha256sum {floor:.2f} s   ratio {built / floor:.2f}")
     print(f"  layers known        {again:6.2f} s   read from the store {loaded * 1000:.0f} ms")
     print(f"  kept                {len(data) / 1e6:6.2f} MB ({len(data) / len(files):.0f} bytes a file), and "
-          f"{layers / 1e6:.2f} MB of layers; {files.size / 1e6:.1f} MB in memory")
+          f"{layers / 1e6:.2f} MB of layers; {files.size / 1e6:.1f} MB in memory; peak while it was made {memory:.0f} MiB")
     print(f"  look-ups            {known:,.0f}/s known, {unknown:,.0f}/s unknown; detector {judged:,.0f} events/s")
 
 
 def main(targets: list[str]) -> None:
     for target in targets:
         measured(target)
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

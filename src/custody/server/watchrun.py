@@ -80,6 +80,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     http = service_http(settings) if posted else None
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
+    if not watched.stated.drift and (watched.stated.opened or watched.stated.volumes):
+        raise UsageError("runtime.opened, runtime.volumes: are of runtime.drift, which is off")
     drift = _drift(settings, watched) if watched.stated.drift else None
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
                       detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
