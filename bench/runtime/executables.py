@@ -117,7 +117,7 @@ def measured(target: str) -> None:
     print(f"  index               {built:6.2f} s   tar and sha256sum {floor:.2f} s   ratio {built / floor:.2f}")
     print(f"  layers known        {again:6.2f} s   read from the store {loaded * 1000:.0f} ms")
     print(f"  kept                {len(data) / 1e6:6.2f} MB ({len(data) / len(files):.0f} bytes a file), and "
-          f"{layers / 1e6:.2f} MB of layers; {files.size / 1e6:.1f} MB in memory; peak while it was made {memory:.0f} MiB")
+          f"{layers / 1e6:.2f} MB of layers; {files.size / 1e6:.1f} MB in memory, {memory:.0f} MiB while it was made")
     print(f"  look-ups            {known:,.0f}/s known, {unknown:,.0f}/s unknown; detector {judged:,.0f} events/s")
 
 

@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
 from custody.errors import CustodyError, UsageError
 from custody.kit.amount import amount
 from custody.runtime.engine import Rules
-from custody.runtime.opening import READS
 from custody.runtime.suppressions import Suppressions
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
@@ -30,10 +29,12 @@ from custody.settings import Settings
 from custody.settings.tables import Sensing
 from custody.wiring.answering import Answering, answering
 from custody.wiring.clients import service_http
-from custody.wiring.drift import Drift
 from custody.wiring.local import queue
 from custody.wiring.runtime import Runtime, rule_files
 from custody.wiring.sensing import sensors
+
+if TYPE_CHECKING:
+    from custody.wiring.drift import Drift
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 64
@@ -158,6 +159,9 @@ def _sensing(settings: Settings, watched: Watched) -> Sensing | None:
 
 def _drift(settings: Settings, watched: Watched) -> Drift:
     """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
+    from custody.runtime.opening import READS
+    from custody.wiring.drift import Drift
+
     stated = watched.stated
     covers: set[str] = set()
     for sensor in sensors(watched.sensors, frozenset(), _sensing(settings, watched)):
