@@ -20,10 +20,12 @@ from custody.adapters.kubernetes.cluster import Cluster
 from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
 from custody.adapters.kubernetes.lookup import ClusterLookup
 from custody.admission.judging import Judging
+from custody.admission.review import Review
+from custody.admission.webhook import answer_of as answered
 from custody.evidence.model import EvidenceSet
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Kind, Outcome, Request, User
+from custody.policy.model import Decision, Kind, Request, User
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
 from tests.admission.conftest import api_server
@@ -40,6 +42,8 @@ CONFIGURATION: dict[str, Any] = {
 _AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
           "rules": [{"level": "Metadata"}]}
 _PREFIX = "pod-security.kubernetes.io/"
+_OF_PODS = re.compile(r"[-.a-z0-9]+(?: \(and \d+ other pods?\))?: (?:[a-z]|host)")
+"""A line of what is said of pods that run in a namespace that is labelled anew."""
 _WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*)"')
 
 
@@ -47,9 +51,13 @@ class Said(NamedTuple):
     """By one of the two of a request."""
 
     denied: str
-    """The plugin's words; "" where it denies nothing."""
+    """All that is said; "" where nothing is denied."""
     warned: tuple[str, ...]
-    audited: str
+    audited: dict[str, str]
+    """Annotations of the audit log, without what stands before their names."""
+
+
+SILENCE = Said("", (), {})
 
 
 class Reply(NamedTuple):
@@ -125,21 +133,20 @@ def running(folder: Path) -> Iterator[Peer]:
 def plugin(reply: Reply) -> Said:
     """What the plugin said. Raises AssertionError where somebody else refused the request."""
     message = str(reply.body.get("message")) if reply.status >= 400 else ""
-    assert not message or "PodSecurity" in message or _PREFIX in message or "namespace" in message, reply
-    warned = tuple(text for text in reply.warnings if "PodSecurity" in text or "Pod Security" in text)
-    return Said(message.partition(" is forbidden: ")[2] or message, warned,
-                reply.annotations.get(f"{_PREFIX}audit-violations", ""))
+    assert not message or "PodSecurity" in message or _PREFIX in message, reply
+    warned = tuple(text for text in reply.warnings if "PodSecurity" in text or "Pod Security" in text
+                   or _OF_PODS.match(text))
+    return Said(message, warned, {name.removeprefix(_PREFIX): text for name, text in reply.annotations.items()
+                                  if name.startswith(_PREFIX)})
 
 
-def engine(decision: Decision) -> Said:
-    """What custody's rules said, where one spoke."""
-    failed = {result.rule: result.message for result in decision.results
-              if result.outcome in (Outcome.FAIL, Outcome.ERROR)}
-    denied = failed.get("enforce") or failed.get("labels") or ""
-    warned = [result.message for result in decision.results if result.outcome is Outcome.WARN]
-    if "warn" in failed:
-        warned.append(failed["warn"])
-    return Said(denied, tuple(warned), failed.get("audit", ""))
+def engine(decision: Decision, request: Request) -> Said:
+    """What custody's webhook says: the denial's message, the warnings, the annotations."""
+    reply = json.loads(answered(Review("admission.k8s.io/v1", "u", request), request, decision))["response"]
+    audited = {name: text for name, text in (reply.get("auditAnnotations") or {}).items()
+               if name not in ("inputs-digest", "verdict")}
+    message = reply["status"]["message"] if not reply["allowed"] else ""
+    return Said(message, tuple(reply.get("warnings") or ()), audited)
 
 
 class Custody:
@@ -160,7 +167,8 @@ class Custody:
         request = Request(operation=operation, kind=kind, object=resource, old_object=before, dry_run=True,
                           namespace=metadata.get("namespace") or own, name=metadata.get("name", ""),
                           subresource=subresource, parent=kind if subresource else None, user=User(username=user))
-        return engine(self._runner.run(self._judging.judge(request, self._snapshot, Course.VALIDATING)).decision)
+        judged = self._runner.run(self._judging.judge(request, self._snapshot, Course.VALIDATING))
+        return engine(judged.decision, request)
 
     def close(self) -> None:
         self._runner.run(self._lookup.close())

@@ -18,7 +18,17 @@ from custody.adapters.kubernetes.cluster import Cluster
 from custody.adapters.kubernetes.lookup import ClusterLookup
 from custody.adapters.kubernetes.pod import of_pod
 from custody.cli.run import run
-from custody.ports.lookup import Absent, Answer, Answered, ApiCall, ConfigMap, Failed, NamespaceLabels, Question
+from custody.ports.lookup import (
+    Absent,
+    Answer,
+    Answered,
+    ApiCall,
+    ConfigMap,
+    Failed,
+    NamespaceLabels,
+    NamespacePods,
+    Question,
+)
 from tests.admission.test_cluster import Service, configured, kubectl
 from tests.conftest import peer
 from tests.policy.test_podsecurity_engine import BAD, configuration
@@ -61,7 +71,8 @@ def test_a_service_account_is_answered_what_its_role_lets_it_read(kubeconfig: Pa
         return asyncio.run(main())
 
     # 1. Without a role: nothing, which is not "none".
-    for question in (NamespaceLabels("asked"), NamespaceLabels("none"), ConfigMap("asked", "sizes")):
+    for question in (NamespaceLabels("asked"), NamespaceLabels("none"), NamespacePods("asked"),
+                     ConfigMap("asked", "sizes")):
         forbidden = answer(question)
         assert isinstance(forbidden, Failed)
         assert "answered 403: " in forbidden.reason
@@ -73,6 +84,7 @@ def test_a_service_account_is_answered_what_its_role_lets_it_read(kubeconfig: Pa
         time.sleep(0.2)
     assert labels == Answered({"kubernetes.io/metadata.name": "asked", "team": "a"})
     assert answer(NamespaceLabels("none")) == Absent()
+    assert answer(NamespacePods("asked")) == Answered({"total": 0, "shapes": [], "pods": []})
     config_map = answer(ConfigMap("asked", "sizes"))
     assert isinstance(config_map, Answered)
     assert config_map.value["data"] == {"a": "1"}
@@ -85,7 +97,7 @@ def test_a_service_account_is_answered_what_its_role_lets_it_read(kubeconfig: Pa
     assert isinstance(config_map, Answered), config_map
     assert len(config_map.value["data"]["large"]) == 900_000
     # 3. What nobody serves is not absent, and what is not for it is not either.
-    for path, words in (("/apis/example.com/v1/things", "answered 4"), ("/api/v1/namespaces/asked/pods", "403"),
+    for path, words in (("/apis/example.com/v1/things", "answered 4"), ("/api/v1/namespaces/asked/services", "403"),
                         ("/api/v1/namespaces/asked/secrets/s", "403")):
         failed = answer(ApiCall(path))
         assert isinstance(failed, Failed)

@@ -228,7 +228,7 @@ def test_standard_output_comes_before_what_is_said_of_it(tmp_path: Path) -> None
 def test_no_pod_meets_no_level(capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty.yaml").write_text("---\n# nothing\n")
     assert run(["policy", "podsecurity", "empty.yaml"]) == 2
-    assert "empty.yaml: got 'no resource', expected at least one Pod" in capsys.readouterr().err
+    assert "empty.yaml: got 'no resource', expected at least one resource" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("namespace", ["A", "a b", "-a", "a" * 64])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from custody.demo import attacks
+from custody.demo.watched import RunningPod
 from custody.errors import CustodyError
 from tests.apiserver import free_port
 from tests.conftest import peer
@@ -34,6 +35,11 @@ REASONS = {
     "a tag moved to another image": "no signatures found (missing); pods pinned to the digest still run",
     "a log that drops an entry": "an entry was dropped or changed",
     "a privileged pod": 'violates PodSecurity "restricted:latest": (Forbidden reason: allowPrivilegeEscalation',
+    "a shell in the container": "A shell was started in a container (command=/bin/sh -i ",
+    "a binary that is in no layer": "/var/spool/miner in default/shop: the image has neither this path nor these bytes",
+    "a connection that a policy forbids":
+        "203.0.113.66:443: no rule allows it: isolated by NetworkPolicy default/shop; alert: Connection outside of the",
+    "an exec through the API server": "user=mallory@myorg.example pod=shop ns=default",
 }
 
 
@@ -48,6 +54,22 @@ def test_every_attack_is_stopped_for_its_own_reason(tmp_path: Path) -> None:
     for attack, words in REASONS.items():
         assert words in reasons[attack], reasons[attack]
     assert not (tmp_path / "demo").exists()
+
+
+def test_what_runs_and_is_not_what_was_admitted(tmp_path: Path) -> None:
+    """The good pod is silent; one file of it with other bytes is not, and nobody's alert is another rule's."""
+    async def main() -> tuple[list[str], str]:
+        async with small_world(tmp_path) as (world, chain, _):
+            pod = RunningPod(world, chain.image)
+            silent = [alert["rule"] for alert in pod.alerts()]
+            changed = {"/app/site-packages/flask-3.1.3.dist-info/RECORD": "0" * 64}
+            with pytest.raises(CustodyError, match=r"no alert of Shell, but \['Executable is not the one of its image"):
+                await pod.told("Shell", lambda: pod.execute_all(changed))
+            return silent, pod.alerts()[-1]["output"]
+
+    silent, output = asyncio.run(main())
+    assert silent == []
+    assert "Executable is not the one of its image: " in output
 
 
 def test_demo_stopiteration(tmp_path: Path) -> None:
@@ -125,7 +147,7 @@ def test_the_command_with_an_image_as_data_and_twice(tmp_path: Path) -> None:
         assert done.returncode == 0, err
         data = json.loads(out)
         assert [link["gate"] for link in data["links"]] == ["registry", "contents", "sign & attest", "sign & attest",
-                                                            "registry", "admission", "runtime"]
+                                                            "registry", "admission", "runtime", "runtime"]
         assert {one["attack"] for one in data["attacks"]} == set(REASONS)
         assert all(one["does_not_stop"] for one in data["attacks"])
         assert not (tmp_path / ".custody" / "demo").exists()

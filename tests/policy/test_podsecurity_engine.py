@@ -166,8 +166,8 @@ def test_labels_of_namespaces_are_judged_where_they_are_new() -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"apiVersion": "pod-security.admission.config.k8s.io/v1beta1"},
-     "pod-security.admission.config.k8s.io/v1beta1 PodSecurityConfiguration is not evaluated by custody yet"),
+    ({"apiVersion": "pod-security.admission.config.k8s.io/v2"},
+     "pod-security.admission.config.k8s.io/v2 PodSecurityConfiguration is not evaluated by custody yet"),
     ({"defaults": {"enforce": "strict"}}, "defaults.enforce: got 'strict'"),
     ({"defaults": {"warn-version": "1.30"}}, "defaults.warn-version: got '1.30'"),
     ({"defaults": {"deny": "baseline"}}, "defaults.deny: not evaluated by custody yet"),
@@ -240,8 +240,8 @@ def test_labels_of_an_exempt_namespace_are_said_to_be_ignored() -> None:
         "pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/audit": "restricted"}}}
     decision = judge(made, exempt)
     assert decision.verdict is Verdict.ALLOWED
-    assert decision.warnings == ('policy pod-security.labels: namespace "shop" is exempt from Pod Security, and the '
-                                 "policy (enforce=baseline:latest, audit=restricted:latest) will be ignored",)
+    assert decision.warnings == ('namespace "shop" is exempt from Pod Security, and the policy '
+                                 "(enforce=baseline:latest, audit=restricted:latest) will be ignored",)
     assert judge(made, configuration()).warnings == ()
     looser = copy.deepcopy(made)
     looser["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "privileged"}

@@ -211,7 +211,7 @@ def test_a_certificate_that_was_signed_over_sha_1(tmp_path: Path) -> None:
         if digest == "sha256":
             assert verify_x509(commit(person.sign()), CA.trusted)
         else:
-            refused(commit(person.sign()), "no trusted authority issued it")
+            refused(commit(person.sign()), "signed it with SHA1, which no longer counts")
 
 
 def test_open_lengths_alone_are_read_so() -> None:

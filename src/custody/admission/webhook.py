@@ -16,9 +16,10 @@ from custody.admission.judging import Gather, Judged, Judging, Proceeding, words
 from custody.admission.parts import Parts
 from custody.admission.review import OversizedError, Review, answer, read
 from custody.kit.clock import Clock
+from custody.policy.decide import MAX_MESSAGE
 from custody.policy.kyverno.messages import blocked, shortened
 from custody.policy.load import PolicySet
-from custody.policy.model import Request, SummaryTerms
+from custody.policy.model import Decision, Request, SummaryTerms
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Lookup
@@ -171,11 +172,21 @@ class Admission:
             _LOG.exception("a decision could not be reported")
 
     def _answer(self, review: Review, judged: Judged) -> bytes:
-        decision = judged.decision
-        message = "" if decision.allowed else blocked(judged.request, decision.results)
-        return answer(review, allowed=decision.allowed, message=message, patch=decision.patch,
-                      warnings=shortened(decision.warnings),
-                      audit={"inputs-digest": decision.inputs_digest, "verdict": str(decision.verdict)})
+        return answer_of(review, judged.request, judged.decision)
+
+
+def answer_of(review: Review, request: Request, decision: Decision) -> bytes:
+    """The reply to a review that was decided on; `request` is it as it was judged."""
+    message = "" if decision.allowed else blocked(request, decision.results)
+    return answer(review, allowed=decision.allowed, message=message, patch=decision.patch,
+                  warnings=shortened(decision.warnings),
+                  audit={**_audited(decision), "inputs-digest": decision.inputs_digest,
+                         "verdict": str(decision.verdict)})
+
+
+def _audited(decision: Decision) -> dict[str, str]:
+    """What rules have for the audit log; the API server puts the webhook's name before each annotation's."""
+    return {name: text[:MAX_MESSAGE] for result in decision.results for name, text in result.audit.items()}
 
 
 def refuse(review: Review, reason: str) -> bytes:

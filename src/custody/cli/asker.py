@@ -71,10 +71,11 @@ def asker(policies: PolicySet, namespace: str, *, username: str | None, groups: 
         before[request.kind.kind, request.namespace, request.name] = request.object or {}
     return Asker(user=User(username=username or "", groups=groups),
                  operation=operation or ("UPDATE" if old is not None else "CREATE"), before=before,
-                 labels=None if namespace_labels is None else _labels(namespace_labels))
+                 labels=None if namespace_labels is None else labels_of(namespace_labels))
 
 
-def _labels(text: str) -> dict[str, str]:
+def labels_of(text: str) -> dict[str, str]:
+    """Of `--namespace-labels`. Raises MalformedError."""
     labels: dict[str, str] = {}
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")

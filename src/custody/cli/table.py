@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "watch": ("custody.cli.watch", "Contents", "match what is kept again as advisories come, and tell what changed"),
     "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: update, import, export, …"),
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry, watch"),
-    "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
+    "policy": ("custody.cli.policy", "Policy", "lint policies; Pod Security of files and clusters; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
     "netpol": ("custody.cli.netpol", "Policy", "who can reach whom by network policies, why, and what would be cut"),

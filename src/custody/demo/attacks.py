@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from custody.build.builder import build
-from custody.demo import notary
+from custody.demo import intrusions, notary
 from custody.demo.history import read_files
 from custody.demo.story import CYCLONEDX, Chain
 from custody.demo.tell import Stopped, Teller
@@ -399,4 +399,12 @@ ATTACKS = (
     Attack("a log that drops an entry", "sign & attest", _dropped_entry,
            "a log that shows different histories to people who never compare checkpoints"),
     Attack("a privileged pod", "runtime", _privileged, "an exploit of the kernel from an unprivileged pod"),
+    Attack("a shell in the container", "runtime", intrusions.shell,
+           "what the image's own programs can be talked into"),
+    Attack("a binary that is in no layer", "runtime", intrusions.foreign_binary,
+           "code that an interpreter is given as text"),
+    Attack("a connection that a policy forbids", "runtime", intrusions.forbidden_connection,
+           "data that leaves by a connection that is allowed"),
+    Attack("an exec through the API server", "runtime", intrusions.exec_by_api,
+           "somebody on the node, whom the API server never sees"),
 )

@@ -11,6 +11,7 @@ from custody.build.builder import Built, build
 from custody.demo.history import Author, History, read_files
 from custody.demo.notary import SIGNER, STORE
 from custody.demo.tell import Teller
+from custody.demo.watched import tell_running
 from custody.demo.world import REPOSITORY, VULN, World, examples
 from custody.errors import CustodyError
 from custody.formats import cyclonedx, intoto, oci, spdx
@@ -216,3 +217,6 @@ async def _deploy(world: World, teller: Teller, image: oci.Descriptor) -> None:
             if failures:
                 raise CustodyError(f"demo: the good pod is not {level}: {failures}")
             link.say(f"{level}:latest holds")
+    with teller.link("runtime", "what runs is what was admitted") as link:
+        await tell_running(world, link, image)
+        link.digest = image.digest

@@ -28,7 +28,7 @@ from custody.server.platform import Running, running
 from custody.services.check import Checked, check
 from custody.services.gather import Gatherer
 from custody.settings import Settings
-from custody.settings.tables import Issuer
+from custody.settings.tables import Issuer, Runtime
 from custody.sign.notary.sign import Signed
 from custody.sign.referrers import push_bundle
 from custody.sign.signer import Signer
@@ -43,6 +43,8 @@ LOG = "https://rekor.sigstore.dev"
 SCANNER = "https://scanner.custody.internal/scanner"
 VULN = vulnattestation.PREDICATE_TYPE
 WORKFLOW = ".github/workflows/release.yml"
+ALERTS = "alerts.jsonl"
+"""What the runtime role tells."""
 _CONFIG = """\
 # Written by `custody demo`: the names are the field's own, the services behind them are on this machine.
 data_dir = "."
@@ -55,6 +57,12 @@ keep_evidence = 0
 
 [urls]
 log = "{log}"
+
+[runtime]
+rules = [{rules}]
+outputs = [{alerts}]
+drift = true
+learn = 1
 
 [[issuers]]
 url = "{github}"
@@ -84,6 +92,8 @@ class World:
     policies: PolicySet
     authority: notary.Authority
     """Whose certificates the trust policy for Notation's signatures believes."""
+    watching: str
+    """URL of the runtime role, which is told what runs."""
     name: str = f"{ORGANISATION}/shop"
 
     @property
@@ -211,6 +221,8 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     settings = Settings(data_dir=str(folder), urls={"log": LOG}, keep_evidence=0, notation=str(folder / "notation"),
+                        runtime=Runtime(rules=[str(examples() / "runtime")], outputs=[str(folder / ALERTS)],
+                                        drift=True, learn=1.0),
                         issuers=[Issuer(url=GITHUB, type="github-workflow", jwks=str(folder / "github.jwks"))])
     try:
         for path in policies(examples() / "policies"):
@@ -228,7 +240,8 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
             registry = services.url.partition("//")[2]
             mirrors[ORGANISATION] = f"{registry}/myorg"
             (folder / "custody.toml").write_text(_CONFIG.format(
-                organisation=ORGANISATION, registry=registry, log=LOG, github=GITHUB))
+                organisation=ORGANISATION, registry=registry, log=LOG, github=GITHUB,
+                rules=json.dumps(str(examples() / "runtime")), alerts=json.dumps(str(folder / ALERTS))))
             http = service_http(settings, ca_file=folder / "admission" / "ca.crt")
             pulling = service_http(settings)
             try:
@@ -236,7 +249,9 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
                 source = gatherer(settings, client)
                 if services.admission is not None:
                     services.admission.admission = services.platform.admission(chosen, source)
-                yield World(folder, settings, services, http, client, source, chosen, authority)
+                # Whoever watches a node is a process of its own, and knows the registry when it begins.
+                async with running(settings, ("runtime",)) as watching:
+                    yield World(folder, settings, services, http, client, source, chosen, authority, watching.url)
             finally:
                 await http.close()
                 await pulling.close()

@@ -67,6 +67,7 @@ _GENERATING = Late("cel.generating", "Generating")
 _DELETING = Late("cel.deleting", "Deleting")
 _CONNAISSEUR = Late("imports.connaisseur", "Connaisseur")
 _GATEKEEPER = Late("gatekeeper.engine", "Gatekeeper")
+_SECURITY = Late("podsecurity.engine", "PodSecurity")
 _EVERY = "*"
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
@@ -90,7 +91,9 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("policies.kyverno.io", "NamespacedDeletingPolicy"): _DELETING,
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): _MUTATING_ADMISSION,
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): _MUTATING_ADMISSION,
-    ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): Late("podsecurity.engine", "PodSecurity"),
+    ("apiserver.config.k8s.io", "AdmissionConfiguration"): _SECURITY,
+    ("apiserver.k8s.io", "AdmissionConfiguration"): _SECURITY,
+    ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): _SECURITY,
     ("templates.gatekeeper.sh", "ConstraintTemplate"): _GATEKEEPER,
     ("constraints.gatekeeper.sh", _EVERY): _GATEKEEPER,
     ("config.gatekeeper.sh", "Config"): _GATEKEEPER,

@@ -142,6 +142,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """Whether who asks is told of a failure or an error that does not deny."""
     told: str = ""
     """The whole sentence that who asks is told, where the engine has one of its own."""
+    audit: dict[str, str] = {}
+    """What the audit log of the API server gets, by the name of the annotation."""
 
     @property
     def title(self) -> str:

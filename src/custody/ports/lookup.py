@@ -21,6 +21,17 @@ class NamespaceLabels(msgspec.Struct, frozen=True, tag="namespaceLabels"):
         return f"the labels of namespace {self.namespace!r}"
 
 
+class NamespacePods(msgspec.Struct, frozen=True, tag="namespacePods"):
+    """Answered by the pods of a namespace as far as Pod Security reads them, pods that are alike there together:
+    `{"total": 3, "shapes": [{"annotations": {…}, "spec": {…}}], "pods": [[name, uid of the controller, shape], …]}`.
+    `total` is how many there are, also where not all could be listed in time."""
+
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"the pods of namespace {self.namespace!r}"
+
+
 class ConfigMap(msgspec.Struct, frozen=True, tag="configMap"):
     """Answered by the object, as `GET` gives it."""
 
@@ -228,8 +239,8 @@ class PublicKeyAt(msgspec.Struct, frozen=True, tag="publicKeyAt"):
         return f"the public key {self.uri}"
 
 
-Question = (NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | Inventory | HttpCall | Addresses | Roles
-            | GlobalEntry | ImageEvidence | BlobEvidence | ImageLayers | PublicKeyAt)
+Question = (NamespaceLabels | NamespacePods | ConfigMap | ApiCall | ImageData | ExternalData | Inventory | HttpCall
+            | Addresses | Roles | GlobalEntry | ImageEvidence | BlobEvidence | ImageLayers | PublicKeyAt)
 """The time is none of them: a decision has one, `Context.now`."""
 
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
@@ -109,6 +110,17 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
         return False
     return True
+
+
+def _unsigned(certificate: x509.Certificate) -> str:
+    """Why a signature on a certificate does not count."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "did not sign it with an algorithm that is known here"
+    if isinstance(algorithm, (hashes.SHA1, hashes.MD5)):
+        return f"signed it with {algorithm.name.upper()}, which no longer counts"
+    return "did not sign it"
 
 
 def read_signing_certificate(der: bytes, where: str = "certificate", *, named: bool = True) -> SigningCertificate:
@@ -272,7 +284,7 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
         if next(checks) > _MAX_CHECKS:
             raise VerificationError(f"more than {_MAX_CHECKS} signatures to check")
         if not _signed_by(cert, candidate):
-            reason = "did not sign it"
+            reason = _unsigned(cert)
             continue
         reason = _unfit(candidate, moment, _MAX_PATH - depth, uses)
         if reason:

@@ -7,16 +7,30 @@ before it, or of a path that nobody serves, says nothing about the object, and i
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from custody.adapters.kubernetes.cluster import Cluster, Reply
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.kit import strictjson
-from custody.ports.lookup import Absent, Answer, Answered, ApiCall, ConfigMap, Failed, NamespaceLabels, Question
+from custody.policy.podsecurity.existing import Entry, Roll, entry
+from custody.ports.lookup import (
+    Absent,
+    Answer,
+    Answered,
+    ApiCall,
+    ConfigMap,
+    Failed,
+    NamespaceLabels,
+    NamespacePods,
+    Question,
+)
 
 KEEP = 1.0
 """Seconds from when a question was asked for which its answer counts.
@@ -33,6 +47,14 @@ _MAX_WEIGHT = 64 * 1024 * 1024
 _LARGE = 64 * 1024  # bytes that are parsed beside the event loop
 _AT_ONCE = 16
 """Requests of one type of question: where a policy's call to a slow extension takes its turns, labels have theirs."""
+_LISTS_AT_ONCE = 2
+PODS_WITHIN = 1.0
+"""Seconds for the pods of a namespace, as the API server's own plug-in takes: who labels a namespace waits for it."""
+_PAGE = 500
+_MAX_PAGE = 32 * 1024 * 1024
+_MAX_PAGE_WEIGHT = 256 * 1024 * 1024
+_MOST_PODS = 20_000
+_MOST_BYTES = 128 * 1024 * 1024
 _MAX_KEPT = 1024
 _MAX_KEPT_BYTES = 16 * 1024 * 1024
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -48,7 +70,8 @@ class _Asked:
 
 
 class ClusterLookup:
-    """Implements ports.lookup.Lookup for labels of namespaces, ConfigMaps and calls of the API server.
+    """Implements ports.lookup.Lookup for labels of namespaces, their pods, ConfigMaps and calls of the API
+    server.
 
     For one event loop. Questions that are alike share an answer while it counts; a request for which nobody waits any
     more is cancelled. What changes something (POST) is sent for each question, and not kept.
@@ -60,6 +83,7 @@ class ClusterLookup:
         self._bytes: dict[Question, int] = {}
         self._turns: dict[type, asyncio.Semaphore] = {
             kind: asyncio.Semaphore(_AT_ONCE) for kind in (NamespaceLabels, ConfigMap, ApiCall)}
+        self._turns[NamespacePods] = asyncio.Semaphore(_LISTS_AT_ONCE)
 
     async def close(self) -> None:
         for asked in self._asked.values():
@@ -117,6 +141,9 @@ class ClusterLookup:
     async def _ask(self, question: Question, path: str) -> tuple[Answer, int]:
         """The answer, and of how many bytes it was read."""
         method, sent = "GET", None
+        if isinstance(question, NamespacePods):
+            async with self._turns[NamespacePods]:
+                return await self._pods(path)
         if isinstance(question, ApiCall):
             method, sent = question.method, question.body.encode() if question.method == "POST" else None
         try:
@@ -131,6 +158,54 @@ class ClusterLookup:
             return _read(question, reply, where), len(reply.body)
         return await asyncio.to_thread(_read, question, reply, where), len(reply.body)
 
+    async def _pods(self, path: str) -> tuple[Answer, int]:
+        """As many as come in PODS_WITHIN seconds, page by page; all of them failed where the first page did."""
+        roll, size, total, more = Roll(), 0, None, ""
+        where = f"GET {self.cluster.url}{path}"
+        try:
+            async with asyncio.timeout(PODS_WITHIN):
+                while True:
+                    query = f"?limit={_PAGE}" + (f"&continue={quote(more, safe='')}" if more else "")
+                    reply = await self.cluster.ask("GET", path + query, limit=_MAX_PAGE)
+                    size += len(reply.body)
+                    page = await asyncio.to_thread(_page, reply, where)
+                    if isinstance(page, Failed):
+                        return page, 0
+                    pods, more, rest = page
+                    roll.add(pods)
+                    total = len(roll) + rest
+                    if not more or len(roll) >= _MOST_PODS or size > _MOST_BYTES:
+                        break
+        except TimeoutError:
+            if total is None:
+                return Failed(f"{where}: no answer within {PODS_WITHIN:g} s"), 0
+        except CustodyError as error:
+            return Failed(error.message), 0
+        # A list that goes on is longer than what came, whatever it says of the rest.
+        answer = roll.answer(max(total or 0, len(roll) + bool(more)))
+        return Answered(answer), len(json.dumps(answer))
+
+
+def _page(reply: Reply, where: str) -> tuple[list[Entry], str, int] | Failed:
+    """(pods, where the list goes on, how many there are still)."""
+    if (weight := strictjson.weight(reply.body)) > _MAX_PAGE_WEIGHT:
+        return Failed(f"{where}: answered what would take {weight >> 20} MiB, {_MAX_PAGE_WEIGHT >> 20} at most")
+    if reply.status != 200:
+        refused = _refusal(reply, where)
+        return refused if isinstance(refused, Failed) else Failed(f"{where}: answered {reply.status}")
+    try:  # the strict loader takes five times as long, and a key that stands twice is the API server's own doing
+        document = msgspec.json.decode(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedError(where, got="something else", expected="one JSON document") from None
+    items = document.get("items") if isinstance(document, dict) else None
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    if not isinstance(metadata, dict) or document.get("kind") != "PodList" or not isinstance(items, list | None) or any(
+            not isinstance(item, dict) for item in items or ()):
+        raise MalformedError(where, got="something else", expected="a PodList")
+    rest = metadata.get("remainingItemCount")
+    return ([entry(item) for item in items or ()], str(metadata.get("continue") or ""),
+            rest if type(rest) is int and rest > 0 else 0)
+
 
 def _kept(asked: _Asked) -> bool:
     task = asked.task
@@ -142,6 +217,8 @@ def _path(question: Question) -> str:
     """Raises MalformedError for what names no such thing, UnsupportedError for what an API server is not asked."""
     if isinstance(question, NamespaceLabels):
         return f"/api/v1/namespaces/{_name(question.namespace, _LABEL, 'namespace')}"
+    if isinstance(question, NamespacePods):
+        return f"/api/v1/namespaces/{_name(question.namespace, _LABEL, 'namespace')}/pods"
     if isinstance(question, ConfigMap):
         namespace = _name(question.namespace, _LABEL, "namespace")
         return f"/api/v1/namespaces/{namespace}/configmaps/{_name(question.name, _SUBDOMAIN, 'ConfigMap')}"

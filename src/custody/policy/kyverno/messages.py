@@ -9,8 +9,8 @@ import yaml
 
 from custody.policy.model import Outcome, Request, RuleResult
 
-_LONGEST_WARNING = 1024
-_ALL_WARNINGS = 4000
+_CUT_WARNING = 256
+_ALL_WARNINGS = 4096
 _ALL = 256 * 1024  # characters of a denial: every rule has a message
 _LONGEST = 2000  # characters of a policy's messages that are remembered as YAML
 
@@ -62,14 +62,17 @@ _known = lru_cache(2048)(_dumped)
 
 
 def shortened(warnings: Sequence[str]) -> list[str]:
-    """Warnings within what the API server passes on: 4,096 bytes in all."""
+    """Warnings, each once, as far as the API server passes them on (apiserver's filters/warning.go).
+
+    Up to 4,096 characters in all go as they are. Of more it cuts each itself, to 256, and leaves out those for which
+    there is no room then: what is not sent is what nobody would see.
+    """
     result: list[str] = []
-    left = _ALL_WARNINGS
-    for warning in warnings:
-        text = " ".join(warning.split())
-        text = text if len(text) <= _LONGEST_WARNING else text[:_LONGEST_WARNING - 1] + "…"
-        left -= len(text.encode())
-        if left < 0:
+    room = _ALL_WARNINGS
+    for warning in dict.fromkeys(warnings):
+        if room <= 0:
             break
+        text = " ".join(warning.split())[:_ALL_WARNINGS + 1]
         result.append(text)
+        room -= min(len(text), _CUT_WARNING)
     return result

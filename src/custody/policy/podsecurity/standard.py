@@ -11,6 +11,7 @@ from custody.policy.podsecurity import checks as c
 
 LEVELS = ("privileged", "baseline", "restricted")
 LATEST = 37
+_MAX_MINOR = 2**63 - 1  # the API server reads a Go int
 """The newest minor version known, v1.37; newer ones are evaluated as this one, as the API server does."""
 
 _SYSCTLS = {
@@ -79,8 +80,8 @@ class Failure(NamedTuple):
 
 def parse_version(text: str, where: str = "version") -> int:
     """The minor version of `v1.30` or `latest`, at most LATEST. Raises MalformedError."""
-    minor = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,17})", text)
-    if text != "latest" and minor is None:
+    minor = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,18})", text)
+    if text != "latest" and (minor is None or int(minor[1]) > _MAX_MINOR):
         raise MalformedError(where, got=text, expected="latest or v1.<minor>, such as v1.30")
     return LATEST if minor is None else min(int(minor[1]), LATEST)
 
