@@ -19,7 +19,8 @@ from random import Random
 
 from custody.errors import MalformedError
 from custody.registry.image import open_layout
-from custody.runtime.executables import Executables, Verdict, index
+from custody.runtime.executables import Executables, Verdict
+from custody.runtime.indexing import index
 from custody.runtime.layerfiles import list_files
 from tests.contents.images import PLAIN, Member, layout, tar
 from tests.runtime.test_clean_images import within

@@ -22,7 +22,8 @@ from pathlib import Path
 import pytest
 
 from custody.registry.image import Image, open_layout
-from custody.runtime.executables import Executables, Verdict, index
+from custody.runtime.executables import Executables, Verdict
+from custody.runtime.indexing import index
 from custody.runtime.layerfiles import list_files
 from tests.contents.images import PLAIN, layout
 

@@ -17,8 +17,9 @@ from custody.runtime.containers import Container, Containers
 from custody.runtime.egress import Baseline, Baselines, EgressDetector, of_json, parse, to_json
 from custody.runtime.event import RuntimeEvent
 from custody.runtime.executables import Executables
-from custody.runtime.executed import executed, run_by
+from custody.runtime.executed import executed, inside, run_by
 from custody.runtime.executing import ExecutableDetector
+from custody.runtime.opening import OpenedFiles
 from custody.runtime.packagemanagers import PackageManagerDetector, changes, manager
 from custody.runtime.witness import Witness
 from custody.services.imagefiles import KnownImages, read_files
@@ -95,6 +96,14 @@ def test_what_is_told(files: Executables, given: RuntimeEvent, rule: str, verdic
     ran("/lib64/ld-linux-x86-64.so.2", b"ld", proc__args="/bin/tool")])
 def test_what_is_not_told(files: Executables, given: RuntimeEvent) -> None:
     assert list(detector(files)(given)) == []
+
+
+def test_a_name_like_the_nodes_excuses_nothing(files: Executables) -> None:
+    node = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/0123/rootfs/bin/sh"
+    detect = detector(files)
+    assert list(detect(ran(node, SHELL))) == []
+    assert [alert.output_fields["custody.drift"] for alert in (*detect(ran(node, EVIL)), *detect(ran(node)))] == [
+        "modified", "unknown"]
 
 
 def test_that_bytes_are_not_told_is_said_once_for_an_image(files: Executables) -> None:
@@ -392,3 +401,28 @@ def _silent(_title: str, _total: int | None) -> Any:
     import contextlib
 
     return contextlib.nullcontext()
+
+
+# --- opened files
+
+@pytest.mark.parametrize(("fields", "opened", "losses"), [
+    ({"fd.name": "/lib/libz.so"}, {"lib/libz.so"}, 0), ({"fd.name": "/lib/none", "evt.rawres": -2}, set(), 0),
+    ({"fd.name": "lib/libz.so"}, set(), 1), ({}, set(), 1), ({"fd.name": None}, set(), 1),
+    ({"fd.name": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/0123/rootfs/lib/libz.so"}, {"lib/libz.so"}, 0)])
+def test_what_is_opened_is_noted_and_what_nobody_knows_is_a_loss(fields: dict[str, Any], opened: set[str],
+                                                                 losses: int) -> None:
+    witness = Witness(NOW)
+    assert list(OpenedFiles(Containers(), witness)(event("openat", **{
+        key.replace(".", "__"): value for key, value in fields.items()}))) == []
+    seen = witness.images.get(A)
+    assert (seen.opened if seen else set(), seen.losses if seen else 0) == (opened, losses)
+
+
+@pytest.mark.parametrize(("path", "real"), [
+    ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/0123/rootfs/bin/sh", "/bin/sh"),
+    ("/run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io/0123/rootfs/bin/rootfs/sh", "/bin/rootfs/sh"),
+    ("/var/lib/docker/overlay2/0123/merged/bin/sh", "/bin/sh"),
+    ("/var/lib/containers/storage/overlay/0123/merged/x", "/x"), ("/opt/rootfs/bin/sh", "/opt/rootfs/bin/sh"),
+    ("/rootfs/bin/sh", "/rootfs/bin/sh"), ("/run/containerd/rootfs/x", "/run/containerd/rootfs/x")])
+def test_paths_of_the_node_as_containers_have_them(path: str, real: str) -> None:
+    assert inside(path) == real

@@ -10,7 +10,8 @@ import pytest
 
 from custody.errors import MalformedError, VerificationError
 from custody.registry.image import open_layout
-from custody.runtime.executables import Executables, Stated, Verdict, index, read
+from custody.runtime.executables import Executables, Stated, Verdict, read
+from custody.runtime.indexing import index
 from custody.runtime.layerfiles import list_files
 from tests.contents.images import GZIP, PLAIN, ZSTD, Member, layout, tar
 from tests.fuzz import overlays

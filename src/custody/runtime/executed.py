@@ -17,6 +17,9 @@ TYPES = frozenset(("execve", "execveat"))
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _MOST = 4096
 _VERSION = re.compile(r"[0-9.]+\Z")
+_ROOT = re.compile(
+    r"/(?:var/)?run/(?:k3s/)?(?:containerd|crio|docker|runc|containers)/(?:[^/]+/){1,8}?rootfs/"
+    r"|/var/lib/(?:docker|containers/storage|containerd|rancher/k3s/agent/containerd)/(?:[^/]+/){1,4}?merged/")
 _LINKER = re.compile(r"ld(?:-[a-z0-9_.-]+)?\.so(?:\.[0-9]+)?\Z|ld-[0-9.]+\.so\Z")
 
 
@@ -79,8 +82,10 @@ def executed(fields: Fields) -> Iterator[Executed]:
     get = fields.get
     if _failed(get("evt.rawres"), get("evt.res")):
         return
-    path = _text(get("proc.exepath"))
-    program = Executed(path, _digest(get("custody.exe.sha256")), upper=get("proc.is_exe_upper_layer") is True)
+    path, sha256 = _text(get("proc.exepath")), _digest(get("custody.exe.sha256"))
+    if sha256 is not None:  # without it a name is all that is known, and who is in the container chooses names
+        path = inside(path)
+    program = Executed(path, sha256, upper=get("proc.is_exe_upper_layer") is True)
     if get("proc.is_exe_from_memfd") is True and not path.startswith(("/memfd:", "memfd:")):
         program = program._replace(path=f"memfd:{path.rpartition('/')[2]}")
     yield program
@@ -93,6 +98,12 @@ def executed(fields: Fields) -> Iterator[Executed]:
             script = posixpath.join(folder, script)
         yield Executed(posixpath.normpath(script), _digest(get("custody.script.sha256")),
                        by=path.rpartition("/")[2])
+
+
+def inside(path: str) -> str:
+    """A path of a node as the container has it: runtimes mount the roots of containers below their own folders."""
+    match = _ROOT.match(path)
+    return f"/{path[match.end():]}" if match is not None else path
 
 
 def run_by(program: str, arguments: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from custody.runtime.containers import Containers
 from custody.runtime.event import RuntimeEvent
+from custody.runtime.executed import inside
 from custody.runtime.witness import Witness
 from policylang.falco import Alert
 
@@ -24,9 +25,13 @@ class OpenedFiles:
         self._containers, self._witness = containers, witness
 
     def __call__(self, event: RuntimeEvent) -> Iterable[Alert]:
-        path = event.fields.get("fd.name")
-        if isinstance(path, str) and path.startswith("/"):
-            place, _ = self._containers.place(event.fields)
-            if place.digest:
-                self._witness.opened(place.digest, event.at, path)
+        raw, path = event.fields.get("evt.rawres"), event.fields.get("fd.name")
+        if isinstance(raw, int) and raw < 0:
+            return ()  # nothing was opened
+        place, _ = self._containers.place(event.fields)
+        if place.digest:
+            if isinstance(path, str) and path.startswith("/"):
+                self._witness.opened(place.digest, event.at, inside(path))
+            elif (seen := self._witness.of(place.digest, event.at)) is not None:
+                seen.losses += 1  # of which nobody says what it was
         return ()

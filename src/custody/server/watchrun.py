@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
 
 from custody.errors import CustodyError, UsageError
 from custody.kit.amount import amount
@@ -24,12 +26,15 @@ from custody.services.eventinputs import FollowedInput, StreamInput
 from custody.services.sensorlosses import SensorLosses
 from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
+from custody.settings.tables import Sensing
 from custody.wiring.answering import Answering, answering
 from custody.wiring.clients import service_http
-from custody.wiring.drift import Drift
 from custody.wiring.local import queue
 from custody.wiring.runtime import Runtime, rule_files
 from custody.wiring.sensing import sensors
+
+if TYPE_CHECKING:
+    from custody.wiring.drift import Drift
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 64
@@ -77,6 +82,11 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
 <<<<<<< HEAD
+<<<<<<< HEAD
+=======
+    if not watched.stated.drift and (watched.stated.opened or watched.stated.volumes):
+        raise UsageError("runtime.opened, runtime.volumes: are of runtime.drift, which is off")
+>>>>>>> drift
     drift = _drift(settings, watched) if watched.stated.drift else None
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
                       detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
@@ -88,7 +98,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types()
-    used = sensors(watched.sensors, types, settings.sensing)
+    used = sensors(watched.sensors, types, _sensing(settings, watched))
     counting = SensorLosses(used, runtime.losses)
 =======
     following: dict[asyncio.Task[None], FollowedInput] = {}
@@ -160,12 +170,25 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
                 await http.close()
 
 
+def _sensing(settings: Settings, watched: Watched) -> Sensing | None:
+    """With `opened`, also which libraries are opened to be read."""
+    if not watched.stated.opened:
+        return settings.sensing
+    return msgspec.structs.replace(settings.sensing or Sensing(), all_reads=True)
+
+
 def _drift(settings: Settings, watched: Watched) -> Drift:
     """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
+    from custody.runtime.opening import READS
+    from custody.wiring.drift import Drift
+
     stated = watched.stated
     covers: set[str] = set()
-    for sensor in sensors(watched.sensors, frozenset()):
-        covers |= sensor.probe().covers
+    for sensor in sensors(watched.sensors, frozenset(), _sensing(settings, watched)):
+        probe = sensor.probe()
+        covers |= probe.covers
+        if sensor.name == "ebpf" and probe.works and "openat" in probe.covers and stated.opened:
+            covers.add(READS)
         sensor.close()
     if any(entry.name == "tetragon" for entry in watched.inputs):
         covers.add("execve")

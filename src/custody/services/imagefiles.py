@@ -20,7 +20,8 @@ from custody.kit.clock import Clock
 from custody.kit.guarded import guard, unguard
 from custody.ports.drift import ExecutableStore, KeptIndex
 from custody.registry.image import Image
-from custody.runtime.executables import Executables, index, read
+from custody.runtime.executables import Executables, read
+from custody.runtime.indexing import index
 from custody.runtime.layerfiles import LayerFiles, list_files
 
 _LOG = logging.getLogger(__name__)
