@@ -38,15 +38,8 @@ ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "co
          "sbom": "docs/guides/sbom.md", "affected": "docs/guides/affected.md",
          "sign": "docs/guides/sign.md", "notation": "docs/guides/notation.md", "carry": "docs/guides/carry.md",
          "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
-<<<<<<< HEAD
-         "runtime-drift": "docs/guides/runtime-drift.md",
-         "runtime-watch": "docs/guides/runtime-watch.md",
-         "network": "docs/guides/network.md",
-=======
-         "runtime-rules": "docs/guides/runtime-rules.md",
-         "network": "docs/guides/network.md",
-         "runtime-watch": "docs/guides/runtime-watch.md",
->>>>>>> watch
+         "runtime-watch": "docs/guides/runtime-watch.md", "runtime-rules": "docs/guides/runtime-rules.md",
+         "runtime-drift": "docs/guides/runtime-drift.md", "network": "docs/guides/network.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
          "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",

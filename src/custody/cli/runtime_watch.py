@@ -75,23 +75,11 @@ def command(once: bool, again: bool, **given: Any) -> None:
     if "priority" in changes:
         changes["priority"] = changes["priority"].lower()
     stated = msgspec.structs.replace(stated, **changes)
-<<<<<<< HEAD
-<<<<<<< HEAD
-    watched = Watched.of(stated)
-=======
     watched = Watched.of(stated, changes)
->>>>>>> drift
     for flag in ("opened", "volumes", "learn"):
         if given[flag] is not None and not stated.drift:
             raise UsageError(f"--{flag}: is of --drift")
     if not watched.rules and not stated.drift:
-<<<<<<< HEAD
-=======
-    watched = Watched.of(stated, changes)
-    if not watched.rules:
->>>>>>> watch
-=======
->>>>>>> drift
         raise UsageError("--rules: got none", hint="a Falco rule file, or `rules` of [runtime] in custody.toml")
     if not watched.inputs and not watched.sensors:
         raise UsageError("--input: got none", hint="--input tetragon:FILE, audit:FILE, …, or --sensor NAME")

@@ -44,11 +44,7 @@ class Fields:
 
     def absent(self, name: str, expected: str) -> MalformedError:
         """That a field is not there, with the one that is, under a name like it."""
-<<<<<<< HEAD
-        alike = [left for left in self._left if left not in self._known and near(left, [name])]
-=======
         alike = [key for key in self._left if key not in self._known and near(key, [name])]
->>>>>>> watch
         return MalformedError(self.path(name), got="nothing", expected=expected,
                               hint=f"there is {alike[0]}: did you mean {name}?" if alike else None)
 

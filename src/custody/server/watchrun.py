@@ -81,12 +81,9 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     http = service_http(settings) if posted else None
     waiting = queue(settings) if posted else None
     servers: list[asyncio.Server] = []
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
+    following: dict[asyncio.Task[None], FollowedInput] = {}
     if not watched.stated.drift and (watched.stated.opened or watched.stated.volumes):
         raise UsageError("runtime.opened, runtime.volumes: are of runtime.drift, which is off")
->>>>>>> drift
     drift = _drift(settings, watched) if watched.stated.drift else None
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
                       detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
@@ -97,19 +94,9 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     marks, said = runtime.begin(time.monotonic, again=again)
     for text in said:
         say(text)
-    watch, types = runtime.watch, runtime.engine.types()
-    used = sensors(watched.sensors, types, _sensing(settings, watched))
-    counting = SensorLosses(used, runtime.losses)
-=======
-    following: dict[asyncio.Task[None], FollowedInput] = {}
-    runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream, suppressors=answers.suppressors,
-                      responders=answers.responders, show_suppressed=watched.stated.show_suppressed)
-    marks, said = runtime.begin(time.monotonic, again=again)
-    for text in said:
-        say(text)
     watch, types = runtime.watch, runtime.engine.types
-    used = sensors(watched.sensors, frozenset(types))
->>>>>>> watch
+    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched))
+    counting = SensorLosses(used, runtime.losses)
     run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
