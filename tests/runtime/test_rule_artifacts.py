@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -78,6 +79,23 @@ def test_pushed_signed_and_pulled(folder: Path, registry: str) -> None:
     assert "is there and says something else" in _run(folder, *asked, code=2)[1]
     _run(folder, *asked, "--force")
     assert (folder / "signed" / "falco.yaml").read_bytes() == (folder / "falco.yaml").read_bytes()
+
+
+def test_cosign_verifies_what_was_signed_and_signs_what_is_pulled(folder: Path, registry: str) -> None:
+    cosign = peer("cosign-v3")
+    pinned, _ = _run(folder, "runtime", "rules", "push", f"{registry}/rules/ours:1", "falco.yaml")
+    _run(folder, "generate-key-pair")
+    _run(folder, "sign", "--key", "cosign.key", "--tlog-upload=false", "-y", pinned)
+    subprocess.run([cosign, "verify", "--key", "cosign.pub", "--insecure-ignore-tlog=true", "--allow-http-registry",
+                    pinned.replace(":1@", "@")], cwd=folder, check=True, capture_output=True)
+    other, _ = _run(folder, "runtime", "rules", "push", f"{registry}/rules/other:1", "more.yaml")
+    (folder / "config.json").write_text('{"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
+    subprocess.run([cosign, "sign", "-y", "--key", "cosign.key", "--allow-http-registry", "--signing-config",
+                    "config.json", other.replace(":1@", "@")], cwd=folder, check=True, capture_output=True,
+                   env={**os.environ, "COSIGN_PASSWORD": "x"})
+    told = _run(folder, "runtime", "rules", "pull", other, "-d", "got", "--key", "cosign.pub", "--insecure-ignore-tlog")
+    assert told[0] == other
+    assert "signed by" in told[1]
 
 
 def test_a_tag_that_moves_after_it_was_signed(folder: Path, registry: str) -> None:
