@@ -23,6 +23,7 @@ from custody.runtime.coverage import coverage
 from custody.runtime.losses import Losses
 from custody.runtime.sight import Sight
 from custody.services.sensorlosses import SensorLosses
+from custody.settings import Settings
 from custody.settings.tables import Sensing
 from custody.wiring import sensing
 from policylang import falco
@@ -58,7 +59,7 @@ class Fixed:
 
 
 def _typed(*arguments: str) -> click.testing.Result:
-    return click.testing.CliRunner().invoke(command, arguments)
+    return click.testing.CliRunner().invoke(command, arguments, obj=Settings())
 
 
 def test_which_rules_can_be_seen_and_why_others_cannot() -> None:
