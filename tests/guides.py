@@ -38,6 +38,7 @@ ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "co
          "sbom": "docs/guides/sbom.md", "affected": "docs/guides/affected.md",
          "sign": "docs/guides/sign.md", "notation": "docs/guides/notation.md", "carry": "docs/guides/carry.md",
          "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
+         "runtime-sensors": "docs/guides/runtime-sensors.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
          "operate": "docs/guides/operate.md", "policy-cli": "docs/guides/policy-cli.md",
          "migrate": "docs/guides/migrate.md", "lint": "docs/guides/lint.md", "kyverno": "docs/guides/kyverno.md",
