@@ -19,7 +19,7 @@ from custody.cli.runtime_sensors import command
 from custody.errors import UsageError, VerificationError
 from custody.ports.sensing import Probe
 from custody.runtime.counted import Counted
-from custody.runtime.coverage import coverage
+from custody.runtime.coverage import coverage, unread
 from custody.runtime.losses import Losses
 from custody.runtime.sight import Sight
 from custody.services.sensorlosses import SensorLosses
@@ -72,6 +72,17 @@ def test_which_rules_can_be_seen_and_why_others_cannot() -> None:
     assert "container.mount" in said["Mounted"].reason
     assert "never match" in said["Never"].reason
     assert all(covered.reason == "no sensor works here" for covered in coverage(loaded[:2], []))
+
+
+def test_a_rule_about_reads_that_are_not_told_is_named() -> None:
+    reads = "evt.type = openat and evt.is_open_read = true and "
+    loaded = falco.load(f"""[{rule("Library", reads + "fd.name startswith /usr/lib/secret", "x")},
+        {rule("Listed", reads + "fd.name in (/etc/shadow, /usr/share/keys)", "x")},
+        {rule("Etc", reads + "fd.name = /etc/x", "x")},
+        {rule("Written", "evt.type = openat and evt.is_open_write = true and fd.name = /usr/lib/x", "x")}]""").rules
+    assert [unread(made, ("/usr/lib", "/usr/share/")) for made in loaded] == [
+        ("/usr/lib/secret",), ("/usr/share/keys",), (), ()]
+    assert unread(loaded[0], ()) == ()
 
 
 def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ class Tracing:
                     os.close(made)
             except OSError as error:
                 return Probe(False, _reason("no program can be put at a tracepoint", error), frozenset())
-        notes = [f"no tracepoint here for {', '.join(sorted(absent))}"] if absent else []
+        notes = ["reads of libraries and shared texts are not told"] if self._quiet else []
+        notes += [f"no tracepoint here for {', '.join(sorted(absent))}"] if absent else []
         try:
             self._btf()
         except (OSError, CustodyError) as error:
