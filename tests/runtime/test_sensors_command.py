@@ -18,8 +18,12 @@ from custody.adapters.sensors.tracing import Tracing
 from custody.cli.runtime_sensors import command
 from custody.errors import UsageError, VerificationError
 from custody.ports.sensing import Probe
+from custody.runtime.alertlines import line
 from custody.runtime.counted import Counted
 from custody.runtime.coverage import coverage, unread
+from custody.runtime.engine import Record
+from custody.runtime.event import Place
+from custody.runtime.folding import Folding
 from custody.runtime.losses import Losses
 from custody.runtime.sight import Sight
 from custody.services.sensorlosses import SensorLosses
@@ -146,6 +150,22 @@ def test_settings_reach_the_sensor() -> None:
     assert fanotify.judge(execution) is False
     ebpf: Any = sensing.sensors(["ebpf"], frozenset(), stated)[0]
     assert ebpf._quiet == ()
+
+
+def test_bytes_that_are_no_text_neither_hide_an_event_nor_stop_its_alert() -> None:
+    """As an argument or a file's name has them: matching, writing, folding and keeping go on."""
+    command = "a secret \udcff"
+    matcher = falco.load(f"""[
+        {rule("Regex", "evt.type = execve and proc.cmdline regex '.*secret.*'", "x %proc.cmdline")},
+        {rule("Glob", "evt.type = execve and proc.cmdline glob '*secr?t ?'", "x")}]""").compile("syscall", "all")
+    alerts = matcher("execve", {"proc.cmdline": command})
+    assert [alert.rule for alert in alerts] == ["Regex", "Glob"]
+    record = Record("key", alerts[0], Place())
+    assert json.loads(line(record).json)["output_fields"]["proc.cmdline"] == command
+    folding, later = Folding(Counted(), alike=1), Folding(Counted(), alike=1)
+    assert [folding.tell(record, 0.0) for _ in range(3)] == [True, False, False]
+    later.restore(folding.state(), 0.0)
+    assert [kept.alert.output_fields["proc.cmdline"] for kept in later.due(1, all_of_them=True)] == [command]
 
 
 def test_losses_are_told_once_and_as_they_grow() -> None:
