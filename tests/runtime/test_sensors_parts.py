@@ -16,8 +16,9 @@ from custody.adapters.sensors.audit import Audit
 from custody.adapters.sensors.btf import Btf
 from custody.adapters.sensors.containers import HOST, container
 from custody.adapters.sensors.digests import Digests
-from custody.adapters.sensors.fields import Peer, SyscallFields
+from custody.adapters.sensors.fields import SyscallFields
 from custody.adapters.sensors.patience import MOST, Patience
+from custody.adapters.sensors.peer import Peer
 from custody.adapters.sensors.procconnector import ProcConnector
 from custody.adapters.sensors.processes import Process, Processes, Program
 from custody.adapters.sensors.syscalls import CALLS, EVENTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from custody.errors import VerificationError
 from custody.kit.amount import amount
 from custody.kit.visible import visible
 from custody.ports.sensing import Probe, Sensor
-from custody.runtime.coverage import Covered, coverage
+from custody.runtime.coverage import Covered, coverage, unread
 from custody.runtime.sight import Sight
 
 
@@ -31,25 +32,29 @@ def command(paths: tuple[Path, ...], output: str) -> int:
     Each is tried, and nothing is left behind. With rules, those that no sensor here can make true are named with the
     reason: a type of event, or a field, that nobody tells. Exit code 4: no sensor works for this user.
     """
-    from custody.wiring.sensing import SENSORS, sensors
+    from custody.wiring.sensing import SENSORS, quiet_reads, sensors
 
     stated = settings()
     made = sensors(tuple(SENSORS), frozenset(), stated.sensing)
     probes = [(sensor, sensor.probe()) for sensor in made]
     sights = [Sight(sensor.name, "syscall", probe.covers, sensor.fields) for sensor, probe in probes if probe.works]
     files = paths or tuple(Path(path) for path in (stated.runtime.rules if stated.runtime else ()))
-    covered = coverage(ruleset(files).rules, sights) if files else None
+    rules = ruleset(files).rules if files else ()
+    covered = coverage(rules, sights) if files else None
+    quiet = quiet_reads(stated.sensing)
+    missed = {rule.name: reads for rule in rules if (reads := unread(rule, quiet))}
     if output == "json":
-        click.echo(json.dumps(_told(probes, covered), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_told(probes, covered, missed), indent=2, ensure_ascii=False))
     else:
-        click.echo(_table(probes, covered), nl=False)
+        click.echo(_table(probes, covered, missed), nl=False)
     if not sights:
         raise VerificationError("no sensor works here: nothing of this machine is seen", hint="run it as root, on the "
                                 "machine itself or in a container with its capabilities and namespaces")
     return 0
 
 
-def _table(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None) -> str:
+def _table(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None,
+           missed: Mapping[str, Sequence[str]]) -> str:
     rows = [("SENSOR", "WORKS", "BLOCKS", "EVENTS", "")]
     rows += [(sensor.name, "yes" if probe.works else "no", "yes" if probe.blocks else "no", str(len(probe.covers)),
               probe.reason) for sensor, probe in probes]
@@ -64,16 +69,20 @@ def _table(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None) ->
     text += f"\n{len(covered) - len(unseen)} of {amount(len(covered), 'rule')} about system calls can be seen.\n"
     for rule in partly:
         text += visible(f"partly: {rule.rule}: not by {', '.join(rule.unseen)}") + "\n"
+    for name, reads in missed.items():
+        text += visible(f"partly: {name}: reads of {', '.join(reads)} are not told (sensing.all_reads does)") + "\n"
     for rule in unseen:
         text += visible(f"not seen: {rule.rule}: {rule.reason}") + "\n"
     return text
 
 
-def _told(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None) -> dict[str, Any]:
+def _told(probes: list[tuple[Sensor, Probe]], covered: list[Covered] | None,
+          missed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     told: dict[str, Any] = {"sensors": [
         {"name": sensor.name, "works": probe.works, "reason": probe.reason, "blocks": probe.blocks,
          "events": sorted(probe.covers)} for sensor, probe in probes]}
     if covered is not None:
         told["rules"] = [{"name": rule.rule, "seenBy": list(rule.by), "reason": rule.reason,
-                          "unseenEvents": list(rule.unseen)} for rule in covered]
+                          "unseenEvents": list(rule.unseen),
+                          "unreadPaths": list(missed.get(rule.rule, ()))} for rule in covered]
     return told

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from custody.runtime.sight import Sight
 from policylang.falco import Rule
-from policylang.falco.analysis import event_types, never
+from policylang.falco.analysis import event_types, field_names, never
 from policylang.falco.check.formula import Formula, Read, conjunction, disjunction, negation
 from policylang.falco.values.operators import predicate
 
 MISSING = "N/A"
 """What an event says of a container's mounts where nothing is known of them, as Falco does."""
 _MOUNTS = "container.mount"
+_FILES = frozenset(("fd.name", "fd.nameraw", "fd.directory", "evt.arg.name", "evt.arg.filename", "fs.path.name"))
 
 
 class Covered(NamedTuple):
@@ -29,6 +30,26 @@ class Covered(NamedTuple):
 def coverage(rules: Sequence[Rule], sights: Sequence[Sight]) -> list[Covered]:
     """Of the rules about system calls, in their order."""
     return [_covered(rule, sights) for rule in rules if rule.source == "syscall"]
+
+
+def unread(rule: Rule, quiet: Sequence[str]) -> tuple[str, ...]:
+    """Paths below the prefixes `quiet`, of which reads are not told, that a rule about reads names."""
+    if "evt.is_open_read" not in field_names(rule.condition):
+        return ()
+    return tuple(sorted({text for text in _paths(rule.condition) if text.startswith(tuple(quiet))}))
+
+
+def _paths(formula: Formula) -> Iterator[str]:
+    if isinstance(formula, bool):
+        return
+    if formula.kind != "test":
+        for part in formula.parts:
+            yield from _paths(part)
+        return
+    read, _, _, right = formula.parts
+    if read.name in _FILES:
+        yield from (text for text in (right if isinstance(right, (tuple, frozenset)) else (right,))
+                    if isinstance(text, str))
 
 
 def _covered(rule: Rule, sights: Sequence[Sight]) -> Covered:

@@ -7,6 +7,7 @@ not alike, those are folded too, as alerts of that rule. Nothing is left out of 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,12 +81,16 @@ class Folding:
     def state(self) -> bytes:
         """What is folded and not told yet, for `restore`."""
         self.changed = False
-        return msgspec.json.encode([{"key": key, "folded": window.folded, "last": window.last}
-                                    for key, window in self._windows.items() if window.folded])
+        windows = [{"key": key, "folded": window.folded, "last": window.last}
+                   for key, window in self._windows.items() if window.folded]
+        try:
+            return msgspec.json.encode(windows)
+        except UnicodeEncodeError:  # names of files are bytes, and need not be texts
+            return json.dumps(windows, separators=(",", ":")).encode()
 
     def restore(self, state: bytes, now: float) -> None:
         """Windows that were open when a process ended are over after this one's first."""
-        for kept in msgspec.json.decode(state) if state else ():
+        for kept in json.loads(state) if state else ():
             self._windows[kept["key"]] = _Window(now, self._alike, kept["folded"], kept["last"])
 
     def _window(self, key: str, now: float) -> _Window:

@@ -60,6 +60,13 @@ def sensors(names: Sequence[str], types: frozenset[str], stated: Sensing | None 
     return [SENSORS[name](types, stated or Sensing()) for name in dict.fromkeys(names)]
 
 
+def quiet_reads(stated: Sensing | None) -> tuple[str, ...]:
+    """Prefixes of paths of which reads are not told."""
+    from custody.adapters.sensors.programs import QUIET
+
+    return () if stated is not None and stated.all_reads else QUIET
+
+
 def sights(made: Iterable[Sensor]) -> list[Sight]:
     """What each of those that work can tell."""
     return [Sight(sensor.name, "syscall", probe.covers, sensor.fields)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from custody.adapters.sensors import names, procfs
+from custody.adapters.sensors.peer import End, Peer
 from custody.adapters.sensors.processes import Process, Processes
 from custody.adapters.sensors.syscalls import AT_FDCWD, Call
 
@@ -19,47 +20,6 @@ _LOCAL = frozenset((0xEF53, 0x58465342, 0x9123683E, 0x794C7630, 0x01021994, 0x85
 ZFS, SquashFS, EROFS, ISO 9660."""
 Known = Callable[[str], Mapping[str, Any] | None]
 """What is known of a container besides, by its identifier of 64 digits: fields `container.…`, `k8s.…`."""
-
-
-class Peer:
-    """A socket: both its ends, as the kernel has them and as the call gave them."""
-
-    __slots__ = ("connected", "family", "given", "local", "protocol", "remote", "type")
-
-    def __init__(self, values: tuple[Any, ...]) -> None:
-        family, local_port, remote_port, self.type, self.protocol, state, r4, l4, r6, l6, sockaddr = values
-        self.given = _sockaddr(sockaddr)
-        self.family = family or (self.given[0] if self.given else 0)
-        self.connected = state == 1  # TCP_ESTABLISHED, for UDP too
-        remote_number = int.from_bytes(remote_port, "big")
-        self.local: tuple[str, int] | None = None
-        self.remote: tuple[str, int] | None = None
-        if family == socket.AF_INET:
-            self.local = socket.inet_ntoa(l4), local_port
-            self.remote = (socket.inet_ntoa(r4), remote_number) if remote_number else None
-        elif family == socket.AF_INET6:
-            self.local = _unmapped(l6), local_port
-            self.remote = (_unmapped(r6), remote_number) if remote_number else None
-
-    def far(self) -> tuple[str, int] | None:
-        if self.given and self.given[1] is not None:
-            return self.given[1]
-        return self.remote
-
-
-def _unmapped(address: bytes) -> str:
-    """IPv4 through a socket of IPv6 is IPv4."""
-    return socket.inet_ntoa(address[12:]) if address[:12] == b"\0" * 10 + b"\xff\xff" else socket.inet_ntop(
-        socket.AF_INET6, address)
-
-
-def _sockaddr(data: bytes) -> tuple[int, tuple[str, int] | None] | None:
-    family = int.from_bytes(data[:2], "little" if data[1:2] == b"\0" else "big")
-    if family == socket.AF_INET:
-        return family, (socket.inet_ntoa(data[4:8]), int.from_bytes(data[2:4], "big"))
-    if family == socket.AF_INET6:
-        return family, (_unmapped(data[8:24]), int.from_bytes(data[2:4], "big"))
-    return (family, None) if family else None
 
 
 class SyscallFields:
@@ -348,15 +308,10 @@ def _descriptor(event: SyscallFields) -> int | None:
     return None
 
 
-_KINDS: dict[int, str] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6", socket.AF_UNIX: "unix"}
-
-
 def _type(event: SyscallFields) -> str | None:
     if event.flags() is not None:
         return "directory" if (event.flags() or 0) & 0o200000 else "file"
-    if event.peer is None:
-        return None
-    return _KINDS.get(event.peer.family)
+    return None if event.peer is None else event.peer.kind()
 
 
 def _letter(event: SyscallFields) -> str | None:
@@ -394,21 +349,8 @@ def _base(event: SyscallFields) -> str | None:
     return None if path is None else path.rpartition("/")[2]
 
 
-End = tuple[str, int] | None
-_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
-
-
 def _ends(event: SyscallFields) -> tuple[End, End]:
-    """Client's and server's: whoever accepts or listens is the server."""
-    peer = event.peer
-    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
-        return None, None
-    if event.name in ("accept", "accept4", "recvfrom", "recvmsg"):
-        return peer.far(), peer.local
-    if event.name == "listen":
-        return None, peer.local
-    # Nobody chose an address for this end: which one it is depends on the route.
-    return None if peer.local is None or peer.local[0] in _ANY else peer.local, peer.far()
+    return (None, None) if event.peer is None else event.peer.ends(event.name)
 
 
 def _end(which: int, part: int) -> Callable[[SyscallFields], Any]:
@@ -430,14 +372,6 @@ def _side(remote: bool, part: int) -> Callable[[SyscallFields], Any]:
         return None if end is None else end[part]
 
     return value
-
-
-def _protocol(event: SyscallFields) -> str | None:
-    peer = event.peer
-    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    return {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp", 255: "raw"}.get(
-        peer.protocol, {1: "tcp", 2: "udp", 3: "raw"}.get(peer.type))
 
 
 def _family(event: SyscallFields) -> str | None:
@@ -494,7 +428,8 @@ _READERS: dict[str, Callable[[SyscallFields], Any]] = {
     "fd.directory": _directory, "fd.filename": _base, "fd.ip": _either(0), "fd.port": _either(1),
     "fd.cip": _end(0, 0), "fd.cport": _end(0, 1), "fd.sip": _end(1, 0), "fd.sport": _end(1, 1),
     "fd.lip": _side(False, 0), "fd.lport": _side(False, 1), "fd.rip": _side(True, 0), "fd.rport": _side(True, 1),
-    "fd.l4proto": _protocol, "fd.sockfamily": _family, "fd.name_changed": _renamed,
+    "fd.l4proto": lambda event: None if event.peer is None else event.peer.transport(),
+    "fd.sockfamily": _family, "fd.name_changed": _renamed,
     "fd.connected": lambda event: None if event.peer is None else event.peer.connected,
     "fd.is_server": lambda event: None if event.peer is None else event.name in ("accept", "accept4", "listen"),
     "fs.path.name": lambda event: event.path(0) if event.texts else None,

@@ -49,7 +49,9 @@ class ProcConnector:
             self._open().close()
         except OSError as error:
             return Probe(False, _reason(error), frozenset())
-        return Probe(True, "numbers only: programs that end before /proc is read are lost, and counted", _EVENTS)
+        note = "numbers only: programs that end before /proc is read are lost, and counted"
+        return Probe(True, note + ("; not root: folders and files of others' processes are unknown" if os.geteuid()
+                                   else ""), _EVENTS)
 
     def _open(self) -> socket.socket:
         made = netlink.listening(_CONNECTOR, _GROUP)

@@ -7,18 +7,11 @@ then: their pages are there by that time, which at the entry they need not be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from custody.adapters.sensors import layout
 from custody.adapters.sensors.assembler import (
-    BOOT_TIME,
-    CGROUP,
-    COMM,
     DELETE,
     FP,
-    OUTPUT,
-    PID_TGID,
-    QUERY,
     R0,
     R1,
     R2,
@@ -34,20 +27,16 @@ from custody.adapters.sensors.assembler import (
     READ_USER,
     READ_USER_TEXT,
     TASK,
-    UID_GID,
     UPDATE,
-    Assembler,
 )
 from custody.adapters.sensors.btf import Btf
 from custody.adapters.sensors.syscalls import KINDS, Call
+from custody.adapters.sensors.writer import Maps, Writer
 from custody.errors import MalformedError
 
 STRUCTURES = ("task_struct", "mm_struct", "file", "dentry", "inode", "super_block", "signal_struct", "tty_struct",
               "tty_driver", "pid", "upid", "cred", "css_set", "cgroup_subsys_state", "cgroup", "kernfs_node",
               "files_struct", "fdtable", "socket", "sock", "sock_common", "cgroup_subsys_id", "ovl_inode")
-_NO_WAKEUP, _WAKEUP = 1, 2
-_BATCH = 64 * 1024
-"""Bytes that wait until the reader is woken for what is not urgent; it looks by itself from time to time."""
 _WRITING = 0o1 | 0o2 | 0o100 | 0o1000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 OVERLAY = 0x794C7630  # OVERLAYFS_SUPER_MAGIC
 PENDING = 56  # kind and six arguments
@@ -57,133 +46,9 @@ QUIET = ("/lib/", "/lib32/", "/lib64/", "/usr/lib", "/usr/share/", "/etc/ld.so.c
 that every program opens, and no stock rule asks about them. Eight bytes of each are compared."""
 
 
-class Maps(NamedTuple):
-    """Descriptors."""
-
-    ring: int
-    pending: int
-    scratch: int
-    lost: int
-
-
-class _Writer(Assembler):
-    """R6: the context, then the size so far. R7: thread. R8: what is pending. R9: the record."""
-
-    def __init__(self, maps: Maps, own: int, btf: Btf | None) -> None:
-        super().__init__()
-        self.maps, self.own, self.btf = maps, own, btf
-        self.move(R6, R1)
-        self.call(PID_TGID)
-        self.move(R7, R0)
-
-    def skip_own(self) -> None:
-        """What this process does itself is not told: telling it would be something to tell."""
-        self.move(R1, R7)
-        self.op(">>", R1, 32)
-        self.jump_if(R1, "==", self.own, "end")
-
-    def record(self, kind: int) -> None:
-        """R9 and the head. What BTF leads to is zero where it cannot be read."""
-        self.store_number(4, FP, -16, 0)
-        self.look_up(self.maps.scratch, -16)
-        self.jump_if(R0, "==", 0, "end")
-        self.move(R9, R0)
-        for helper, place in ((BOOT_TIME, layout.TIME), (UID_GID, layout.USER), (CGROUP, layout.CGROUP)):
-            self.call(helper)
-            self.store(8, R9, place, R0)
-        self.move(R1, R7)  # tid first, then tgid, whatever the machine's order of bytes
-        self.store(4, R9, layout.THREAD, R1)
-        self.op(">>", R1, 32)
-        self.store(4, R9, layout.THREAD + 4, R1)
-        self.store_number(4, R9, layout.KIND, kind)
-        self.store_number(4, R9, layout.FLAGS, layout.RICH if self.btf else 0)
-        for place in (layout.CGROUP_V1, layout.RESULT, layout.EFFECTIVE, layout.PERMITTED):
-            self.store_number(8, R9, place, 0)
-        self.address(R1, R9, layout.COMMAND)
-        self.op("=", R2, 16)
-        self.call(COMM)
-        if self.btf:
-            subsystem = next((number for name in ("pids_cgrp_id", "memory_cgrp_id", "cpu_cgrp_id")
-                              if (number := self.btf.value("cgroup_subsys_id", name)) is not None), None)
-            if subsystem is not None:
-                self.task("task_struct:cgroups", f"css_set:subsys+{8 * subsystem}", "cgroup_subsys_state:cgroup",
-                          "cgroup:kn", "kernfs_node:id", size=8, place=layout.CGROUP_V1)
-            self.task("task_struct:cred", "cred:cap_effective", size=8, place=layout.EFFECTIVE)
-            self.task("task_struct:cred", "cred:cap_permitted", size=8, place=layout.PERMITTED)
-
-    def offsets(self, *steps: str) -> tuple[int, ...]:
-        """`structure:member` and `structure:member+bytes` as offsets."""
-        assert self.btf is not None
-        numbers = []
-        for step in steps:
-            structure, _, path = step.partition(":")
-            path, _, more = path.partition("+")
-            numbers.append(self.btf.offset(structure, path) + int(more or 0))
-        return tuple(numbers)
-
-    def task(self, *steps: str, size: int, place: int) -> None:
-        """Read what the current task leads to into the record; it stays as it is where a step fails."""
-        failed = self.name()
-        self.call(TASK)
-        self.move(R3, R0)
-        self.follow(self.offsets(*steps), failed)
-        self.read(READ_KERNEL, R9, place, size)
-        self.label(failed)
-
-    def append(self, helper: int, limit: int, length: int) -> None:
-        """A text at R3 to the end of the record, whose size R6 is; its length with the zero goes to `length`."""
-        whole, within = self.name(), self.name()
-        self.move(R1, R9)
-        self.op_register("+", R1, R6)
-        self.op("=", R2, limit)
-        self.call(helper)
-        self.jump_if(R0, "s>", 0, whole)
-        self.op("=", R0, 0)
-        self.label(whole)
-        self.jump_if(R0, "<=", limit, within)
-        self.op("=", R0, 0)
-        self.label(within)
-        self.store(4, R9, length, R0)
-        self.op_register("+", R6, R0)
-
-    def output(self, *, urgent: bool) -> None:
-        """R6 bytes of the record into the ring; what does not go in is counted."""
-        flags = self.name()
-        self.op("=", R8, 0)
-        if not urgent:
-            self.map(R1, self.maps.ring)
-            self.op("=", R2, 0)  # BPF_RB_AVAIL_DATA
-            self.call(QUERY)
-            self.op("=", R8, _WAKEUP)
-            self.jump_if(R0, ">", _BATCH, flags)
-            self.op("=", R8, _NO_WAKEUP)
-            self.label(flags)
-        self.map(R1, self.maps.ring)
-        self.move(R2, R9)
-        self.move(R3, R6)
-        self.move(R4, R8)
-        self.call(OUTPUT)
-        self.jump_if(R0, "==", 0, "end")
-        self.count(layout.LOST_RING)
-
-    def count(self, what: int) -> None:
-        self.store_number(4, FP, -16, what)
-        self.look_up(self.maps.lost, -16)
-        self.jump_if(R0, "==", 0, "end")
-        self.load(8, R1, R0, 0)
-        self.op("+", R1, 1)
-        self.store(8, R0, 0, R1)
-
-    def finish(self) -> bytes:
-        self.label("end")
-        self.op("=", R0, 0)
-        self.leave()
-        return self.code()
-
-
 def entry(call: Call, maps: Maps, own: int, arguments: int) -> bytes:
     """Keep the arguments of a call, as many as it has, until it returns."""
-    made = _Writer(maps, own, None)
+    made = Writer(maps, own, None)
     made.skip_own()
     made.store_number(8, FP, -72, layout.FIRST_CALL + KINDS.index(call.name))
     for number in range(6):
@@ -214,7 +79,7 @@ def entry(call: Call, maps: Maps, own: int, arguments: int) -> bytes:
 
 def result(call: Call, maps: Maps, own: int, btf: Btf | None, *, quiet: Sequence[str]) -> bytes:
     """Tell a call that returned. `quiet`: prefixes below which reads, and reads that failed, are not told."""
-    made = _Writer(maps, own, btf)
+    made = Writer(maps, own, btf)
     made.skip_own()
     made.store(8, FP, -24, R7)
     made.look_up(maps.pending, -24)
@@ -249,7 +114,7 @@ def result(call: Call, maps: Maps, own: int, btf: Btf | None, *, quiet: Sequence
     return made.finish()
 
 
-def _quieted(made: _Writer, flags: int, quiet: Sequence[str]) -> None:
+def _quieted(made: Writer, flags: int, quiet: Sequence[str]) -> None:
     """Reads that nobody asks about end here."""
     loop, plain = made.name(), made.name()
     made.load(8, R1, R9, layout.ARGUMENTS + 8 * flags)
@@ -284,7 +149,7 @@ def _quieted(made: _Writer, flags: int, quiet: Sequence[str]) -> None:
     made.label("tell")
 
 
-def _socket(made: _Writer, call: Call) -> None:
+def _socket(made: Writer, call: Call) -> None:
     """The socket of a descriptor, by way of the task's files; then the address that the call was given."""
     for at in range(0, layout.PEER.size, 8):
         made.store_number(8, R9, layout.SOCKET + at, 0)
@@ -348,7 +213,7 @@ def _socket(made: _Writer, call: Call) -> None:
 
 def executed(maps: Maps, btf: Btf | None, filename: int, *, environment: bool) -> bytes:
     """A program was started (sched_process_exec). `filename`: where its record says where the name stands."""
-    made = _Writer(maps, 0, btf)
+    made = Writer(maps, 0, btf)
     made.record(layout.EXECUTE)
     for place in range(layout.BODY, layout.EXECUTED_TEXTS, 8):
         made.store_number(8, R9, place, 0)
@@ -374,7 +239,7 @@ def executed(maps: Maps, btf: Btf | None, filename: int, *, environment: bool) -
     return made.finish()
 
 
-def _executed_by(made: _Writer) -> None:
+def _executed_by(made: Writer) -> None:
     exe = ("task_struct:mm", "mm_struct:exe_file", "file:f_inode")
     tty = ("task_struct:signal", "signal_struct:tty")
     made.task("task_struct:real_parent", "task_struct:tgid", size=4, place=layout.PARENT)
@@ -393,7 +258,7 @@ def _executed_by(made: _Writer) -> None:
     _number(made, ("task_struct:signal", "signal_struct:pids+24"), layout.SID, own=False)  # PIDTYPE_SID
 
 
-def _upper(made: _Writer, exe: tuple[str, ...]) -> None:
+def _upper(made: Writer, exe: tuple[str, ...]) -> None:
     """On an overlay: 1 where the file is in the lower layer, 2 in the upper one, as the inode of overlayfs says."""
     assert made.btf is not None
     try:
@@ -415,7 +280,7 @@ def _upper(made: _Writer, exe: tuple[str, ...]) -> None:
     made.label(failed)
 
 
-def _number(made: _Writer, steps: tuple[str, ...], place: int, *, own: bool) -> None:
+def _number(made: Writer, steps: tuple[str, ...], place: int, *, own: bool) -> None:
     """A struct pid's number: in its own namespace, or in the first."""
     assert made.btf is not None
     failed = made.name()
@@ -437,7 +302,7 @@ def _number(made: _Writer, steps: tuple[str, ...], place: int, *, own: bool) -> 
     made.label(failed)
 
 
-def _range(made: _Writer, start: str, end: str, length: int) -> None:
+def _range(made: Writer, start: str, end: str, length: int) -> None:
     """The bytes between two addresses that the new program's memory map names, PATH at most, appended."""
     failed, short = made.name(), made.name()
     for member, place in ((end, -40), (start, -48)):
@@ -469,7 +334,7 @@ def _range(made: _Writer, start: str, end: str, length: int) -> None:
 
 def forked(maps: Maps, btf: Btf | None, child: int) -> bytes:
     """A process or a thread was made (sched_process_fork). `child`: where its number stands."""
-    made = _Writer(maps, 0, btf)
+    made = Writer(maps, 0, btf)
     made.load(4, R8, R6, child)
     made.record(layout.FORK)
     made.store(4, R9, layout.CHILD, R8)
@@ -480,7 +345,7 @@ def forked(maps: Maps, btf: Btf | None, child: int) -> bytes:
 
 def ended(maps: Maps) -> bytes:
     """A process or a thread ended (sched_process_exit); nothing of it is pending any more."""
-    made = _Writer(maps, 0, None)
+    made = Writer(maps, 0, None)
     made.store(8, FP, -24, R7)
     made.map(R1, maps.pending)
     made.address(R2, FP, -24)

@@ -30,7 +30,7 @@ class RingBuffer:
         self._page = page
 
     def records(self, most: int) -> Iterator[bytes]:
-        """What is there, oldest first, `most` of them; a copy each, whose place is free once the next is asked for."""
+        """What is there, oldest first, `most` of them; a copy each."""
         data, consumer, mask, page = self._data, self._consumer, self._mask, self._page
         (at,) = _word.unpack_from(consumer)
         for _ in range(most):
@@ -41,10 +41,11 @@ class RingBuffer:
             if length & _BUSY:
                 return
             size = length & ~_DISCARDED
-            if not length & _DISCARDED:
-                yield data[place + 8:place + 8 + size]
+            record = None if length & _DISCARDED else data[place + 8:place + 8 + size]
             at += (size + 8 + 7) & ~7
-            _word.pack_into(consumer, 0, at)
+            _word.pack_into(consumer, 0, at)  # whatever becomes of it, it is not read twice
+            if record is not None:
+                yield record
 
     def close(self) -> None:
         if self.descriptor >= 0:

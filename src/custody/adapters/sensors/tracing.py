@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 
 from custody.adapters.sensors import fields, kernel, layout, procfs, programs
 from custody.adapters.sensors.btf import VMLINUX, Btf
+from custody.adapters.sensors.peer import Peer
 from custody.adapters.sensors.processes import Processes
 from custody.adapters.sensors.reading import read
 from custody.adapters.sensors.ringbuffer import RingBuffer
 from custody.adapters.sensors.syscalls import CALLS, EVENTS, KINDS, Call
 from custody.adapters.sensors.tracefs import Tracefs
+from custody.adapters.sensors.writer import Maps
 from custody.errors import CustodyError, UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Emit, Probe
@@ -49,7 +51,7 @@ class Tracing:
         """Tracepoints at which no program could be put, and why: the others go on."""
         self._quiet, self._known, self._with_btf, self._size = quiet, known, btf, ring
         self._ring: RingBuffer | None = None
-        self._maps: programs.Maps | None = None
+        self._maps: Maps | None = None
         self._held: list[int] = []
         self._programs: list[int] = []
         self._counted: dict[str, int] = {}
@@ -82,7 +84,8 @@ class Tracing:
                     os.close(made)
             except OSError as error:
                 return Probe(False, _reason("no program can be put at a tracepoint", error), frozenset())
-        notes = [f"no tracepoint here for {', '.join(sorted(absent))}"] if absent else []
+        notes = ["reads of libraries and shared texts are not told"] if self._quiet else []
+        notes += [f"no tracepoint here for {', '.join(sorted(absent))}"] if absent else []
         try:
             self._btf()
         except (OSError, CustodyError) as error:
@@ -121,7 +124,7 @@ class Tracing:
         pending = self._map(kernel.HASH, 8, programs.PENDING, _PENDING, "custody_pending")
         scratch = self._map(kernel.PERCPU_ARRAY, 4, layout.SCRATCH, 1, "custody_scratch")
         lost = self._map(kernel.PERCPU_ARRAY, 4, 8, 2, "custody_lost")
-        self._maps = maps = programs.Maps(self._ring.descriptor, pending, scratch, lost)
+        self._maps = maps = Maps(self._ring.descriptor, pending, scratch, lost)
         self._put(tracefs, "sched/sched_process_exit", programs.ended(maps))
         self._put(tracefs, "sched/sched_process_fork", programs.forked(
             maps, None, tracefs.place("sched/sched_process_fork", "child_pid")))
@@ -199,7 +202,7 @@ class Tracing:
         made = fields.SyscallFields(call.event, process, self.processes, self._known)
         made.call, made.arguments, made.result = call, tuple(arguments), head[7]
         if call.socket:
-            made.peer = fields.Peer(layout.PEER.unpack_from(record, layout.SOCKET))
+            made.peer = Peer(layout.PEER.unpack_from(record, layout.SOCKET))
         elif call.texts:
             at, texts = layout.TEXTS, []
             for length in (first, second)[:len(call.texts)]:

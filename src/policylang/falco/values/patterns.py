@@ -14,6 +14,7 @@ from policylang.go.wildcards import starred
 
 Predicate = Callable[[Any], bool]
 LONGEST = 10_000  # characters of a pattern
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -118,7 +119,14 @@ def _fullmatch(pattern: str, *, posix: bool) -> Predicate:
         told = wrong.args[0] if wrong.args else ""
         text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
         raise ValueError(f"invalid regex pattern: {text}") from None
-    return lambda text: fullmatch(text) is not None
+
+    def matches(text: str) -> bool:
+        try:
+            return fullmatch(text) is not None
+        except UnicodeEncodeError:  # bytes that are no UTF-8: who chooses them must not choose that nothing is asked
+            return fullmatch(_SURROGATE.sub("\ufffd", text)) is not None
+
+    return matches
 
 
 _Tree = dict[str, Any]  # component -> True where a path ends, else the components below
