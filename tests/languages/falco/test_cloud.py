@@ -1,4 +1,4 @@
-"""Events of clouds: each condition of the stock rules of these sources, with an event that it is true of, and one not."""
+"""Events of clouds: each condition of the stock rules of these sources, with an event it is true of, and one not."""
 
 from __future__ import annotations
 
