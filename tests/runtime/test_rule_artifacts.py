@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,18 +151,23 @@ def _archive(*members: tuple[str, bytes, Any]) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("packed", "words"), [
-    (b"x", "a gzipped archive"), (_archive(), "an archive without files"),
-    (_archive(("../a.yaml", b"[]", tarfile.REGTYPE)), "climb"),
-    (_archive(("a.yaml", b"", tarfile.SYMTYPE)), "a symlink"), (_archive(("a.yaml", b"", tarfile.LNKTYPE)), "a link"),
-    (_archive(("a.so", b"x", tarfile.REGTYPE)), "is no rule file"),
-    (_archive(("a.yaml", b"[]", tarfile.REGTYPE), ("./a.yaml", b"[]", tarfile.REGTYPE)), "'a.yaml' twice"),
-    (_archive(("a.yaml", b" " * (falcorules.LARGEST + 1), tarfile.REGTYPE)), "of 4194305 bytes"),
-    (gzip.compress(b"\0" * (65 << 20)), "bytes unpacked"),
-    (_archive(("a.yaml", b"[]", tarfile.REGTYPE))[:-30], "a.yaml")])
-def test_archives_that_are_refused(packed: bytes, words: str) -> None:
+REFUSED: dict[str, Callable[[], bytes]] = {
+    "a gzipped archive": lambda: b"x",
+    "an archive without files": _archive,
+    "climb": lambda: _archive(("../a.yaml", b"[]", tarfile.REGTYPE)),
+    "a symlink": lambda: _archive(("a.yaml", b"", tarfile.SYMTYPE)),
+    "a link": lambda: _archive(("a.yaml", b"", tarfile.LNKTYPE)),
+    "is no rule file": lambda: _archive(("a.so", b"x", tarfile.REGTYPE)),
+    "'a.yaml' twice": lambda: _archive(("a.yaml", b"[]", tarfile.REGTYPE), ("./a.yaml", b"[]", tarfile.REGTYPE)),
+    "of 4194305 bytes": lambda: _archive(("a.yaml", b" " * (falcorules.LARGEST + 1), tarfile.REGTYPE)),
+    "bytes unpacked": lambda: gzip.compress(b"\0" * (65 << 20)),
+    "a.yaml": lambda: _archive(("a.yaml", b"[]", tarfile.REGTYPE))[:-30]}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_archives_that_are_refused(words: str) -> None:
     with pytest.raises((MalformedError, UnsupportedError)) as refused:
-        falcorules.unpacked(packed, "a.yaml" if words == "a.yaml" else "layer")
+        falcorules.unpacked(REFUSED[words](), "a.yaml" if words == "a.yaml" else "layer")
     assert words in str(refused.value) or (words == "climb" and ".." in str(refused.value))
 
 
