@@ -92,7 +92,7 @@ def test_a_rule_about_reads_that_are_not_told_is_named() -> None:
 def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(f"[{_SHELL}, {_NAMED}]")
     monkeypatch.setattr(sensing, "SENSORS", {
-        "one": lambda types, stated: Fixed("one", "execve"), "two": lambda types, stated: Fixed("two", works=False)})
+        "one": lambda *_: Fixed("one", "execve"), "two": lambda *_: Fixed("two", works=False)})
     said = _typed("--rules", str(tmp_path / "rules.yaml"))
     assert said.exit_code == 0, said.output
     assert "two     no     no      0       not today" in said.output
@@ -104,7 +104,7 @@ def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_no_sensor_that_works_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensing, "SENSORS", {"two": lambda types, stated: Fixed("two", works=False)})
+    monkeypatch.setattr(sensing, "SENSORS", {"two": lambda *_: Fixed("two", works=False)})
     said = _typed()
     assert "not today" in said.output
     assert isinstance(said.exception, VerificationError)

@@ -19,6 +19,7 @@ import msgspec
 
 from custody.errors import CustodyError, UsageError
 from custody.kit.amount import amount
+from custody.runtime.containers import Container
 from custody.runtime.engine import Rules
 from custody.runtime.suppressions import Suppressions
 from custody.server.watching import FileWatch
@@ -28,6 +29,7 @@ from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
 from custody.settings.tables import Sensing
 from custody.wiring.answering import Answering, answering
+from custody.wiring.census import Census
 from custody.wiring.clients import service_http
 from custody.wiring.local import queue
 from custody.wiring.runtime import Runtime, rule_files
@@ -84,7 +86,9 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     following: dict[asyncio.Task[None], FollowedInput] = {}
     if not watched.stated.drift and (watched.stated.opened or watched.stated.volumes):
         raise UsageError("runtime.opened, runtime.volumes: are of runtime.drift, which is off")
-    drift = _drift(settings, watched) if watched.stated.drift else None
+    census = Census(settings, watched.stated.containers)
+    census.containers.note(census.read())
+    drift = _drift(settings, watched, census) if watched.stated.drift else None
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
                       detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
                       suppressors=answers.suppressors, responders=answers.responders,
@@ -95,7 +99,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types
-    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched))
+    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched), census.containers.fields)
     counting = SensorLosses(used, runtime.losses)
     run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:
@@ -123,8 +127,12 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
         run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
         if drift is not None:
             run.beside += [asyncio.create_task(work) for work in drift.work(watch.say)]
+        if used or drift is not None:
+            run.beside.append(asyncio.create_task(census.look()))
         if not once and run.rules is not None:
             run.beside.append(asyncio.create_task(run.rules.run()))
+        if not once and census.files:
+            run.beside.append(asyncio.create_task(_listed(census).run()))
         yield run
     finally:
         for followed in following.values():
@@ -164,7 +172,15 @@ def _sensing(settings: Settings, watched: Watched) -> Sensing | None:
     return msgspec.structs.replace(settings.sensing or Sensing(), all_reads=True)
 
 
-def _drift(settings: Settings, watched: Watched) -> Drift:
+def _listed(census: Census) -> FileWatch[list[Container]]:
+    def use(listed: list[Container]) -> str:
+        census.containers.note(listed)
+        return ""
+
+    return FileWatch("list of containers", lambda: census.files, census.read, use)
+
+
+def _drift(settings: Settings, watched: Watched, census: Census) -> Drift:
     """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
     from custody.runtime.opening import READS
     from custody.wiring.drift import Drift
@@ -179,7 +195,7 @@ def _drift(settings: Settings, watched: Watched) -> Drift:
         sensor.close()
     if any(entry.name == "tetragon" for entry in watched.inputs):
         covers.add("execve")
-    return Drift(settings, covers, opened=stated.opened, window=stated.learn, volumes=stated.volumes)
+    return Drift(settings, covers, census, opened=stated.opened, window=stated.learn, volumes=stated.volumes)
 
 
 def _losses(runtime: Runtime) -> dict[str, int]:

@@ -224,6 +224,10 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`FORMAT:PLACE`, as `--input` has it: `tetragon:/var/run/cilium/tetragon/tetragon.log`."""
     sensors: list[str] = []
     """Sensors of this machine, as `--sensor` has them."""
+    containers: list[str] = []
+    """Files with the list of this machine's containers, as `crictl ps -o json` prints it: which image and pod a
+    container that a sensor sees belongs to, where neither the cluster nor a runtime's own files say it. Read again when
+    they change."""
     outputs: list[str] = []
     """As `--output` has them; without any, standard output."""
     output_format: Literal["json", "text"] = "json"
