@@ -17,6 +17,7 @@ import pytest
 from custody.adapters.sensors.tracing import Tracing
 from custody.cli.runtime_sensors import command
 from custody.errors import UsageError, VerificationError
+from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Probe
 from custody.runtime.alertlines import line
 from custody.runtime.counted import Counted
@@ -142,11 +143,12 @@ def test_settings_reach_the_sensor() -> None:
     stated = Sensing(mounts=["/a"], deadline=0.5, late="deny", deny=[f"sha256:{digest}"], all_reads=True)
     fanotify: Any = sensing.sensors(["fanotify"], frozenset(), stated)[0]
     assert (fanotify.mounts, fanotify._deadline, fanotify._deny_late) == (["/a"], 0.5, True)
-    execution = type("Execution", (), {"sha256": digest})
+    known: dict[str, str | None] = {"custody.exe.sha256": digest}
+    execution = type("Execution", (), {"event": RuntimeEvent("syscall", "execve", known, None, "fanotify")})
     assert fanotify.judge(execution) is False
-    execution.sha256 = "1" * 64
+    known["custody.exe.sha256"] = "1" * 64
     assert fanotify.judge(execution) is True
-    execution.sha256 = None  # nobody knows what it is: `late` says what becomes of it
+    known["custody.exe.sha256"] = None  # nobody knows what it is: `late` says what becomes of it
     assert fanotify.judge(execution) is False
     ebpf: Any = sensing.sensors(["ebpf"], frozenset(), stated)[0]
     assert ebpf._quiet == ()

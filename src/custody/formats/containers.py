@@ -97,18 +97,17 @@ def of_bundle(document: Any, identifier: str) -> Running | None:
     if cri == "io.kubernetes.cri-o.":
         kind, image = text_of(said, f"{cri}ContainerType"), text_of(said, f"{cri}ImageName")
         digest = _DIGEST.match(reference) if "@" in (reference := text_of(said, f"{cri}ImageRef")) else None
-        pod = [text_of(said, f"io.kubernetes.{key}") for key in ("pod.namespace", "pod.name", "pod.uid",
-                                                                  "container.name")]
+        keys = tuple(f"io.kubernetes.{key}" for key in ("pod.namespace", "pod.name", "pod.uid", "container.name"))
     else:
         kind, image, digest = text_of(said, f"{cri}container-type"), text_of(said, f"{cri}image-name"), None
-        pod = [text_of(said, f"{cri}{key}") for key in ("sandbox-namespace", "sandbox-name", "sandbox-uid",
-                                                        "container-name")]
+        keys = tuple(f"{cri}{key}" for key in ("sandbox-namespace", "sandbox-name", "sandbox-uid", "container-name"))
     if kind != "container":
         return None
     digest = digest or (_DIGEST.match(image) if "@" in image else None)
     volumes = tuple(path for mount in objects_of(spec, "mounts")
                     if text_of(mount, "type") == "bind" and (path := text_of(mount, "destination")))
-    return Running(*pod, image, digest[1] if digest else "", identifier, volumes)
+    namespace, pod, uid, name = (text_of(said, key) for key in keys)
+    return Running(namespace, pod, uid, name, image, digest[1] if digest else "", identifier, volumes)
 
 
 def of_docker(document: Any, repositories: Any = None) -> Running:

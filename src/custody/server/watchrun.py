@@ -33,7 +33,7 @@ from custody.wiring.census import Census
 from custody.wiring.clients import service_http
 from custody.wiring.local import queue
 from custody.wiring.runtime import Runtime, rule_files
-from custody.wiring.sensing import sensors
+from custody.wiring.sensing import enforcing, sensors
 
 if TYPE_CHECKING:
     from custody.wiring.drift import Drift
@@ -89,8 +89,11 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     census = Census(settings, watched.stated.containers)
     census.containers.note(census.read())
     drift = _drift(settings, watched, census) if watched.stated.drift else None
+    refusing = enforcing(settings.sensing or Sensing(), watched.sensors, census.containers,
+                         drift.images if drift else None, drift.runtimes if drift else ())
+    detectors = [*(drift.detectors if drift else ()), *((refusing,) if refusing else ())]
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
-                      detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
+                      detectors=detectors, enrichers=drift.enrichers if drift else (),
                       suppressors=answers.suppressors, responders=answers.responders,
                       show_suppressed=watched.stated.show_suppressed)
     if drift is not None:
@@ -99,7 +102,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types
-    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched), census.containers.fields)
+    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched), census.containers.fields,
+                   refusing)
     counting = SensorLosses(used, runtime.losses)
     run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
     try:

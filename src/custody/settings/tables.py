@@ -267,12 +267,18 @@ class Sensing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What the sensors of this machine watch, beside what rules ask of them."""
 
     mounts: list[str] = []
-    """Directories on whose mounts fanotify sees programs being started: the roots of containers, say. Without any it
-    sees none."""
+    """Directories on whose mounts fanotify sees programs being started, beside `containers`."""
+    containers: bool = False
+    """fanotify finds the roots of containers by itself, as they start, and watches the filesystem of each."""
+    enforce: list[Literal["unknown", "modified", "copied", "volume"]] = []
+    """What fanotify does not let start in containers, by the files of their images (with `runtime.drift`): programs of
+    which the image has neither path nor bytes, those with other bytes, copies under another name, what lies on volumes.
+    Of what nobody knows in time, `late` decides."""
     deadline: Annotated[float, msgspec.Meta(ge=0.05, le=30)] = 1.0
     """Seconds for which a program waits for its verdict before `late` is the answer."""
     late: Literal["allow", "deny"] = "allow"
-    """What becomes of a program that nobody judged in time. When custody itself has ended, all are allowed."""
+    """What becomes of a program that nobody judged in time, or could not. When custody itself has ended, all are
+    allowed."""
     deny: list[Annotated[str, msgspec.Meta(pattern="^(sha256:)?[0-9a-f]{64}$")]] = []
     """SHA-256 digests of programs that fanotify does not let start."""
     all_reads: bool = False

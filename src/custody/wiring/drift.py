@@ -77,8 +77,9 @@ class Drift:
         self._inventory = inventory(settings)
         self.images = KnownImages(self.store, system_clock, node_platform(), self._open)
         self.baselines = Baselines(read_all(self.store).values(), window=window)
+        self.runtimes = _runtimes()
         self.executing = ExecutableDetector(self.images, self.containers, self.witness, volumes=volumes,
-                                            runtimes=_runtimes())
+                                            runtimes=self.runtimes)
         self.detectors: list[Detector] = [
             self.executing, PackageManagerDetector(self.containers, self.witness),
             EgressDetector(self.baselines, self.containers, census.names)]
