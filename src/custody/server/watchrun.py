@@ -13,15 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
-from custody.errors import CustodyError, UsageError
-from custody.kit.amount import amount
-from custody.runtime.containers import Container
+from custody.errors import UsageError
 from custody.runtime.engine import Rules
 from custody.runtime.suppressions import Suppressions
+from custody.server.watchedfiles import answers_of, containers_of, rules_of
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
 from custody.services.sensorlosses import SensorLosses
@@ -32,7 +31,7 @@ from custody.wiring.answering import Answering, answering
 from custody.wiring.census import Census
 from custody.wiring.clients import service_http
 from custody.wiring.local import queue
-from custody.wiring.runtime import Runtime, rule_files
+from custody.wiring.runtime import Runtime
 from custody.wiring.sensing import enforcing, sensors
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ class WatchRun:
     """Something waits for others to come."""
     rules: FileWatch[Rules] | None = None
     suppressions: Suppressions | None = None
+    answers: list[FileWatch[Any]] = field(default_factory=list)
+    """Files of suppressions and of responses."""
 
 
 @contextlib.asynccontextmanager
@@ -105,7 +106,7 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched), census.containers.fields,
                    refusing)
     counting = SensorLosses(used, runtime.losses)
-    run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
+    run = WatchRun(runtime, rules=rules_of(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
             decoder = entry.format.made(entry.origin, types)
@@ -135,8 +136,11 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
             run.beside.append(asyncio.create_task(census.look()))
         if not once and run.rules is not None:
             run.beside.append(asyncio.create_task(run.rules.run()))
-        if not once and census.files:
-            run.beside.append(asyncio.create_task(_listed(census).run()))
+        if not once:
+            run.answers = answers_of(runtime, answers)
+            run.beside += [asyncio.create_task(files.run()) for files in run.answers]
+            if census.files:
+                run.beside.append(asyncio.create_task(containers_of(census).run()))
         yield run
     finally:
         for followed in following.values():
@@ -176,14 +180,6 @@ def _sensing(settings: Settings, watched: Watched) -> Sensing | None:
     return msgspec.structs.replace(settings.sensing or Sensing(), all_reads=True)
 
 
-def _listed(census: Census) -> FileWatch[list[Container]]:
-    def use(listed: list[Container]) -> str:
-        census.containers.note(listed)
-        return ""
-
-    return FileWatch("list of containers", lambda: census.files, census.read, use)
-
-
 def _drift(settings: Settings, watched: Watched, census: Census) -> Drift:
     """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
     from custody.runtime.opening import READS
@@ -209,29 +205,6 @@ def _losses(runtime: Runtime) -> dict[str, int]:
     for kind, counts in (("malformed", counted.malformed), ("unjudged", counted.unjudged)):
         losses |= {f"{kind} ({origin})": count for origin, count in counts.items() if count}
     return losses
-
-
-def _rules(runtime: Runtime) -> FileWatch[Rules]:
-    """Rules are those of the files; a set that cannot be used leaves the one before, and is told as an alert."""
-
-    def use(loaded: Rules) -> str:
-        runtime.engine.swap(loaded)
-        return f"read again: {amount(loaded.count, 'rule')}"
-
-    def files() -> list[Path]:
-        try:
-            return rule_files(runtime.watched.rules)
-        except CustodyError:  # a folder that has none now is a change too
-            return list(runtime.watched.rules)
-
-    watch = FileWatch("rules", files, runtime.load, use)
-
-    def told(succeeded: bool) -> None:
-        if not succeeded:
-            runtime.watch.say(runtime.losses.kept(watch.failure or "", time.time()))
-
-    watch.told = told
-    return watch
 
 
 def _expect(entry: Input, *, once: bool) -> None:

@@ -214,6 +214,8 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Files of responses in Falco Talon's form."""
     respond: bool = False
     """Responses are carried out; otherwise the API server judges what would be done, and keeps none of it."""
+    respond_lease: str | None = None
+    """`NAMESPACE/NAME` of a Lease: of several processes that see the same alerts, the one that holds it responds."""
     respond_namespace: Annotated[int, msgspec.Meta(ge=1)] = 10
     """Actions in one namespace within an hour."""
     respond_workload: Annotated[int, msgspec.Meta(ge=1)] = 3

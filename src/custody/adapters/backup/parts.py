@@ -23,7 +23,8 @@ from custody.ports.tiles import TileReader
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.tiles import WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path, width_at
 
-PARTS = ("trust", "tuf", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db")
+PARTS = ("trust", "tuf", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db", "drift.db",
+         "runtime.db")
 """Names in the data directory."""
 
 
@@ -41,7 +42,7 @@ def files(data: Path, missing: list[str], *, keys: bool = True) -> Iterator[Save
             yield from _log(data, name)
     if (data / "registry" / "index.db").is_file():
         yield from _registry(data, missing)
-    for name in ("advisories.db", "inventory.db"):
+    for name in ("advisories.db", "inventory.db", "drift.db", "runtime.db"):
         if (data / name).is_file():
             yield _database(data, name)
 
