@@ -22,6 +22,7 @@ from custody.runtime.containers import Container, Containers
 from custody.settings import Settings
 from custody.wiring import sensing
 from custody.wiring.census import Census
+from tests.cli.commands import custody
 from tests.conftest import ROOT
 from tests.runtime.attacks import box
 from tests.runtime.test_rule_analysis import rule
@@ -182,3 +183,12 @@ def test_rules_about_images_and_pods_are_true_of_a_sensors_events(tmp_path: Path
         box.remove(identifier)
     told = json.loads(alerts.read_text().splitlines()[0])["output_fields"]
     assert (told["container.image.tag"], told["container.image.digest"]) == ("1.4", DIGEST)
+
+
+def test_a_list_that_nobody_would_look_into_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(f"""[{rule("Shell", "evt.type = execve", "x")}]""")
+    (tmp_path / "events").write_text("")
+    done = custody("runtime", "watch", "--once", "--rules", "rules.yaml", "--input", "fields:events", "--containers",
+                   listed(tmp_path / "ps.json", entry()), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is for what sensors see and for drift" in done.stderr

@@ -87,6 +87,9 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     following: dict[asyncio.Task[None], FollowedInput] = {}
     if not watched.stated.drift and (watched.stated.opened or watched.stated.volumes):
         raise UsageError("runtime.opened, runtime.volumes: are of runtime.drift, which is off")
+    if watched.stated.containers and not (watched.sensors or watched.stated.drift):
+        raise UsageError("runtime.containers: is for what sensors see and for drift, and neither is on",
+                         hint="--sensor NAME, or --drift; events of other tools say themselves which container it was")
     census = Census(settings, watched.stated.containers)
     census.containers.note(census.read())
     drift = _drift(settings, watched, census) if watched.stated.drift else None

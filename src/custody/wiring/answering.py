@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -158,11 +156,10 @@ async def _lead(made: Answering, client: ClusterClient, lease: str) -> Callable[
         await asyncio.gather(running, return_exceptions=True)
 
     made._open.push_async_callback(stop)
-    end = time.monotonic() + _KNOWN
-    while not (leadership.leading or leadership.holder) and time.monotonic() < end:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_MOMENT):
-                await leadership.changed.wait()
+    for _ in range(round(_KNOWN / _MOMENT)):
+        if leadership.leading or leadership.holder:
+            break
+        await asyncio.sleep(_MOMENT)
     if not (leadership.leading or leadership.holder):
         made.notes.append(f"lease {lease}: who responds is not known yet; until it is, nothing is done")
     return lambda: leadership.leading
