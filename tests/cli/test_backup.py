@@ -4,7 +4,9 @@ changed, cut off or planted never becomes a data directory."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import json
 import os
 import signal
 import sqlite3
@@ -24,6 +26,9 @@ from hypothesis import strategies as st
 from custody.adapters.backup.archive import Saved, write
 from custody.adapters.backup.parts import files
 from custody.adapters.backup.place import restore
+from custody.adapters.filesystem.alertfile import AlertFile
+from custody.adapters.sqlite.drift import SqliteDrift
+from custody.adapters.sqlite.notes import SqliteNotes
 from custody.cli.run import run
 from custody.errors import (
     ConflictError,
@@ -34,7 +39,9 @@ from custody.errors import (
     VerificationError,
 )
 from custody.kit.digest import sha256
+from custody.ports.alerting import Line
 from custody.registry.store import BlobUnknownError
+from custody.services.alertdelivery import Delivery
 from custody.settings import Settings
 from custody.trust.checkpoint import parse_checkpoint
 from custody.wiring import Platform
@@ -92,6 +99,31 @@ def test_what_comes_back_is_what_was_there(data: Path, tmp_path: Path) -> None:
         assert logged.index == 300
     finally:
         platform.close()
+
+
+def test_what_a_watch_noted_comes_back_and_alerts_told_since_are_not_cut_off(tmp_path: Path) -> None:
+    old, new, alerts = tmp_path / "old", tmp_path / "new", tmp_path / "alerts.jsonl"
+    old.mkdir()
+
+    async def tell(folder: Path, key: str) -> tuple[dict[str, str], list[str]]:
+        delivery = Delivery([AlertFile(alerts)], SqliteNotes(folder / "runtime.db"))
+        noted, said = delivery.begin()
+        await delivery.deliver([Line(key, 4, 0, b'{"rule": "%b"}' % key.encode(), key)], {"tetragon:log": key})
+        await delivery.close()
+        return noted.marks, said
+
+    asyncio.run(tell(old, "before"))
+    with contextlib.closing(SqliteDrift(old / "drift.db")) as drift:
+        drift.keep_layer("sha256:a", b"files")
+    backup = saved(old)
+    asyncio.run(tell(old, "after the backup"))
+    restore(io.BytesIO(backup), new)
+    marks, said = asyncio.run(tell(new, "restored"))
+    assert (marks, said) == ({"tetragon:log": "before"}, [])
+    assert [json.loads(line)["rule"] for line in alerts.read_text().splitlines()] == [
+        "before", "after the backup", "restored"]
+    with contextlib.closing(SqliteDrift(new / "drift.db")) as drift:
+        assert drift.layer("sha256:a") == b"files"
 
 
 def test_a_backup_beside_writers_is_of_one_moment(data: Path, tmp_path: Path) -> None:

@@ -15,6 +15,16 @@ spec:
       match: {any: [{resources: {kinds: [Pod]}}]}
       validate: {message: "no", pattern: {metadata: {labels: {which: "!bad"}}}}
 """
+RULES = """- rule: Shell in a container
+  desc: a shell
+  condition: evt.type = execve and container.id != host and proc.name = sh
+  output: shell %proc.cmdline %k8s.pod.name
+  priority: WARNING
+"""
+RESPONSES = """- rule: cut
+  match: {rules: [Shell in a container]}
+  actions: [{action: cut, actionner: "custody:quarantine"}]
+"""
 EVERYTHING: dict[str, Any] = {
     "namespace": {"create": True},
     "image": {"repository": "registry.example.com/custody", "digest": f"sha256:{'a' * 64}", "pullSecrets": ["pull"]},
@@ -44,6 +54,11 @@ EVERYTHING: dict[str, Any] = {
     "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
         "weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {
             "matchLabels": {"app.kubernetes.io/name": "custody"}}}}]}},
+    "runtime": {"enabled": True, "replicas": 2, "rules": {"shell.yaml": RULES}, "tlsSecret": "events-tls",
+                "tokenSecret": "events-token", "drift": True, "responses": {"cut.yaml": RESPONSES}, "respond": True,
+                "settings": {"outputs": ["stdout", "https://falcosidekick.example/"], "priority": "notice"},
+                "nodes": True, "extraRules": [{
+                    "apiGroups": ["cilium.io"], "resources": ["ciliumnetworkpolicies"], "verbs": ["create", "patch"]}]},
     "podAnnotations": {"a.example/b": "c: d"}, "podLabels": {"team": "platform"}}
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -54,4 +69,6 @@ VALUES: dict[str, dict[str, Any]] = {
     "an issuer of yours": {"certificates": {"secret": "custody-cert", "certManager": {
         "enabled": True, "issuer": {"name": "company", "kind": "ClusterIssuer"}}}},
     "a certificate of yours": {"certificates": {"secret": "custody-cert"}, "policies": {"configMap": "policies"}},
+    "a watch that only tells": {"runtime": {"enabled": True, "rules": {"shell.yaml": RULES}, "tlsSecret": "events-tls",
+                                            "tokenSecret": "events-token"}},
     "no egress but DNS": {"networkPolicy": {"egressPorts": []}, "image": {"tag": "1.2"}}}

@@ -22,7 +22,7 @@ from tests.apiserver import PEERS
 from tests.conftest import ROOT
 from tests.deploy.conftest import CHART, Server, of_kind
 from tests.deploy.generated import texts
-from tests.deploy.renderings import EVERYTHING, VALUES
+from tests.deploy.renderings import EVERYTHING, RESPONSES, VALUES
 from tests.deploy.template import TemplateError, merged
 
 FOLDER = ROOT / "deploy" / "helm" / "custody"
@@ -121,6 +121,66 @@ def test_the_guard_is_restricted_and_its_command_takes_its_arguments() -> None:
     assert (given["namespace"], given["after"], given["port"]) == ("custody", 90, 8080)
 
 
+RUNTIME = [name for name, values in VALUES.items() if "runtime" in values]
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_the_watch_is_restricted_and_its_settings_and_files_are_read(name: str, tmp_path: Path) -> None:
+    from custody.server.access.exposure import check_exposure
+    from custody.services.watchspec import Watched
+
+    documents = CHART.documents(VALUES[name])
+    document = of_kind(documents, "StatefulSet", component="runtime")
+    assert _allowed(PolicySet([RESTRICTED]), document)
+    pod = document["spec"]["template"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "runtime", "no reviews are sent to it"
+    (container,) = pod["spec"]["containers"]
+    assert container["args"][:2] == ["serve", "--roles=runtime"]
+    files = {listed["metadata"]["name"]: listed["data"] for listed in documents
+             if listed["kind"] == "ConfigMap"}
+    (tmp_path / "custody.toml").write_text(files["custody-runtime"]["custody.toml"])
+    settings = load_settings(tmp_path / "custody.toml", {})
+    stated = settings.runtime
+    assert stated is not None
+    assert check_exposure(settings, ["runtime"], "0.0.0.0") == []
+    assert Watched.of(stated).rules == (Path("/etc/custody/rules"),)
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    said = VALUES[name]["runtime"]
+    assert {str(Path(path).parent) for path in (stated.token or "", *stated.responses)} <= mounts
+    assert {"/etc/custody/tls", "/etc/custody/rules"} <= mounts
+    assert list(files["custody-runtime-rules"]) == list(said["rules"])
+    assert stated.respond is said.get("respond", False)
+    assert stated.respond_lease == ("custody/custody-runtime" if said.get("responses") else None)
+    assert pod["spec"]["automountServiceAccountToken"] is bool(said.get("responses") or said.get("drift"))
+
+
+def test_the_watch_may_do_what_it_is_asked_to_and_nothing_else() -> None:
+    def rights(**more: Any) -> set[tuple[str, str]]:
+        said = {**VALUES["a watch that only tells"]["runtime"], **more}
+        return {(resource, verb) for document in CHART.documents({"runtime": said})
+                if document["kind"] in ("Role", "ClusterRole")
+                and document["metadata"]["labels"]["app.kubernetes.io/component"] == "runtime"
+                for rule in document["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+    assert rights() == set()
+    assert rights(drift=True) == {("pods", "list"), ("services", "list")}
+    responding = rights(responses={"r.yaml": RESPONSES})
+    assert {("pods", "get"), ("pods", "patch"), ("pods", "delete"), ("networkpolicies", "create"),
+            ("events", "create"), ("leases", "create"), ("leases", "update")} <= responding
+    assert not {right for right in responding if right[0] in ("secrets", "configmaps", "deployments")}
+    assert ("nodes", "patch") not in responding
+    assert ("nodes", "patch") in rights(responses={"r.yaml": RESPONSES}, nodes=True)
+
+
+@pytest.mark.parametrize("key", ["rules", "tlsSecret", "tokenSecret"])
+def test_a_watch_without_what_it_needs_is_refused(key: str) -> None:
+    said = {name: value for name, value in VALUES["a watch that only tells"]["runtime"].items() if name != key}
+    with pytest.raises(TemplateError, match=f"runtime.{key}: got none"):
+        CHART.documents({"runtime": said})
+    with pytest.raises(TemplateError, match=r"got no runtime\.responses"):
+        CHART.documents({"runtime": {**VALUES["a watch that only tells"]["runtime"], "respond": True}})
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_the_schema_takes_what_people_say(name: str) -> None:
     SCHEMA.validate(merged(CHART.values, VALUES[name]))
@@ -133,6 +193,8 @@ def test_the_schema_takes_what_people_say(name: str) -> None:
     ({"log": {"level": "loud"}}, "loud"), ({"whenDown": "ignore"}, "ignore"), ({"whenDownAfter": 5}, "5"),
     ({"rbac": {"views": True}}, "views"), ({"violationExport": {"channel": "a/b"}}, "a/b"),
     ({"violationExport": {"path": "/v"}}, "path"), ({"extraVolumes": [{"name": "data", "emptyDir": {}}]}, "data"),
+    ({"runtime": {"rules": {"a": "x"}}}, "a"), ({"runtime": {"settings": {"sensors": ["ebpf"]}}}, "sensors"),
+    ({"runtime": {"replicas": 0}}, "replicas"), ({"runtime": {"enable": True}}, "enable"),
     ({"extraVolumes": [{"emptyDir": {}}]}, "name"), ({"extraVolumeMounts": [{"name": "v"}]}, "mountPath"),
     ({"extraVolumeMounts": [{"name": "v", "mountPath": "/etc/custody/trust"}]}, "/etc/custody/trust"),
     ({"extraVolumeMounts": [{"name": "v", "mountPath": "/v/../data"}]}, "/v/../data"),

@@ -9,8 +9,9 @@ from tests.house.walks import definitions, imported, mentioned, walks
 WALKS = walks()
 
 
-def test_there_are_three() -> None:
-    assert set(WALKS) == {"An image reference → a decision", "A layer → a package", "An expression → its value"}
+def test_there_are_four() -> None:
+    assert set(WALKS) == {"An image reference → a decision", "A layer → a package", "An expression → its value",
+                          "An event → an alert"}
 
 
 @pytest.mark.parametrize("title", WALKS)

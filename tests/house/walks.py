@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 DOCUMENT = ROOT / "docs" / "architecture.md"
-_CHAPTER = "## Three walks\n"
+_CHAPTER = "## Four walks\n"
 _STEP = re.compile(r"^(?P<indent> *)- `(?P<name>[\w.]+)`", re.MULTILINE)
 
 

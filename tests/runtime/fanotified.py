@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from custody.adapters.sensors import roots
 from custody.adapters.sensors.fanotify import FILESYSTEM, Execution, Fanotify
+from custody.adapters.sensors.roots import Roots
 from custody.errors import CustodyError
 from custody.formats.telemetry.event import RuntimeEvent
 
@@ -240,6 +242,108 @@ def overlay() -> Result:
     return {"seen": seen}
 
 
+def _box(identifier: str) -> str:
+    """An overlay as a runtime mounts it, with the programs `good` and `bad` of a tmpfs below."""
+    base = f"{FOLDER}/{identifier}"
+    for name in ("upper", "work", "rootfs"):
+        os.makedirs(f"{base}/{name}")
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={FOLDER}/lower,upperdir={base}/upper,"
+                    f"workdir={base}/work", f"{base}/rootfs"], check=True)
+    return f"{identifier}/rootfs"
+
+
+async def _until(seen: Callable[[], bool]) -> None:
+    def look() -> None:
+        end = time.monotonic() + 10
+        while not seen() and time.monotonic() < end:
+            time.sleep(0.02)
+
+    await asyncio.to_thread(look)
+
+
+def subprocess_of(*command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def elsewhere(program: str) -> subprocess.Popen[str]:
+    """In a copy of this mount namespace."""
+    return subprocess.Popen(["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
+                             f"{FOLDER}/{program}"], stdout=subprocess.PIPE, text=True)
+
+
+def found() -> Result:
+    """Containers that are there and those that come are watched, also in copies of their mount namespace."""
+    mount()
+    os.mkdir(f"{FOLDER}/lower")
+    shutil.copy(f"{FOLDER}/good", f"{FOLDER}/lower/good")
+    before, after = "a1" * 32, "b2" * 32
+    places = [_box(before)]
+
+    async def steps() -> tuple[list[str], dict[str, int], list[str]]:
+        looking = Roots(os.getpid())
+        made = Fanotify(roots=looking)
+        told: list[RuntimeEvent] = []
+        task = asyncio.create_task(made.run(told.append))
+        await _until(lambda: len(looking._mounts) == 1)
+        places.append(_box(after))
+        await _until(lambda: len(looking._mounts) == 2)
+        await ran(shell("good", *(f"{place}/good" for place in places)))
+        await ran(elsewhere(f"{places[1]}/good"))
+        await ran(subprocess_of("umount", f"{FOLDER}/{places[0]}"))
+        await _until(lambda: len(looking._mounts) == 1)
+        left = [path for _, path in looking._mounts]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return [event.fields.get("proc.exepath") for event in told], dict(made.losses()), left
+
+    told, losses, left = asyncio.run(steps())
+    return {"told": [path.removeprefix(f"{FOLDER}/").partition("/")[0][:2] for path in told], "losses": losses,
+            "left": [path.removeprefix(f"{FOLDER}/")[:2] for path in left]}
+
+
+def copied() -> Result:
+    """A mark on a mount is not on its copy: why filesystems are marked."""
+    mount()
+    os.mkdir(f"{FOLDER}/lower")
+    shutil.copy(f"{FOLDER}/good", f"{FOLDER}/lower/good")
+    place = _box("a1" * 32)
+    seen = {}
+    for scope in (0x10, FILESYSTEM):
+        made = Fanotify(mounts=[f"{FOLDER}/{place}"], scope=scope)
+
+        async def steps(made: Fanotify = made) -> int:
+            told: list[RuntimeEvent] = []
+            task = asyncio.create_task(made.run(told.append))
+            await asyncio.sleep(0)
+            await ran(elsewhere(f"{place}/good"))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return len(told)
+
+        seen[str(scope)] = asyncio.run(steps())
+    return {"seen": seen}
+
+
+def crowded() -> Result:
+    """More containers than are watched at once are counted, and the others go on."""
+    mount()
+    os.mkdir(f"{FOLDER}/lower")
+    roots.MOST = 2
+    for number in range(4):
+        _box(f"{number:x}" * 64)
+
+    async def steps() -> dict[str, int]:
+        made = Fanotify(roots=Roots(os.getpid()))
+        task = asyncio.create_task(made.run(lambda event: None))
+        await asyncio.sleep(0.2)
+        losses = dict(made.losses())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return losses
+
+    return {"losses": asyncio.run(steps())["unwatched-root"] >= 2}
+
+
 def refused() -> Result:
     said = []
     for place in ("/nowhere", "/etc/passwd"):
@@ -253,7 +357,8 @@ def refused() -> Result:
 CASES: dict[str, Callable[[], Result]] = {
     "denied": denied, "changed": changed, "failing": failing, "own": own, "late": lambda: late(deny=False),
     "late-denied": lambda: late(deny=True), "killed": killed, "stopped": stopped, "keeper-killed": keeper_killed,
-    "overlay": overlay, "backlog": backlog, "refused": refused}
+    "overlay": overlay, "backlog": backlog, "refused": refused, "found": found,
+    "copied": copied, "crowded": crowded}
 
 if __name__ == "__main__":
     print(json.dumps(CASES[sys.argv[2]]()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from custody.formats import yaml
+from custody.kit.clock import system_clock
+from custody.services.responding import Responding
 from tests.cli.commands import custody
 from tests.runtime.test_responding_peer import _kubectl, kubeconfig  # noqa: F401 - a fixture
 from tests.runtime.test_rule_analysis import rule
@@ -118,3 +121,59 @@ def test_responses(folder: Path, kubeconfig: Path, respond: bool) -> None:  # no
     assert ("responses are told and not carried out" in said) is not respond
     labels = _kubectl(kubeconfig, "get", "pod", name, "-n", "shop", "-o", "jsonpath={.metadata.labels}")
     assert labels == ('{"suspect":"true"}' if respond else "")
+
+
+def test_files_are_read_again_and_a_bad_one_leaves_what_was_before(folder: Path) -> None:
+    """Suppressions and responses, as rules: what is new counts at once, what is wrong is told and changes nothing."""
+    from custody.runtime.event import Place
+    from custody.server.watchedfiles import answers_of
+    from custody.services.watchspec import Watched
+    from custody.settings import Settings
+    from custody.settings.tables import Runtime as Stated
+    from custody.wiring.answering import Answering, read_responses, read_suppressions
+    from custody.wiring.runtime import Runtime
+    from policylang.falco import Alert
+
+    def responses(rule: str) -> None:
+        (folder / "r.yaml").write_text(f"[{{rule: r, match: {{rules: [{rule}]}}, actions: [{{action: a, actionner: "
+                                       "'kubernetes:label', parameters: {labels: {a: b}}}]}]")
+
+    _suppressions(folder)
+    responses("Shell")
+    stated = Stated(rules=[str(folder / "rules.yaml")], suppressions=[str(folder / "s.yaml")],
+                    responses=[str(folder / "r.yaml")], inputs=["fields:-"])
+    runtime = Runtime(Settings(data_dir=str(folder / "data")), Watched.of(stated))
+    unused: Any = None
+    responding = Responding(unused, read_responses(stated), system_clock)
+    answers = Answering(suppressions=read_suppressions(stated), responding=responding)
+    files = answers_of(runtime, answers)
+    ann, root = (Alert("Shell", "Warning", "syscall", "o", {"user.name": user}) for user in ("ann", "root"))
+    (suppressor,) = answers.suppressors
+
+    async def reload() -> list[str]:
+        for watch in files:
+            await watch.reload()
+        told = [record.alert.rule for record in runtime.watch._owed]
+        runtime.watch._owed.clear()
+        return told
+
+    assert [suppressor(alert, Place()) for alert in (ann, root)] == [None, "ours"]
+    assert asyncio.run(reload()) == []
+    assert answers.suppressions is not None
+    assert answers.suppressions.counts[0].suppressed == 1, "what is as it was counts on"
+    _suppressions(folder, match="user.name = ann")
+    responses("Other")
+    assert asyncio.run(reload()) == []
+    assert [suppressor(alert, Place()) for alert in (ann, root)] == ["ours", None]
+    assert responding._responses.of(ann) == []
+    (folder / "s.yaml").write_text("suppressions: [{name: ours}]")
+    (folder / "r.yaml").write_text("[{rule: r, match: {rules: [Shell]}, actions: [{action: a, actionner: 'x:y'}]}]")
+    assert asyncio.run(reload()) == ["Suppressions not loaded", "Responses not loaded"]
+    assert [suppressor(alert, Place()) for alert in (ann, root)] == ["ours", None]
+    assert [watch.failure is None for watch in files] == [False, False]
+
+
+def test_a_lease_without_responses_or_without_a_namespace_is_refused(folder: Path, tmp_path: Path) -> None:
+    _events(folder, "root")
+    (folder / "custody.toml").write_text('[runtime]\nrules = ["rules.yaml"]\nrespond_lease = "a/b"\n')
+    assert "respond_lease: got no responses" in _watch(folder, code=2)[1]

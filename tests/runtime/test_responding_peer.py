@@ -17,13 +17,18 @@ from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.kubernetes.client import ClusterClient
 from custody.adapters.kubernetes.cluster import Cluster
 from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
+from custody.errors import ConflictError
 from custody.formats import talon, yaml
 from custody.kit.clock import system_clock
 from custody.ports.cluster import Object
 from custody.runtime.event import Place
 from custody.runtime.responses import Responses
 from custody.services import quarantine
+from custody.services.isolating import cut_off
 from custody.services.responding import Limits, Responding
+from custody.settings import Settings
+from custody.settings.tables import Runtime
+from custody.wiring.answering import answering
 from policylang.falco import Alert
 from tests.admission.conftest import api_server
 from tests.cli.commands import custody
@@ -337,6 +342,85 @@ def test_a_quarantine(kubeconfig: Path) -> None:
         (outcome, reason), = await _told(shop.responding(cilium), alert(), place(other))
         assert outcome == "failed"
         assert "serves no such kind" in reason
+
+    _scenario(kubeconfig, scenario)
+
+
+def test_a_pod_that_no_policy_cuts_off_is_not_touched(kubeconfig: Path) -> None:
+    """On its node's network no policy is sure to apply: the plan says so before anything is done."""
+    async def scenario(shop: Shop) -> None:
+        resource = await shop.client.resource("v1", "Pod")
+        assert resource is not None
+        pod = await shop.client.create(resource, {
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "hosted", "namespace": "shop", "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "nginx"}], "hostNetwork": True,
+                     "automountServiceAccountToken": False}})
+        for dry_run in (True, False):
+            (outcome, reason), = await _told(shop.responding(_CUT, dry_run=dry_run), alert(), place(pod))
+            assert outcome == "not-done"
+            assert "network" in reason
+        after = await shop.get("Pod", "hosted", "shop")
+        assert after is not None
+        assert after["metadata"]["labels"] == {"a": "b"}
+        assert await shop.get("NetworkPolicy", f"custody-quarantine-{pod['metadata']['uid']}", "shop",
+                              "networking.k8s.io/v1") is None
+
+    _scenario(kubeconfig, scenario)
+
+
+def test_a_policy_that_leaves_a_way_stops_the_quarantine(kubeconfig: Path) -> None:
+    """One that selects every pod goes on allowing: with `labels` the pod would not be cut off."""
+    _kubectl(kubeconfig, "create", "namespace", "open")
+    _kubectl(kubeconfig, "create", "serviceaccount", "default", "-n", "open", failing=True)
+    _kubectl(kubeconfig, "create", "-f", "-", given=json.dumps({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "all", "namespace": "open"},
+        "spec": {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+                 "policyTypes": ["Egress"]}}))
+
+    async def scenario(shop: Shop) -> None:
+        pod = await shop.pod("leaking", "open")
+        (outcome, reason), = await _told(shop.responding(_CUT), alert(), place(pod))
+        assert outcome == "not-done"
+        assert "192.0.2.0/24" in reason
+        assert "open/all" in reason
+        after = await shop.get("Pod", "leaking", "open")
+        assert after is not None
+        assert quarantine.LABEL not in after["metadata"]["labels"]
+
+    _scenario(kubeconfig, scenario)
+
+
+def test_another_pod_of_the_name_is_not_cut_off(kubeconfig: Path) -> None:
+    async def scenario(shop: Shop) -> None:
+        await shop.pod("again")
+        with pytest.raises(ConflictError, match="another one has this name"):
+            await cut_off(shop.client, "shop/again", dry_run=False, uid="of-the-one-before")
+
+    _scenario(kubeconfig, scenario)
+
+
+def test_of_several_processes_one_responds(kubeconfig: Path, tmp_path: Path) -> None:
+    """Two over one Lease: the second begins when the first has given it back."""
+    (tmp_path / "r.yaml").write_text(yaml.dumped([{"rule": "r", "match": {"rules": ["Shell"]}, "actions": [_MARK]}]))
+    settings = Settings(kubeconfig=str(kubeconfig))
+    stated = Runtime(responses=[str(tmp_path / "r.yaml")], respond=True, respond_lease="shop/custody-runtime")
+
+    async def scenario(shop: Shop) -> None:
+        pod = await shop.pod("once")
+        first, second = await answering(settings, stated), await answering(settings, stated)
+        told = [[alert.output_fields["custody.response.outcome"] for alert in await made.responders[0](
+            alert(), place(pod))] for made in (first, second)]
+        assert told == [["done"], ["not-done"]]
+        await first.aclose()
+        assert second.responding is not None
+        for _ in range(200):
+            if second.responding._leading():
+                break
+            await asyncio.sleep(0.1)
+        (answer,) = await second.responders[0](alert(), place(await shop.pod("twice")))
+        assert answer.output_fields["custody.response.outcome"] == "done"
+        await second.aclose()
 
     _scenario(kubeconfig, scenario)
 

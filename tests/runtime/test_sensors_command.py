@@ -17,6 +17,7 @@ import pytest
 from custody.adapters.sensors.tracing import Tracing
 from custody.cli.runtime_sensors import command
 from custody.errors import UsageError, VerificationError
+from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Probe
 from custody.runtime.alertlines import line
 from custody.runtime.counted import Counted
@@ -92,7 +93,7 @@ def test_a_rule_about_reads_that_are_not_told_is_named() -> None:
 def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(f"[{_SHELL}, {_NAMED}]")
     monkeypatch.setattr(sensing, "SENSORS", {
-        "one": lambda types, stated: Fixed("one", "execve"), "two": lambda types, stated: Fixed("two", works=False)})
+        "one": lambda *_: Fixed("one", "execve"), "two": lambda *_: Fixed("two", works=False)})
     said = _typed("--rules", str(tmp_path / "rules.yaml"))
     assert said.exit_code == 0, said.output
     assert "two     no     no      0       not today" in said.output
@@ -104,7 +105,7 @@ def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_no_sensor_that_works_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensing, "SENSORS", {"two": lambda types, stated: Fixed("two", works=False)})
+    monkeypatch.setattr(sensing, "SENSORS", {"two": lambda *_: Fixed("two", works=False)})
     said = _typed()
     assert "not today" in said.output
     assert isinstance(said.exception, VerificationError)
@@ -142,11 +143,12 @@ def test_settings_reach_the_sensor() -> None:
     stated = Sensing(mounts=["/a"], deadline=0.5, late="deny", deny=[f"sha256:{digest}"], all_reads=True)
     fanotify: Any = sensing.sensors(["fanotify"], frozenset(), stated)[0]
     assert (fanotify.mounts, fanotify._deadline, fanotify._deny_late) == (["/a"], 0.5, True)
-    execution = type("Execution", (), {"sha256": digest})
+    known: dict[str, str | None] = {"custody.exe.sha256": digest}
+    execution = type("Execution", (), {"event": RuntimeEvent("syscall", "execve", known, None, "fanotify")})
     assert fanotify.judge(execution) is False
-    execution.sha256 = "1" * 64
+    known["custody.exe.sha256"] = "1" * 64
     assert fanotify.judge(execution) is True
-    execution.sha256 = None  # nobody knows what it is: `late` says what becomes of it
+    known["custody.exe.sha256"] = None  # nobody knows what it is: `late` says what becomes of it
     assert fanotify.judge(execution) is False
     ebpf: Any = sensing.sensors(["ebpf"], frozenset(), stated)[0]
     assert ebpf._quiet == ()

@@ -82,6 +82,18 @@ def test_both_layers_of_a_containers_root_are_seen(case: Any) -> None:
     assert case("overlay") == {"seen": {"16": ["below", "above"], "256": ["below", "above"]}}
 
 
+def test_containers_are_watched_as_they_come(case: Any) -> None:
+    assert case("found") == {"told": ["a1", "b2", "b2"], "losses": {}, "left": ["b2"]}
+
+
+def test_a_mark_on_a_filesystem_is_on_copies_of_its_mounts_too(case: Any) -> None:
+    assert case("copied") == {"seen": {"16": 0, "256": 1}}
+
+
+def test_containers_beyond_the_limit_are_counted(case: Any) -> None:
+    assert case("crowded") == {"losses": True}
+
+
 def test_a_mount_that_cannot_be_watched_is_named(case: Any) -> None:
     assert case("refused") == {"said": ["fanotify: /nowhere: No such file or directory",
                                         "fanotify: /etc/passwd: Not a directory"]}

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
                    "of CloudTrail's files, unix:PATH for a socket to listen on, or - for standard input. Repeatable.")
 @click.option("--sensor", "sensors", multiple=True, metavar="NAME",
               help="What this machine's kernel tells; repeatable.")
+@click.option("--containers", multiple=True, metavar="FILE", help="Which images and pods containers are of, as `crictl "
+              "ps -o json` prints it; read again when it changes. Beside the cluster, and what runtimes keep on disk.")
 @click.option("--output", "outputs", multiple=True, metavar="OUTPUT",
               help="Where alerts go: stdout (default), a FILE, https://… (one POST each, as falcosidekick takes it), "
                    "syslog, syslog:udp://HOST:PORT or syslog:tcp://HOST:PORT. Repeatable.")

@@ -1,5 +1,5 @@
-"""Containers as a node tells of them: status of pods (core/v1), and the list of the container runtime (`crictl ps -o
-json`, the CRI's ListContainersResponse as JSON).
+"""Containers as a node tells of them: status of pods (core/v1), the list of the container runtime (`crictl ps -o
+json`, the CRI's ListContainersResponse as JSON), and what runtimes keep on disk of each.
 """
 
 from __future__ import annotations
@@ -85,6 +85,58 @@ def of_runtime(document: Any, where: str) -> list[Running]:
             name=text_of(object_of(entry, "metadata"), "name"), image=text_of(object_of(entry, "image"), "image"),
             digest=match[1] if match else "", identifier=identifier))
     return running
+
+
+def of_bundle(document: Any, identifier: str) -> Running | None:
+    """A container by its OCI runtime configuration (`config.json`), with the annotations that containerd's CRI plug-in
+    and CRI-O give it; None of a pod's sandbox, and of one without them. Raises MalformedError.
+    """
+    spec = mapping(document, "config.json")
+    said = object_of(spec, "annotations")
+    cri = "io.kubernetes.cri-o." if "io.kubernetes.cri-o.ContainerType" in said else "io.kubernetes.cri."
+    if cri == "io.kubernetes.cri-o.":
+        kind, image = text_of(said, f"{cri}ContainerType"), text_of(said, f"{cri}ImageName")
+        digest = _DIGEST.match(reference) if "@" in (reference := text_of(said, f"{cri}ImageRef")) else None
+        keys = tuple(f"io.kubernetes.{key}" for key in ("pod.namespace", "pod.name", "pod.uid", "container.name"))
+    else:
+        kind, image, digest = text_of(said, f"{cri}container-type"), text_of(said, f"{cri}image-name"), None
+        keys = tuple(f"{cri}{key}" for key in ("sandbox-namespace", "sandbox-name", "sandbox-uid", "container-name"))
+    if kind != "container":
+        return None
+    digest = digest or (_DIGEST.match(image) if "@" in image else None)
+    volumes = tuple(path for mount in objects_of(spec, "mounts")
+                    if text_of(mount, "type") == "bind" and (path := text_of(mount, "destination")))
+    namespace, pod, uid, name = (text_of(said, key) for key in keys)
+    return Running(namespace, pod, uid, name, image, digest[1] if digest else "", identifier, volumes)
+
+
+def of_docker(document: Any, repositories: Any = None) -> Running:
+    """A container by Docker's own state (`config.v2.json`). `repositories` is Docker's `repositories.json`, which says
+    under which digests images were pulled. Raises MalformedError.
+    """
+    state = mapping(document, "config.v2.json")
+    config = object_of(state, "Config")
+    labels, image = object_of(config, "Labels"), text_of(config, "Image")
+    digest = text_of(object_of(state, "ImageManifest"), "digest")
+    if not _DIGEST.match(digest):
+        digest = _pulled(repositories, image, text_of(state, "Image"))
+    return Running(
+        namespace=text_of(labels, "io.kubernetes.pod.namespace"), pod=text_of(labels, "io.kubernetes.pod.name"),
+        uid=text_of(labels, "io.kubernetes.pod.uid"),
+        name=text_of(labels, "io.kubernetes.container.name") or text_of(state, "Name").lstrip("/"), image=image,
+        digest=digest, identifier=text_of(state, "ID"), volumes=tuple(map(str, object_of(state, "MountPoints"))))
+
+
+def _pulled(repositories: Any, image: str, identifier: str) -> str:
+    """The digest by which an image of this identifier was pulled: of the repository that is named before others."""
+    digests: list[tuple[bool, str]] = []
+    listed = object_of(repositories, "Repositories") if isinstance(repositories, dict) else {}
+    for repository, names in listed.items():
+        for name, target in names.items() if isinstance(names, dict) else ():
+            if target == identifier and "@" in name and (match := _DIGEST.match(name)):
+                digests.append((image != repository and not image.startswith((f"{repository}:", f"{repository}@")),
+                                match[1]))
+    return min(digests)[1] if digests else ""
 
 
 def owners(pod: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from custody.formats.telemetry.event import Fields
+from custody.formats.telemetry.processes import repository, tag
 from custody.runtime.event import Place
 
 _MOST = 100_000
-_SHORT = 12
+_SHORT, _WHOLE = 12, 64
+_AGAIN = 5.0
+"""Seconds after which a container that nobody knew is asked for again."""
 
 
 class Container(NamedTuple):
@@ -31,12 +35,20 @@ class Container(NamedTuple):
     """`Deployment/shop/web`: the topmost owner that is known."""
 
 
+FIELDS = frozenset(("container.name", "container.image", "container.image.repository", "container.image.tag",
+                    "container.image.digest", "k8s.ns.name", "k8s.pod.name", "k8s.pod.uid"))
+"""What events of sensors have by it."""
+
+
 class Containers:
     """By identifier; those that were told of longest ago go where there are too many."""
 
-    def __init__(self, most: int = _MOST) -> None:
-        self._most = most
+    def __init__(self, most: int = _MOST, *, find: Callable[[str], Container | None] | None = None,
+                 steady: Callable[[], float] = time.monotonic) -> None:
+        """`find` is asked, in the same call, of a whole identifier that nobody told of; not of the same soon again."""
+        self._most, self._find, self._steady = most, find, steady
         self._kept: OrderedDict[str, Container] = OrderedDict()
+        self._missed: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -53,7 +65,35 @@ class Containers:
     def get(self, identifier: str) -> Container | None:
         """By the whole identifier or its first 12 digits."""
         container = self._kept.get(identifier[:_SHORT])
+        if container is None and self._find is not None and len(identifier) == _WHOLE:
+            container = self._asked(identifier)
         return container if container is not None and container.identifier.startswith(identifier) else None
+
+    def _asked(self, identifier: str) -> Container | None:
+        assert self._find is not None
+        now = self._steady()
+        if now - self._missed.get(identifier, -_AGAIN) < _AGAIN:
+            return None
+        container = self._find(identifier)
+        if container is not None:
+            self._missed.pop(identifier, None)
+            self.note((container,))
+            return container
+        self._missed[identifier] = now
+        if len(self._missed) > self._most:
+            self._missed.popitem(last=False)
+        return None
+
+    def fields(self, identifier: str) -> Mapping[str, Any] | None:
+        """`FIELDS` of a container; None where nobody told of it. Those that are not known are not there."""
+        container = self.get(identifier)
+        if container is None:
+            return None
+        told = {"container.name": container.name, "container.image": container.image,
+                "container.image.repository": repository(container.image), "container.image.tag": tag(container.image),
+                "container.image.digest": container.digest, "k8s.ns.name": container.namespace,
+                "k8s.pod.name": container.pod, "k8s.pod.uid": container.pod_uid}
+        return {name: value for name, value in told.items() if value}
 
     def place(self, fields: Fields) -> tuple[Place, Container | None]:
         """Where an event happened, completed by what is known of its container."""

@@ -9,8 +9,8 @@ from custody.runtime.counted import Counted
 from custody.runtime.engine import own
 from policylang.falco import Alert
 
-LOST, UNREADABLE, STALLED, RESUMED, KEPT = (
-    "Events lost", "Events unreadable", "Input stalled", "Input resumed", "Rules not loaded")
+LOST, UNREADABLE, STALLED, RESUMED = (
+    "Events lost", "Events unreadable", "Input stalled", "Input resumed")
 _TAGS = ("custody", "coverage")
 
 
@@ -57,7 +57,8 @@ class Losses:
         return own(RESUMED, "Notice", f"{RESUMED}: after {seconds:.0f} s (input={origin})",
                    {"custody.input": origin, "custody.seconds": round(seconds)}, int(now * 1e9), self._hostname, _TAGS)
 
-    def kept(self, reason: str, now: float) -> Alert:
-        """A rule set that cannot be used: the one before is."""
-        return own(KEPT, "Error", f"{KEPT}: {reason}", {"custody.reason": reason}, int(now * 1e9), self._hostname,
+    def kept(self, reason: str, now: float, subject: str = "Rules") -> Alert:
+        """Files that cannot be used: what was read before is."""
+        said = f"{subject} not loaded"
+        return own(said, "Error", f"{said}: {reason}", {"custody.reason": reason}, int(now * 1e9), self._hostname,
                    _TAGS)

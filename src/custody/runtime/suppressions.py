@@ -72,6 +72,12 @@ class Suppressions:
         self._now = now
         self._of: dict[str, list[_Entry]] = {}
 
+    def swap(self, read: Suppressions) -> None:
+        """Those that were read again take their places; one that is as it was counts on."""
+        before = {_anywhere(entry): entry for entry in self._entries}
+        self._entries = [before.get(_anywhere(entry), entry) for entry in read._entries]
+        self._of = {}
+
     def __call__(self, alert: Alert, place: Place) -> str | None:  # noqa: ARG002
         entries = self._of.get(alert.rule)
         if entries is None:
@@ -117,6 +123,10 @@ class Suppressions:
     def _lacks(entry: _Entry, rule: Rule) -> list[str]:
         told = {part.name for part in rule.output.parts if isinstance(part, Token)}
         return sorted(name for name in entry.reads if name not in told and not name.startswith(OURS))
+
+
+def _anywhere(entry: _Entry) -> Suppression:
+    return entry.count.suppression._replace(place="")
 
 
 def over(suppression: Suppression, now: datetime) -> bool:

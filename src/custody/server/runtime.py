@@ -118,6 +118,7 @@ class RuntimeApp:
                   if posts.failure]
         if self.run.rules is not None and self.run.rules.failure:
             notes.append(f"rules are those before: {self.run.rules.failure}")
+        notes += [f"{files.subject} are those before: {files.failure}" for files in self.run.answers if files.failure]
         for task in self.run.reading:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 notes.append(f"an input ended: {error}")

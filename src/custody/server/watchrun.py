@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
-from custody.errors import CustodyError, UsageError
-from custody.kit.amount import amount
+from custody.errors import UsageError
 from custody.runtime.engine import Rules
 from custody.runtime.suppressions import Suppressions
+from custody.server.watchedfiles import answers_of, containers_of, rules_of
 from custody.server.watching import FileWatch
 from custody.services.eventinputs import FollowedInput, StreamInput
 from custody.services.sensorlosses import SensorLosses
@@ -28,10 +28,11 @@ from custody.services.watchspec import Input, Watched
 from custody.settings import Settings
 from custody.settings.tables import Sensing
 from custody.wiring.answering import Answering, answering
+from custody.wiring.census import Census
 from custody.wiring.clients import service_http
 from custody.wiring.local import queue
-from custody.wiring.runtime import Runtime, rule_files
-from custody.wiring.sensing import sensors
+from custody.wiring.runtime import Runtime
+from custody.wiring.sensing import enforcing, sensors
 
 if TYPE_CHECKING:
     from custody.wiring.drift import Drift
@@ -56,6 +57,8 @@ class WatchRun:
     """Something waits for others to come."""
     rules: FileWatch[Rules] | None = None
     suppressions: Suppressions | None = None
+    answers: list[FileWatch[Any]] = field(default_factory=list)
+    """Files of suppressions and of responses."""
 
 
 @contextlib.asynccontextmanager
@@ -84,9 +87,17 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     following: dict[asyncio.Task[None], FollowedInput] = {}
     if not watched.stated.drift and (watched.stated.opened or watched.stated.volumes):
         raise UsageError("runtime.opened, runtime.volumes: are of runtime.drift, which is off")
-    drift = _drift(settings, watched) if watched.stated.drift else None
+    if watched.stated.containers and not (watched.sensors or watched.stated.drift):
+        raise UsageError("runtime.containers: is for what sensors see and for drift, and neither is on",
+                         hint="--sensor NAME, or --drift; events of other tools say themselves which container it was")
+    census = Census(settings, watched.stated.containers)
+    census.containers.note(census.read())
+    drift = _drift(settings, watched, census) if watched.stated.drift else None
+    refusing = enforcing(settings.sensing or Sensing(), watched.sensors, census.containers,
+                         drift.images if drift else None, drift.runtimes if drift else ())
+    detectors = [*(drift.detectors if drift else ()), *((refusing,) if refusing else ())]
     runtime = Runtime(settings, watched, http=http, queue=waiting, stream=stream,
-                      detectors=drift.detectors if drift else (), enrichers=drift.enrichers if drift else (),
+                      detectors=detectors, enrichers=drift.enrichers if drift else (),
                       suppressors=answers.suppressors, responders=answers.responders,
                       show_suppressed=watched.stated.show_suppressed)
     if drift is not None:
@@ -95,9 +106,10 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
     for text in said:
         say(text)
     watch, types = runtime.watch, runtime.engine.types
-    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched))
+    used = sensors(watched.sensors, frozenset(types), _sensing(settings, watched), census.containers.fields,
+                   refusing)
     counting = SensorLosses(used, runtime.losses)
-    run = WatchRun(runtime, rules=_rules(runtime), suppressions=answers.suppressions)
+    run = WatchRun(runtime, rules=rules_of(runtime), suppressions=answers.suppressions)
     try:
         for entry in watched.inputs:
             decoder = entry.format.made(entry.origin, types)
@@ -123,8 +135,15 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
         run.beside += [asyncio.create_task(posts.run()) for posts in runtime.posts]
         if drift is not None:
             run.beside += [asyncio.create_task(work) for work in drift.work(watch.say)]
+        if used or drift is not None:
+            run.beside.append(asyncio.create_task(census.look()))
         if not once and run.rules is not None:
             run.beside.append(asyncio.create_task(run.rules.run()))
+        if not once:
+            run.answers = answers_of(runtime, answers)
+            run.beside += [asyncio.create_task(files.run()) for files in run.answers]
+            if census.files:
+                run.beside.append(asyncio.create_task(containers_of(census).run()))
         yield run
     finally:
         for followed in following.values():
@@ -164,7 +183,7 @@ def _sensing(settings: Settings, watched: Watched) -> Sensing | None:
     return msgspec.structs.replace(settings.sensing or Sensing(), all_reads=True)
 
 
-def _drift(settings: Settings, watched: Watched) -> Drift:
+def _drift(settings: Settings, watched: Watched, census: Census) -> Drift:
     """Of what inputs can tell, what each is sure to tell: Tetragon of what is executed, sensors of what they say."""
     from custody.runtime.opening import READS
     from custody.wiring.drift import Drift
@@ -179,7 +198,7 @@ def _drift(settings: Settings, watched: Watched) -> Drift:
         sensor.close()
     if any(entry.name == "tetragon" for entry in watched.inputs):
         covers.add("execve")
-    return Drift(settings, covers, opened=stated.opened, window=stated.learn, volumes=stated.volumes)
+    return Drift(settings, covers, census, opened=stated.opened, window=stated.learn, volumes=stated.volumes)
 
 
 def _losses(runtime: Runtime) -> dict[str, int]:
@@ -189,29 +208,6 @@ def _losses(runtime: Runtime) -> dict[str, int]:
     for kind, counts in (("malformed", counted.malformed), ("unjudged", counted.unjudged)):
         losses |= {f"{kind} ({origin})": count for origin, count in counts.items() if count}
     return losses
-
-
-def _rules(runtime: Runtime) -> FileWatch[Rules]:
-    """Rules are those of the files; a set that cannot be used leaves the one before, and is told as an alert."""
-
-    def use(loaded: Rules) -> str:
-        runtime.engine.swap(loaded)
-        return f"read again: {amount(loaded.count, 'rule')}"
-
-    def files() -> list[Path]:
-        try:
-            return rule_files(runtime.watched.rules)
-        except CustodyError:  # a folder that has none now is a change too
-            return list(runtime.watched.rules)
-
-    watch = FileWatch("rules", files, runtime.load, use)
-
-    def told(succeeded: bool) -> None:
-        if not succeeded:
-            runtime.watch.say(runtime.losses.kept(watch.failure or "", time.time()))
-
-    watch.told = told
-    return watch
 
 
 def _expect(entry: Input, *, once: bool) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from custody.formats.containers import of_pod, owners
+from custody.formats.containers import Running, of_pod, owners
 from custody.kit.members import list_of, object_of, objects_of, text_of
 from custody.runtime.containers import Container
 
@@ -21,6 +21,12 @@ def containers_of(pods: Iterable[Mapping[str, Any]]) -> Iterator[Container]:
                 kind, name = above[-1] if above else ("Pod", running.pod)
                 yield Container(running.identifier, running.digest, running.image, running.namespace, running.pod,
                                 running.uid, running.name, running.volumes, f"{kind}/{running.namespace}/{name}")
+
+
+def container_of(running: Running) -> Container:
+    """Without its owner, which only the cluster knows."""
+    return Container(running.identifier, running.digest, running.image, running.namespace, running.pod, running.uid,
+                     running.name, running.volumes)
 
 
 def names_of(pods: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from custody.errors import DeniedError, UsageError
+from custody.errors import ConflictError, DeniedError, UsageError
 from custody.kit.near import near
 from custody.network import documents
 from custody.network.connectivity import Connectivity
@@ -48,13 +48,19 @@ def planned_release(listed: Sequence[Document], place: str) -> Quarantine:
 
 
 async def cut_off(cluster: ClusterObjects, place: str, method: Method = "labels", *, dry_run: bool = True,
-                  partial: bool = False, advance: Advance = None) -> Quarantine:
+                  partial: bool = False, advance: Advance = None, uid: str = "") -> Quarantine:
     """Cut the pod `namespace/name` off. Whether it is: `proof.whole`, of what stands once it is done.
+
+    With `uid` no other pod of that name: ConflictError.
 
     Without `partial`, raises DeniedError where the plan would leave a way in or out, and nothing is done then. With
     `dry_run` the API server judges the changes and keeps none. Raises as quarantine.apply does.
     """
-    plan = planned(await from_cluster(cluster, advance), place, method)
+    listed = await from_cluster(cluster, advance)
+    if uid and (metadata := _pod(listed, place).get("metadata")) and isinstance(metadata, dict) and (
+            metadata.get("uid") != uid):
+        raise ConflictError(f"pod {place}: another one has this name by now")
+    plan = planned(listed, place, method)
     assert plan.proof is not None
     if not dry_run and not plan.proof.whole and not partial:
         raise NotIsolatedError(plan)

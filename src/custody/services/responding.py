@@ -14,12 +14,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from custody.errors import ConflictError, CustodyError, NetworkError
+from custody.errors import ConflictError, CustodyError, NetworkError, UnsupportedError, UsageError
+from custody.kit.amount import amount
 from custody.kit.clock import Clock, parse_rfc3339
+from custody.network.isolation import Isolation
 from custody.ports.cluster import ApiError, ClusterObjects, Object
 from custody.runtime.event import Place
 from custody.runtime.responses import Annotations, Cordon, Intent, Labels, Quarantine, Responses, Terminate
 from custody.services import quarantine
+from custody.services.isolating import NotIsolatedError, cut_off
 from policylang.falco import Alert
 
 _T = TypeVar("_T")
@@ -30,6 +33,7 @@ _RULES: Mapping[Outcome, tuple[str, str]] = {
     "done": ("Response done", "Notice"), "dry-run": ("Response would be done", "Notice"),
     "not-done": ("Response not done", "Warning"), "failed": ("Response failed", "Error")}
 _REMEMBERED = 10_000
+_WAYS = 3
 _EVENTS = "events.k8s.io/v1"
 _ODD = re.compile(r"[^a-z0-9.-]+")
 
@@ -76,6 +80,10 @@ class Responding:
         self._pauses, self._seconds = pauses, seconds
         self._acted: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._times: dict[tuple[str, str], deque[float]] = {}
+
+    def swap(self, responses: Responses) -> None:
+        """From the next alert on. What was done, and when, counts on."""
+        self._responses = responses
 
     async def __call__(self, alert: Alert, place: Place) -> list[Alert]:
         """What was done, and what was not."""
@@ -270,14 +278,24 @@ class Responding:
         return f"{key}: {changes}"
 
     async def _quarantined(self, deed: Quarantine, pod: _Pod, dry_run: bool) -> str:
-        standing: list[Object] = []
-        if deed.method == "calico":
-            resource = await self._cluster.resource("projectcalico.org/v3", "NetworkPolicy")
-            if resource is not None:
-                standing = (await self._cluster.list(resource, pod.namespace, most=10_000)).items
-        changes = quarantine.plan(pod.document, standing, deed.method)
-        await quarantine.apply(self._cluster, changes, dry_run=dry_run)
-        return "; ".join([*(change.told for change in changes), quarantine.OPEN])
+        """Proved before, and after: a pod of which some way would be left is not touched."""
+        place = f"{pod.namespace}/{pod.name}"
+        try:
+            made = await cut_off(self._cluster, place, deed.method, dry_run=dry_run, uid=pod.uid)
+        except NotIsolatedError as error:
+            raise _Refused(f"{error.message}: {_left(error.plan.proof)}") from None
+        except UnsupportedError:
+            raise
+        except UsageError:  # gone since, or cut off by another
+            raise _Refused("the pod is gone, or in quarantine already") from None
+        if made.proof is not None and not made.proof.whole:
+            if dry_run:
+                raise _Refused(f"it would not be cut off: {_left(made.proof)}")
+            raise ConflictError(f"what stands has changed, and it is not cut off: {_left(made.proof)}")
+        told = [*(change.told for change in made.changes), *made.notes]
+        if made.unread:
+            told.append(f"{amount(len(made.unread), 'document')} about the network not judged")
+        return "; ".join(told)
 
     async def _deleted(self, deed: Terminate, pod: _Pod, dry_run: bool) -> str:
         resource = await self._resource("v1", "Pod")
@@ -332,6 +350,15 @@ class Responding:
             await self._cluster.create(await self._resource(_EVENTS, "Event"), document)
         except CustodyError as error:
             _LOG.warning("an event on pod %s/%s could not be written: %s", pod.namespace, pod.name, error.message)
+
+
+def _left(proof: Isolation | None) -> str:
+    """The ways in and out that are left, or why no policy cuts it off."""
+    if proof is None:
+        return "it is not proved"
+    told = [leak.told for leak in proof.leaks[:_WAYS]]
+    more = f" and {proof.count - len(told)} more" if proof.count > len(told) else ""
+    return proof.reason or f"{'; '.join(told)}{more}"
 
 
 def _workload(metadata: Mapping[str, Any], name: str) -> str:

@@ -214,6 +214,8 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Files of responses in Falco Talon's form."""
     respond: bool = False
     """Responses are carried out; otherwise the API server judges what would be done, and keeps none of it."""
+    respond_lease: str | None = None
+    """`NAMESPACE/NAME` of a Lease: of several processes that see the same alerts, the one that holds it responds."""
     respond_namespace: Annotated[int, msgspec.Meta(ge=1)] = 10
     """Actions in one namespace within an hour."""
     respond_workload: Annotated[int, msgspec.Meta(ge=1)] = 3
@@ -224,6 +226,10 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`FORMAT:PLACE`, as `--input` has it: `tetragon:/var/run/cilium/tetragon/tetragon.log`."""
     sensors: list[str] = []
     """Sensors of this machine, as `--sensor` has them."""
+    containers: list[str] = []
+    """Files with the list of this machine's containers, as `crictl ps -o json` prints it: which image and pod a
+    container that a sensor sees belongs to, where neither the cluster nor a runtime's own files say it. Read again when
+    they change."""
     outputs: list[str] = []
     """As `--output` has them; without any, standard output."""
     output_format: Literal["json", "text"] = "json"
@@ -263,12 +269,18 @@ class Sensing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What the sensors of this machine watch, beside what rules ask of them."""
 
     mounts: list[str] = []
-    """Directories on whose mounts fanotify sees programs being started: the roots of containers, say. Without any it
-    sees none."""
+    """Directories on whose mounts fanotify sees programs being started, beside `containers`."""
+    containers: bool = False
+    """fanotify finds the roots of containers by itself, as they start, and watches the filesystem of each."""
+    enforce: list[Literal["unknown", "modified", "copied", "volume"]] = []
+    """What fanotify does not let start in containers, by the files of their images (with `runtime.drift`): programs of
+    which the image has neither path nor bytes, those with other bytes, copies under another name, what lies on volumes.
+    Of what nobody knows in time, `late` decides."""
     deadline: Annotated[float, msgspec.Meta(ge=0.05, le=30)] = 1.0
     """Seconds for which a program waits for its verdict before `late` is the answer."""
     late: Literal["allow", "deny"] = "allow"
-    """What becomes of a program that nobody judged in time. When custody itself has ended, all are allowed."""
+    """What becomes of a program that nobody judged in time, or could not. When custody itself has ended, all are
+    allowed."""
     deny: list[Annotated[str, msgspec.Meta(pattern="^(sha256:)?[0-9a-f]{64}$")]] = []
     """SHA-256 digests of programs that fanotify does not let start."""
     all_reads: bool = False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import socket
+import uuid
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +20,13 @@ from custody.settings.tables import Runtime
 from custody.wiring.clients import cluster_client, registry_client
 
 if TYPE_CHECKING:
+    from custody.adapters.kubernetes.client import ClusterClient
+    from custody.runtime.responses import Responses
     from custody.runtime.suppressions import Suppressions
+    from custody.services.responding import Responding
+
+_KNOWN, _MOMENT = 5.0, 0.1
+"""Seconds in which it should be known who responds, and between two looks."""
 
 
 @dataclass
@@ -26,7 +35,7 @@ class Answering:
 
     rules: tuple[Path, ...] = ()
     suppressions: Suppressions | None = None
-    responders: Sequence[Responder] = ()
+    responding: Responding | None = None
     notes: list[str] = field(default_factory=list)
     """What people should know: suppressions that are over, responses that are only told."""
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -34,6 +43,10 @@ class Answering:
     @property
     def suppressors(self) -> Sequence[Suppressor]:
         return () if self.suppressions is None else (self.suppressions,)
+
+    @property
+    def responders(self) -> Sequence[Responder]:
+        return () if self.responding is None else (self.responding,)
 
     async def aclose(self) -> None:
         await self._open.aclose()
@@ -48,6 +61,8 @@ async def answering(settings: Settings, stated: Runtime) -> Answering:
         await _respond(made, settings, stated)
     elif stated.respond:
         raise UsageError("respond: got no responses", hint="--responses FILE")
+    elif stated.respond_lease:
+        raise UsageError("runtime.respond_lease: got no responses", hint="responses of [runtime], or --responses FILE")
     return made
 
 
@@ -82,32 +97,72 @@ async def _rules(settings: Settings, stated: Runtime) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _suppress(made: Answering, stated: Runtime) -> None:
+def read_suppressions(stated: Runtime) -> Suppressions:
+    """As the files are now. Raises UsageError, MalformedError, StorageError."""
     from custody.formats.suppressions import read
-    from custody.runtime.suppressions import Suppressions, over
+    from custody.runtime.suppressions import Suppressions
 
     listed = []
     for path in stated.suppressions:
         listed += read(_content(path), path)
-    made.suppressions = Suppressions(listed, system_clock)
+    return Suppressions(listed, system_clock)
+
+
+def read_responses(stated: Runtime) -> Responses:
+    """As the files are now. Raises UnsupportedError, MalformedError, StorageError."""
+    from custody.formats.talon import read
+    from custody.runtime.responses import Responses
+
+    rules = []
+    for path in stated.responses:
+        rules += read(_content(path), path)
+    return Responses(rules)
+
+
+def _suppress(made: Answering, stated: Runtime) -> None:
+    from custody.runtime.suppressions import over
+
+    made.suppressions = read_suppressions(stated)
     made.notes += [f"suppression {count.suppression.name} is over since {count.suppression.until}"
                    for count in made.suppressions.counts if over(count.suppression, system_clock())]
 
 
 async def _respond(made: Answering, settings: Settings, stated: Runtime) -> None:
-    from custody.formats.talon import read
-    from custody.runtime.responses import Responses
     from custody.services.responding import PROTECTED, Limits, Responding
 
-    rules = []
-    for path in stated.responses:
-        rules += read(_content(path), path)
+    responses = read_responses(stated)
     client = cluster_client(settings)
     made._open.push_async_callback(client.cluster.close)
+    leading = await _lead(made, client, stated.respond_lease) if stated.respond_lease else lambda: True
     limits = Limits(stated.respond_namespace, stated.respond_workload, protected=PROTECTED | {*stated.protected})
-    made.responders = [Responding(client, Responses(rules), system_clock, dry_run=not stated.respond, limits=limits)]
+    made.responding = Responding(client, responses, system_clock, dry_run=not stated.respond, limits=limits,
+                                 leading=leading)
     if not stated.respond:
         made.notes.append("responses are told and not carried out: --respond, or `respond = true`, does them")
+
+
+async def _lead(made: Answering, client: ClusterClient, lease: str) -> Callable[[], bool]:
+    """One of several processes with the same Lease responds. It is waited for until it is known who does."""
+    from custody.services.cluster.lease import Leadership
+
+    namespace, _, name = lease.partition("/")
+    if not namespace or not name:
+        raise UsageError(f"runtime.respond_lease: got {lease!r}, expected NAMESPACE/NAME")
+    leadership = Leadership(client, namespace, name, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+    running = asyncio.create_task(leadership.run())
+
+    async def stop() -> None:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    made._open.push_async_callback(stop)
+    for _ in range(round(_KNOWN / _MOMENT)):
+        if leadership.leading or leadership.holder:
+            break
+        await asyncio.sleep(_MOMENT)
+    if not (leadership.leading or leadership.holder):
+        made.notes.append(f"lease {lease}: who responds is not known yet; until it is, nothing is done")
+    return lambda: leadership.leading
 
 
 def _content(path: str) -> bytes:

@@ -7,17 +7,16 @@ import hashlib
 import logging
 import platform
 import socket
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custody.errors import CustodyError, UsageError
+from custody.errors import NotFoundError, UsageError, VerificationError
 from custody.evidence.model import EvidenceSet, unreached
 from custody.evidence.model import State as EvidenceState
 from custody.formats import reference
 from custody.kit.clock import system_clock
 from custody.registry.image import Image
-from custody.runtime.containers import Containers
 from custody.runtime.detecting import Detector, Enricher
 from custody.runtime.egress import Baselines, EgressDetector
 from custody.runtime.event import Place
@@ -26,6 +25,7 @@ from custody.runtime.opening import OpenedFiles
 from custody.runtime.packagemanagers import PackageManagerDetector
 from custody.runtime.witness import Witness
 from custody.settings import Settings
+from custody.wiring.census import Census
 from policylang.falco import Alert
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ Say = Callable[[Alert], None]
 _MOMENT = 1.0
 _RUNTIMES = ("runc", "crun", "youki", "docker-init", "catatonit")
 _FOLDERS = tuple(map(Path, ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/libexec/podman")))
-_LOOK = 15.0
-"""Seconds between two looks at the pods of the cluster."""
 
 
 def drift_store(settings: Settings) -> SqliteDrift:
@@ -58,10 +56,10 @@ def node_platform() -> str:
 class Drift:
     """Detectors and enrichers of one watch, and the work beside it. Whoever makes it closes it."""
 
-    def __init__(self, settings: Settings, covers: Collection[str], *, opened: bool = False, window: float = 86_400.0,
-                 volumes: bool = False) -> None:
-        """`covers`: event types that the watch's inputs tell. `opened`: note which files are opened. Raises UsageError,
-        StorageError.
+    def __init__(self, settings: Settings, covers: Collection[str], census: Census, *, opened: bool = False,
+                 window: float = 86_400.0, volumes: bool = False) -> None:
+        """`covers`: event types that the watch's inputs tell. `census` knows containers, and what addresses are called.
+        `opened`: note which files are opened. Raises UsageError, StorageError.
         """
         from custody.services.baselines import read_all
         from custody.services.enriching import EvidenceEnricher
@@ -72,20 +70,19 @@ class Drift:
 
         self._settings = settings
         self.store = drift_store(settings)
-        self.containers, self.witness = Containers(), Witness(system_clock(), covers)
+        self.containers, self.witness = census.containers, Witness(system_clock(), covers)
         self._http = service_http(settings)
         self._client = registry_client(settings, self._http)
         self._gatherer = gatherer(settings, self._client)
         self._inventory = inventory(settings)
         self.images = KnownImages(self.store, system_clock, node_platform(), self._open)
         self.baselines = Baselines(read_all(self.store).values(), window=window)
-        self.names: dict[str, str] = {}
-        """What the cluster calls addresses."""
+        self.runtimes = _runtimes()
         self.executing = ExecutableDetector(self.images, self.containers, self.witness, volumes=volumes,
-                                            runtimes=_runtimes())
+                                            runtimes=self.runtimes)
         self.detectors: list[Detector] = [
             self.executing, PackageManagerDetector(self.containers, self.witness),
-            EgressDetector(self.baselines, self.containers, self.names)]
+            EgressDetector(self.baselines, self.containers, census.names)]
         if opened:
             self.detectors.append(OpenedFiles(self.containers, self.witness))
         self._enricher = EvidenceEnricher(self._inventory, self._evidence, system_clock, self.containers)
@@ -97,7 +94,7 @@ class Drift:
         from custody.services.baselines import keeping
 
         return (self.images.run(), self._enricher.run(), self.witnessing.run(), keeping(self.baselines, self.store),
-                self._look(), self._settle(say))
+                self._settle(say))
 
     async def finish(self, say: Say) -> None:
         """Read the images that are still waited for, and judge what waited."""
@@ -133,41 +130,21 @@ class Drift:
         name = max(rows, key=lambda row: row.last).where if rows else image
         if not name:
             raise UsageError(f"{digest}: nobody says of which repository it is")
-        ref = reference.parse(name).at(digest)
-        pulled = await pull(ref, self._client, self._settings.state() / "cache", node_platform())
+        named, cache = reference.parse(name), self._settings.state() / "cache"
+        try:
+            return await pull(named.at(digest), self._client, cache, node_platform()), {digest}
+        except NotFoundError:
+            # containerd's list names images by their configuration: whatever the tag is now has to have that one.
+            if named.tag is None:
+                raise
+        pulled = await pull(named, self._client, cache, node_platform())
+        if pulled.manifest.config.digest != digest:
+            raise VerificationError(f"{name}: it is another image by now than {digest}, which runs")
         return pulled, {digest}
 
     async def _evidence(self, name: str) -> EvidenceSet:
         gathered = await self._gatherer.gather([name])
         return gathered.get(name) or unreached(EvidenceState.UNVERIFIABLE, "nobody was asked")
-
-    async def _look(self) -> None:
-        """Which containers run, and what addresses are called; where there is no cluster, events say what they know."""
-        from custody.services.clusternames import containers_of, names_of
-        from custody.wiring.clients import cluster_client
-
-        try:
-            client = cluster_client(self._settings)
-        except UsageError:
-            return
-        said = ""
-        try:
-            while True:
-                try:
-                    pods = await _list(client, "v1", "Pod")
-                    self.containers.note(containers_of(pods))
-                    names = names_of(pods, await _list(client, "v1", "Service"))
-                    self.names.update(names)
-                    for address in self.names.keys() - names.keys():
-                        del self.names[address]
-                    said = ""
-                except CustodyError as error:
-                    if error.message != said:
-                        said = error.message
-                        _LOG.warning("which containers run is as it was: %s", said)
-                await asyncio.sleep(_LOOK)
-        finally:
-            await client.cluster.close()
 
 
 def _runtimes() -> list[str]:
@@ -180,8 +157,3 @@ def _runtimes() -> list[str]:
         except OSError:
             continue
     return digests
-
-
-async def _list(client: Any, version: str, kind: str) -> list[Mapping[str, Any]]:
-    served = await client.resource(version, kind)
-    return [] if served is None else list((await client.list(served)).items)

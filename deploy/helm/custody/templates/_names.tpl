@@ -80,3 +80,47 @@ trusted_root = {{ printf "/etc/custody/trust/%s" .Values.trustedRoot.key | toJso
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- define "custody.runtimeLabels" -}}
+app.kubernetes.io/name: custody
+app.kubernetes.io/component: runtime
+{{- end }}
+
+{{- define "custody.runtimeMetadata" -}}
+name: custody-runtime
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "custody.runtimeLabels" . | nindent 2 }}
+  app.kubernetes.io/instance: {{ .Release.Name }}
+  app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "custody.runtimeSettings" -}}
+data_dir = "/data"
+drain = {{ .Values.drain }}
+log_format = {{ .Values.log.format | toJson }}
+log_level = {{ .Values.log.level | toJson }}
+tls_certificate = "/etc/custody/tls/tls.crt"
+tls_key = "/etc/custody/tls/tls.key"
+{{- if .Values.trustedRoot.configMap }}
+trusted_root = {{ printf "/etc/custody/trust/%s" .Values.trustedRoot.key | toJson }}
+{{- end }}
+
+[runtime]
+rules = ["/etc/custody/rules"]
+token = "/etc/custody/token/token"
+drift = {{ .Values.runtime.drift }}
+{{- if .Values.runtime.responses }}
+responses = [
+{{- range $name, $text := .Values.runtime.responses }}
+{{ printf "/etc/custody/responses/%s" $name | toJson }},
+{{- end }}
+]
+respond = {{ .Values.runtime.respond }}
+respond_lease = {{ printf "%s/custody-runtime" .Release.Namespace | toJson }}
+{{- end }}
+{{- range $name, $value := .Values.runtime.settings }}
+{{ $name }} = {{ $value | toJson }}
+{{- end }}
+{{- end }}

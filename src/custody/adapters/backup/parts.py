@@ -23,7 +23,8 @@ from custody.ports.tiles import TileReader
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.tiles import WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path, width_at
 
-PARTS = ("trust", "tuf", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db")
+PARTS = ("trust", "tuf", "log", "ctlog", "registry", "admission", "advisories.db", "inventory.db", "drift.db",
+         "runtime.db")
 """Names in the data directory."""
 
 
@@ -41,9 +42,12 @@ def files(data: Path, missing: list[str], *, keys: bool = True) -> Iterator[Save
             yield from _log(data, name)
     if (data / "registry" / "index.db").is_file():
         yield from _registry(data, missing)
-    for name in ("advisories.db", "inventory.db"):
+    for name in ("advisories.db", "inventory.db", "drift.db"):
         if (data / name).is_file():
-            yield _database(data, name)
+            yield _stream(name, _copied(data / name))
+    if (data / "runtime.db").is_file():
+        # Without where output files ended then: whoever goes on from there cuts off what stands behind.
+        yield _stream("runtime.db", _copied(data / "runtime.db", places=False))
 
 
 def check(data: Path) -> dict[str, int]:
@@ -124,18 +128,18 @@ def _still_named(data: Path, digest: str) -> bool:
                              "LIMIT 1", (digest, digest)).fetchone() is not None
 
 
-def _database(data: Path, name: str) -> Saved:
-    return _stream(name, _copied(data / name))
-
-
-def _copied(path: Path) -> IO[bytes]:
-    """A copy of a database as of one transaction, whoever writes to it."""
+def _copied(path: Path, *, places: bool = True) -> IO[bytes]:
+    """A copy of a database as of one transaction, whoever writes to it; `places` of output files may be left out."""
     copy = tempfile.NamedTemporaryFile(prefix="custody-backup-", suffix=".db")  # noqa: SIM115 - its reader closes it
     try:
         with (closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as source,
               closing(sqlite3.connect(copy.name)) as target):
             source.backup(target, pages=1000)
             target.execute("PRAGMA journal_mode=DELETE")
+            if not places:
+                with target:
+                    target.execute("DELETE FROM place")
+                target.execute("VACUUM")
     except sqlite3.Error as error:
         copy.close()
         raise CustodyError(f"{path}: {error}") from None

@@ -2,12 +2,16 @@
 
 A verdict is asked of `judge`, in the loop; without one everything is allowed, and told. Another process (keeper) looks
 on, and answers where the deadline goes by without a verdict. Marks are set on whole mounts or filesystems: one for
-the root of each container, as a mark on the host's root does not see what lies in a container's upper layer.
+the root of each container, as a mark on the host's root does not see what lies in a container's upper layer. With
+`roots` containers are found as they come, and the filesystem of each is marked: a mark on a mount is not on its copies
+in other mount namespaces.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import errno
 import mmap
 import os
 import subprocess
@@ -20,6 +24,7 @@ from typing import Any, NamedTuple
 from custody.adapters.sensors import fields, keeper, kernel, procfs
 from custody.adapters.sensors.processes import Process, Processes, Program
 from custody.adapters.sensors.reading import read
+from custody.adapters.sensors.roots import Root, Roots
 from custody.errors import StorageError, UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Emit, Probe
@@ -52,7 +57,9 @@ class Fanotify:
 
     def __init__(self, types: Iterable[str] = (), *, mounts: Sequence[str | Path] = (), judge: Judge | None = None,
                  deadline: float = 1.0, deny_late: bool = False, scope: int = MOUNT,
-                 known: fields.Known | None = None) -> None:
+                 known: fields.Known | None = None, roots: Roots | None = None,
+                 watching: Callable[[str], None] | None = None) -> None:
+        """`watching` is told the identifier of each container whose root is watched from now on."""
         self.types = frozenset(types) or _EVENTS
         self.fields = (fields.PROCESS | fields.EVENT | {"custody.exe.sha256"}) - {
             "proc.args", "proc.env", "proc.exeline", "proc.cmdnargs", "thread.cap_effective", "thread.cap_permitted"}
@@ -60,7 +67,7 @@ class Fanotify:
         self.judge, self._deadline, self._deny_late, self._scope = judge, deadline, deny_late, scope
         self.processes = Processes()
         self.asked = self.denied = 0
-        self._known = known
+        self._known, self._roots, self._watching = known, roots, watching
         self._counted: dict[str, int] = {}
         self._group = self._alive = -1
         self._page: Any = None
@@ -79,8 +86,9 @@ class Fanotify:
             return Probe(False, f"{error.filename}: {error.strerror}" + (" (not root)" if os.geteuid() else
                          " (no CAP_SYS_ADMIN)" if isinstance(error, PermissionError) else ""), frozenset())
         note = "" if self._permission else "no permission events in this kernel: it tells, and cannot refuse"
-        return Probe(True, note or ("" if self.mounts else "no mount is named: it sees what is below those that are"),
-                     _EVENTS, blocks=self._permission)
+        if not note and not self.mounts and self._roots is None:
+            note = "no mount is named: it sees what is below those that are"
+        return Probe(True, note, _EVENTS, blocks=self._permission)
 
     def _opened(self) -> int:
         flags = _CLOEXEC | _NONBLOCK | _CONTENT | _UNLIMITED_QUEUE | _UNLIMITED_MARKS
@@ -107,7 +115,7 @@ class Fanotify:
         try:
             self._keep()  # before the first mark: nobody waits for a judge without one
             for mount in self.mounts:
-                self._mark(mount)
+                self._mark(mount, self._scope)
         except (OSError, UnsupportedError):
             self.close()
             raise
@@ -128,12 +136,13 @@ class Fanotify:
             os.close(theirs)
             os.close(shared)
 
-    def _mark(self, mount: str) -> None:
+    def _mark(self, mount: str, scope: int) -> None:
+        """Raises UnsupportedError."""
         mask = keeper.PERMISSION if self._permission else _NOTIFY
         try:
             directory = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                kernel.call("fanotify_mark", self._group, _ADD | _ONLY_DIRECTORY | self._scope, mask, directory,
+                kernel.call("fanotify_mark", self._group, _ADD | _ONLY_DIRECTORY | scope, mask, directory,
                             ctypes.c_char_p(b"."))
             finally:
                 os.close(directory)
@@ -144,11 +153,21 @@ class Fanotify:
 
     async def run(self, emit: Emit) -> None:
         self.start()
+        finding = [] if self._roots is None else [asyncio.create_task(self._roots.find(self._watch, self._lost))]
         try:
             # Twice a second it is looked whether the keeper is there.
             await read(self._group, self.drain, emit, period=0.5)
         finally:
+            for task in finding:
+                task.cancel()
+            await asyncio.gather(*finding, return_exceptions=True)
             self.close()
+
+    def _watch(self, root: Root) -> None:
+        """Raises UnsupportedError."""
+        self._mark(root.path, FILESYSTEM if root.overlay else MOUNT)
+        if self._watching is not None and root.container:
+            self._watching(root.container)
 
     def drain(self, emit: Emit) -> int:
         """Answer what is asked, a batch at most. Raises StorageError where the keeper is gone."""
@@ -208,7 +227,10 @@ class Fanotify:
             allowed = self.judge is None or self.judge(execution)
         finally:
             self._answer(mask, descriptor, allowed)
-        self.denied += not allowed
+        if not allowed:
+            self.denied += 1
+            if isinstance(execution.event.fields, fields.SyscallFields):
+                execution.event.fields.result = -errno.EPERM
         if not self.types.isdisjoint(_EVENTS):
             emit(execution.event)
 
@@ -253,7 +275,8 @@ class Fanotify:
         if self._page is not None:
             _, _, self._by_keeper, self._overflows = keeper.PAGE.unpack_from(self._page)
         counted = dict(self._counted)
-        for kind, number in (("late", self._by_keeper), ("queue-overflow", self._overflows)):
+        for kind, number in (("late", self._by_keeper), ("queue-overflow", self._overflows),
+                             ("unwatched-root", self._roots.left_out if self._roots is not None else 0)):
             if number:
                 counted[kind] = counted.get(kind, 0) + number
         return counted
