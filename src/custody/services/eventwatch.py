@@ -83,6 +83,10 @@ class EventWatch:
                 malformed += 1
                 _LOG.debug("%s: %s", origin, wrong.message)
                 continue
+            except Exception:  # a fault of ours in one event must not end the reading of all that come after it
+                malformed += 1
+                _LOG.exception("%s: an event cannot be read", origin)
+                continue
             for place, item in enumerate(told):
                 if type(item) is RuntimeEvent:
                     events += 1

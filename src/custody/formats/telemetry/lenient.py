@@ -78,12 +78,14 @@ def shallow(data: bytes) -> bytes:
 def members(data: bytes, depth: int) -> list[bytes]:
     """The objects that stand `depth` deep in a document, which as a whole may be none: of a list 1, of a list in an
     object 2. One that is cut off is left out."""
-    inside, begun = 0, -1
+    inside, begun, listed = 0, -1, False
     cut: list[bytes] = []
     for token in _NESTING.finditer(data):
         mark = data[token.start()]
         if mark in _OPENS:
-            if inside == depth and mark == _OPENS[1]:
+            if inside == depth - 1:
+                listed = mark == _OPENS[0]
+            if inside == depth and listed and mark == _OPENS[1]:
                 begun = token.start()
             inside += 1
         elif mark in _CLOSES:
