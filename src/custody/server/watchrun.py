@@ -112,7 +112,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
             elif entry.kind == "stdin":
                 run.reading.append(asyncio.create_task(StreamInput(watch, decoder, entry.origin).run(await _stdin())))
             else:
-                servers.append(await _listen(entry.path, StreamInput(watch, decoder, entry.origin)))
+                servers.append(await _listen(
+                    entry.path, StreamInput(watch, decoder, entry.origin, lasting=True)))
         for sensor in used:
             watch.heard(sensor.name)
             run.reading.append(asyncio.create_task(sensor.run(watch.emitted)))
