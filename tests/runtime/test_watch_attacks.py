@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 
 from custody.adapters.filesystem.alertfile import AlertFile
+from custody.adapters.filesystem.alertstream import AlertStream
 from custody.adapters.filesystem.following import DocumentFolder, FollowedFile
 from custody.adapters.sqlite.notes import SqliteNotes
 from custody.adapters.syslog import Syslog
-from custody.errors import MalformedError, NetworkError, StorageError
+from custody.errors import MalformedError, NetworkError, StorageError, UsageError
 from custody.formats.talon import read as talon
 from custody.formats.telemetry import audit, lenient
 from custody.formats.telemetry.audit import Audit
 from custody.formats.telemetry.event import RuntimeEvent
+from custody.formats.telemetry.inputs import FORMATS
 from custody.formats.telemetry.recording import Recording
+from custody.formats.telemetry.told import Unread
 from custody.kit.clock import system_clock
 from custody.ports import alerting
 from custody.runtime.counted import Counted
@@ -34,6 +37,7 @@ from custody.runtime.losses import Losses
 from custody.runtime.responses import Responses
 from custody.server.asgi import TooLargeError
 from custody.server.runtime import _expanded, _Token
+from custody.server.watchrun import _alone
 from custody.services.alertdelivery import Delivery
 from custody.services.eventinputs import StreamInput
 from custody.services.eventwatch import EventWatch
@@ -45,8 +49,8 @@ from tests.runtime.test_engine import engine
 
 def pod(number: int, extra: bytes = b"{}") -> bytes:
     """An audit event of a pod on the host's network, with something in its object."""
-    return (b'{"kind":"Event","auditID":"%d","stage":"ResponseComplete","verb":"create","objectRef":{"resource":"pods"},'
-            b'"requestObject":{"spec":{"hostNetwork":true},"m":%s}}' % (number, extra))
+    return (b'{"kind":"Event","auditID":"%d","stage":"ResponseComplete","verb":"create",'
+            b'"objectRef":{"resource":"pods"},"requestObject":{"spec":{"hostNetwork":true},"m":%s}}' % (number, extra))
 
 
 def asked(told: Sequence[object]) -> list[tuple[str, str]]:
@@ -242,16 +246,16 @@ class TestOddValues:
         assert b">1 - " in Syslog("udp://127.0.0.1:9")._message(line)
 
 
-def flooded(folding: Folding, number: int, **place: str) -> int:
+def flooded(folding: Folding, number: int, container: str) -> int:
     return sum(folding.tell(Record(f"k{at}", Alert("shell", "Warning", "syscall", f"x {at}", {"proc.cmdline": f"{at}"}),
-                                   Place(**place)), 0.0) for at in range(number))
+                                   Place(container_id=container)), 0.0) for at in range(number))
 
 
 class TestFloods:
     def test_of_one_container_hide_nothing_of_another(self) -> None:
         folding = Folding(Counted(), alike=10, each_rule=100)
-        assert flooded(folding, 50_000, container_id="evil") == 100
-        assert flooded(folding, 20, container_id="good") == 20
+        assert flooded(folding, 50_000, "evil") == 100
+        assert flooded(folding, 20, "good") == 20
         (summary,) = folding.due(61.0)
         assert summary.place.container_id == "evil"
         assert "(49900 more of this rule there, not alike, within 60 s)" in summary.alert.output
@@ -267,8 +271,8 @@ class TestFloods:
     def test_what_is_kept_of_a_long_one_is_short(self) -> None:
         folding = Folding(Counted(), alike=1)
         for _ in range(2):
-            folding.tell(Record("k", Alert("r", "Warning", "syscall", "o" * 10**6, {"a": "x" * 10**6, "b": ["y" * 10**6]}),
-                                Place()), 0.0)
+            fields = {"a": "x" * 10**6, "b": ["y" * 10**6]}
+            folding.tell(Record("k", Alert("r", "Warning", "syscall", "o" * 10**6, fields), Place()), 0.0)
         assert len(folding.state()) < 10_000
 
     def test_events_that_come_again_since_an_output_failed_are_counted_once(self) -> None:
@@ -293,7 +297,8 @@ class TestFloods:
 
 def test_a_response_is_not_had_by_asking_for_what_is_refused() -> None:
     def place(**fields: str) -> Place:
-        return Place.of({"ka.target.resource": "pods", "ka.target.name": "web", "ka.target.namespace": "shop", **fields})
+        target = {"ka.target.resource": "pods", "ka.target.name": "web", "ka.target.namespace": "shop"}
+        return Place.of({**target, **fields})
 
     assert place(**{"ka.auth.decision": "forbid"}).refused
     assert place(**{"ka.response.code": "403"}).refused
@@ -441,3 +446,22 @@ def test_a_socket_whose_sender_is_gone_is_expected_to_tell_more() -> None:
 
     asyncio.run(main())
     assert list(watch.stalled) == ["x"]
+
+
+def test_json_on_standard_output_is_json_whatever_its_encoding(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w", encoding="ascii", errors="backslashreplace") as stream:
+        AlertStream(stream).write([alert(1)._replace(json='{"a":"caf\u00e9"}'.encode())])
+    assert json.loads((tmp_path / "out").read_bytes()) == {"a": "caf\u00e9"}
+
+
+def test_a_record_that_is_none_hides_no_other_of_its_file() -> None:
+    event = b'{"eventSource":"iam.amazonaws.com","eventName":"CreateUser"}'
+    told = FORMATS["cloudtrail"].made("x", set())(b'{"Records":[%s,5,{"a":1},%s]}' % (event, event))
+    assert [type(item) for item in told] == [RuntimeEvent, Unread, Unread, RuntimeEvent]
+
+
+def test_two_watches_do_not_share_a_data_directory(tmp_path: Path) -> None:
+    with _alone(tmp_path), pytest.raises(UsageError, match=f"process {os.getpid()}"), _alone(tmp_path):
+        raise AssertionError
+    with _alone(tmp_path):
+        assert (tmp_path / "runtime.lock").exists()
