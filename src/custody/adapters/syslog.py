@@ -100,7 +100,15 @@ class Syslog:
         priority = _FACILITY + line.priority
         if self._kind == "unix":
             return b"<%d>custody[%d]: %b" % (priority, os.getpid(), body)
-        seconds, rest = divmod(line.time, 1_000_000_000)
-        stamp = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z" if line.time else "-"
-        head = f"<{priority}>1 {stamp} {self._hostname or '-'} custody {os.getpid()} alert - "
+        head = f"<{priority}>1 {_stamp(line.time)} {self._hostname or '-'} custody {os.getpid()} alert - "
         return head.encode() + b"\xef\xbb\xbf" + body
+
+
+def _stamp(time: int) -> str:
+    """RFC 5424's TIMESTAMP; its NILVALUE where there is none, or one that no calendar has: an event says what it likes.
+    """
+    seconds, rest = divmod(time, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z" if time else "-"
+    except (ValueError, OverflowError, OSError):
+        return "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,12 +13,12 @@ from custody.formats.telemetry.told import Foreign, Lost, Told
 from custody.runtime.counted import Counted
 from custody.runtime.detecting import Detector, Enricher, Suppressor
 from custody.runtime.event import Place, RuntimeEvent
-from policylang.errors import LanguageError
 from policylang.falco import Alert, Matcher, RuleSet
 from policylang.falco.matcher import Match
 from policylang.falco.output import PRIORITIES
 from policylang.falco.values.fields import SOURCES
 
+_LOG = logging.getLogger(__name__)
 LEVELS = {level: number for number, level in enumerate(PRIORITIES)}
 
 
@@ -91,9 +92,11 @@ class Engine:
         if matcher is not None:
             try:
                 alerts = matcher(event.type, event.fields)
-            except (LanguageError, TypeError, ValueError, OverflowError, RecursionError):
-                # One event with a value that nobody thought of must not end the watching of all others.
+            except Exception:  # whatever it is
+                # One event with a value that nobody thought of must not end the watching of all others, and one field
+                # of it must not silence the rules that do not look at it.
                 self.counted.unjudged[event.origin] += 1
+                alerts = matcher.severally(event.type, event.fields).alerts
         detectors = self._detectors.get(event.type)
         if detectors is not None and event.source == "syscall":
             alerts = [*(alerts or ()), *(alert for detector in detectors for alert in detector(event))]
@@ -127,7 +130,11 @@ class Engine:
             alert = dataclasses.replace(alert, hostname=alert.hostname or place.node or self._hostname,
                                         output_fields={**alert.output_fields, **known})
         for suppress in self._suppressors:
-            name = suppress(alert, place)
+            try:
+                name = suppress(alert, place)
+            except Exception:  # what cannot be asked explains nothing
+                _LOG.exception("suppressions of %s", alert.rule)
+                continue
             if name is not None:
                 counted.add(counted.suppressed, name)
                 return Record(identifier(key), alert, place, name) if self._show else None

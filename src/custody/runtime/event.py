@@ -23,6 +23,8 @@ class Place(NamedTuple):
     """As the container runtime names it."""
     digest: str = ""
     """`sha256:…` of the manifest that runs, or of the index that named it."""
+    refused: bool = False
+    """An API server refused the request: nothing happened there, and whoever asked may have no right to."""
 
     @classmethod
     def of(cls, fields: Fields) -> Place:
@@ -38,7 +40,8 @@ class Place(NamedTuple):
             container=_text(get("container.name")),
             container_id=_container(_text(get("container.id"))),
             image=_text(get("container.image")),
-            digest=digest if digest.startswith("sha256:") else "")
+            digest=digest if digest.startswith("sha256:") else "",
+            refused=get("ka.auth.decision") == "forbid" or _text(get("ka.response.code")).startswith(("4", "5")))
 
 
 def _text(value: Any) -> str:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
-from custody.errors import UsageError
+from custody.errors import StorageError, UsageError
+from custody.kit.lock import HeldError, hold
 from custody.runtime.engine import Rules
 from custody.runtime.suppressions import Suppressions
 from custody.server.watchedfiles import answers_of, containers_of, rules_of
@@ -69,12 +70,30 @@ async def watch_run(settings: Settings, watched: Watched, say: Callable[[str], N
     `say` is told what people should know of going on. `once`: what is there, and no more; `again`: from files'
     beginnings. Raises UsageError, MalformedError, StorageError.
     """
-    async with contextlib.aclosing(await answering(settings, watched.stated)) as answers:
-        for text in answers.notes:
-            say(text)
-        async with _running(settings, replace(watched, rules=answers.rules), answers, say, once=once, again=again,
-                            stream=stream) as run:
-            yield run
+    with _alone(settings.state()):
+        async with contextlib.aclosing(await answering(settings, watched.stated)) as answers:
+            for text in answers.notes:
+                say(text)
+            async with _running(settings, replace(watched, rules=answers.rules), answers, say, once=once, again=again,
+                                stream=stream) as run:
+                yield run
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of two that note how far they read in one place, each would take what the other told for told by itself."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = hold(folder / "runtime.lock")
+    except HeldError as held:
+        raise UsageError(f"{folder}: a watch runs with this data directory, process {held.holder}",
+                         hint="--data-dir DIR, one for each watch") from None
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +143,8 @@ async def _running(settings: Settings, watched: Watched, answers: Answering, say
             elif entry.kind == "stdin":
                 run.reading.append(asyncio.create_task(StreamInput(watch, decoder, entry.origin).run(await _stdin())))
             else:
-                servers.append(await _listen(entry.path, StreamInput(watch, decoder, entry.origin)))
+                servers.append(await _listen(
+                    entry.path, StreamInput(watch, decoder, entry.origin, lasting=True)))
         for sensor in used:
             watch.heard(sensor.name)
             run.reading.append(asyncio.create_task(sensor.run(watch.emitted)))

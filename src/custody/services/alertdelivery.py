@@ -54,6 +54,8 @@ class Delivery:
         self._taken = {output.name: Window() for output in outputs}
         """By outputs of which another failed: those are not given it twice."""
         self._places: dict[str, Place] = {}
+        self._ends: dict[str, Place] = {}
+        """Of outputs, where they end and it is not noted yet: also of those that took alerts before another failed."""
         self._waiting: list[_Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
         self.failures: dict[str, str] = {}
@@ -124,19 +126,18 @@ class Delivery:
                     fresh[line.key] = line
                     keys.append(line.key)
             own.append(frozenset(keys))
-        places = self._written([*fresh.values()])
+        self._written([*fresh.values()])
         marks: dict[str, str] = {}
         folds: bytes | None = None
         for waiting in batch:
             marks.update(waiting.marks)
             folds = waiting.folds if waiting.folds is not None else folds
-        self._note(marks, places, [*fresh], folds)
+        self._note(marks, self._ends, [*fresh], folds)
+        self._ends = {}
         self._delivered.add([*fresh])
         return own
 
-    def _written(self, lines: Sequence[Line]) -> Mapping[str, Place]:
-        """Where outputs end then."""
-        places: dict[str, Place] = {}
+    def _written(self, lines: Sequence[Line]) -> None:
         wrong: CustodyError | None = None
         for output in self._outputs:
             name, taken = output.name, self._taken[output.name]
@@ -148,14 +149,13 @@ class Delivery:
                 output.write(own)
                 taken.add([line.key for line in own])
                 if (place := output.place()) is not None:
-                    places[name] = place
+                    self._ends[name] = place
                 self.failures.pop(name, None)
             except CustodyError as error:  # the others take theirs all the same
                 self.failures[name] = error.message
                 wrong = error
         if wrong is not None:
             raise wrong
-        return places
 
     def _expect(self, output: AlertOutput) -> None:
         """A file that is new is noted before anything is in it: what is in it after a crash is cut off then."""

@@ -115,8 +115,11 @@ class FollowedInput:
 class StreamInput:
     """Lines of a stream, which cannot be read again: judged as they come, and the reader waits for their alerts."""
 
-    def __init__(self, watch: EventWatch, decoder: Decoder, origin: str) -> None:
-        self._watch, self._decoder, self._origin = watch, decoder, origin
+    def __init__(self, watch: EventWatch, decoder: Decoder, origin: str, *, lasting: bool = False) -> None:
+        """`lasting`: others may come when one is at its end, and it is expected that they do."""
+        self._watch, self._decoder, self._origin, self._lasting = watch, decoder, origin, lasting
+        if lasting:
+            watch.heard(origin)
         self._number = 0
         self._begun = f"{time.time_ns()}"
 
@@ -140,7 +143,8 @@ class StreamInput:
             told()
         if rest and not skipping:
             await self._lines([rest])
-        self._watch.ended(self._origin)
+        if not self._lasting:
+            self._watch.ended(self._origin)
 
     async def _lines(self, lines: list[bytes]) -> None:
         for start in range(0, len(lines), _SLICE):

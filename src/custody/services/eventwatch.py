@@ -29,6 +29,9 @@ _LOG = logging.getLogger(__name__)
 _TICK = 1.0
 _RESPONSES = 1000
 """Responses that wait at once; more are refused, and said."""
+_DECIDED = 65_536
+_OWED = 50_000
+"""Alerts of sensors that wait while an output takes none: those beyond are lost, and said."""
 _LAST_RESPONSES = 30.0
 """Seconds that responses have to end in when the watch does."""
 
@@ -55,6 +58,9 @@ class EventWatch:
         self._responders, self._stalled_after = responders, stalled_after
         self._clock, self._steady = clock, steady
         self._events = Window()
+        self._decided: dict[str, bool] = {}
+        """Of alerts that could not be delivered, whether they are told by themselves: they are counted once, however
+        often their events come again."""
         self._owed: list[Record] = []
         self._heard: dict[str, float] = {}
         self.stalled: dict[str, float] = {}
@@ -82,6 +88,10 @@ class EventWatch:
             except MalformedError as wrong:
                 malformed += 1
                 _LOG.debug("%s: %s", origin, wrong.message)
+                continue
+            except Exception:  # a fault of ours in one event must not end the reading of all that come after it
+                malformed += 1
+                _LOG.exception("%s: an event cannot be read", origin)
                 continue
             for place, item in enumerate(told):
                 if type(item) is RuntimeEvent:
@@ -127,22 +137,35 @@ class EventWatch:
         self.counted.events[origin] += 1
         self._heard[origin] = now = self._steady()
         if alerts := self.engine.judge(event):
-            self._owed += [record for record in self._told(
+            told = [record for record in self._told(
                 event, alerts, f"{origin}/{event.at}/{self.counted.events[origin]}/{now}")
                 if self.folding.tell(record, now)]
+            if len(self._owed) + len(told) > _OWED:
+                self.losses.lost(origin, "not-delivered", len(told))
+            else:
+                self._owed += told
 
     # --- delivering -----------------------------------------------------------------------------------------------
 
     async def tell(self, taken: Taken, marks: Marks | None = None) -> None:
         """Returns when the alerts are there to stay. Raises StorageError, NetworkError."""
         lines = self.lines(taken.records)
-        await self.deliver(lines, marks)
+        try:
+            await self.deliver(lines, marks)
+        except BaseException:  # whoever told the events tells them again
+            told = {record.key for record, _ in lines}
+            self._decided |= {record.key: record.key in told for record in taken.records}
+            while len(self._decided) > _DECIDED:
+                del self._decided[next(iter(self._decided))]
+            raise
         self._events.add(taken.keys)
 
     def lines(self, records: Sequence[Record]) -> list[tuple[Record, Line]]:
         """Those that are told by themselves."""
         now = self._steady()
-        return [self._line(record) for record in records if self.folding.tell(record, now)]
+        return [self._line(record) for record in records if (
+            decided if (decided := self._decided.pop(record.key, None)) is not None
+            else self.folding.tell(record, now))]
 
     def _line(self, record: Record) -> tuple[Record, Line]:
         """An alert of an event that says no time has the time at which it is told: whoever takes it expects one."""
@@ -221,6 +244,7 @@ class EventWatch:
     def _respond(self, record: Record) -> None:
         if len(self._responding) >= _RESPONSES:
             self.unanswered += 1
+            self.losses.lost("responses", "too-many-wait", 1)
             return
         task = asyncio.create_task(self._answered(record))
         self._responding.add(task)

@@ -110,6 +110,8 @@ class Responding:
                     raise _Refused("another replica acts")
                 if not place.namespace or not place.pod:
                     raise _Refused("the alert tells no pod")
+                if place.refused:  # else whoever may do nothing could have anybody's pod ended
+                    raise _Refused("the API server refused the request, so that nothing happened to the pod")
                 if place.namespace in self._limits.protected:
                     raise _Refused(f"namespace {place.namespace} is protected")
                 self._timely(alert)

@@ -243,7 +243,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     fold_after: Annotated[int, msgspec.Meta(ge=0)] = 10
     """Alerts that are alike and told within `fold_window`; the others are told as a number. 0: all are told."""
     fold_rule: Annotated[int, msgspec.Meta(ge=1)] = 1000
-    """Alerts of one rule that are told within `fold_window`, however unlike."""
+    """Alerts of one rule in one container that are told within `fold_window`, however unlike."""
     fold_window: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
     """Seconds."""
     stalled_after: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 from collections.abc import Sequence
@@ -60,10 +61,9 @@ class AlertFile:
             return ""
         try:
             for path in (self._path, *self._siblings()):
-                state = path.lstat()
+                state = path.stat()
                 if stat.S_ISREG(state.st_mode) and (state.st_dev, state.st_ino) == (place.device, place.inode):
-                    if state.st_size > place.size:
-                        os.truncate(path, place.size)
+                    self._cut(path, place)
                     return ""
         except FileNotFoundError:
             pass
@@ -71,6 +71,24 @@ class AlertFile:
             raise storage_error(self.name, error) from None
         return (f"{self.name}: the file that was written last is not there any more; alerts of its last moment may be "
                 "written twice")
+
+    def _cut(self, path: Path, place: Place) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            state = os.fstat(handle)
+            if (state.st_dev, state.st_ino) == (place.device, place.inode) and state.st_size > place.size:
+                self._own(handle)
+                os.ftruncate(handle, place.size)
+        finally:
+            os.close(handle)
+
+    def _own(self, handle: int) -> None:
+        """Of two processes that write to one file, each would cut off what the other wrote. Raises StorageError."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{self.name}: another process writes to it",
+                               hint="each watch has an output file of its own") from None
 
     def close(self) -> None:
         if self._handle is not None:
@@ -90,11 +108,16 @@ class AlertFile:
                     self._size = own.st_size
                 return self._handle
             self.close()
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # Not blocking: to open a pipe that nobody reads would never end.
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
         state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
+        try:
+            if not stat.S_ISREG(state.st_mode):
+                raise StorageError(f"{self.name}: it is no file")
+            self._own(handle)
+        except BaseException:
             os.close(handle)
-            raise StorageError(f"{self.name}: it is no file")
+            raise
         self._handle, self._size = handle, state.st_size
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

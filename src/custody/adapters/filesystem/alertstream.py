@@ -24,8 +24,15 @@ class AlertStream:
 
     def write(self, lines: Sequence[Line]) -> None:
         try:
-            self._stream.write("".join(f"{line.text if self._text else line.json.decode()}\n" for line in lines))
+            buffer = getattr(self._stream, "buffer", None)
+            if self._text or buffer is None:
+                self._stream.write("".join(f"{line.text if self._text else line.json.decode()}\n" for line in lines))
+                self._stream.flush()
+                return
+            # JSON is UTF-8, whatever the terminal's encoding is: another, or escapes of it, would be no JSON.
             self._stream.flush()
+            buffer.write(b"".join(b"%b\n" % line.json for line in lines))
+            buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import stat
 import time
 import zlib
@@ -16,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from custody.adapters.filesystem.drafts import storage_error
-from custody.errors import StorageError
+from custody.errors import CustodyError, StorageError
 from custody.ports.following import Piece
 
 LARGEST = 8 << 20
@@ -26,6 +27,8 @@ _HEAD = 256
 _LINGERING = 1.0
 """Seconds for which a file that was rotated is read on."""
 _COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
+_AFTER = re.compile(r"[.~_-]")
+_WITHIN = re.compile(r"\.[0-9]+\.|[._-][0-9]{4}-?[0-9]{2}-?[0-9]{2}")
 _EXPANDED = 256 << 20
 """Bytes that a compressed document may have."""
 
@@ -169,8 +172,9 @@ class FollowedFile:
                     return None
             # The last line of a file that nobody writes to any more needs no end.
             last, first, identity = self._rest, self._offset, self._identity()
-            self.close()
-            self._open(self._after(now))
+            old = self._file
+            self._open(self._after(now))  # before the old one is let go: it may not be there, or be none
+            old.close()
             return Piece([last] if last else [], self._mark(), first, identity)
         if self._once:
             last, first = self._rest, self._offset
@@ -189,6 +193,8 @@ class FollowedFile:
         """The file that was written after that one: rotation may have happened more than once."""
         later: list[tuple[int, Path]] = []
         for path in self._siblings():
+            if not _rotated(path.name, self._path):
+                continue
             with contextlib.suppress(OSError):
                 state = path.stat()
                 if state.st_mtime_ns > old.st_mtime_ns and state.st_ino != old.st_ino and stat.S_ISREG(state.st_mode):
@@ -259,6 +265,15 @@ class FollowedFile:
         return hashlib.sha256(head).hexdigest() == kept.head
 
 
+def _rotated(name: str, path: Path) -> bool:
+    """Whether a file is named as rotation names what `path` was: `audit.log.1`, `audit.log-20261130.gz`,
+    `audit-2026-11-30T10-03-57.700.log`, `audit.1.log`. `audit-other.log` and `audit-2.log` are logs of their own."""
+    if name.startswith(path.name):
+        return _AFTER.match(name, len(path.name)) is not None
+    between = name.removeprefix(path.stem)
+    return bool(path.suffix) and path.suffix in between and _WITHIN.match(between) is not None
+
+
 class DocumentFolder:
     """Implements ports.following.Followed for files that are one document each: CloudTrail's, plain or `.gz`.
 
@@ -282,6 +297,7 @@ class DocumentFolder:
         return ""
 
     def read(self, limit: int) -> Piece | None:  # noqa: ARG002 - a document is read whole
+        wrong: CustodyError | None = None
         try:
             for path in self._files():
                 key = _document_key(path)
@@ -291,11 +307,18 @@ class DocumentFolder:
                 if not self._once and self._sizes.get(key) != size:
                     self._sizes[key] = size
                     continue
+                try:
+                    data = self._content(path)
+                except OSError as error:  # the others are read all the same
+                    wrong = wrong or storage_error(f"{path}", error)
+                    continue
                 self._done.add(key)
                 self._sizes.pop(key, None)
-                return self._document(path, key)
+                return self._document(path, key, data)
         except OSError as error:
             raise storage_error(f"{self._path}", error) from None
+        if wrong is not None:
+            raise wrong
         self._ended = self._once
         return None
 
@@ -305,9 +328,12 @@ class DocumentFolder:
     def close(self) -> None:
         """Nothing is open between two reads."""
 
-    def _document(self, path: Path, key: str) -> Piece:
+    @staticmethod
+    def _content(path: Path) -> bytes:
         with path.open("rb") as file:
-            data = file.read(LARGEST * 8 + 1)
+            return file.read(LARGEST * 8 + 1)
+
+    def _document(self, path: Path, key: str, data: bytes) -> Piece:
         mark = msgspec.json.encode(sorted(self._done)).decode()
         try:
             expanded = _expanded(data) if data[:2] == b"\x1f\x8b" else data

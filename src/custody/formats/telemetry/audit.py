@@ -6,6 +6,7 @@ does.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -141,11 +142,16 @@ _QUICK: dict[str, _Quick] = {
 class LateAudit(AuditEvent):
     """An audit event that becomes a dict when a field of its objects is asked for, and they are decoded then."""
 
-    __slots__ = ("_repairs", "_typed")
+    __slots__ = ("_data", "_repairs", "_typed")
 
-    def __init__(self, event: _Event, repairs: lenient.Repairs) -> None:
+    def __init__(self, event: _Event, repairs: lenient.Repairs, data: bytes) -> None:
         super().__init__({})
-        self._typed, self._repairs = event, repairs
+        self._typed, self._repairs, self._data = event, repairs, data
+
+    @property
+    def digest(self) -> str:
+        """Of the event as it came, in 32 hexadecimal digits."""
+        return hashlib.blake2b(self._data, digest_size=16).hexdigest()
 
     def get(self, name: str) -> Any:
         known = self.known
@@ -176,34 +182,48 @@ class Audit:
 
     def __call__(self, data: bytes) -> Sequence[Told]:
         """Raises MalformedError where it is neither; of a list, what is no audit event is `Unread`."""
-        if data.lstrip()[:1] == b"[":
-            return self._each(lenient.decode(data, _MANY, self.repairs, _EXPECTED))
-        if b'"EventList"' in data[:4096] or b'"items"' in data[:4096]:
-            listed = lenient.decode(data, _LIST, self.repairs, _EXPECTED)
-            if listed.kind == "EventList":
-                return self._each(listed.items or [])
-        return [self._made(lenient.decode(data, _ONE, self.repairs, _EXPECTED))]
+        try:
+            if data.lstrip()[:1] == b"[":
+                return self._each(_MANY.decode(data))
+            if b'"EventList"' in data[:4096] or b'"items"' in data[:4096]:
+                listed = _LIST.decode(data)
+                if listed.kind == "EventList":
+                    return self._each(listed.items or [])
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+            # What somebody put into one of them must not hide the others: each is read by itself.
+            if told := self._each(lenient.members(data, 1 if data.lstrip()[:1] == b"[" else 2)):
+                return told
+        return [self._made(lenient.decode(data, _ONE, self.repairs, _EXPECTED), data)]
 
-    def _each(self, items: list[msgspec.Raw]) -> Sequence[Told]:
+    def _each(self, items: Sequence[msgspec.Raw | bytes]) -> Sequence[Told]:
         told: list[Told] = []
         for item in items:
+            own = bytes(item)
             try:
-                told.append(self._made(lenient.decode(bytes(item), _ONE, self.repairs, _EXPECTED), listed=True))
+                told.append(self._made(lenient.decode(own, _ONE, self.repairs, _EXPECTED), own, listed=True))
             except MalformedError as wrong:
                 told.append(Unread(wrong.message))
         return told
 
-    def _made(self, event: _Event, *, listed: bool = False) -> RuntimeEvent:
+    def _made(self, event: _Event, data: bytes, *, listed: bool = False) -> RuntimeEvent:
         if listed and event.kind is msgspec.UNSET:  # items of a list need not say it
             event.kind = "Event"
         if event.kind != "Event" or not isinstance(event.stage, str):
             raise MalformedError("", got=f"kind {str(event.kind)[:40]!r}", expected=_EXPECTED)
-        return RuntimeEvent(SOURCE, PLUGIN_EVENT, LateAudit(event, self.repairs),
+        return RuntimeEvent(SOURCE, PLUGIN_EVENT, LateAudit(event, self.repairs, data),
                             nanoseconds(event.stage_timestamp), self._origin)
 
 
 def key(event: RuntimeEvent) -> str:
-    """By which an audit event is known when it is delivered again: its id and stage; empty where it has none."""
-    get = event.fields.get
-    audit_id, stage = get("ka.auditid"), get("ka.stage")
-    return f"{audit_id}/{stage}" if audit_id and stage else ""
+    """By which an audit event is known when it is delivered again: its id, its stage and all that it says; empty where
+    it has none.
+
+    The id alone is not enough: an API server takes it from the request's header `Audit-ID` where a caller sends one
+    (apiserver's audit_init.go), so that two requests of a caller have the same where he likes.
+    """
+    fields = event.fields
+    audit_id, stage = fields.get("ka.auditid"), fields.get("ka.stage")
+    if not (audit_id and stage):
+        return ""
+    # An id is as long as a header may be.
+    return f"{audit_id[:64]}/{stage[:32]}" + (f"/{fields.digest}" if isinstance(fields, LateAudit) else "")

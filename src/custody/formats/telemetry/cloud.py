@@ -9,9 +9,9 @@ import msgspec
 from custody.errors import MalformedError
 from custody.formats.telemetry import lenient
 from custody.formats.telemetry.event import RuntimeEvent
-from custody.formats.telemetry.told import Told
+from custody.formats.telemetry.told import Told, Unread
 from policylang.falco.values.events import PLUGIN_EVENT
-from policylang.falco.values.jsonsources import reader, source_of, split
+from policylang.falco.values.jsonsources import reader, source_of
 
 _ANY = msgspec.json.Decoder()
 
@@ -28,16 +28,18 @@ class CloudEvents:
         self.repairs = lenient.Repairs()
 
     def __call__(self, data: bytes) -> Sequence[Told]:
-        """Raises MalformedError where any of them is none of the source's: then none is told."""
+        """Raises MalformedError where it is no document of events; of several, one that is none is `Unread`."""
         document = lenient.decode(data, _ANY, self.repairs, self._expected)
-        try:
-            events = split(document)
-        except ValueError as wrong:
-            raise MalformedError("", got=str(wrong), expected=self._expected) from None
-        if any(source_of(event) != self._source for event in events):
-            raise MalformedError("", got="another object", expected=self._expected)
+        records = document.get("Records") if isinstance(document, dict) else None
+        several = records if isinstance(records, list) else document if isinstance(document, list) else None
+        events = [document] if several is None else several
         told: list[Told] = []
         for event in events:
+            if source_of(event) != self._source:
+                if several is None:
+                    raise MalformedError("", got="another object", expected=self._expected)
+                told.append(Unread("another object"))
+                continue
             fields = self._reader(event)
             at = fields.get("evt.rawtime")
             told.append(RuntimeEvent(self._source, PLUGIN_EVENT, fields, at if isinstance(at, int) else None,

@@ -38,4 +38,4 @@ class Recording:
             raise MalformedError("evt.source", got=source, expected=f"one of {', '.join(SOURCES)}")
         # Of other sources a dict would be taken for the event's own JSON.
         known = fields if source == "syscall" else MappingProxyType(fields)
-        return (RuntimeEvent(source, name, known, at if isinstance(at, int) else None, self._origin),)
+        return (RuntimeEvent(source, name, known, at if type(at) is int else None, self._origin),)
