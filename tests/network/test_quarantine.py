@@ -136,7 +136,7 @@ def test_a_pod_that_has_ended_is_not_called_cut_off() -> None:
 def test_release_touches_nothing_of_another_pods_quarantine() -> None:
     """Who may label a pod must not lift the quarantine of another by letting this one back."""
     forged = pod({"app": "web", quarantine.LABEL: "another-uid"}, annotations={quarantine.KEPT: "{}"})
-    with pytest.raises(MalformedError, match="label custody.internal/quarantine: got '?another-uid"):
+    with pytest.raises(MalformedError, match=r"label custody\.internal/quarantine: got '?another-uid"):
         quarantine.release(forged, ())
     _, strip = quarantine.plan(pod())
     inside = quarantine.merged(pod(), strip.body)

@@ -15,7 +15,19 @@ from custody.network.addresses import V4, V6
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology, together
 from custody.network.ports import PROTOCOLS, Protocol, port
-from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches, tests
+from custody.network.selector import (
+    POD_NETWORK,
+    All,
+    Any,
+    Expression,
+    Labels,
+    Not,
+    Operator,
+    Scope,
+    Test,
+    matches,
+    tests,
+)
 
 _Key = tuple[object, ...]
 
@@ -207,9 +219,13 @@ class Classes:
         result = 0
         match expression:
             case Test():
-                for value, bits in self._index.get((expression.scope, expression.key), {}).items():
-                    if expression.accepts(value):
-                        result |= bits
+                by_value = self._index.get((expression.scope, expression.key), {})
+                if expression.operator is Operator.IN:
+                    for value in expression.values:
+                        result |= by_value.get(value, 0)
+                else:
+                    for value, bits in by_value.items():
+                        result |= bits if expression.accepts(value) else 0
             case Not():
                 result = self.mask ^ self.bits(expression.of)
             case All():
@@ -222,8 +238,8 @@ class Classes:
         return result
 
     def within(self, addresses: Intervals) -> tuple[int, int]:
-        """Classes that have their addresses in there, and those of which that is not known: they have no address that is
-        known, or one in there and another that is not."""
+        """Classes that have their addresses in there, and those of which that is not known: no address of theirs is
+        known, or one is in there and another is not."""
         known = self._within.get(addresses)
         if known is None:
             if len(self._addresses) < len(self.samples):
