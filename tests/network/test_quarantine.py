@@ -133,6 +133,17 @@ def test_a_pod_that_has_ended_is_not_called_cut_off() -> None:
                 "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "api-1"}, "spec": {}})], "shop/web-1")
 
 
+def test_beside_policies_that_nobody_judges_nothing_is_proved() -> None:
+    strange = ("s", {"apiVersion": "crd.antrea.io/v1beta1", "kind": "ClusterNetworkPolicy", "metadata": {"name": "a"},
+                     "spec": {}})
+    alone, beside = planned([("p", pod())], "shop/web-1"), planned([("p", pod()), strange], "shop/web-1")
+    assert alone.proof is not None
+    assert alone.proof.whole
+    assert beside.proof is not None
+    assert not beside.proof.whole
+    assert "ClusterNetworkPolicy of s may let pass" in beside.proof.reason
+
+
 def test_release_touches_nothing_of_another_pods_quarantine() -> None:
     """Who may label a pod must not lift the quarantine of another by letting this one back."""
     forged = pod({"app": "web", quarantine.LABEL: "another-uid"}, annotations={quarantine.KEPT: "{}"})

@@ -99,4 +99,5 @@ def _proved(listed: Sequence[Document], place: str, changes: Sequence[Change]
     read = documents.read(list(zip(places, after, strict=True)))
     if all(pod.place != place for pod in read.topology.pods):
         raise UsageError(f"pod {place} has ended, or has gone: there is nothing to cut off")
-    return isolation(Connectivity(read.topology, read.policies), place), read.unread
+    strange = [f"{kind} of {where}" for where, kind, _ in read.unread]
+    return isolation(Connectivity(read.topology, read.policies), place, strange), read.unread
