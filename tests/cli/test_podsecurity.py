@@ -168,6 +168,8 @@ def test_labels_of_other_namespaces(capsys: pytest.CaptureFixture[str]) -> None:
     assert judge(pod("p", PLAIN, "x"), flags=flags) == 0
     assert judge(pod("p", HOST, "x"), flags=flags) == 3
     assert judge(pod("p", HOST, "x"), flags=("--namespace-labels", "team=a")) == 0
+    for key in (f"{PREFIX}enforc", "podsecurity.kubernetes.io/enforce", f"{PREFIX}Enforce", f"{PREFIX}enforce_version"):
+        assert judge(pod("p", HOST, "x"), flags=("--namespace-labels", f"{key}=restricted")) == 2, key
     assert "meets privileged:latest" in capsys.readouterr().out
 
 

@@ -292,10 +292,10 @@ def _cilium_peer(policy: Document, rule: Document, end: str, peer: Pod | str, ma
                 return True
     nodes = {address_text(address) for node in made.world.nodes for address in node.addresses}
     for entity in rule.get(f"{end}Entities") or []:
-        if entity == "all" or (entity == "world" and not isinstance(peer, Pod)) or (
+        if entity == "all" or (entity == "world" and not isinstance(peer, Pod) and peer not in nodes) or (
                 entity == "cluster" and (isinstance(peer, Pod) or peer in nodes)):
             return True
-    return any(not isinstance(peer, Pod) and _in(peer, block["cidr"])
+    return any(not isinstance(peer, Pod) and peer not in nodes and _in(peer, block["cidr"])
                and not any(_in(peer, inner) for inner in block.get("except") or [])
                for block in rule.get(f"{end}CIDRSet") or [])
 

@@ -9,8 +9,12 @@ import pytest
 from custody.errors import MalformedError, UnsupportedError
 from custody.network import kubernetes
 from custody.network.addresses import number
+from custody.network.intervals import EMPTY
+from custody.network.judgement import End, judge
 from custody.network.model import Node
-from tests.network.worlds import asked, engine, pod, policy, verdict, world
+from custody.network.names import ends
+from custody.network.ports import ALL, key
+from tests.network.worlds import asked, cluster_policy, engine, pod, policy, verdict, world
 
 A = pod("x/a", "10.0.0.1", "http=8080 dns=53/UDP", app="a")
 B = pod("x/b", "10.0.0.2", "http=80", app="b")
@@ -93,7 +97,49 @@ def test_blocks_of_both_families() -> None:
     judging = engine(world(A, dual), policy("x", podSelector={"matchLabels": {"app": "a"}}, ingress=[
         {"from": [{"ipBlock": {"cidr": "fd00::/8", "except": ["fd01::/16"]}}]}]))
     assert [verdict(judging, source, "x/a") for source in ("fd00::1", "fd01::1", "10.0.0.1", "x/d")] == [
-        "allowed", "denied", "denied", "allowed"]
+        "allowed", "denied", "denied", "depends"]
+    assert [judge(judging, end, End(A), key("TCP", 80)).verdict.value
+            for word in ("fd00::9", "10.0.0.9") for end in ends(word, judging.topology, "--from")] == [
+        "allowed", "denied"], "who names an address asks about that one"
+    cells = {judging.classes.samples[cell.source].place: cell.outcome for cell in judging.cells()
+             if judging.classes.samples[cell.target].place == "x/a"}
+    assert cells["x/d"] == (EMPTY, ALL)
+
+
+def test_a_denial_of_one_family_does_not_cut_the_other() -> None:
+    dual = pod("x/d", "10.0.0.9 fd00::9", app="d")
+    deny = cluster_policy("v4", 1, egress=[{"action": "Deny", "to": [{"networks": ["0.0.0.0/0"]}]}])
+    both = cluster_policy("both", 1, egress=[{"action": "Deny", "to": [{"networks": ["0.0.0.0/0", "::/0"]}]}])
+    assert verdict(engine(world(A, dual), deny), "x/a", "x/d") == "depends"
+    assert verdict(engine(world(A, dual), both), "x/a", "x/d") == "denied"
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ({"ingress": [{"ports": [{"port": "80"}]}]}, r"ports\[0\]\.port: got '?80"),
+    ({"ingress": [{"ports": [{"port": "HTTP"}]}]}, r"port: got '?HTTP"),
+    ({"ingress": [{"ports": [{"port": "a--b"}]}]}, "port: got"),
+    ({"ingress": [{"ports": [{"port": "abcdefghijklmnop"}]}]}, "port: got"),
+    ({"ingress": [{"ports": [{"port": 80, "protocol": ""}]}]}, "protocol: got"),
+    ({"policyTypes": ["Ingress", "Egress", "Ingress"]}, "3 items"),
+    ({"podSelector": {"matchLabels": {"a b": "c"}}}, "the key a b"),
+    ({"podSelector": {"matchLabels": {"a/b/c": "d"}}}, "the key a/b/c"),
+    ({"podSelector": {"matchLabels": {"A.com/b": "d"}}}, "the key A.com/b"),
+    ({"podSelector": {"matchLabels": {"a": "b c"}}}, "a: b c"),
+    ({"podSelector": {"matchLabels": {"a": "x" * 64}}}, "a: xxx"),
+    ({"podSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b c"]}]}}, "a: b c"),
+    ({"podSelector": {"matchExpressions": [{"key": "a_", "operator": "DoesNotExist"}]}}, "the key a_"),
+])
+def test_what_the_api_server_refuses_is_not_judged_as_a_policy_that_selects_nobody(spec: dict[str, Any], message: str
+                                                                                   ) -> None:
+    """Each is refused by a real one (1.34, --dry-run=server): such a policy does not stand, and isolates nobody."""
+    with pytest.raises(MalformedError, match=message):
+        engine(WORLD, policy("x", **spec))
+
+
+@pytest.mark.parametrize("name", ["Web", "a/b", "-a"])
+def test_a_policy_has_a_name_that_the_api_server_takes(name: str) -> None:
+    with pytest.raises(MalformedError, match=r"metadata\.name: got"):
+        engine(WORLD, policy("x", name))
 
 
 def test_an_address_that_is_not_known() -> None:

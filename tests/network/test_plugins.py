@@ -10,7 +10,7 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.network.addresses import number
 from custody.network.calicoselector import parse
 from custody.network.documents import read_policies
-from custody.network.model import Node
+from custody.network.model import Direction, Node
 from custody.network.selector import Scope, matches
 from tests.network.worlds import asked, calico, cilium, engine, pod, policy, verdict, world
 
@@ -138,6 +138,58 @@ def test_a_set_of_addresses_is_meant_by_its_labels() -> None:
 def test_what_is_refused_by_name(document: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         read_policies([("d", document)], WORLD)
+
+
+def test_the_default_tier_is_as_calico_has_it() -> None:
+    read_policies([("d", tier("default", 1e6, defaultAction="Deny"))], WORLD)
+    for document, message in ((tier("default", 5), r"spec\.order: got 5"),
+                              (tier("default", 1e6, defaultAction="Pass"), r"spec\.defaultAction: got '?Pass")):
+        with pytest.raises(MalformedError, match=message):
+            read_policies([("d", document)], WORLD)
+
+
+def test_of_equal_orders_the_name_decides_with_what_follows_it() -> None:
+    """`allow-x/…` stands before `allow/…`, as the hyphen does before the slash."""
+    longer, shorter = calico("allow-x", order=1, ingress=[DENY]), calico("allow", order=1, ingress=[ALLOW])
+    assert verdict(engine(WORLD, shorter, longer), "y/c", "x/a") == "denied"
+    assert verdict(engine(WORLD, {**shorter, "metadata": {"name": "a"}}, longer), "y/c", "x/a") == "allowed"
+
+
+def test_sets_and_groups_stand_once() -> None:
+    group = {"apiVersion": "cilium.io/v2alpha1", "kind": "CiliumCIDRGroup", "metadata": {"name": "g"},
+             "spec": {"externalCIDRs": ["10.0.0.0/8"]}}
+    addresses = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkSet", "metadata": {"name": "s"},
+                 "spec": {"nets": ["10.0.0.0/8"]}}
+    for document in (group, addresses):
+        with pytest.raises(MalformedError, match="again"):
+            read_policies([("d", document), ("e", document)], WORLD)
+
+
+@pytest.mark.parametrize("match", [
+    {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "y"}}, {"matchLabels": {"io.kubernetes.pod.namespace": "y"}}])
+def test_a_cilium_policy_never_selects_pods_of_another_namespace(match: dict[str, Any]) -> None:
+    """Cilium puts its own namespace over it (ParseToCiliumRule)."""
+    judging = engine(WORLD, cilium("l", "x", endpointSelector=match, ingress=[{}]))
+    assert (verdict(judging, "x/a", "y/c"), verdict(judging, "y/c", "x/a")) == ("allowed", "denied")
+    apart = engine(WORLD, cilium("l", "x", ingress=[{}], endpointSelector={"matchExpressions": [
+        {"key": "k8s:io.kubernetes.pod.namespace", "operator": "In", "values": ["y"]}]}))
+    assert (verdict(apart, "x/b", "y/c"), verdict(apart, "y/c", "x/a")) == ("allowed", "allowed")
+
+
+@pytest.mark.parametrize(("rule", "expected"), [
+    ({"toCIDR": ["0.0.0.0/0"]}, ("denied", "allowed")), ({"toEntities": ["world"]}, ("denied", "allowed")),
+    ({"toCIDRSet": [{"cidr": "10.0.0.0/8"}]}, ("denied", "denied")),
+    ({"toEntities": ["cluster"]}, ("allowed", "denied")), ({"toEntities": ["all"]}, ("allowed", "allowed"))])
+def test_blocks_and_the_world_are_no_nodes_to_cilium(rule: dict[str, Any], expected: tuple[str, str]) -> None:
+    """docs.cilium.io, "Layer 3 Policies", IP/CIDR based: addresses of nodes are entities."""
+    bare = world(*(known for known in WORLD.pods if not known.host_network), nodes=WORLD.nodes)
+    judging = engine(bare, cilium("l", egress=[rule]))
+    assert (verdict(judging, "x/a", "10.9.0.1"), verdict(judging, "x/a", "192.0.2.1")) == expected
+    reach = judging.reach(judging.classes.of(bare.pods[0]), Direction.EGRESS)
+    assert tuple("allowed" if reach.outside(number(address)).allowed else "denied"
+                 for address in ("10.9.0.1", "192.0.2.1")) == expected
+    denied = engine(bare, cilium("l", egressDeny=[rule], enableDefaultDeny={"egress": False}))
+    assert verdict(denied, "x/a", "10.9.0.1") != expected[0]
 
 
 @pytest.mark.parametrize(("spec", "expected"), [

@@ -13,6 +13,7 @@ from custody.network.connectivity import Connectivity
 from custody.network.isolation import Isolation, isolation
 from custody.network.model import Direction, Namespace, Pod, Topology
 from custody.services import quarantine
+from custody.services.isolating import planned
 
 UID = "6f1f1e9c-0000-4000-8000-000000000001"
 
@@ -123,6 +124,36 @@ def test_a_pod_on_the_nodes_network_is_never_called_isolated() -> None:
 def test_what_else_comes_of_it_is_told(owner: list[dict[str, Any]], words: str) -> None:
     assert words in quarantine.consequences(pod(ownerReferences=owner), "labels")[1]
     assert quarantine.consequences(pod(ownerReferences=owner), "cilium") == [quarantine.OPEN]
+
+
+def test_a_pod_that_has_ended_is_not_called_cut_off() -> None:
+    for phase in ("Succeeded", "Failed"):
+        with pytest.raises(UsageError, match="pod shop/web-1 has ended"):
+            planned([("p", {**pod(), "status": {"phase": phase}}), ("q", {
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "api-1"}, "spec": {}})], "shop/web-1")
+
+
+def test_beside_policies_that_nobody_judges_nothing_is_proved() -> None:
+    strange = ("s", {"apiVersion": "crd.antrea.io/v1beta1", "kind": "ClusterNetworkPolicy", "metadata": {"name": "a"},
+                     "spec": {}})
+    alone, beside = planned([("p", pod())], "shop/web-1"), planned([("p", pod()), strange], "shop/web-1")
+    assert alone.proof is not None
+    assert alone.proof.whole
+    assert beside.proof is not None
+    assert not beside.proof.whole
+    assert "ClusterNetworkPolicy of s may let pass" in beside.proof.reason
+
+
+def test_release_touches_nothing_of_another_pods_quarantine() -> None:
+    """Who may label a pod must not lift the quarantine of another by letting this one back."""
+    forged = pod({"app": "web", quarantine.LABEL: "another-uid"}, annotations={quarantine.KEPT: "{}"})
+    with pytest.raises(MalformedError, match=r"label custody\.internal/quarantine: got '?another-uid"):
+        quarantine.release(forged, ())
+    _, strip = quarantine.plan(pod())
+    inside = quarantine.merged(pod(), strip.body)
+    stranger = policy("web", FOR_WEB)
+    stranger["metadata"]["labels"] = {quarantine.LABEL: UID}
+    assert [change.verb for change in quarantine.release(inside, [stranger])] == ["patch"]
 
 
 def test_release_gives_the_labels_back_and_removes_what_was_made() -> None:

@@ -47,17 +47,51 @@ def test_pods_that_run_stand_for_their_controller() -> None:
     running = {"apiVersion": "v1", "kind": "Pod", "metadata": {
         "name": "web-5f7c-x", "labels": {"app": "web", "pod-template-hash": "5f7c"}, "ownerReferences": [
             {"kind": "ReplicaSet", "name": "web-5f7c", "controller": True}]},
-        "spec": {"containers": [], "nodeName": "n", "hostNetwork": True, "serviceAccountName": "robot"},
+        "spec": {**TEMPLATE["spec"], "nodeName": "n", "hostNetwork": True, "serviceAccountName": "robot"},
         "status": {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}}
     over = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "done"}, "spec": {"containers": []},
             "status": {"phase": "Succeeded"}}
     replicas = made("ReplicaSet", "web-5f7c", ownerReferences=[{"kind": "Deployment", "name": "web",
         "controller": True}])
-    [pod] = topology(made("Deployment", "web"), replicas, running, over).pods
+    template = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "hostNetwork": True, "serviceAccountName": "robot"}}
+    [pod] = topology(made("Deployment", "web", spec={"template": template}), replicas, running, over).pods
     assert (pod.name, pod.workload, pod.host_network, pod.account, pod.node) == (
         "web-5f7c-x", Workload("Deployment", "web"), True, "robot", "n")
     assert [address_text(address) for address in pod.addresses] == ["10.0.0.1", "fd00::1"]
     assert pod.shown == "default/web"
+
+
+@pytest.mark.parametrize("changed", [
+    {"metadata": {"labels": {"app": "api"}}}, {"spec": {**TEMPLATE["spec"], "hostNetwork": True}},
+    {"spec": {**TEMPLATE["spec"], "serviceAccountName": "robot"}},
+    {"spec": {"containers": [{"name": "web", "ports": [{"name": "http", "containerPort": 8081}]}]}}])
+def test_a_template_that_has_changed_counts_beside_the_pods_of_before(changed: dict[str, Any]) -> None:
+    running = {"apiVersion": "v1", "kind": "Pod", **TEMPLATE, "metadata": {
+        "name": "web-5f7c-x", "labels": {"app": "web", "pod-template-hash": "5f7c"}, "ownerReferences": [
+            {"kind": "ReplicaSet", "name": "web-5f7c", "controller": True}]}}
+    same = topology(made("Deployment", "web"), running)
+    assert [pod.representative for pod in same.pods] == [False]
+    other = topology(made("Deployment", "web", spec={"template": {**TEMPLATE, **changed}}), running)
+    assert [pod.representative for pod in other.pods] == [False, True]
+
+
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x", "labels": {"team": "a"}}}
+NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": {"zone": "a"}}}
+ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "labels": {"team": "a"}}}
+
+
+@pytest.mark.parametrize(("document", "message"), [
+    (NAMESPACE, "namespace x again"), (NODE, "node n again"), (ACCOUNT, "service account default/robot again")])
+def test_what_is_there_twice_and_otherwise_is_refused(document: dict[str, Any], message: str) -> None:
+    topology(document, document)
+    changed = {**document, "metadata": {**document["metadata"], "labels": {}}}
+    with pytest.raises(MalformedError, match=message):
+        topology(document, changed)
+
+
+def test_a_controller_stands_once() -> None:
+    with pytest.raises(MalformedError, match="Deployment default/web again"):
+        topology(made("Deployment", "web"), made("Deployment", "web"))
 
 
 def test_two_controllers_of_one_name_are_two_pods() -> None:

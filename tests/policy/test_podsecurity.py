@@ -102,6 +102,35 @@ def test_a_pod_of_another_shape_hides_nothing(spec: Any, reason: str) -> None:
     assert reason in decision.results[0].message
 
 
+def held(context: Any) -> dict[str, Any]:
+    return {"containers": [{"name": "c", "securityContext": context}]}
+
+
+@pytest.mark.parametrize(("spec", "words"), [
+    *(({"containers": [], name: value}, f"pod: {name}: got")
+      for name in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") for value in ("true", "false", 1, 0, [])),
+    *((held({name: value}), f"pod: {name}: got")
+      for name in ("privileged", "allowPrivilegeEscalation", "runAsNonRoot", "readOnlyRootFilesystem")
+      for value in ("true", 1, {})),
+    (held({"runAsUser": "0"}), "pod: runAsUser: got"), (held({"runAsUser": False}), "pod: runAsUser: got"),
+    ({"containers": [], "securityContext": {"runAsUser": "0"}}, "pod: runAsUser: got"),
+    ({"containers": [], "securityContext": {"runAsNonRoot": "true"}}, "pod: runAsNonRoot: got"),
+    (held({"windowsOptions": {"hostProcess": "true"}}), "pod: hostProcess: got"),
+    (held({"capabilities": {"drop": "ALL"}}), "pod: got"), (held({"capabilities": {"drop": ["ALL", 1]}}), "drop: got"),
+    ({"containers": [], "volumes": ["hostPath"]}, "pod: got")])
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_a_value_that_no_api_server_decodes_is_not_read_as_unset(spec: Any, words: str, level: str) -> None:
+    """Each is a BadRequest to a real one."""
+    with pytest.raises(MalformedError, match=words):
+        evaluate(spec, {}, level)
+
+
+def test_an_annotation_is_text() -> None:
+    key = "container.apparmor.security.beta.kubernetes.io/c"
+    with pytest.raises(MalformedError, match=f"annotation {key}: got 1"):
+        evaluate({"containers": [{"name": "c"}]}, {"annotations": {key: 1}}, "baseline")
+
+
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}}
     file = tmp_path / "pod.json"

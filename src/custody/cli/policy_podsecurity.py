@@ -82,6 +82,9 @@ def command(files: tuple[Path, ...], level: str | None, version: str, namespace_
         raise UsageError(f"--level: got {'--config' if config is not None else '--namespace-labels'} beside it, "
                          "expected one of the two: each says what is demanded")
     labels = None if namespace_labels is None else asker.labels_of(namespace_labels)
+    if strange := configuration.misspelt(labels or ()):
+        raise UsageError(f"--namespace-labels: got {strange[0]}, which demands nothing",
+                         hint=f"{configuration.PREFIX}enforce, audit or warn, and each with -version")
     return policy_podsecurity_files.run(files, policy_podsecurity_files.Terms(
         None if level is None else Demand(level, version), Demand("restricted", version), labels,
         demanded if config is not None else None, namespaces[0] if namespaces else "default"), output)

@@ -17,7 +17,7 @@ from custody.formats import junit, sarif
 from custody.formats.policyreport import Subject
 from custody.kit.visible import visible
 from custody.policy.podsecurity.assessment import Assessment, at_level, by_labels
-from custody.policy.podsecurity.configuration import DEFAULT, MODES, PREFIX, Configuration, Demand, aggregate
+from custody.policy.podsecurity.configuration import DEFAULT, MODES, PREFIX, Configuration, Demand, aggregate, misspelt
 from custody.policy.podsecurity.workload import Workload, workload_of
 from custody.services.manifests import Manifest, from_bytes, from_path
 from policylang.errors import Shape
@@ -111,6 +111,9 @@ def _namespaces(manifests: Sequence[Manifest]) -> dict[str, dict[str, str]]:
         for key, value in given.items():
             if not isinstance(value, str):
                 raise MalformedError(f"{where}: metadata.labels.{key}", got=str(value), expected="text, in quotes")
+        for key in misspelt(given):
+            print(visible(f"warning: {where}: label {key}: it demands nothing, as the API server reads it"),
+                  file=sys.stderr)
         if labels.get(name, given) != given:
             raise MalformedError(where, got=f"namespace {name} again, with other labels", expected="each once")
         labels[name] = given

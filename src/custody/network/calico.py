@@ -25,6 +25,7 @@ from custody.network.model import (
     BASELINE,
     DEFAULT,
     Action,
+    Identity,
     Note,
     Peer,
     Policy,
@@ -63,6 +64,7 @@ class AddressSet:
     namespace: str
     labels: Mapping[str, str]
     addresses: Intervals
+    identity: Identity
 
 
 @dataclass
@@ -85,8 +87,11 @@ def tier(document: dict[str, Any], where: str) -> Tier:
         raise MalformedError(spec.path("defaultAction"), got=action, expected="Deny or Pass")
     spec.done()
     fields.done()
-    if name == "default":
-        order = DEFAULT.order if order == math.inf else order
+    if name == DEFAULT.name:  # the API takes no others for it
+        for field, given, own in (("order", order, DEFAULT.order), ("defaultAction", action, "Deny")):
+            if given not in (own, math.inf):
+                raise MalformedError(spec.path(field), got=given, expected=f"{own}, which that of the default tier is")
+        order = DEFAULT.order
     if name in (ADMIN.name, BASELINE.name):
         raise MalformedError(f"{where}.metadata.name", got=name, expected="a name that no tier of Kubernetes has here")
     return Tier(name, order, ordered=False, denies=action == "Deny")
@@ -102,7 +107,7 @@ def address_set(document: dict[str, Any], where: str) -> AddressSet:
     space = _nets(spec, "nets", [])
     spec.done()
     fields.done()
-    return AddressSet(identity.namespace, meta.text_map("labels"), space)
+    return AddressSet(identity.namespace, meta.text_map("labels"), space, identity)
 
 
 def _open(document: dict[str, Any], where: str, *kinds: str) -> Fields:

@@ -57,8 +57,9 @@ _NODES = Peer(nodes=EVERYTHING)
 _PODS = Peer(EVERYTHING, host_pods=False)
 _CLUSTER = (_PODS, _HOST_PODS, _NODES)
 _ENTITIES: Mapping[str, tuple[Peer, ...]] = {
-    "all": (Peer(EVERYTHING, outside=EVERYWHERE, host_pods=True),), "world": (Peer(outside=EVERYWHERE),),
-    "world-ipv4": (Peer(outside=V4),), "world-ipv6": (Peer(outside=V6),), "cluster": _CLUSTER, "none": (),
+    "all": (Peer(EVERYTHING, outside=EVERYWHERE, host_pods=True),), "world": (Peer(outside=EVERYWHERE, nodeless=True),),
+    "world-ipv4": (Peer(outside=V4, nodeless=True),), "world-ipv6": (Peer(outside=V6, nodeless=True),),
+    "cluster": _CLUSTER, "none": (),
     "host": (_HOST_PODS, _NODES), "remote-node": (_HOST_PODS, _NODES), "init": (), "health": (), "unmanaged": (),
     "ingress": (), "kube-apiserver": (Peer(outside=EVERYWHERE),)}
 _UNSURE = {"host": "only to or from the pod's own node", "remote-node": "only to or from other nodes",
@@ -82,6 +83,8 @@ def groups(documents: list[tuple[str, dict[str, Any]]]) -> dict[str, Intervals]:
             space |= block(cidr(text, f"{spec.path('externalCIDRs')}[{at}]", []))
         spec.done()
         fields.done()
+        if name in result:
+            raise MalformedError(where, got=f"CiliumCIDRGroup {name} again", expected="each once")
         result[name] = space
     return result
 
@@ -132,11 +135,23 @@ class _Spec:
         spec.done()
         if chosen is None:
             return []  # about nodes
-        subject = self._selector(chosen)
+        subject = self._subject(chosen)
         result = [Policy(self._identity, self._where, subject, DEFAULT, order, sections["ingress", allow],
                          sections["egress", allow], host_subjects=False, notes=tuple(self._notes) if allow else ())
                   for allow, order in ((False, _DENY_ORDER), (True, NETWORK_POLICY_ORDER))]
         return [part for part in result if part.ingress or part.egress] or result[1:]
+
+    def _subject(self, fields: Fields) -> Expression:
+        """The policy's own selector, which never leaves its namespace: a match of another one by value is overridden
+        (ParseToCiliumRule adds its own), one by expression then selects nobody."""
+        own = self._identity.namespace
+        if not own:
+            return self._labels(fields)
+        named = [key for key in fields.peek("matchLabels") or () if _plain(str(key)) == _NAMESPACE]
+        if named:
+            labels = {key: value for key, value in fields.text_map("matchLabels").items() if key not in named}
+            fields = Fields({"matchLabels": labels, "matchExpressions": fields.any("matchExpressions")}, fields.where)
+        return both(in_namespace(own), self._labels(fields))
 
     def _selector(self, fields: Fields) -> Expression:
         """An EndpointSelector: of the policy's namespace, where it names no other."""
@@ -222,12 +237,12 @@ class _Spec:
         for part in fields.each(names["CIDRSet"]):
             space |= self._block(part)
         if space:
-            certain.append(Peer(outside=space))
+            certain.append(Peer(outside=space, nodeless=True))
         certain += [Peer(nodes=selector.read(part, Scope.POD)) for part in fields.each(names["Nodes"])]
         if certain:
             result.append((tuple(certain), ()))
         if fields.any(names["Groups"]):
-            result.append(((Peer(outside=EVERYWHERE),), (f"only addresses of {names['Groups']}",)))
+            result.append(((Peer(outside=EVERYWHERE, nodeless=True),), (f"only addresses of {names['Groups']}",)))
         if end == "to":
             result += self._elsewhere(fields)
         return result if named else None
@@ -242,7 +257,7 @@ class _Spec:
                 raise MalformedError(part.where, got="none or both", expected="matchName or matchPattern")
             names.append(str(name or pattern))
         if names:
-            result.append(((Peer(outside=EVERYWHERE),), (f"only to addresses of {', '.join(names)}",)))
+            result.append(((Peer(outside=EVERYWHERE, nodeless=True),), (f"only to addresses of {', '.join(names)}",)))
         if services := fields.each("toServices"):
             for part in services:
                 part.any("k8sService")

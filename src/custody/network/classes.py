@@ -15,7 +15,19 @@ from custody.network.addresses import V4, V6
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import NamedPort, Peer, Pod, PortMatch, Topology, together
 from custody.network.ports import PROTOCOLS, Protocol, port
-from custody.network.selector import POD_NETWORK, All, Any, Expression, Labels, Not, Scope, Test, matches, tests
+from custody.network.selector import (
+    POD_NETWORK,
+    All,
+    Any,
+    Expression,
+    Labels,
+    Not,
+    Operator,
+    Scope,
+    Test,
+    matches,
+    tests,
+)
 
 _Key = tuple[object, ...]
 
@@ -62,7 +74,7 @@ class Classes:
         self._within: dict[Intervals, tuple[int, int]] = {}
         self._addresses: list[tuple[int, ...]] = []
         self._sorted: list[tuple[int, int]] = []
-        self._nowhere = 0
+        self._nowhere = self._several = 0
         self._regions: dict[tuple[Peer, ...], Region] = {}
         for pod in topology.pods:
             self.add(pod)
@@ -207,9 +219,13 @@ class Classes:
         result = 0
         match expression:
             case Test():
-                for value, bits in self._index.get((expression.scope, expression.key), {}).items():
-                    if expression.accepts(value):
-                        result |= bits
+                by_value = self._index.get((expression.scope, expression.key), {})
+                if expression.operator is Operator.IN:
+                    for value in expression.values:
+                        result |= by_value.get(value, 0)
+                else:
+                    for value, bits in by_value.items():
+                        result |= bits if expression.accepts(value) else 0
             case Not():
                 result = self.mask ^ self.bits(expression.of)
             case All():
@@ -222,7 +238,8 @@ class Classes:
         return result
 
     def within(self, addresses: Intervals) -> tuple[int, int]:
-        """Classes that have an address in there, and those whose addresses are not known and may be."""
+        """Classes that have their addresses in there, and those of which that is not known: no address of theirs is
+        known, or one is in there and another is not."""
         known = self._within.get(addresses)
         if known is None:
             if len(self._addresses) < len(self.samples):
@@ -231,8 +248,11 @@ class Classes:
             for first, last in addresses:
                 for at in range(bisect_left(self._sorted, (first,)), bisect_left(self._sorted, (last + 1,))):
                     certain |= 1 << self._sorted[at][1]
+            torn = sum(1 << number for number in positions(certain & self._several)
+                       if not all(address in addresses for address in self._addresses[number]))
             inside, perhaps = _unknown(addresses)
-            known = self._within[addresses] = (certain | self._nowhere * inside, self._nowhere * perhaps)
+            known = self._within[addresses] = (certain & ~torn | self._nowhere * inside,
+                                               torn | self._nowhere * perhaps)
         return known
 
     def _sort(self) -> None:
@@ -240,6 +260,7 @@ class Classes:
         self._addresses = [pod.addresses for pod in self.samples]
         self._sorted = sorted((address, number) for number, known in enumerate(self._addresses) for address in known)
         self._nowhere = sum(1 << number for number, known in enumerate(self._addresses) if not known)
+        self._several = sum(1 << number for number, known in enumerate(self._addresses) if len(known) > 1)
 
     def having(self, name: str, protocol: Protocol | None) -> int:
         """Classes whose containers name a port so."""
@@ -258,7 +279,7 @@ class Classes:
                 certain, perhaps = self._peer(peer)
                 pods |= certain
                 maybe |= perhaps
-                addresses |= peer.outside | self._nodes(peer)
+                addresses |= self._outside(peer) | self._nodes(peer)
             known = self._regions[peers] = Region(pods, maybe & ~pods, addresses)
         return known
 
@@ -275,6 +296,12 @@ class Classes:
             maybe = maybe & own if peer.host_pods is False else maybe | certain & ~own
             certain &= own
         return certain, maybe
+
+    def _outside(self, peer: Peer) -> Intervals:
+        if not peer.nodeless:
+            return peer.outside
+        return peer.outside - Intervals((address, address) for node in self.topology.nodes
+                                        for address in node.addresses)
 
     def _nodes(self, peer: Peer) -> Intervals:
         if peer.nodes is None:
@@ -318,9 +345,10 @@ def _apart(pod: Pod, keys: Iterable[str], edges: list[int]) -> tuple[object, ...
 
 
 def _inside(pod: Pod, addresses: Intervals) -> tuple[int, int]:
-    """Whether an address of the pod is in there, and whether that is not known: 1 or 0 each."""
+    """Whether the pod's addresses are in there, and whether that is not known: 1 or 0 each."""
     if pod.addresses:
-        return int(any(address in addresses for address in pod.addresses)), 0
+        inside = sum(address in addresses for address in pod.addresses)
+        return int(inside == len(pod.addresses)), int(0 < inside < len(pod.addresses))
     return _unknown(addresses)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from custody.network.addresses import V4, V6, number, texts
+from custody.network.addresses import EVERYWHERE, V4, V6, number, texts
+from custody.network.atoms import pieces
 from custody.network.connectivity import Asked, Connectivity
-from custody.network.intervals import EMPTY, Intervals
+from custody.network.intervals import EMPTY
 from custody.network.model import Action, Direction, Pod, Policy, Rule
 from custody.network.ports import ALL, key
 from custody.network.selector import Scope, tests
@@ -132,64 +134,47 @@ def _unheard(engine: Connectivity) -> Iterator[Finding]:
 
 
 def _effects(asked: Sequence[Asked], live: int) -> Iterator[bool | None]:
-    """Of each rule whether it decides anything that none before did; None where it matches nothing at all here."""
-    pods: list[tuple[int, Intervals]] = [(live, ALL)]
-    addresses: list[tuple[Intervals, Intervals]] = [(V4 | V6, ALL)]
-    passed: set[int] = set()
+    """Of each rule whether it decides anything that none before did; None where it matches nothing at all here.
+
+    Raises UnsupportedError where rules and peers meet too often (`atoms.MOST`).
+    """
+    matched, hit = [False] * len(asked), [False] * len(asked)
+    _take([(at, part) for at, rule in enumerate(asked) for part in rule.pods], live, matched, hit)
+    _take([(at, part) for at, rule in enumerate(asked) for part in rule.addresses], EVERYWHERE, matched, hit)
+    passed = False
     for at, rule in enumerate(asked):
         before = asked[at - 1] if at else None
         if before is not None and before.policy.tier != rule.policy.tier and passed:
             yield from (True for _ in asked[at:])  # what was passed is open again: nothing is said of later tiers
             return
-        matched = hit = False
-        for part in rule.pods:
-            matched, hit, pods = _take(pods, part, matched=matched, hit=hit, live=live)
-        for spaced in rule.addresses:
-            matched, hit, addresses = _take(addresses, spaced, matched=matched, hit=hit, live=None)
-        if rule.rule.action is Action.PASS and hit:
-            passed.add(at)
-        yield hit if matched else None
+        passed = passed or (rule.rule.action is Action.PASS and hit[at])
+        yield hit[at] if matched[at] else None
 
 
-def _take(states: list[tuple[_S, Intervals]], part: Part[_S], *, matched: bool, hit: bool, live: int | None
-          ) -> tuple[bool, bool, list[tuple[_S, Intervals]]]:
-    space = part.space | part.maybe
-    if live is not None:
-        space = space & live
-    if not space or not part.ports:
-        return matched, hit, states
-    after: list[tuple[_S, Intervals]] = []
-    for peers, undecided in states:
-        common = peers & space
-        left = undecided - part.ports
-        if common and left != undecided:
-            hit = True
-        sure = common & part.space
-        if part.certain and sure and left != undecided:
-            if peers ^ sure:
-                after.append((peers ^ sure, undecided))
-            if left:
-                after.append((sure, left))
-        else:
-            after.append((peers, undecided))
-    return True, hit, _joined(after)
-
-
-def _joined(states: Iterable[tuple[_S, Intervals]]) -> list[tuple[_S, Intervals]]:
-    by_ports: dict[Intervals, _S] = {}
-    for space, undecided in states:
-        by_ports[undecided] = by_ports[undecided] | space if undecided in by_ports else space
-    return [(space, undecided) for undecided, space in by_ports.items()]
+def _take(parts: Sequence[tuple[int, Part[_S]]], universe: _S, matched: list[bool], hit: list[bool]) -> None:
+    """Marks the rules whose parts match a peer, and those that decide something there: piece by piece, in order."""
+    chosen = [(at, part) for at, part in parts if part.ports]
+    spaces = [space for _, part in chosen for space in (part.space, part.maybe)]
+    for numbers, space in pieces(spaces, universe).items():
+        undecided = ALL
+        for meeting in numbers if space else ():
+            at, part = chosen[meeting // 2]
+            matched[at] = True
+            left = undecided - part.ports
+            if left != undecided:
+                hit[at] = True
+                if part.certain and not meeting % 2:
+                    undecided = left
 
 
 def _before(asked: Sequence[Asked], at: int) -> list[Asked]:
-    """Rules that decide some of what this one matches."""
+    """Rules that decide some of what this one matches: those that are named, and one more where there are more."""
     own = asked[at]
-    return [rule for rule in asked[:at] if any(
+    return list(islice((rule for rule in asked[:at] if any(
         part.ports & mine.ports and (part.space & mine.space)
         for mine in own.pods for part in rule.pods) or any(
         part.ports & mine.ports and (part.space & mine.space)
-        for mine in own.addresses for part in rule.addresses)]
+        for mine in own.addresses for part in rule.addresses)), _NAMED + 1))
 
 
 def _ties(engine: Connectivity) -> Iterator[Finding]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 _KEPT = 1 << 16
+_SMALL = 64
+"""Intervals of both sides."""
 
 
 class Intervals:
@@ -71,14 +73,25 @@ class Intervals:
 
 
 EMPTY = Intervals()
+_Operation = Callable[[Intervals, Intervals], Intervals]
 
 
-@lru_cache(_KEPT)
+def _small(operation: _Operation) -> _Operation:
+    """Answers about small sets are kept, since pods have them alike; large ones would fill the memory."""
+    kept = lru_cache(_KEPT)(operation)
+
+    def answer(left: Intervals, right: Intervals) -> Intervals:
+        return (kept if len(left.pairs) + len(right.pairs) <= _SMALL else operation)(left, right)
+
+    return answer
+
+
+@_small
 def _union(left: Intervals, right: Intervals) -> Intervals:
     return Intervals(left.pairs + right.pairs)
 
 
-@lru_cache(_KEPT)
+@_small
 def _intersection(left: Intervals, right: Intervals) -> Intervals:
     pairs: list[tuple[int, int]] = []
     if len(left.pairs) < len(right.pairs):
@@ -98,7 +111,7 @@ def _intersection(left: Intervals, right: Intervals) -> Intervals:
     return _of_sorted(pairs)
 
 
-@lru_cache(_KEPT)
+@_small
 def _difference(left: Intervals, right: Intervals) -> Intervals:
     pairs: list[tuple[int, int]] = []
     begin = 0

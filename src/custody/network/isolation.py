@@ -6,7 +6,7 @@ not looked at: a pod's connections to itself, its node to it, and connections th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from custody.network import addresses
@@ -56,15 +56,19 @@ class Isolation:
         return not self.count and not self.reason
 
 
-def isolation(engine: Connectivity, place: str) -> Isolation:
-    """Of the pod `namespace/name` of the engine's topology. Raises KeyError where there is none."""
+def isolation(engine: Connectivity, place: str, unread: Sequence[str] = ()) -> Isolation:
+    """Of the pod `namespace/name` of the engine's topology. Raises KeyError where there is none.
+
+    `unread` are policies that stand there and are not judged: nothing is proved beside them.
+    """
     pod = next((known for known in engine.topology.pods if known.place == place), None)
     if pod is None:
         raise KeyError(place)
     if pod.host_network:
         return Isolation(place, (), reason="it is on its node's network, where no policy of pods is sure to apply")
     leaks = sorted(_leaks(engine, pod), key=lambda leak: (not leak.certain, leak.direction.value, leak.peer))
-    return Isolation(place, tuple(leaks[:_TOLD]), len(leaks))
+    beside = f"{', '.join(unread[:_NAMES])} may let pass, and custody does not judge it" if unread and not leaks else ""
+    return Isolation(place, tuple(leaks[:_TOLD]), len(leaks), beside)
 
 
 def _leaks(engine: Connectivity, pod: Pod) -> Iterator[Leak]:

@@ -82,7 +82,7 @@ class Judgement:
 
 
 class End(NamedTuple):
-    """A pod, or an address that no pod has."""
+    """A pod, a pod by one of its addresses, or an address that no pod has."""
 
     pod: Pod | None
     address: int | None = None
@@ -210,14 +210,19 @@ def _peer(candidate: Peer, peer: End, topology: Topology) -> tuple[str, ...] | N
             address in node.addresses and matches(candidate.nodes, {
                 Scope.POD: node.labels, Scope.NAMESPACE: {}, Scope.ACCOUNT: {}, Scope.ABOUT: {"name": node.name}})
             for node in topology.nodes)
-        return () if nodes or address in candidate.outside else None
+        known = candidate.nodeless and any(address in node.addresses for node in topology.nodes)
+        return () if nodes or (address in candidate.outside and not known) else None
     if candidate.pods is None or not matches(candidate.pods, topology.labels(pod)):
         return None
     reasons: list[str] = []
     if candidate.within is not None:
-        if pod.addresses:
-            if not any(address in candidate.within for address in pod.addresses):
+        addresses = pod.addresses if peer.address is None else (peer.address,)
+        if addresses:
+            inside = [address for address in addresses if address in candidate.within]
+            if not inside:
                 return None
+            if len(inside) < len(addresses):
+                reasons.append("one of the pod's addresses is in the block, another is not")
         elif not candidate.within:
             return None
         elif not _whole(candidate.within):

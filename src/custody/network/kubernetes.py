@@ -11,6 +11,7 @@ from custody.network import selector
 from custody.network.addresses import Network, block, host_bits, network
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import ALL_PORTS, Action, Identity, Note, Peer, Policy, PortMatch, Rule, Section
+from custody.network.owners import valid_name, valid_port_name
 from custody.network.ports import LAST, PROTOCOLS, Protocol, protocol_named
 from custody.network.selector import EVERYTHING, Scope, both, in_namespace
 
@@ -30,6 +31,8 @@ def read(document: dict[str, Any], where: str) -> list[Policy]:
     for at, word in enumerate(types):
         if word not in ("Ingress", "Egress"):
             raise MalformedError(f"{spec.path('policyTypes')}[{at}]", got=word, expected="Ingress or Egress")
+    if len(types) > 2:
+        raise MalformedError(spec.path("policyTypes"), got=f"{len(types)} items", expected="at most two")
     notes: list[Note] = []
     ingress = [_rule(rule, "from", identity.namespace, notes) for rule in spec.each("ingress")]
     egress = [_rule(rule, "to", identity.namespace, notes) for rule in spec.each("egress")]
@@ -46,8 +49,10 @@ def read(document: dict[str, Any], where: str) -> list[Policy]:
 def metadata(fields: Fields, kind: str, *, namespaced: bool) -> Identity:
     """Who it is: `default` is the namespace of what names none."""
     meta = Fields(fields.need("metadata", dict), fields.path("metadata"))
-    namespace = meta.take("namespace", str) or ""
-    return Identity(kind, (namespace or "default") if namespaced else "", meta.need("name", str))
+    namespace, name = meta.take("namespace", str) or "", meta.need("name", str)
+    if not valid_name(name):
+        raise MalformedError(meta.path("name"), got=name, expected="a name of a-z, 0-9, - and ., as the API server's")
+    return Identity(kind, (namespace or "default") if namespaced else "", name)
 
 
 def _rule(fields: Fields, end: str, namespace: str, notes: list[Note]) -> Rule:
@@ -73,7 +78,8 @@ def merged(matched: list[PortMatch]) -> PortMatch:
 
 def protocol(fields: Fields, name: str = "protocol") -> Protocol:
     """TCP where none is named. Raises MalformedError."""
-    word = fields.take(name, str) or "TCP"
+    word = fields.take(name, str)
+    word = "TCP" if word is None else word
     if word not in PROTOCOLS:
         raise MalformedError(fields.path(name), got=word, expected="TCP, UDP or SCTP")
     return protocol_named(word)
@@ -99,8 +105,9 @@ def _port(fields: Fields) -> PortMatch:
     if isinstance(named, int):
         return PortMatch(portsets.ports(chosen, number(named, fields.path("port")), last or named))
     if isinstance(named, str):
-        if not named:
-            raise MalformedError(fields.path("port"), got="no name", expected="a port's number or name")
+        if not valid_port_name(named):
+            raise MalformedError(fields.path("port"), got=named, expected="a port's number, or a name with a letter",
+                                 hint=f"{named} is a number without quotes" if portsets.is_number(named) else None)
         return PortMatch(names=((named, chosen),))
     return PortMatch(portsets.ports(chosen))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from custody.errors import UnsupportedError
 from custody.network.addresses import texts
 from custody.network.connectivity import Connectivity
 from custody.network.intervals import EMPTY, Intervals
@@ -12,6 +13,8 @@ from custody.network.model import Direction, Pod
 from custody.network.ports import ALL
 from custody.network.tiers import Outcome
 
+MOST = 2_000_000
+"""Rows; more of them nobody reads, and they do not fit into memory."""
 OUTSIDE = "outside"
 """What is at no pod's address."""
 
@@ -31,6 +34,7 @@ def connections(engine: Connectivity, sources: Sequence[Pod] | None = None, targ
                 ports: Intervals = ALL, *, outside: bool = True,
                 advance: Callable[[int, int], None] | None = None) -> list[Connection]:
     """What is not denied, of ports that are asked for; workloads with pods that differ have a row for each difference.
+    Raises UnsupportedError for more than `MOST` rows.
 
     `outside`: with addresses that no pod has, too, from and to what is not limited.
     """
@@ -54,6 +58,9 @@ def connections(engine: Connectivity, sources: Sequence[Pod] | None = None, targ
             for target in names[cell.target]:
                 if kept[1] is None or target in kept[1]:
                     rows[Connection(source, target, *outcome)] = None
+            if len(rows) > MOST:
+                raise UnsupportedError("connections", f"more than {MOST:,} of them are not listed",
+                                       hint="--from, --to and --port say which")
     if outside and targets is None:
         _addresses(engine, left, Direction.EGRESS, ports, names, kept[0], rows)
     if outside and sources is None:

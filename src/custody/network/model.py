@@ -138,6 +138,8 @@ class Peer:
     within: Intervals | None = None
     outside: Intervals = EMPTY
     """Addresses that no pod has."""
+    nodeless: bool = False
+    """Whether `outside` means no node, though the node's address lies there (Cilium: nodes are entities)."""
     nodes: Expression | None = None
     """Addresses of the nodes that it selects, by their labels (Scope.POD)."""
     host_pods: bool | None = None

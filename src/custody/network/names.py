@@ -18,7 +18,7 @@ def ends(word: str, topology: Topology, where: str) -> list[End]:
     """
     address = _address(word, where)
     if address is not None:
-        return [End(pod) for pod in topology.pods if address in pod.addresses] or [End(None, address)]
+        return [End(pod, address) for pod in topology.pods if address in pod.addresses] or [End(None, address)]
     pods = named(word, topology, where)
     return [End(pod) for pod in pods]
 

@@ -21,16 +21,35 @@ _HASHED = re.compile(rf"(?P<name>.+)-[{_LETTERS}]{{1,10}}\Z")
 
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
 _PREFIX = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\Z")
+_PORT = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?\Z")
 _WORD = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
 
 
 def valid(namespace: str, labels: Mapping[str, str]) -> bool:
     """Whether an API server would take them (kubernetes.io, "Labels and Selectors"). A log may say anything."""
-    for key, value in labels.items():
-        prefix, slash, name = key.rpartition("/")
-        if not _WORD.match(name) or (slash and not _PREFIX.match(prefix)) or (value and not _WORD.match(value)):
-            return False
-    return _NAMESPACE.match(namespace) is not None
+    return all(valid_key(key) and valid_value(value) for key, value in labels.items()) and (
+        _NAMESPACE.match(namespace) is not None)
+
+
+def valid_key(key: str) -> bool:
+    """Of a label: a name, and a domain before it (apimachinery, IsQualifiedName)."""
+    prefix, slash, name = key.rpartition("/")
+    return _WORD.match(name) is not None and (not slash or _PREFIX.match(prefix) is not None)
+
+
+def valid_value(value: str) -> bool:
+    """Of a label (apimachinery, IsValidLabelValue)."""
+    return not value or _WORD.match(value) is not None
+
+
+def valid_name(name: str) -> bool:
+    """Of an object whose name is a DNS subdomain."""
+    return _PREFIX.match(name) is not None
+
+
+def valid_port_name(name: str) -> bool:
+    """Of a container's port (apimachinery, IsValidPortName)."""
+    return _PORT.match(name) is not None and "--" not in name and any(letter.isalpha() for letter in name)
 
 
 def lasting(labels: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from custody.errors import MalformedError
 from custody.formats.fields import Fields
+from custody.network.owners import valid_key, valid_value
 from policylang.errors import Shape
 
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -139,16 +140,28 @@ def read(fields: Fields | None, scope: Scope) -> Expression:
     """
     if fields is None:
         return EVERYTHING
-    parts: list[Expression] = [Test(scope, key, Operator.IN, (value,))
-                               for key, value in fields.text_map("matchLabels").items()]
+    labels = fields.text_map("matchLabels")
+    for key, value in labels.items():
+        _valid(fields.path("matchLabels"), key, value)
+    parts: list[Expression] = [Test(scope, key, Operator.IN, (value,)) for key, value in labels.items()]
     parts += [_requirement(requirement, scope) for requirement in fields.each("matchExpressions")]
     fields.done()
     return both(*parts)
 
 
+def _valid(where: str, key: str, *values: str) -> None:
+    """Of a selector that is refused nothing is in force: it must not be judged as if it selected nobody."""
+    if not valid_key(key):
+        raise MalformedError(where, got=f"the key {key}", expected="a label's key, as the API server takes it")
+    for value in values:
+        if not valid_value(value):
+            raise MalformedError(where, got=f"{key}: {value}", expected="a label's value, as the API server takes it")
+
+
 def _requirement(fields: Fields, scope: Scope) -> Expression:
     key, operator, values = fields.need("key", str), fields.need("operator", str), fields.texts("values")
     fields.done()
+    _valid(fields.where, key, *values)
     if operator in ("In", "NotIn"):
         if not values:
             raise MalformedError(fields.path("values"), got="none", expected=f"at least one value for {operator}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
+from custody.network.atoms import MOST, pieces, too_many
 from custody.network.intervals import EMPTY, Intervals
 from custody.network.model import Action, Tier
 from custody.network.ports import ALL
@@ -74,11 +77,20 @@ class State(NamedTuple):
     may_deny: Intervals
 
 
+_AT_ONCE = 40_000
+"""Looks at a state for a rule, before peers are folded piece by piece."""
+_SMALL = 64
 _BEGIN = State(EMPTY, ALL, EMPTY, EMPTY, EMPTY)
 
 
-@lru_cache(1 << 16)
 def _step(state: State, action: Action, ports: Intervals, certain: bool) -> State:
+    """Small ones are kept: many pods have them alike. Large ones have one pod each, and would fill the memory."""
+    if len(ports.pairs) + sum(len(part.pairs) for part in state) > _SMALL:
+        return _stepped(state, action, ports, certain)
+    return _kept(state, action, ports, certain)
+
+
+def _stepped(state: State, action: Action, ports: Intervals, certain: bool) -> State:
     hit = ports & state.undecided
     if not hit:
         return state
@@ -90,17 +102,75 @@ def _step(state: State, action: Action, ports: Intervals, certain: bool) -> Stat
                  passed | hit if action is Action.PASS else passed, may_allow, may_deny)
 
 
+_kept = lru_cache(1 << 14)(_stepped)
+
+
+class _ManyError(Exception):
+    """More states than are worth while to look at for each rule."""
+
+
 def fold(policies: Sequence[Applied[S]], universe: S) -> dict[Outcome, S]:
-    """Every peer of the universe in the set of its outcome. `policies` in the order in which they are asked."""
+    """Every peer of the universe in the set of its outcome. `policies` in the order in which they are asked.
+
+    Few outcomes are folded for all peers at once; many of them, as thousands of rules with ports of their own make, for
+    each piece that no rule divides. Raises UnsupportedError where those are too many too (`atoms.MOST`).
+    """
+    with suppress(_ManyError):
+        return _whole(policies, universe, [_AT_ONCE])
+    return _by_pieces(policies, universe)
+
+
+def _by_pieces(policies: Sequence[Applied[S]], universe: S) -> dict[Outcome, S]:
+    spaces = [space for policy in policies for part in policy.parts for space in (part.space, part.maybe)]
+    outcomes: dict[Outcome, list[S]] = {}
+    work = 0
+    for numbers, space in pieces(spaces, universe).items():
+        work += len(policies) + len(numbers)
+        if work > MOST:
+            raise too_many()
+        meant, at = frozenset(numbers), 0
+        told: list[Applied[int]] = []
+        for policy in policies:
+            first, at = at, at + 2 * len(policy.parts)
+            inside = sorted({(number - first) // 2 for number in numbers[bisect_left(numbers, first):
+                                                                          bisect_left(numbers, at)]})
+            told.append(Applied(policy.tier, policy.order, policy.isolates, _neighbours([
+                Part(part.action, int(first + 2 * index in meant), int(first + 2 * index + 1 in meant), part.ports,
+                     part.certain) for index in inside for part in (policy.parts[index],)])))
+        [outcome] = _whole(told, 1, [MOST])
+        outcomes.setdefault(outcome, []).append(space)
+    return {outcome: joined(spaces) for outcome, spaces in outcomes.items()}
+
+
+def _neighbours(parts: Sequence[Part[int]]) -> list[Part[int]]:
+    """Those that say the same of one piece, one after the other, as one with the ports of all."""
+    return [Part(*alike[:3], Intervals(pair for part in run for pair in part.ports), alike[3])
+            for alike, group in groupby(parts, lambda part: (part.action, part.space, part.maybe, part.certain))
+            for run in (list(group),)]
+
+
+def joined(spaces: Sequence[S]) -> S:
+    """All of them as one set."""
+    if isinstance(spaces[0], Intervals):
+        union: Any = Intervals(pair for space in spaces for pair in space)  # type: ignore[attr-defined]
+        result: S = union
+        return result
+    result = spaces[0]
+    for space in spaces[1:]:
+        result = result | space
+    return result
+
+
+def _whole(policies: Sequence[Applied[S]], universe: S, budget: list[int]) -> dict[Outcome, S]:
     states: dict[State, S] = {_BEGIN: universe} if universe else {}
     for tier, members in groupby(policies, lambda policy: policy.tier):
         inside = list(members)
         for _, tied in groupby(inside, lambda policy: policy.order):
             group = list(tied)
             if tier.ordered and len(group) > 1:
-                states = _apply(states, list(_conflicts(group, universe)))
+                states = _apply(states, list(_conflicts(group, universe, budget)), budget)
             for policy in group:
-                states = _apply(states, policy.parts)
+                states = _apply(states, policy.parts, budget)
         states = _finish(states, denies=tier.denies and any(policy.isolates for policy in inside))
     outcomes: dict[Outcome, S] = {}
     for state, space in states.items():
@@ -111,8 +181,11 @@ def fold(policies: Sequence[Applied[S]], universe: S) -> dict[Outcome, S]:
     return outcomes
 
 
-def _apply(states: dict[State, S], parts: Iterable[Part[S]]) -> dict[State, S]:
+def _apply(states: dict[State, S], parts: Iterable[Part[S]], budget: list[int]) -> dict[State, S]:
     for part in parts:
+        budget[0] -= len(states)
+        if budget[0] < 0:
+            raise _ManyError
         for space, certain in ((part.space, part.certain), (part.maybe, False)):
             if not space:
                 continue
@@ -142,13 +215,16 @@ def _finish(states: dict[State, S], *, denies: bool) -> dict[State, S]:
     return after
 
 
-def _conflicts(group: Sequence[Applied[S]], universe: S) -> Iterable[Part[S]]:
+def _conflicts(group: Sequence[Applied[S]], universe: S, budget: list[int]) -> Iterable[Part[S]]:
     """Of policies that are equally early: where two of them say different words, as rules that may match."""
     empty = universe ^ universe
     before: list[tuple[tuple[Intervals, Intervals, Intervals], S]] = [((EMPTY, EMPTY, EMPTY), universe)]
     for policy in group:
-        alone = _apply({_BEGIN: universe}, policy.parts)
+        alone = _apply({_BEGIN: universe}, policy.parts, budget)
         after = []
+        budget[0] -= len(before) * len(alone)
+        if budget[0] < 0:
+            raise _ManyError
         for (allow, deny, passing), space in before:
             for state, peers in alone.items():
                 if hit := space & peers:

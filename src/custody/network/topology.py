@@ -31,6 +31,7 @@ def read(documents: Sequence[tuple[str, dict[str, Any]]]) -> Topology:
     services: list[Service] = []
     accounts: dict[tuple[str, str], Mapping[str, str]] = {}
     templates: list[Pod] = []
+    controllers: dict[tuple[str, Workload | None], Pod] = {}
     for where, document in documents:
         group, kind = str(document.get("apiVersion", "")).rpartition("/")[0], str(document.get("kind"))
         if (group, kind) == ("", "Pod"):
@@ -42,28 +43,53 @@ def read(documents: Sequence[tuple[str, dict[str, Any]]]) -> Topology:
                 pods[pod.place] = pod
         elif (group, kind) == ("", "Namespace"):
             name = _text(_metadata(document, where), "name", where)
-            namespaces[name] = Namespace(name, _labels(_metadata(document, where), f"{where}.metadata"))
+            namespace = Namespace(name, _labels(_metadata(document, where), f"{where}.metadata"))
+            if namespaces.setdefault(name, namespace) != namespace:
+                raise MalformedError(where, got=f"namespace {name} again, with other labels", expected="each once")
         elif (group, kind) == ("", "Node"):
             nodes.append(_node(document, where))
+            if any(node.name == nodes[-1].name and node != nodes[-1] for node in nodes):
+                raise MalformedError(where, got=f"node {nodes[-1].name} again, with others", expected="each once")
         elif (group, kind) == ("", "Service"):
             services.append(_service(document, where))
         elif (group, kind) == ("", "ServiceAccount"):
             metadata = _metadata(document, where)
             key = (_namespace(metadata), _text(metadata, "name", where))
-            accounts[key] = _labels(metadata, f"{where}.metadata")
+            labels = _labels(metadata, f"{where}.metadata")
+            if accounts.setdefault(key, labels) != labels:
+                raise MalformedError(where, got=f"service account {'/'.join(key)} again, with other labels",
+                                     expected="each once")
         elif (group, kind) in _CONTROLLERS:
             template = _template(document, where, kind, _CONTROLLERS[group, kind])
             if template is not None:
+                known = controllers.setdefault((template.namespace, template.workload), template)
+                if known is not template:
+                    raise MalformedError(where, got=f"{kind} {template.place} again",
+                                         expected=f"each once: it is in {known.where}")
                 templates.append(template)
-    made = {(pod.namespace, pod.workload) for pod in pods.values() if pod.workload}
+    made: dict[tuple[str, Workload | None], list[Pod]] = {}
+    for pod in pods.values():
+        made.setdefault((pod.namespace, pod.workload), []).append(pod)
     for template in templates:
-        if (template.namespace, template.workload) not in made:
+        if not any(_made_of(template, pod) for pod in made.get((template.namespace, template.workload), ())):
             if template.place in pods:
                 template = _renamed(template, pods)
             pods[template.place] = template
     for pod in pods.values():
         namespaces.setdefault(pod.namespace, Namespace(pod.namespace, declared=False))
     return Topology(tuple(pods.values()), namespaces, tuple(nodes), tuple(services), accounts)
+
+
+def is_source(group: str, kind: str) -> bool:
+    """Whether it is a pod, what makes pods, or what is asked about them."""
+    return (group, kind) in _CONTROLLERS or (not group and kind in ("Pod", "Namespace", "Node"))
+
+
+def _made_of(template: Pod, pod: Pod) -> bool:
+    """Whether a pod that runs is as its controller's template has it now: else the template's are still to come, and
+    policies may see them otherwise. Admission may have added to it."""
+    return (template.labels.items() <= pod.labels.items() and template.ports <= pod.ports
+            and template.host_network == pod.host_network and template.account == pod.account)
 
 
 def _renamed(template: Pod, taken: Iterable[str]) -> Pod:

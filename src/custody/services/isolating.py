@@ -103,4 +103,7 @@ def _proved(listed: Sequence[Document], place: str, changes: Sequence[Change]
     after = quarantine.carried_out([document for _, document in listed], changes)
     places = [where for where, _ in listed] + [change.told for change in changes if change.verb == "apply"]
     read = documents.read(list(zip(places, after, strict=True)))
-    return isolation(Connectivity(read.topology, read.policies), place), read.unread
+    if all(pod.place != place for pod in read.topology.pods):
+        raise UsageError(f"pod {place} has ended, or has gone: there is nothing to cut off")
+    strange = [f"{kind} of {where}" for where, kind, _ in read.unread]
+    return isolation(Connectivity(read.topology, read.policies), place, strange), read.unread

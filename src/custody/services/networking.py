@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.network import calico
-from custody.network.documents import KINDS, Document, group_of
+from custody.network.documents import KINDS, STORED, Document, group_of, served
 from custody.ports.cluster import Listing, Served
 from custody.services.manifests import Manifest, from_bytes, from_path
 
@@ -16,8 +16,6 @@ _PODS = (("v1", "Pod"), ("v1", "Namespace"), ("v1", "Node"), ("v1", "Service"), 
 _VERSIONS = {"networking.k8s.io": ("v1",),
              "policy.networking.k8s.io": ("v1beta1", "v1alpha2", "v1alpha1"),
              "projectcalico.org": ("v3",), "cilium.io": ("v2", "v2alpha1")}
-_STORED = "crd.projectcalico.org/v1"
-"""What Calico keeps its kinds as, where no API server of its own serves projectcalico.org/v3: alike but for names."""
 
 
 class Objects(Protocol):
@@ -49,7 +47,7 @@ def from_targets(targets: Sequence[str], standard_input: Callable[[], bytes]) ->
         loaded = from_path(Path(target))
         manifests += loaded.resources
         passed_over += loaded.passed_over
-    return Given([(manifest.where, manifest.resource) for manifest in manifests], passed_over)
+    return Given([(manifest.where, served(manifest.resource)) for manifest in manifests], passed_over)
 
 
 async def from_cluster(cluster: Objects, advance: Callable[[int], None] | None = None) -> list[Document]:
@@ -71,8 +69,8 @@ async def from_cluster(cluster: Objects, advance: Callable[[int], None] | None =
                     documents += await _listed(cluster, resource, f"{group}/{version}", advance)
                     break
             else:
-                if group == calico.GROUP and (resource := await cluster.resource(_STORED, kind)) is not None:
-                    documents += await _listed(cluster, resource, f"{calico.GROUP}/v3", advance)
+                if group == calico.GROUP and (resource := await cluster.resource(STORED, kind)) is not None:
+                    documents += await _listed(cluster, resource, STORED, advance)
     return documents
 
 
@@ -80,7 +78,7 @@ async def _listed(cluster: Objects, resource: Served, version: str, advance: Cal
                   ) -> list[Document]:
     documents: list[Document] = []
     for item in (await cluster.list(resource)).items:
-        document = {**item, "apiVersion": version, "kind": resource.kind}
+        document = served({**item, "apiVersion": version, "kind": resource.kind})
         documents.append((_place(document), document))
         if advance is not None:
             advance(1)

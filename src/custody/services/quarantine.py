@@ -118,6 +118,9 @@ def release(pod: Object, made: Sequence[Object] = ()) -> list[Change]:
     labels, annotations = _texts(metadata, "labels"), _texts(metadata, "annotations")
     if LABEL not in labels:
         raise UsageError(f"pod {namespace}/{name} is not in quarantine", hint=f"it has no label {LABEL}")
+    if labels[LABEL] != uid:  # somebody wrote it there: what has that uid's label is another pod's quarantine
+        raise MalformedError(f"pod {namespace}/{name}: label {LABEL}", got=labels[LABEL], expected=f"its uid, {uid}",
+                             hint="take the label away and put back the labels of before by hand")
     where = f"pod {namespace}/{name}: annotation {KEPT}"
     if KEPT not in annotations:
         raise MalformedError(where, got="nothing", expected="the labels of before, as JSON")
@@ -128,7 +131,7 @@ def release(pod: Object, made: Sequence[Object] = ()) -> list[Change]:
     changes = [Change("patch", "v1", "Pod", namespace, name, body, "the pod has the labels of before")]
     for document in made:
         about = _metadata(document)
-        if _texts(about, "labels").get(LABEL) == labels[LABEL]:
+        if _texts(about, "labels").get(LABEL) == uid and about.get("name") == f"custody-quarantine-{uid}":
             changes.append(Change("delete", _text(document, "apiVersion"), _text(document, "kind"),
                                   str(about.get("namespace") or ""), _text(about, "name"), {},
                                   "it was made for the quarantine of this pod"))

@@ -39,22 +39,52 @@ def _got(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else Shape(value)
 
 
+_SPEC_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
+_CONTEXT_FLAGS = ("privileged", "allowPrivilegeEscalation", "runAsNonRoot", "readOnlyRootFilesystem", "hostProcess")
+
+
+def _flags(part: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if (value := part.get(name)) is not None and not isinstance(value, bool):
+            raise MalformedError(f"pod: {name}", got=_got(value), expected="true or false, as pods have it there")
+
+
+def _context(value: Any) -> dict[str, Any]:
+    """A securityContext: `privileged: "true"` is none that an API server decodes, and must not count as unset."""
+    context = as_map(value)
+    _flags(context, _CONTEXT_FLAGS)
+    _flags(as_map(context.get("windowsOptions")), _CONTEXT_FLAGS)
+    user = context.get("runAsUser")
+    if user is not None and (isinstance(user, bool) or not isinstance(user, (int, float))):
+        raise MalformedError("pod: runAsUser", got=_got(user), expected="a number, as pods have it there")
+    if (capabilities := context.get("capabilities")) is not None:
+        for name in ("add", "drop"):
+            for capability in as_list(as_map(capabilities).get(name)):
+                if not isinstance(capability, (str, type(None))):
+                    raise MalformedError(f"pod: capabilities.{name}", got=_got(capability), expected="texts")
+    return context
+
+
 class Pod:
     """A pod's spec and annotations, with its containers in the order of the API server's visitor."""
 
     def __init__(self, spec: Any, metadata: Any) -> None:
         self.spec = as_map(spec)
         written = as_map(as_map(metadata).get("annotations"))
+        for key, value in written.items():
+            if not isinstance(value, (str, type(None))) and key.startswith(ANNOTATED):
+                raise MalformedError(f"pod: annotation {key}", got=_got(value), expected="text, in quotes")
         self.annotations: dict[str, str] = {key: value for key, value in written.items()
                                             if isinstance(value, str)}
-        self.security = as_map(self.spec.get("securityContext"))
+        _flags(self.spec, _SPEC_FLAGS)
+        self.security = _context(self.spec.get("securityContext"))
 
     @cached_property
     def containers(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """(name, container, its securityContext)."""
         containers = (container for kind in ("initContainers", "containers", "ephemeralContainers")
                       for container in map(as_map, as_list(self.spec.get(kind))))
-        return [(str(container.get("name", "")), container, as_map(container.get("securityContext")))
+        return [(str(container.get("name", "")), container, _context(container.get("securityContext")))
                 for container in containers]
 
     @property
@@ -132,8 +162,7 @@ def host_namespaces(pod: Pod) -> Failure:
 
 
 def _volumes(pod: Pod) -> list[tuple[str, dict[str, Any]]]:
-    return [(str(volume.get("name", "")), volume) for volume in as_list(pod.spec.get("volumes"))
-            if isinstance(volume, dict)]
+    return [(str(volume.get("name", "")), volume) for volume in map(as_map, as_list(pod.spec.get("volumes")))]
 
 
 def host_path_volumes(pod: Pod) -> Failure:

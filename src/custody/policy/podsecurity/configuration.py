@@ -7,6 +7,7 @@ apiserver.config.k8s.io/v1 AdmissionConfiguration, the file in which the API ser
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
@@ -19,6 +20,7 @@ ADMISSION_VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.k8s.io/v1alpha1")
 EVALUATES = f"{VERSIONS[0]} PodSecurityConfiguration (also v1beta1, v1alpha1, and in an AdmissionConfiguration)"
 PREFIX = "pod-security.kubernetes.io/"
 """Of the labels, and of the API server's audit annotations."""
+_DASHES = str.maketrans("", "", "-_.")
 MODES = ("enforce", "audit", "warn")
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
@@ -98,6 +100,13 @@ def read(document: dict[str, Any]) -> Configuration:
     if kind != "PodSecurityConfiguration" or version not in VERSIONS:
         raise _unread(kind, version)
     return _configuration(top)
+
+
+def misspelt(labels: Iterable[str]) -> list[str]:
+    """Keys that look like those of Pod Security and are none: the plug-in passes them over, and demands nothing."""
+    known = {f"{PREFIX}{mode}{tail}" for mode in MODES for tail in ("", "-version")}
+    plain = PREFIX.translate(_DASHES)  # podsecuritykubernetesio/
+    return [key for key in labels if key not in known and key.translate(_DASHES).casefold().startswith(plain)]
 
 
 def path_of(document: dict[str, Any]) -> str | None:
