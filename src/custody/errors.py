@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from policylang.errors import InputError, InvalidError, LanguageError, NotEvaluatedError, shown
+from policylang.errors import InputError, InvalidError, LanguageError, NotEvaluatedError, Words, shown
 
 
 class CustodyError(Exception):
@@ -65,6 +65,15 @@ class MalformedError(UsageError):
         said = f"got {shown(got)}, expected {expected}"
         super().__init__(f"{where}: {said}" if where else said, hint=hint)
         self.where = where
+
+
+def unread(path: object, error: OSError, expected: str = "a file") -> CustodyError:
+    """Of a file that a person named and that cannot be read: not there and no file are the person's, the rest is the
+    disk's. Paths of `error` are not told."""
+    if isinstance(error, IsADirectoryError):
+        return MalformedError(str(path), got=Words("a folder"), expected=expected)
+    kind = UsageError if isinstance(error, (FileNotFoundError, NotADirectoryError)) else StorageError
+    return kind(f"{path}: {error.strerror or error}")
 
 
 class UnsupportedError(UsageError):

@@ -299,6 +299,8 @@ def test_what_is_no_pod(document: Any, words: str, capsys: pytest.CaptureFixture
     (("p.yaml", "--version", "1.30"), "--version: got '1.30'"),
     (("p.yaml", "--level", "baseline", "--config", "p.yaml"), "is not evaluated by custody yet"),
     (("p.yaml", "--level", "baseline", "--namespace-labels", "a=b"), "--level: got --namespace-labels beside it"),
+    (("p.yaml", "--namespace-labels", "enforce=restricted"), "--namespace-labels: got 'enforce', expected pod-sec"),
+    (("p.yaml", "--namespace-labels", f"{PREFIX}enforc=restricted"), "--namespace-labels: got 'pod-security."),
     (("p.yaml", "--namespace-labels", "ab"), "--namespace-labels: got 'ab', expected KEY=VALUE")])
 def test_options_that_do_not_go_together(arguments: tuple[str, ...], words: str,
                                          capsys: pytest.CaptureFixture[str]) -> None:

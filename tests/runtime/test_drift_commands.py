@@ -293,3 +293,25 @@ def test_baselines_are_shown_exported_and_imported(place: Place) -> None:
     refused = place("runtime", "drift", "baseline", "import", "baselines.json")
     assert "baselines.json.baselines[0].digest" in refused.stderr
     assert refused.returncode != 0
+
+
+@pytest.mark.parametrize(("flag", "document", "said"), [
+    ("--pods", {"bomFormat": "CycloneDX", "components": []}, "got no kind, and no items, expected Pods"),
+    ("--pods", {"kind": "Deployment", "items": []}, "got kind Deployment, expected Pods"),
+    ("--pods", {"kind": "List", "items": [{"kind": "Service"}]}, "items[0]: got kind Service, expected Pods"),
+    ("--pods", {"kind": "PodList"}, "got kind PodList, expected Pods"),
+    ("--runtime", {"bomFormat": "CycloneDX"}, "containers: got null, expected `crictl ps -o json`")])
+def test_a_document_without_pods_does_not_say_that_none_runs(tmp_path: Path, flag: str, document: dict[str, Any],
+                                                             said: str) -> None:
+    (tmp_path / "given.json").write_text(json.dumps(document))
+    (tmp_path / "pods.json").write_text('{"kind": "PodList", "items": []}')
+    done = custody("runtime", "drift", flag, "given.json", *(["--pods", "pods.json"] if flag == "--runtime" else []),
+                   cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_cluster_in_which_nothing_runs(tmp_path: Path) -> None:
+    (tmp_path / "pods.json").write_text('{"kind": "PodList", "items": []}')
+    done = custody("runtime", "drift", "--pods", "pods.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "0 containers of 0 pods: none runs\n")

@@ -100,7 +100,7 @@ def test_rules_that_were_not_asked_are_said(folder: Path) -> None:
     lines(folder / "few.jsonl", {"evt.type": "execve", "proc.name": "bash"})
     out, err = _run(folder, "test", "rules", "--events", "few.jsonl")
     assert out == ""
-    assert "1 events, no alerts; 1 of 3 enabled rules were asked" in err
+    assert "1 event, no alerts; 1 of 3 enabled rules were asked" in err
     assert "not asked, as no event is of their types: Shadow, Secret read" in err
     assert "1 rules read fields that no event has, so that nothing is said of them: Shell (container.id)" in err
 
@@ -109,7 +109,7 @@ def test_lines_that_are_no_events_are_named(folder: Path) -> None:
     (folder / "broken.jsonl").write_bytes(json.dumps(_EXEC).encode() + b'\n{"evt.type"\n[1]\n{"a": 1}\n\xff\n'
                                           b'{"evt.type": "open", "evt.type": "close"}\n')
     _, err = _run(folder, "test", "rules", "--events", "broken.jsonl")
-    assert "1 events, 1 alert;" in err
+    assert "1 event, 1 alert;" in err
     for number in range(2, 7):
         assert f"broken.jsonl:{number}" in err
     (folder / "none.jsonl").write_text('{"a": 1}\n')
@@ -293,8 +293,31 @@ def test_packed_files_that_break_off(tmp_path: Path) -> None:
     (tmp_path / "r.gz").write_bytes(gzip.compress(json.dumps(_EXEC).encode() * 50)[:-20])
     with pytest.raises(CustodyError, match=r"r\.gz"):
         list(Recordings([tmp_path / "r.gz"]))
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="No such file"):
         list(Recordings([tmp_path / "none"]))
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(UsageError, match="nesting deeper than 128"):
         list(Recordings([tmp_path / "deep.json"]))
+
+
+@pytest.mark.parametrize("verb", ["list", "lint", "test"])
+def test_files_without_a_rule_are_not_judged_as_good(folder: Path, verb: str) -> None:
+    (folder / "empty.yaml").write_text("- macro: unused\n  condition: evt.type = open\n")
+    lines(folder / "events.jsonl", _EXEC)
+    more = ["--events", "events.jsonl"] if verb == "test" else []
+    done = custody("runtime", "rules", verb, "empty.yaml", *more, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "empty.yaml: got no rule, expected items with `rule:`" in done.stderr
+
+
+def test_names_that_no_rule_has(folder: Path) -> None:
+    done = custody("runtime", "rules", "list", "rules", "--source", "syscal", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--source: no rule has 'syscal'\n\nhint: did you mean syscall?" in done.stderr
+    assert custody("runtime", "rules", "list", "rules", "--tag", "none", cwd=folder).returncode == 2
+
+
+def test_folders_are_no_recordings(folder: Path) -> None:
+    (folder / "inside").mkdir()
+    done = custody("runtime", "rules", "test", "rules", "--events", "inside", cwd=folder)
+    assert (done.returncode, done.stderr) == (2, "error: inside: got a folder, expected a file of events\n")

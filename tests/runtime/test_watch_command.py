@@ -101,3 +101,39 @@ def test_a_flood_is_told_as_a_number(folder: Path) -> None:
     lines = alerts(folder / "alerts.jsonl")
     assert told(lines) == ["shell"] * 11
     assert lines[-1]["output_fields"]["custody.folded"] == 990
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (["-o", "json_output=true"], "-o: got 'json_output=true', expected json or text\n\nhint: -o json"),
+    (["-o", "stdout_output.enabled=true"], "hint: settings are those of [runtime] in custody.toml"),
+    (["-o", "alerts.jsonl"], "hint: --output alerts.jsonl writes to a file"),
+    (["--output", "json"], "--output: got 'json', expected stdout, FILE"),
+    (["--output", "none/alerts.jsonl"], "--output none/alerts.jsonl: none is no folder"),
+    (["--output", "folder"], "--output folder: it is no file"),
+    (["--output", "/dev/null"], "--output /dev/null: it is no file"),
+    (["--rules", "empty.yaml"], "empty.yaml: got no rule, expected items with `rule:`"),
+    (["--suppressions", "none.yaml"], "none.yaml: No such file or directory"),
+    (["--suppressions", "folder"], "folder: got a folder, expected a file"),
+    (["--responses", "folder"], "folder: got a folder, expected a file")])
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(folder: Path, flags: list[str], said: str) -> None:
+    (folder / "empty.yaml").write_text("")
+    (folder / "folder").mkdir()
+    rules = [] if "--rules" in flags else ["--rules", "rules.yaml"]
+    done = watch(folder, *rules, "--input", "fields:-", "--once", *flags, stdin=event(1))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said in done.stderr.decode()
+    assert not (folder / "json").exists()
+
+
+def test_a_priority_as_rules_spell_it(folder: Path) -> None:
+    done = watch(folder, "--rules", "rules.yaml", "--input", "fields:-", "--priority", "INFORMATIONAL", stdin=event(1))
+    assert (done.returncode, done.stdout.count(b"\n")) == (0, 1)
+
+
+def test_a_file_in_which_nothing_can_be_read_is_no_yes(folder: Path) -> None:
+    (folder / "pod.yaml").write_text("apiVersion: v1\nkind: Pod\n")
+    done = watch(folder, "--rules", "rules.yaml", "--input", "tetragon:pod.yaml", "--once")
+    assert done.returncode == 4
+    assert b"error: tetragon:pod.yaml: nothing in it could be read" in done.stderr
+    (folder / "mixed.log").write_bytes(b"nonsense\n" + event(1) + b"\n")
+    assert watch(folder, "--rules", "rules.yaml", "--input", "fields:mixed.log", "--once").returncode == 0

@@ -26,6 +26,15 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *self._places})
 
+    def resolve_command(self, ctx: click.Context,
+                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Raises NoSuchCommand, which names what is near: click knows only of commands that were imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            near = [*self.list_commands(ctx), *self.aliases]
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=near, ctx=ctx) from None
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         cmd_name = self.aliases.get(cmd_name, cmd_name)
         if cmd_name in self._places and cmd_name not in self.commands:

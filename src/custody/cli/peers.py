@@ -1,4 +1,4 @@
-"""What people type who come from cosign, syft, Trivy, Kyverno, OPA or crane, and what does the same here.
+"""What people type who come from cosign, syft, Trivy, Kyverno, OPA, crane or Falco, and what does the same.
 
 Only read where a flag or a command is refused: the hint then says what to type instead, or that there is nothing.
 """
@@ -137,6 +137,34 @@ _CHECKING = {
     "--audit-warn": "failures under Audit are always warnings",
     "--registry": "images are always looked up; --offline before the command opens no socket",
 }
+_CAPTURES = "captures (.scap) are not read; --input FORMAT:FILE, such as tetragon:FILE, or --sensor NAME"
+_FALCO = {
+    "-r": "--rules FILE|FOLDER", "-e": _CAPTURES, "-M": "--once ends where files end",
+    **_all("[runtime] in custody.toml; falco.yaml is not read", "-c", "--config-schema"),
+    **_all("custody runtime rules lint FILE", "-V", "--validate"),
+    **_all("custody runtime rules list FILE", "-l", "-L", "--list-rules"),
+    **_all("custody runtime rules test FILE --events RECORDING shows what fields events have", "--list", "-N"),
+    **_all("`enabled: false` with `override: {enabled: replace}` in a rule file, or --suppressions FILE",
+           "-D", "-T", "-t"),
+    **_all("--source NAME says whose rules are asked", "--disable-source", "--enable-source"),
+    **_all("each alert is written at once", "-U", "--unbuffered"), "-d": "a service manager does that",
+    "-p": "what an alert says is its rule's `output`", "-A": "a sensor sees what any rule asks for",
+    "--format": "-o json or -o text", "--json": "-o json, as it is by default",
+}
+_NAMES = "NAMESPACE/ is all of a namespace: --from NAMESPACE/, --to NAMESPACE/"
+_NETPOL = {
+    **_all("the kubeconfig's current-context counts: kubectl config use-context NAME", "--context", "-k"),
+    **_all("folders and files are arguments", "--dirpath", "-f", "--filename", "--dir1", "--dir2", "-R"),
+}
+_REACHING = {
+    **_NETPOL, **_all(_NAMES, "-n", "--namespace", "--focusworkload", "--focus-workload"),
+    **_all("-o FORMAT or -o FORMAT=FILE", "--format", "--file"),
+    **_all("--from NAMESPACE/NAME, or an address", "--source", "--source-pod", "--src", "-s", "--source-namespace"),
+    **_all("--to NAMESPACE/NAME, or an address", "--dest", "--destination", "--destination-pod", "--dst", "-d",
+           "--destination-namespace"),
+    **_all("--port PORT/PROTOCOL: 53/UDP", "--protocol", "--destination-port", "-p"),
+    "--explain": "custody netpol explain", "--exposure": "the lines from and to 'outside' are always there",
+}
 _GLOBAL = {
     **_all("it stands behind the command: custody sign -v, attest -v, rego test -v", "-v", "--verbose"),
     "-V": "--version", "-o": "it stands behind the command",
@@ -174,6 +202,9 @@ _FLAGS: dict[str, dict[str, str]] = {
     "signing-config create": {"--with-default-rekor-v2": "--with-default-services: custody's own log is of version 2"},
     "gitsign": {"--include-certs": "a signature has the signing certificate; those above it are the trusted root's",
                 "--version": "custody --version"},
+    "runtime watch": _FALCO,
+    **dict.fromkeys(("netpol check", "netpol diff", "netpol simulate"), _NETPOL),
+    **dict.fromkeys(("netpol connectivity", "netpol explain"), _REACHING),
     "initialize": {"--staging": "--mirror https://tuf-repo-cdn.sigstage.dev --root FILE: no root is built in"},
     "up": {"--host": "up is for one machine; custody serve --roles ROLE,… --host ADDRESS"},
 }
@@ -209,6 +240,19 @@ _COMMANDS = {
     **_all("custody rego eval", "run", "rego run"), **_all("bundles are not read", "rego build", "rego inspect"),
     **_all("custody rego check says whether it parses", "parse", "rego parse"), "rego bench": "nothing is timed",
     "trust init": "the services make keys and certificates when they first start", "start": "custody up",
+    "falco": "custody runtime watch --rules FILE --input FORMAT:FILE, or --sensor NAME",
+    "falcoctl": "custody runtime rules pull, push",
+    **_all("custody runtime watch", "runtime run", "runtime start", "runtime falco"),
+    **_all("custody runtime rules lint", "runtime rules validate", "runtime rules check", "runtime lint"),
+    "runtime test": "custody runtime rules test", "runtime audit": "custody runtime watch --input audit:FILE",
+    **_all("custody runtime responses check, try", "talon", "runtime talon", "runtime respond"),
+    **_all("custody netpol connectivity", "netpol list", "netpol ls"),
+    **_all("custody netpol connectivity -o svg=FILE", "netpol graph", "netpol draw"),
+    **_all("custody netpol explain --from NAME --to NAME --port PORT", "netpol eval", "netpol evaluate",
+           "netpol query", "netpol why"),
+    **_all("custody netpol check", "netpol lint", "netpol audit", "netpol validate"),
+    "netpol isolate": "custody netpol quarantine",
+    **_all("custody policy podsecurity", "policy pss", "policy pod-security", "policy psa", "pss", "psa"),
     "history": "custody registry history", "scrub": "custody registry scrub", "token": "custody trust token",
 }
 
@@ -220,4 +264,5 @@ def flag(command: str, name: str) -> str | None:
 
 def command(words: Sequence[str]) -> str | None:
     """What to type instead of a command that is not there: the first words of the line that are no flags."""
-    return next((_COMMANDS[line] for line in (" ".join(words[:count]) for count in (2, 1)) if line in _COMMANDS), None)
+    lines = (" ".join(words[:count]) for count in (3, 2, 1))
+    return next((_COMMANDS[line] for line in lines if line in _COMMANDS), None)

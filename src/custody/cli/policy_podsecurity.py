@@ -81,13 +81,23 @@ def command(files: tuple[Path, ...], level: str | None, version: str, namespace_
     if level is not None and (config is not None or namespace_labels is not None):
         raise UsageError(f"--level: got {'--config' if config is not None else '--namespace-labels'} beside it, "
                          "expected one of the two: each says what is demanded")
-    labels = None if namespace_labels is None else asker.labels_of(namespace_labels)
-    if strange := configuration.misspelt(labels or ()):
-        raise UsageError(f"--namespace-labels: got {strange[0]}, which demands nothing",
-                         hint=f"{configuration.PREFIX}enforce, audit or warn, and each with -version")
+    labels = None if namespace_labels is None else _demanding(asker.labels_of(namespace_labels))
     return policy_podsecurity_files.run(files, policy_podsecurity_files.Terms(
         None if level is None else Demand(level, version), Demand("restricted", version), labels,
         demanded if config is not None else None, namespaces[0] if namespaces else "default"), output)
+
+
+def _demanding(labels: dict[str, str]) -> dict[str, str]:
+    """Raises MalformedError for a label that is meant to demand something, and would not: all pods would meet
+    `privileged`."""
+    modes = [f"{mode}{end}" for mode in configuration.MODES for end in ("", "-version")]
+    misspelt = configuration.misspelt(labels)
+    for key in labels:
+        name = key.removeprefix(configuration.PREFIX)
+        if (name == key) == (name in modes) or key in misspelt:
+            raise MalformedError("--namespace-labels", got=key, expected=", ".join(
+                f"{configuration.PREFIX}{mode}" for mode in configuration.MODES) + " or one of these with -version")
+    return labels
 
 
 def _configured(file: Path) -> Configuration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from custody.errors import StorageError
+from custody.errors import unread
 from custody.formats import talon
 from custody.runtime.responses import Annotations, Cordon, Deed, Labels, Quarantine, Responses
 
@@ -19,7 +19,7 @@ def loaded(paths: Sequence[Path]) -> Responses:
         try:
             rules += talon.read(path.read_bytes(), str(path))
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}") from None
+            raise unread(path, error) from None
     return Responses(rules)
 
 

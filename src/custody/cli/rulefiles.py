@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from custody.cli.bars import progress
+from custody.errors import UsageError
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.kit.visible import visible
 from custody.services import falcorules
@@ -33,8 +34,12 @@ def match_option(command: _F) -> _F:
 
 
 def ruleset(paths: tuple[Path, ...]) -> RuleSet:
-    """Raises UsageError with Falco's words, where it would refuse the files."""
-    return falcorules.compiled(falcorules.files(paths))
+    """Raises UsageError with Falco's words, where it would refuse the files, and where no rule is in them."""
+    rules = falcorules.compiled(falcorules.files(paths))
+    if not rules.rules:
+        raise UsageError(f"{', '.join(map(str, paths))}: got no rule, expected items with `rule:`",
+                         hint="lists and macros are judged with the rules that use them: name those files too")
+    return rules
 
 
 def read(recordings: Recordings, title: str = "events") -> Iterator[RuntimeEvent]:

@@ -15,9 +15,9 @@ import click
 from custody.cli.run import settings
 from custody.cli.sign import make_signer, tell
 from custody.cli.trust_options import Command, resolve, sign_options
-from custody.errors import CustodyError, MissingEvidenceError, UsageError
+from custody.errors import CustodyError, MissingEvidenceError, UsageError, unread
 from custody.formats import intoto
-from custody.formats.containers import of_pod
+from custody.formats.containers import of_pod, pods_of
 from custody.formats.oci import Descriptor
 from custody.formats.reference import Reference, parse
 from custody.kit import destination, strictjson
@@ -198,8 +198,11 @@ def _live(pods: str | None, kubeconfig: Path | None) -> list[tuple[str, Live]] |
     """Digest and container of all that run; None where there is nobody to ask."""
     configured = settings() if kubeconfig is None else settings().replace(kubeconfig=str(kubeconfig))
     if pods is not None:
-        document = mapping(strictjson.loads(Path(pods).read_bytes(), f"--pods {pods}", max_size=_LARGEST), "--pods")
-        listed: list[Any] = items(document, "items", f"--pods {pods}", _MOST)
+        try:
+            data = Path(pods).read_bytes()
+        except OSError as error:
+            raise unread(f"--pods {pods}", error) from None
+        listed: list[Any] = pods_of(strictjson.loads(data, f"--pods {pods}", max_size=_LARGEST), f"--pods {pods}")
     else:
         try:
             listed = asyncio.run(_asked(configured))

@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,10 @@ from custody.cli.bars import progress
 from custody.cli.run import settings
 from custody.errors import CustodyError, DeniedError, MissingEvidenceError, NotJudgedError, UsageError
 from custody.formats import reference
-from custody.formats.containers import Running, of_runtime
+from custody.formats.containers import Running, of_runtime, pods_of
 from custody.kit import strictjson
 from custody.kit.amount import amount
 from custody.kit.clock import system_clock
-from custody.kit.members import items, mapping
 from custody.kit.visible import visible
 from custody.services.admissions import Admissions
 from custody.services.restarting import Restart, restarted
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from custody.services.runtimedrift import Meaning
 
 _LARGEST = 512 << 20
-_MOST = 200_000
 _SHOWN = 19
 
 
@@ -58,7 +57,8 @@ _SHOWN = 19
 @click.option("--all", "everything", is_flag=True, help="Show also what matches, or would be allowed.")
 @click.option("-o", "--output", "chosen", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets; json is one document.")
-@kinds.asking
+@partial(kinds.options, help_text="The API server that is asked which pods run; with --restart also which kinds it "
+         "serves, and what policies ask of a cluster. Default: custody.toml's, or that of the pod this runs in.")
 def command(files: tuple[str, ...], runtimes: tuple[str, ...], tags: bool, restart: bool, policies: tuple[str, ...],
             vulnerabilities: bool, everything: bool, chosen: str, crds: tuple[str, ...],
             kubeconfig: Path | None) -> None:
@@ -110,11 +110,7 @@ def _json(file: str, flag: str) -> Any:
 
 
 def _pods(file: str) -> list[dict[str, Any]]:
-    where = f"--pods {file}"
-    document = mapping(_json(file, "--pods"), where)
-    if document.get("kind") == "Pod":
-        return [document]
-    return [mapping(pod, f"{where}.items[{place}]") for place, pod in enumerate(items(document, "items", where, _MOST))]
+    return pods_of(_json(file, "--pods"), f"--pods {file}")
 
 
 async def _asked(configured: Settings) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence, Set
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import click
 
 from custody.cli.contents import columns
 from custody.cli.rulefiles import rule_files, ruleset
+from custody.errors import UsageError
 from custody.runtime.rulelint import impossible
 from custody.runtime.sight import INPUTS
 from policylang.falco import Rule
@@ -29,8 +32,10 @@ def command(paths: tuple[Path, ...], source: str | None, tags: tuple[str, ...], 
 
     SEEN BY names the inputs that tell events which may make the rule true; none is said of a rule that nothing can.
     """
-    rules = [rule for rule in ruleset(paths).rules
-             if source in (None, rule.source) and {*tags} <= {*rule.tags}]
+    listed = ruleset(paths).rules
+    _known("--source", () if source is None else (source,), {rule.source for rule in listed})
+    _known("--tag", tags, {tag for rule in listed for tag in rule.tags})
+    rules = [rule for rule in listed if source in (None, rule.source) and {*tags} <= {*rule.tags}]
     if output == "json":
         click.echo(json.dumps([_told(rule) for rule in rules], indent=2, ensure_ascii=False))
         return
@@ -42,6 +47,15 @@ def command(paths: tuple[Path, ...], source: str | None, tags: tuple[str, ...], 
                      ", ".join(types[:_SHOWN]) + more if types else "none: it never matches",
                      ", ".join(_seen(rule)) or "none"))
     click.echo(columns(rows), nl=False)
+
+
+def _known(flag: str, names: Sequence[str], there: Set[str]) -> None:
+    """Raises UsageError: an empty list would not tell a misspelled name from one without rules."""
+    for name in names:
+        if name not in there:
+            near = get_close_matches(name, there, 1)
+            raise UsageError(f"{flag}: no rule has {name!r}", hint=f"did you mean {near[0]}?" if near else
+                             f"there are: {', '.join(sorted(there)) or 'none'}")
 
 
 def _seen(rule: Rule) -> list[str]:

@@ -14,6 +14,7 @@ from custody.cli.rulefiles import match_option, read, ruleset
 from custody.cli.suppressing import suppressions_option
 from custody.errors import DeniedError, StorageError, UsageError
 from custody.formats import falcotests, junit
+from custody.kit.amount import amount
 from custody.kit.visible import inert, visible
 from custody.runtime.ruletrial import Comparison, Difference, Trial, unmet
 from custody.runtime.suppressions import Suppressions
@@ -110,8 +111,8 @@ def _conclude(trial: Trial) -> None:
     alerts = sum(count.alerts for count in trial.counts.values())
     enabled = sum(rule.enabled for rule in trial.ruleset.rules)
     missed = trial.not_asked()
-    _say(f"{trial.events} events, {alerts or 'no'} alert{'s' if alerts != 1 else ''}; {enabled - len(missed)} of "
-         f"{enabled} enabled rules were asked")
+    told = amount(alerts, "alert") if alerts else "no alerts"
+    _say(f"{amount(trial.events, 'event')}, {told}; {enabled - len(missed)} of {enabled} enabled rules were asked")
     if missed:
         _say(f"not asked, as no event is of their types: {_some([rule.name for rule in missed])}")
     for number, reason in trial.failed[:_SHOWN]:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from custody.cli.run import settings
-from custody.errors import UsageError
+from custody.errors import NotJudgedError, UsageError
 from custody.formats.telemetry.inputs import FORMATS
 from custody.kit.amount import amount
 from custody.kit.visible import visible
@@ -20,6 +20,29 @@ from custody.settings.tables import Runtime
 
 if TYPE_CHECKING:
     from custody.server.watchrun import WatchRun
+
+
+class _Form(click.Choice[str]):
+    """Of alerts. Elsewhere -o has files too, and Falco's has settings."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name, equals, setting = str(value).partition("=")
+        if equals and name == "json_output":
+            raise UsageError(f"-o: got {value!r}, expected json or text",
+                             hint=f"-o {'json' if setting.lower() in ('true', '1') else 'text'}")
+        if equals:
+            raise UsageError(f"-o: got {value!r}, expected json or text", hint="settings are those of [runtime] in "
+                             "custody.toml; --output says where alerts go")
+        if value not in self.choices:
+            raise UsageError(f"-o: got {value!r}, expected json or text", hint=f"--output {value} writes to a file")
+        return super().convert(value, param, ctx)
+
+
+class _Priority(click.Choice[str]):
+    """In rules it is INFORMATIONAL as well as INFO."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("info" if str(value).lower() == "informational" else value, param, ctx)
 
 
 @click.command("watch")
@@ -35,8 +58,8 @@ if TYPE_CHECKING:
 @click.option("--output", "outputs", multiple=True, metavar="OUTPUT",
               help="Where alerts go: stdout (default), a FILE, https://… (one POST each, as falcosidekick takes it), "
                    "syslog, syslog:udp://HOST:PORT or syslog:tcp://HOST:PORT. Repeatable.")
-@click.option("-o", "output_format", type=click.Choice(("json", "text")), help="Falco's JSON (default), or its text.")
-@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False),
+@click.option("-o", "output_format", type=_Form(("json", "text")), help="Falco's JSON (default), or its text.")
+@click.option("--priority", type=_Priority(PRIORITIES, case_sensitive=False),
               help="The lowest priority that is told; default: debug.")
 @click.option("--match", type=click.Choice(("first", "all")),
               help="Of the rules that are true of an event, the first (default, as Falco) or all.")
@@ -109,6 +132,10 @@ async def _watch(watched: Watched, *, once: bool, again: bool) -> None:
     counted = run.runtime.counted
     _summary(sum(counted.events.values()), sum(counted.alerts.values()), sum(counted.malformed.values()),
              sum(counted.unjudged.values()), sum(counted.lost.values()))
+    if once and not sum(counted.events.values()) and any(counted.malformed.values()):
+        origins = ", ".join(origin for origin, number in counted.malformed.items() if number)
+        raise NotJudgedError(visible(f"{origins}: nothing in it could be read"), hint="FORMAT in --input FORMAT:PLACE "
+                             "says whose events they are")
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from custody.cli.rulefiles import read
-from custody.errors import StorageError
+from custody.errors import unread
 from custody.formats import suppressions as documents
 from custody.kit.clock import system_clock
 from custody.runtime.rulelint import Finding
@@ -37,7 +37,7 @@ def loaded(paths: Sequence[Path]) -> Suppressions:
         try:
             listed += documents.read(path.read_bytes(), str(path))
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}") from None
+            raise unread(path, error) from None
     return Suppressions(listed, system_clock)
 
 

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
 from custody.kit.members import items, list_of, mapping, object_of, objects_of, text_of
+from policylang.errors import Words
 
 _DIGEST = re.compile(r"(?:.*@)?(sha256:[0-9a-f]{64})\Z")
 _SPECS = {"containerStatuses": "containers", "initContainerStatuses": "initContainers",
           "ephemeralContainerStatuses": "ephemeralContainers"}
 _MOST = 100_000
+_MOST_PODS = 200_000
+_PODS = "Pods, as of `kubectl get pods -A -o json`"
 
 
 class Running(NamedTuple):
@@ -66,9 +69,30 @@ def _running(metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, A
         started=text_of(state, "startedAt"), ephemeral=ephemeral)
 
 
+def pods_of(document: Any, where: str) -> list[dict[str, Any]]:
+    """The pods of `kubectl get pods -o json`: of one Pod, a PodList, or a List of Pods.
+
+    Raises MalformedError for anything else: a document without pods would say that none runs.
+    """
+    kind = text_of(mapping(document, where), "kind")
+    if kind == "Pod":
+        return [document]
+    if kind not in ("", "List", "PodList") or document.get("items") is None:
+        raise MalformedError(where, got=Words(f"kind {kind}" if kind else "no kind, and no items"), expected=_PODS)
+    pods = []
+    for place, value in enumerate(items(document, "items", where, _MOST_PODS)):
+        pod = mapping(value, f"{where}.items[{place}]")
+        if (kind := text_of(pod, "kind")) not in ("", "Pod"):
+            raise MalformedError(f"{where}.items[{place}]", got=Words(f"kind {kind}"), expected=_PODS)
+        pods.append(pod)
+    return pods
+
+
 def of_runtime(document: Any, where: str) -> list[Running]:
     """The containers that run, by `crictl ps -o json`. Raises MalformedError, naming the field."""
     running = []
+    if mapping(document, where).get("containers") is None:
+        raise MalformedError(f"{where}.containers", got=None, expected="`crictl ps -o json`")
     for place, value in enumerate(items(mapping(document, where), "containers", where, _MOST)):
         here = f"{where}.containers[{place}]"
         entry = mapping(value, here)

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from custody.errors import (
     MalformedError,
     MissingEvidenceError,
-    StorageError,
     UnsupportedError,
     UsageError,
     VerificationError,
     language_errors,
+    unread,
 )
 from custody.formats import oci
 from custody.formats.reference import Reference, parse
@@ -81,10 +81,8 @@ def _content(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:
             data = opened.read(LARGEST + 1)
-    except FileNotFoundError:
-        raise UsageError(f"{file}: no such file") from None
     except OSError as error:
-        raise StorageError(f"{file}: {error.strerror}") from None
+        raise unread(file, error, "a rule file") from None
     if len(data) > LARGEST:
         raise MalformedError(str(file), got=f"more than {LARGEST} bytes", expected="a rule file")
     return data

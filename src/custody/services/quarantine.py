@@ -24,7 +24,7 @@ from custody.errors import ConflictError, MalformedError, UnsupportedError, Usag
 from custody.kit import strictjson
 from custody.network.owners import lasting
 from custody.ports.cluster import ApiError, ClusterObjects, Object
-from policylang.errors import Shape
+from policylang.errors import Shape, Words
 
 Method = Literal["labels", "cluster-policy", "cilium", "calico"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -69,7 +69,7 @@ def plan(pod: Object, policies: Iterable[Object] = (), method: Method = "labels"
     if method not in METHODS:
         raise UsageError(f"method: got {method}, expected {', '.join(METHODS)}")
     metadata = _metadata(pod)
-    namespace, name, uid = (_text(metadata, key) for key in ("namespace", "name", "uid"))
+    namespace, name, uid = _text(metadata, "namespace"), _text(metadata, "name"), _uid(metadata)
     labels, annotations = _texts(metadata, "labels"), _texts(metadata, "annotations")
     if LABEL in labels:
         raise UsageError(f"pod {namespace}/{name} is in quarantine already", hint="--release lets it back")
@@ -114,7 +114,7 @@ def release(pod: Object, made: Sequence[Object] = ()) -> list[Change]:
     quarantine, MalformedError where the labels of before are not to be had.
     """
     metadata = _metadata(pod)
-    namespace, name, uid = (_text(metadata, key) for key in ("namespace", "name", "uid"))
+    namespace, name, uid = _text(metadata, "namespace"), _text(metadata, "name"), _uid(metadata)
     labels, annotations = _texts(metadata, "labels"), _texts(metadata, "annotations")
     if LABEL not in labels:
         raise UsageError(f"pod {namespace}/{name} is not in quarantine", hint=f"it has no label {LABEL}")
@@ -254,6 +254,15 @@ def _text(document: Object, key: str) -> str:
     if not isinstance(value, str) or not value:
         raise MalformedError(key, got=value, expected="text")
     return value
+
+
+def _uid(metadata: Object) -> str:
+    """Of a pod that is there: by it nobody else is meant."""
+    if not metadata.get("uid"):
+        raise MalformedError(f"pod {metadata['namespace']}/{metadata['name']}: metadata.uid", got=Words("nothing"),
+                             expected="the uid that the API server gave it",
+                             hint="kubectl get pods -A -o yaml has them")
+    return _text(metadata, "uid")
 
 
 def _texts(document: Object, key: str) -> dict[str, str]:

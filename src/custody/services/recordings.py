@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from custody.errors import MalformedError, StorageError, UnsupportedError, UsageError
+from custody.errors import CustodyError, MalformedError, StorageError, UnsupportedError, UsageError, unread
 from custody.formats.telemetry.audit import Audit
 from custody.formats.telemetry.event import RuntimeEvent
 from custody.formats.telemetry.falcoalert import FalcoAlerts
@@ -80,7 +80,7 @@ class Recordings:
                                 alerts += 1
                                 yield item.alert
             except (OSError, EOFError, zlib.error) as error:
-                raise StorageError(f"{path}: {error}") from None
+                raise _broken(path, error) from None
             if not alerts:
                 reason = self.unread[-1][1] if self.unreadable > before and self.unread else ""
                 raise UsageError(f"{path}: no alert could be read: {_short(reason, path)}",
@@ -102,9 +102,7 @@ class Recordings:
                     return
                 yield from self._lines(first, file, path)
         except (OSError, EOFError, zlib.error) as error:
-            if isinstance(error, FileNotFoundError):
-                raise UsageError(f"{path}: no such file") from None
-            raise StorageError(f"{path}: {error}") from None
+            raise _broken(path, error) from None
 
     def _lines(self, first: bytes, file: BinaryIO, path: Path) -> Iterator[RuntimeEvent]:
         number, line = 1, first
@@ -218,6 +216,13 @@ def _cloud(source: str) -> Decode:
         return (RuntimeEvent(source, PLUGIN_EVENT, fields, time if isinstance(time, int) else None, source),)
 
     return decode
+
+
+def _broken(path: Path, error: Exception) -> CustodyError:
+    """Of a file that cannot be read to its end. A gzip file that is cut off has no errno."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return unread(path, error, "a file of events")
+    return StorageError(f"{path}: {error}")
 
 
 def _short(reason: str, path: Path) -> str:

@@ -58,6 +58,9 @@ class Output(NamedTuple):
         if text.startswith("syslog:"):
             return cls("syslog", text.removeprefix("syslog:"))
         path = text.removeprefix("file:")
+        if path in ("json", "text", "table"):  # as --output has it elsewhere: nobody means a file of that name
+            raise UsageError(f"{where}: got {text!r}, expected stdout, FILE, https://…, syslog or syslog:ADDRESS",
+                             hint=f"-o json and -o text are forms of alerts; ./{path} is a file of that name")
         if not path or (":" in path.partition("/")[0]):
             raise UsageError(f"{where}: got {text!r}, expected stdout, FILE, https://…, syslog or syslog:ADDRESS")
         return cls("file", path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custody.errors import StorageError, UsageError
+from custody.errors import UsageError, unread
 from custody.kit.clock import system_clock
 from custody.runtime.detecting import Responder, Suppressor
 from custody.services import falcorules
@@ -169,4 +169,4 @@ def _content(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}") from None
+        raise unread(path, error) from None

@@ -65,7 +65,10 @@ class Runtime:
         for path in rule_files(self.watched.rules):
             texts[str(path)] = _content(path)
         with language_errors():
-            return Rules(falco.load(texts), self.watched.stated.match, self.watched.stated.sources or SOURCES)
+            loaded = falco.load(texts)
+        if texts and not loaded.rules:  # a file that is being written, too: the rules before it stay
+            raise UsageError(f"{', '.join(texts)}: got no rule, expected items with `rule:`")
+        return Rules(loaded, self.watched.stated.match, self.watched.stated.sources or SOURCES)
 
     def begin(self, now: Callable[[], float], *, again: bool = False) -> tuple[dict[str, str], list[str]]:
         """How far inputs were read, and what is to be said to people. Raises StorageError."""
@@ -89,7 +92,9 @@ class Runtime:
         if output.kind == "file":
             from custody.adapters.filesystem.alertfile import AlertFile
 
-            return AlertFile(Path(output.place), text=text)
+            alerts = AlertFile(Path(output.place), text=text)
+            alerts.probe()
+            return alerts
         if output.kind == "syslog":
             from custody.adapters.syslog import Syslog
 

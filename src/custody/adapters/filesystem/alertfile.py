@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custody.adapters.filesystem.drafts import storage_error
-from custody.errors import StorageError
+from custody.errors import StorageError, UsageError
 from custody.ports.alerting import Line, Place
 
 
@@ -29,6 +29,16 @@ class AlertFile:
     @property
     def name(self) -> str:
         return f"file:{self._path}"
+
+    def probe(self) -> None:
+        """Raises UsageError for a place at which there can be no such file: alerts would wait for ever."""
+        folder, where = self._path.parent, f"--output {self._path}"
+        if not folder.is_dir():
+            raise UsageError(f"{where}: {folder} is no folder")
+        if self._path.exists() and not self._path.is_file():
+            raise UsageError(f"{where}: it is no file", hint="stdout is standard output")
+        if not (os.access(self._path, os.W_OK) if self._path.exists() else os.access(folder, os.W_OK | os.X_OK)):
+            raise UsageError(f"{where}: this user may not write there")
 
     def write(self, lines: Sequence[Line]) -> None:
         data = b"".join(b"%b\n" % (line.text.encode("utf-8", "replace") if self._text else line.json)

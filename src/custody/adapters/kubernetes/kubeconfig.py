@@ -17,7 +17,9 @@ from typing import Any
 
 from custody.adapters.kubernetes.access import Access, token_file
 from custody.errors import MalformedError, UnsupportedError
+from custody.kit.amount import amount
 from custody.policy.load import read
+from policylang.errors import Shape, Words
 
 _REFUSED = {"exec": "custody runs no program for a credential", "auth-provider": "removed from Kubernetes",
             "username": "basic authentication is removed from Kubernetes", "as": "custody asks as itself",
@@ -37,7 +39,9 @@ class _Kubeconfig:
 
     def access(self, documents: list[Any]) -> Access:
         if len(documents) != 1 or not isinstance(documents[0], dict) or documents[0].get("kind") != "Config":
-            raise MalformedError(self._where, got=f"{len(documents)} documents", expected="one of kind Config")
+            raise MalformedError(self._where, got=Words(amount(len(documents), "document") if len(documents) != 1
+                                 else f"kind {documents[0].get('kind')}" if isinstance(documents[0], dict)
+                                 else str(Shape(documents[0]))), expected="one of kind Config")
         config = documents[0]
         context = self._named(config, "contexts", "context", config.get("current-context"))
         cluster = self._named(config, "clusters", "cluster", context.get("cluster"))
