@@ -23,7 +23,7 @@ _SHOWN = 80
 _OPENS, _CLOSES = b"[{", b"]}"
 DEEPEST = 200
 """Objects and lists in each other that are read; what is deeper is null. Kubernetes' own are not half as deep."""
-_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 class Repairs:
