@@ -33,11 +33,12 @@ class AlertFile:
     def probe(self) -> None:
         """Raises UsageError for a place at which there can be no such file: alerts would wait for ever."""
         folder, where = self._path.parent, f"--output {self._path}"
-        if not folder.is_dir():
-            raise UsageError(f"{where}: {folder} is no folder")
-        if self._path.exists() and not self._path.is_file():
+        if not os.path.isdir(folder):  # a Path would raise where a folder above may not be looked into
+            raise UsageError(f"{where}: {folder} is no folder, or not for this user to see")
+        there = os.path.exists(self._path)
+        if there and not os.path.isfile(self._path):
             raise UsageError(f"{where}: it is no file", hint="stdout is standard output")
-        if not (os.access(self._path, os.W_OK) if self._path.exists() else os.access(folder, os.W_OK | os.X_OK)):
+        if not (os.access(self._path, os.W_OK) if there else os.access(folder, os.W_OK | os.X_OK)):
             raise UsageError(f"{where}: this user may not write there")
 
     def write(self, lines: Sequence[Line]) -> None:
