@@ -77,6 +77,13 @@ def detector(files: Executables | None, reason: str = "", **more: Any) -> Execut
     (ran("/memfd:x (deleted)", EVIL), "Executable not in its image", "unknown"),
     (ran("/x", EVIL, proc__is_exe_from_memfd=True), "Executable not in its image", "unknown"),
     (ran("/bin/sh", None), "Executables are not judged", "not judged"),
+    (ran("bin/sh", EVIL), "Executable not in its image", "unknown"),
+    (ran("bin/sh", None), "Executables are not judged", "not judged"),
+    (ran("bin/sh", None, proc__cwd="/tmp"), "Executable not in its image", "unknown"),
+    (ran("/bin/sh", SHELL, proc__args="x.sh"), "Executables are not judged", "not judged"),
+    (ran("/bin/sh (deleted)", None), "Executable is not the one of its image", "modified"),
+    (ran("/proc/self/root/tmp/x", SHELL), "Executable of the image under another name", "copied"),
+    (ran("/proc/self/cwd/x", SHELL), "Executable of the image under another name", "copied"),
     (ran("/bin/sh", None, proc__is_exe_upper_layer=True), "Executable is not the one of its image", "modified"),
     (ran("/bin/sh", SHELL, proc__args="/tmp/x.sh"), "Executable not in its image", "unknown"),
     (ran("/lib64/ld-linux-x86-64.so.2", b"ld", proc__args="--library-path /tmp /tmp/x"), "Executable not in its image",
@@ -90,8 +97,8 @@ def test_what_is_told(files: Executables, given: RuntimeEvent, rule: str, verdic
 
 @pytest.mark.parametrize("given", [
     ran("/bin/sh", SHELL), ran("/bin/sh", SHELL, proc__args="-c ls"), ran("/bin/sh", SHELL, proc__args="/app/run.sh"),
-    ran("/bin/sh", SHELL, proc__args="run.sh", proc__cwd="/app/"), ran("/bin/sh", SHELL, proc__args="x.sh"),
-    ran("/tmp/x", EVIL, evt__rawres=-2), ran("/tmp/x", EVIL, evt__res="ENOENT"),
+    ran("/bin/sh", SHELL, proc__args="run.sh", proc__cwd="/app/"),
+    ran("bin/sh", SHELL), ran("sh", SHELL, proc__cwd="/bin"), ran("/tmp/x", EVIL, evt__rawres=-2), ran("/tmp/x", EVIL, evt__res="ENOENT"),
     ran("/tmp/x", EVIL, container__id="host", container__image__digest=None),
     ran("/lib64/ld-linux-x86-64.so.2", b"ld", proc__args="/bin/tool")])
 def test_what_is_not_told(files: Executables, given: RuntimeEvent) -> None:
@@ -128,10 +135,29 @@ def test_volumes_are_told_if_asked_for(files: Executables) -> None:
         "Executable not in its image"]
 
 
+def test_a_name_that_only_begins_on_a_volume_is_none_of_a_volume(files: Executables) -> None:
+    containers = Containers()
+    containers.note([Container(CONTAINER * 5 + "cdef", A, volumes=("/data",))])
+    for digest in (EVIL, None):
+        alert, = detector(files, containers=containers)(ran("/data/../tmp/x", digest))
+        assert alert.output_fields["custody.drift"] == "unknown"
+
+
+def test_one_image_that_is_not_read_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.runtime.executing._EACH", 2)
+    detect = detector(None)
+    alerts = [alert for number in range(4) for alert in detect(ran(f"/tmp/{number}", EVIL))]
+    assert [alert.output_fields["custody.drift.reason"] for alert in alerts] == [
+        "more than 2 executions wait for this image to be read"]
+    assert list(detect(ran("/tmp/x", EVIL, container__image__digest=B))) == []
+
+
 def test_the_runtimes_own_program_is_no_alarm(files: Executables) -> None:
     detect = detector(files, runtimes=[sha(b"runc")])
     assert list(detect(ran("/memfd:runc_cloned:/proc/self/exe (deleted)", b"runc"))) == []
     assert len(list(detect(ran("/memfd:runc_cloned:/proc/self/exe (deleted)", EVIL)))) == 1
+    copied, = detect(ran("/tmp/runc", b"runc", proc__is_exe_upper_layer=True))
+    assert copied.output_fields["custody.drift"] == "unknown"
 
 
 def test_what_waits_for_its_image_is_judged_when_that_is_read(files: Executables) -> None:
