@@ -103,6 +103,16 @@ def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tm
     assert told["rules"][1]["seenBy"] == []
 
 
+def test_sensors_that_tell_of_the_same_programs_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"one": ("execve",), "two": ("execve", "connect"), "three": ("connect",)}
+    monkeypatch.setattr(sensing, "SENSORS", {
+        name: lambda types, stated, name=name, covers=covers: Fixed(name, *covers) for name, covers in made.items()})
+    assert "one, two each tell of programs that start: named together, each program is told by each." in _typed().output
+    assert json.loads(_typed("-o", "json").output)["toldTwice"] == ["one", "two"]
+    monkeypatch.setattr(sensing, "SENSORS", {"one": lambda types, stated: Fixed("one", "execve")})
+    assert "told by each" not in _typed().output
+
+
 def test_no_sensor_that_works_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensing, "SENSORS", {"two": lambda types, stated: Fixed("two", works=False)})
     said = _typed()

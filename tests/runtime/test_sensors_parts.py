@@ -302,7 +302,13 @@ def test_a_reader_that_does_not_come_back_is_given_up() -> None:
     assert patience.ask(lambda: 1) == 1
     assert [patience.ask(never.wait) for _ in range(MOST)] == [None] * MOST
     assert patience.ask(lambda: 1) is None  # and nobody is asked for ever
+    assert (patience.hung, patience.unread) == (MOST, MOST + 1)
     never.set()
+    for thread in patience._hung:
+        thread.join(10)
+    patience._seconds = 10
+    assert patience.ask(lambda: 1) == 1  # they came back
+    assert (patience.hung, patience.counted({"late": 1})) == (0, {"late": 1, "unread": MOST + 1})
 
 
 def test_a_reader_that_fails_knows_nothing() -> None:

@@ -130,6 +130,13 @@ def run_by(program: str, arguments: Sequence[str]) -> str | None:
     return _first(arguments, interpreter)
 
 
+def interprets(path: str) -> bool:
+    """Whether a program of this name runs texts, also such as it reads without being asked to by its arguments."""
+    base = path.rpartition("/")[2]
+    return base in ("busybox", "toybox") or base in _INTERPRETERS or (
+        base.rstrip("0123456789.").rstrip("-") in _INTERPRETERS)
+
+
 def _first(arguments: Sequence[str], interpreter: _Interpreter) -> str | None:
     at = 0
     while at < len(arguments):

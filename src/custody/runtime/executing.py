@@ -81,9 +81,14 @@ class ExecutableDetector:
         """What waited for images that are read by now, or that nobody will read."""
         for digest in list(self._waiting):
             files = self._indexes.get(digest)
-            reason = "" if files is not None else self._indexes.ask(digest, self._waiting[digest][0].place.image)
-            if files is None and not reason:
-                continue
+            reason = ""
+            if files is None:
+                # It may be known under several repositories, and one that has it is enough.
+                images = dict.fromkeys(execution.place.image for execution in self._waiting[digest])
+                reasons = [self._indexes.ask(digest, image) for image in images]
+                if not all(reasons):
+                    continue
+                reason = reasons[0]
             waiting = self._waiting.pop(digest)
             self._held -= len(waiting)
             for execution in waiting:

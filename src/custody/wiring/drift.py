@@ -81,13 +81,14 @@ class Drift:
         self.baselines = Baselines(read_all(self.store).values(), window=window)
         self.names: dict[str, str] = {}
         """What the cluster calls addresses."""
+        runtimes = _runtimes()
         self.executing = ExecutableDetector(self.images, self.containers, self.witness, volumes=volumes,
-                                            runtimes=_runtimes())
+                                            runtimes=runtimes)
         self.detectors: list[Detector] = [
             self.executing, PackageManagerDetector(self.containers, self.witness),
             EgressDetector(self.baselines, self.containers, self.names)]
         if opened:
-            self.detectors.append(OpenedFiles(self.containers, self.witness))
+            self.detectors.append(OpenedFiles(self.containers, self.witness, runtimes))
         self._enricher = EvidenceEnricher(self._inventory, self._evidence, system_clock, self.containers)
         self.enrichers: list[Enricher] = [self._enricher]
         self.witnessing = Witnessing(self.witness, self.store, system_clock, socket.gethostname())

@@ -256,7 +256,7 @@ class Fanotify:
         for kind, number in (("late", self._by_keeper), ("queue-overflow", self._overflows)):
             if number:
                 counted[kind] = counted.get(kind, 0) + number
-        return counted
+        return self.processes.patience.counted(counted)
 
     def close(self) -> None:
         if self._group >= 0:

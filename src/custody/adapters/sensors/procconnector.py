@@ -129,7 +129,7 @@ class ProcConnector:
         self._counted[kind] = self._counted.get(kind, 0) + 1
 
     def losses(self) -> Mapping[str, int]:
-        return dict(self._counted)
+        return self.processes.patience.counted(self._counted)
 
     def close(self) -> None:
         if self._socket is not None:

@@ -231,7 +231,7 @@ class Tracing:
                 values = kernel.look_up(self._maps.lost, number, 8 * self._cpus)
                 self._counted[name] = sum(struct.unpack(f"={self._cpus}Q", values))
             self._counted["program-busy"] = sum(map(kernel.missed, self._programs))
-        return {name: count for name, count in self._counted.items() if count}
+        return self.processes.patience.counted({name: count for name, count in self._counted.items() if count})
 
     def close(self) -> None:
         if self._held:
