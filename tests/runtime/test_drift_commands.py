@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ import pytest
 
 from custody.adapters.sqlite.drift import SqliteDrift
 from custody.adapters.sqlite.inventory import SqliteInventory
+from custody.errors import StorageError
 from custody.ports.inventory import Sighting
 from custody.runtime.executables import Verdict
 from custody.runtime.witness import Witness
@@ -319,6 +322,36 @@ def test_what_nodes_saw_is_carried_in_files(place: Place) -> None:
     (place.folder / "n1.json").write_text(broken)
     assert place("runtime", "attest", place.named, "--predicate-only", "--cluster", "c1", "--witness",
                  "n1.json").returncode != 0
+
+
+# --- what is kept
+
+@pytest.mark.parametrize("name", ["inventory.db", "decisions.db"])
+def test_records_that_cannot_be_read_are_no_absence_of_records(tmp_path: Path, name: str) -> None:
+    _pods(tmp_path, pod(A))
+    for make in (lambda file: file.mkdir(), lambda file: file.write_bytes(b"no database" * 999)):
+        file = tmp_path / ".custody" / name
+        make_room(file)
+        make(file)
+        done = custody("runtime", "drift", "--pods", "pods.json", cwd=tmp_path)
+        assert done.returncode in (1, 2), done.stderr
+        assert done.stdout == ""
+        assert f"{name}: " in done.stderr
+        assert "internal error" not in done.stderr
+
+
+def make_room(file: Path) -> None:
+    shutil.rmtree(file.parent, ignore_errors=True)
+    file.parent.mkdir()
+
+
+def test_a_store_that_a_disk_changed_while_it_was_open_says_so(tmp_path: Path) -> None:
+    with closing(SqliteDrift(tmp_path / "drift.db")) as store:
+        store.keep_witness("n1", b"x")
+        for file in (tmp_path / "drift.db", tmp_path / "drift.db-wal"):
+            file.write_bytes(os.urandom(file.stat().st_size))
+        with pytest.raises(StorageError, match="failed|malformed|not a database|disk"):
+            store.witnesses()
 
 
 # --- baselines
