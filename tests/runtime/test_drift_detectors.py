@@ -283,6 +283,18 @@ def test_who_writes_to_a_database_of_packages_changes_it_whatever_he_is_called()
     assert len(list(detect(event("openat", fd__name=record, evt__is_open_write=True)))) == 1
 
 
+@pytest.mark.parametrize(("kind", "argument"), [
+    ("renameat2", "newpath"), ("rename", "newpath"), ("linkat", "newpath"), ("symlinkat", "linkpath")])
+def test_who_puts_a_file_in_the_place_of_a_database_changes_it(kind: str, argument: str) -> None:
+    def put(path: str, result: int = 0) -> list[Alert]:
+        named: dict[str, Any] = {"evt__rawres": result, f"evt__arg__{argument}": path, "evt__arg__oldpath": "/tmp/x"}
+        return [*PackageManagerDetector(Containers(), Witness(NOW))(event(kind, **named))]
+
+    alert, = put("/var/lib/dpkg/status")
+    assert alert.rule == "Packages changed in a container"
+    assert put("/var/lib/dpkg/status", -13) == put("/tmp/status") == []
+
+
 def test_names_and_arguments() -> None:
     assert manager("/usr/bin/pip3 (deleted)", ["install"])[0] == "pip"
     assert not changes("dnf", ["list"])
