@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,22 @@ def test_for_an_ordinary_user_each_says_why_it_does_not_work() -> None:
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_in_a_namespace_of_processes_of_its_own_nothing_is_said_to_work_that_sees_nothing() -> None:
+    """The proc connector tells nobody there, and numbers of the eBPF sensor are those of other processes."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("root and unshare are needed for a namespace of its own")
+    code = ("from custody.wiring import sensing; from custody.settings.tables import Sensing; "
+            "made = {name: make(frozenset(), Sensing()) for name, make in sensing.SENSORS.items()}; "
+            "probes = [made[name].probe() for name in ('ebpf', 'proc-connector')]; "
+            "print([probe.reason for probe in probes if not probe.covers])")
+    done = subprocess.run(["unshare", "-pf", "--mount-proc", sys.executable, "-c", code], capture_output=True,
+                          text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert "numbers of the machine" in done.stdout, done.stderr
+    assert "not in the first namespaces" in done.stdout or "refused" in done.stdout
 
 
 def test_an_unknown_sensor_is_refused_by_name() -> None:
