@@ -32,8 +32,8 @@ _EXECUTED = frozenset({"execve", "execveat"})
 _BY_BTF = frozenset({"connect", "accept", "accept4", "listen", "sendto", "sendmsg", "recvfrom", "recvmsg", "dup",
                      "dup2", "dup3"})
 """Of these nothing is known without BTF: the socket is found by it."""
-_ELSEWHERE = ("/proc shows a namespace of processes of its own, and the kernel tells numbers of the machine: hostPID: true "
-              "helps")
+_ELSEWHERE = ("/proc shows a namespace of processes of its own, and the kernel tells numbers of the machine "
+              "(hostPID: true helps)")
 _FOLDERS = ("chdir", "fchdir", "chroot")
 _RICH = frozenset({"thread.cap_effective", "thread.cap_permitted", "proc.is_exe_from_memfd", "proc.exe_ino"})
 
