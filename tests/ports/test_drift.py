@@ -55,6 +55,17 @@ def test_what_is_forgotten_has_no_names(store: DriftStore) -> None:
     assert store.index("all", "linux/amd64") is None
 
 
+def test_indexes_take_no_more_room_than_they_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.adapters.sqlite.drift._INDEXES", 10)
+    store = SqliteDrift(tmp_path / "drift.db")
+    for number in range(4):
+        store.keep_index(kept(f"d{number}")._replace(at=NOW + timedelta(seconds=number)), [f"n{number}"], b"1234")
+    assert [row.digest for row in store.indexes()] == ["d2", "d3"]
+    assert store.index("n0", "linux/amd64") is None
+    store.keep_index(kept("large")._replace(at=NOW), [], b"x" * 50)  # what was read last is kept, whatever its size
+    assert [row.digest for row in store.indexes()] == ["large"]
+
+
 def test_baselines(store: DriftStore) -> None:
     store.keep_baselines({"b": b"1", "a": b"2"})
     store.keep_baselines({"b": b"3"})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from custody.adapters.sqlite.drift import SqliteDrift
 from custody.adapters.sqlite.inventory import SqliteInventory
+from custody.errors import StorageError
 from custody.ports.inventory import Sighting
 from custody.runtime.executables import Verdict
 from custody.runtime.witness import Witness
@@ -23,7 +27,7 @@ from tests.runtime.test_runtime_drift import A, B, pod
 from tests.serving import registry_on
 
 FILES: list[images.Member] = [
-    ("bin/sh", SHELL), ("usr/bin/ed", TOOL), ("var/lib/dpkg/info/ed.list", b"/usr/bin/ed\n"),
+    ("bin/sh", SHELL), ("bin/server", b"server"), ("usr/bin/ed", TOOL), ("var/lib/dpkg/info/ed.list", b"/usr/bin/ed\n"),
     ("var/lib/dpkg/status", b"Package: ed\nStatus: install ok installed\nVersion: 1.19-1\nArchitecture: amd64\n"
                             b"Maintainer: M <m@example.org>\n"),
     ("etc/os-release", images.OS_RELEASE)]
@@ -197,11 +201,12 @@ def test_restart_tells_which_workloads_would_be_denied_by_todays_keys(place: Pla
 
 # --- what was seen, attested
 
-def _witnessed(place: Place, covers: tuple[str, ...], days: float = 8) -> datetime:
-    now = datetime.now(UTC)
+def _witnessed(place: Place, covers: tuple[str, ...], days: float = 8, program: str = "bin/server",
+               ago: float = 0) -> datetime:
+    now = datetime.now(UTC) - timedelta(days=ago)
     began = now - timedelta(days=days)
     witness = Witness(began - timedelta(minutes=1), covers)
-    witness.executed(place.digest, "c0ffee" * 2, int(began.timestamp() * 1e9), Verdict.KNOWN, "bin/sh")
+    witness.executed(place.digest, "c0ffee" * 2, int(began.timestamp() * 1e9), Verdict.KNOWN, program)
     store = SqliteDrift(place.folder / ".custody/drift.db")
     Witnessing(witness, store, lambda: now, "n1").flush()
     store.close()
@@ -243,6 +248,49 @@ def test_from_a_signed_runtime_attestation_follows_vex(place: Place) -> None:
     assert stranger.stdout == ""
 
 
+def _vex(place: Place) -> Any:
+    return place("runtime", "vex", place.image, "--vulnerability", "CVE-2026-1", "--package", ED, *TRUSTED)
+
+
+def test_another_clusters_attestation_that_the_package_ran_is_not_passed_over(place: Place) -> None:
+    place.do("runtime", "executables", place.image)
+    _witnessed(place, ("execve",), program="usr/bin/ed", ago=1)
+    place.do("runtime", "attest", place.image, "--pods", "pods.json", *SIGNING)
+    (place.folder / ".custody/drift.db").unlink()
+    place.do("runtime", "executables", place.image)
+    _witnessed(place, ("execve",))
+    place.do("runtime", "attest", place.image, "--pods", "pods.json", *SIGNING[:-1], "c2")
+    refused = _vex(place)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "/usr/bin/ed was executed, as " in refused.stderr
+    assert " attested of c1, " in refused.stderr
+
+
+def test_an_attestation_of_long_ago_says_nothing_of_today(place: Place) -> None:
+    place.do("runtime", "executables", place.image)
+    _witnessed(place, ("execve",), ago=40)
+    running = json.loads((place.folder / "pods.json").read_text())
+    running["items"] = []
+    (place.folder / "pods.json").write_text(json.dumps(running))
+    place.do("runtime", "attest", place.image, "--pods", "pods.json", *SIGNING)
+    refused = _vex(place)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "expected within the last 30.0 days" in refused.stderr
+
+
+def test_the_index_and_its_image_are_attested_together(place: Place) -> None:
+    _witnessed(place, ("execve",))
+    config = json.loads((place.folder / f"image/blobs/sha256/{place.digest[7:]}").read_text())["config"]["digest"]
+    place.do("runtime", "executables", place.image)
+    witness = Witness(datetime.now(UTC) - timedelta(days=8), ("execve",))
+    witness.executed(config, "b" * 12, None, Verdict.KNOWN, "usr/bin/ed")
+    with closing(SqliteDrift(place.folder / ".custody/drift.db")) as store:
+        Witnessing(witness, store, lambda: datetime.now(UTC), "n2").flush()
+    predicate = json.loads(place.do("runtime", "attest", place.named, "--predicate-only", "--cluster", "c1", "--pods",
+                                    "pods.json"))
+    assert [entry["path"] for entry in predicate["monitorLog"]["process"]] == ["/bin/server", "/usr/bin/ed"]
+
+
 def test_from_one_with_gaps_follows_nothing(place: Place) -> None:
     _witnessed(place, ())
     place.do("runtime", "executables", place.image)
@@ -274,6 +322,36 @@ def test_what_nodes_saw_is_carried_in_files(place: Place) -> None:
     (place.folder / "n1.json").write_text(broken)
     assert place("runtime", "attest", place.named, "--predicate-only", "--cluster", "c1", "--witness",
                  "n1.json").returncode != 0
+
+
+# --- what is kept
+
+@pytest.mark.parametrize("name", ["inventory.db", "decisions.db"])
+def test_records_that_cannot_be_read_are_no_absence_of_records(tmp_path: Path, name: str) -> None:
+    _pods(tmp_path, pod(A))
+    for make in (lambda file: file.mkdir(), lambda file: file.write_bytes(b"no database" * 999)):
+        file = tmp_path / ".custody" / name
+        make_room(file)
+        make(file)
+        done = custody("runtime", "drift", "--pods", "pods.json", cwd=tmp_path)
+        assert done.returncode in (1, 2), done.stderr
+        assert done.stdout == ""
+        assert f"{name}: " in done.stderr
+        assert "internal error" not in done.stderr
+
+
+def make_room(file: Path) -> None:
+    shutil.rmtree(file.parent, ignore_errors=True)
+    file.parent.mkdir()
+
+
+def test_a_store_that_a_disk_changed_while_it_was_open_says_so(tmp_path: Path) -> None:
+    with closing(SqliteDrift(tmp_path / "drift.db")) as store:
+        store.keep_witness("n1", b"x")
+        for file in (tmp_path / "drift.db", tmp_path / "drift.db-wal"):
+            file.write_bytes(os.urandom(file.stat().st_size))
+        with pytest.raises(StorageError, match=r"failed|malformed|not a database|disk"):
+            store.witnesses()
 
 
 # --- baselines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from custody.runtime.executing import ExecutableDetector
 from custody.runtime.opening import OpenedFiles
 from custody.runtime.packagemanagers import PackageManagerDetector, changes, manager
 from custody.runtime.witness import Witness
+from custody.services.baselines import flush, read_all, write
 from custody.services.imagefiles import KnownImages, read_files
 from policylang.falco import Alert
 from tests.contents import images
@@ -77,6 +80,13 @@ def detector(files: Executables | None, reason: str = "", **more: Any) -> Execut
     (ran("/memfd:x (deleted)", EVIL), "Executable not in its image", "unknown"),
     (ran("/x", EVIL, proc__is_exe_from_memfd=True), "Executable not in its image", "unknown"),
     (ran("/bin/sh", None), "Executables are not judged", "not judged"),
+    (ran("bin/sh", EVIL), "Executable not in its image", "unknown"),
+    (ran("bin/sh", None), "Executables are not judged", "not judged"),
+    (ran("bin/sh", None, proc__cwd="/tmp"), "Executable not in its image", "unknown"),
+    (ran("/bin/sh", SHELL, proc__args="x.sh"), "Executables are not judged", "not judged"),
+    (ran("/bin/sh (deleted)", None), "Executable is not the one of its image", "modified"),
+    (ran("/proc/self/root/tmp/x", SHELL), "Executable of the image under another name", "copied"),
+    (ran("/proc/self/cwd/x", SHELL), "Executable of the image under another name", "copied"),
     (ran("/bin/sh", None, proc__is_exe_upper_layer=True), "Executable is not the one of its image", "modified"),
     (ran("/bin/sh", SHELL, proc__args="/tmp/x.sh"), "Executable not in its image", "unknown"),
     (ran("/lib64/ld-linux-x86-64.so.2", b"ld", proc__args="--library-path /tmp /tmp/x"), "Executable not in its image",
@@ -90,8 +100,9 @@ def test_what_is_told(files: Executables, given: RuntimeEvent, rule: str, verdic
 
 @pytest.mark.parametrize("given", [
     ran("/bin/sh", SHELL), ran("/bin/sh", SHELL, proc__args="-c ls"), ran("/bin/sh", SHELL, proc__args="/app/run.sh"),
-    ran("/bin/sh", SHELL, proc__args="run.sh", proc__cwd="/app/"), ran("/bin/sh", SHELL, proc__args="x.sh"),
-    ran("/tmp/x", EVIL, evt__rawres=-2), ran("/tmp/x", EVIL, evt__res="ENOENT"),
+    ran("/bin/sh", SHELL, proc__args="run.sh", proc__cwd="/app/"),
+    ran("bin/sh", SHELL), ran("sh", SHELL, proc__cwd="/bin"), ran("/tmp/x", EVIL, evt__rawres=-2),
+    ran("/tmp/x", EVIL, evt__res="ENOENT"),
     ran("/tmp/x", EVIL, container__id="host", container__image__digest=None),
     ran("/lib64/ld-linux-x86-64.so.2", b"ld", proc__args="/bin/tool")])
 def test_what_is_not_told(files: Executables, given: RuntimeEvent) -> None:
@@ -128,10 +139,29 @@ def test_volumes_are_told_if_asked_for(files: Executables) -> None:
         "Executable not in its image"]
 
 
+def test_a_name_that_only_begins_on_a_volume_is_none_of_a_volume(files: Executables) -> None:
+    containers = Containers()
+    containers.note([Container(CONTAINER * 5 + "cdef", A, volumes=("/data",))])
+    for digest in (EVIL, None):
+        alert, = detector(files, containers=containers)(ran("/data/../tmp/x", digest))
+        assert alert.output_fields["custody.drift"] == "unknown"
+
+
+def test_one_image_that_is_not_read_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.runtime.executing._EACH", 2)
+    detect = detector(None)
+    alerts = [alert for number in range(4) for alert in detect(ran(f"/tmp/{number}", EVIL))]
+    assert [alert.output_fields["custody.drift.reason"] for alert in alerts] == [
+        "more than 2 executions wait for this image to be read"]
+    assert list(detect(ran("/tmp/x", EVIL, container__image__digest=B))) == []
+
+
 def test_the_runtimes_own_program_is_no_alarm(files: Executables) -> None:
     detect = detector(files, runtimes=[sha(b"runc")])
     assert list(detect(ran("/memfd:runc_cloned:/proc/self/exe (deleted)", b"runc"))) == []
     assert len(list(detect(ran("/memfd:runc_cloned:/proc/self/exe (deleted)", EVIL)))) == 1
+    copied, = detect(ran("/tmp/runc", b"runc", proc__is_exe_upper_layer=True))
+    assert copied.output_fields["custody.drift"] == "unknown"
 
 
 def test_what_waits_for_its_image_is_judged_when_that_is_read(files: Executables) -> None:
@@ -142,6 +172,20 @@ def test_what_waits_for_its_image_is_judged_when_that_is_read(files: Executables
     known.files = files
     assert [alert.rule for alert in detect(ran("/bin/sh", SHELL))] == ["Executable not in its image"]
     assert list(detect.settle()) == []
+
+
+def test_an_image_that_one_of_its_repositories_does_not_have_is_read_from_another(files: Executables) -> None:
+    class OfOne(Known):
+        def ask(self, digest: str, image: str) -> str:
+            return "gone" if image.startswith("evil.example") and len(self.asked) > 1 else super().ask(digest, image)
+
+    known = OfOne(None)
+    detect = ExecutableDetector(known, Containers(), Witness(NOW))
+    assert list(detect(ran("/tmp/x", EVIL, container__image="evil.example/x"))) == []
+    assert list(detect(ran("/tmp/y", EVIL))) == []
+    assert list(detect.settle()) == []
+    known.files = files
+    assert len(list(detect.settle())) == 2
 
 
 def test_what_waits_for_an_image_that_nobody_can_read_is_said(files: Executables) -> None:
@@ -239,6 +283,18 @@ def test_who_writes_to_a_database_of_packages_changes_it_whatever_he_is_called()
     assert len(list(detect(event("openat", fd__name=record, evt__is_open_write=True)))) == 1
 
 
+@pytest.mark.parametrize(("kind", "argument"), [
+    ("renameat2", "newpath"), ("rename", "newpath"), ("linkat", "newpath"), ("symlinkat", "linkpath")])
+def test_who_puts_a_file_in_the_place_of_a_database_changes_it(kind: str, argument: str) -> None:
+    def put(path: str, result: int = 0) -> list[Alert]:
+        named: dict[str, Any] = {"evt__rawres": result, f"evt__arg__{argument}": path, "evt__arg__oldpath": "/tmp/x"}
+        return [*PackageManagerDetector(Containers(), Witness(NOW))(event(kind, **named))]
+
+    alert, = put("/var/lib/dpkg/status")
+    assert alert.rule == "Packages changed in a container"
+    assert put("/var/lib/dpkg/status", -13) == put("/tmp/status") == []
+
+
 def test_names_and_arguments() -> None:
     assert manager("/usr/bin/pip3 (deleted)", ["install"])[0] == "pip"
     assert not changes("dnf", ["list"])
@@ -280,6 +336,44 @@ def test_the_next_digest_begins_with_what_the_one_before_had() -> None:
     assert list(detect(connect("5.6.7.8", at=90 * SECOND, digest=B))) == []  # carried
 
 
+@pytest.mark.parametrize("since", [1 << 61, 1 << 62])
+def test_a_clock_that_ran_ahead_makes_no_image_learn_for_ever(since: int) -> None:
+    baselines = Baselines([Baseline(digest=A, state="learning", since=since)])
+    alert, = EgressDetector(baselines, Containers(), {})(connect("1.2.3.4"))
+    assert alert.rule == "Connection outside of the image's baseline"
+    fresh = Baselines(window=60)
+    list(EgressDetector(fresh, Containers(), {})(connect("1.2.3.4", at=since)))
+    assert fresh.all()[0].since <= time.time_ns()
+
+
+def test_two_watches_learn_beside_each_other_and_write_over_nothing_that_was_declared() -> None:
+    store = MemoryDrift()
+    watches = [Baselines(window=60), Baselines(window=60)]
+    for watch, address in zip(watches, ("1.2.3.4", "5.6.7.8"), strict=True):
+        list(EgressDetector(watch, Containers(), {})(connect(address)))
+        flush(watch, store)
+    assert sorted(map(str, read_all(store)[A].destinations)) == ["tcp 1.2.3.4:443", "tcp 5.6.7.8:443"]
+    declared = Baseline(digest=A, state="declared", destinations={parse("tcp 9.9.9.9:443")})
+    write([declared], store)
+    detect = EgressDetector(watches[1], Containers(), {})
+    assert list(detect(connect("4.4.4.4"))) == []  # it does not know yet
+    flush(watches[1], store)
+    assert read_all(store)[A] == declared
+    assert len(list(detect(connect("4.4.4.4")))) == 1
+
+
+def test_what_there_is_no_room_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.runtime.egress._MOST", 1)
+    monkeypatch.setattr("custody.runtime.egress._IMAGES", 1)
+    detect = EgressDetector(Baselines(window=60), Containers(), {})
+    alerts = [alert for address in ("1.2.3.4", "5.6.7.8", "5.6.7.8", "1.2.3.4") for alert in detect(connect(address))]
+    assert [alert.output_fields["custody.drift.reason"] for alert in alerts] == [
+        "1 destinations are learned, and no more are"]
+    alerts = [alert for _ in range(2) for alert in detect(connect("1.2.3.4", digest=B))]
+    assert [alert.output_fields["custody.drift.reason"] for alert in alerts] == [
+        "connections are not judged: 1 images have baselines, and this one none"]
+
+
 def test_another_repository_begins_with_nothing() -> None:
     baselines = Baselines(window=60)
     detect = EgressDetector(baselines, Containers(), {})
@@ -298,6 +392,9 @@ def test_another_repository_begins_with_nothing() -> None:
     ("tcp api.example.org:443", "1.2.3.4", {"name": "api.example.org"}, True),
     ("tcp *.example.org:443", "1.2.3.4", {"name": "API.example.org."}, True),
     ("tcp *.example.org:443", "1.2.3.4", {"name": "api.example.org.evil"}, False),
+    ("tcp *.example.org:443", "10.1.2.3", {"10.1.2.3": "pod/evil/x.example.org"}, False),
+    ("tcp service/shop/db:443", "1.2.3.4", {"name": "service/shop/db"}, False),
+    ("tcp 10.0.0.0/8:443", "1.2.3.4", {"name": "10.1.2.3"}, False),
     ("tcp *.example.org:443", "1.2.3.4", {}, False), ("tcp [2001:db8::1]:443", "2001:db8:0::1", {}, True),
     ("tcp 1.2.3.4:443", "::ffff:1.2.3.4", {}, True)])
 def test_declared_baselines(entry: str, address: str, names: dict[str, str], inside: bool) -> None:
@@ -385,6 +482,88 @@ def test_an_image_that_cannot_be_read_says_why(error: Exception) -> None:
     assert asyncio.run(main()).startswith("the image could not be read: ")
 
 
+def test_a_registry_that_does_not_answer_keeps_no_other_image_from_being_read(tmp_path: Path,
+                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    image, hang = images.image(tmp_path / "image", [("bin/sh", SHELL)]), threading.Event()
+    monkeypatch.setattr("custody.services.imagefiles._PATIENCE", 0.2)
+
+    class Dripping:
+        """An image whose first layer does not come."""
+
+        name, descriptor, manifest, config = image.name, image.descriptor, image.manifest, image.config
+
+        def open_blob(self, _descriptor: Any) -> Any:
+            hang.wait()
+            raise CustodyError("gone")
+
+    async def opening(digest: str, name: str) -> Any:
+        if name.startswith("slow.example/dripping"):
+            return Dripping(), {digest}
+        if name.startswith("slow.example"):
+            await asyncio.sleep(3600)
+        return image, {digest}
+
+    async def main() -> None:
+        known = KnownImages(MemoryDrift(), lambda: NOW, "linux/amd64", opening)
+        assert known.ask(A, "slow.example/dripping") == known.ask(B, "slow.example/x") == ""
+        assert known.ask(A, "r.example/shop") == ""  # the same image, of another registry
+        await known.work()
+        assert known.get(A) is not None
+        assert known.ask(B, "slow.example/x") == "the image could not be read: slow.example does not answer"
+        assert known.ask(B, "r.example/x") == ""
+        await known.work()
+        assert known.get(B) is not None
+        hang.set()
+
+    try:
+        asyncio.run(main())
+    finally:
+        hang.set()
+
+
+def test_what_is_asked_for_is_not_forgotten_when_the_reading_is_cancelled() -> None:
+    async def never(_digest: str, _name: str) -> Any:
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        known = KnownImages(MemoryDrift(), lambda: NOW, "linux/amd64", never)
+        known.ask(A, "r.example/shop")
+        task = asyncio.create_task(known.run())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert [*known._asked] == [(A, "r.example/shop")]
+
+    asyncio.run(main())
+
+
+def test_a_full_disk_keeps_no_image_from_being_judged(tmp_path: Path) -> None:
+    image = images.image(tmp_path / "image", [("bin/sh", SHELL)])
+
+    class Full(MemoryDrift):
+        def keep_layer(self, diff_id: str, data: bytes) -> None:
+            raise StorageError("database or disk is full")
+
+        def keep_index(self, kept: Any, names: Any, data: bytes) -> None:
+            raise StorageError("database or disk is full")
+
+        def index(self, digest: str, platform: str) -> bytes | None:
+            raise StorageError("database is locked")
+
+    async def opening(digest: str, _name: str) -> Any:
+        return image, {digest}
+
+    async def main() -> None:
+        known = KnownImages(Full(), lambda: NOW, "linux/amd64", opening)
+        known.ask(A, "r.example/shop")
+        await known.work()
+        files = known.get(A)
+        assert files is not None
+        assert files.judge("/bin/sh", sha(EVIL)).verdict == "modified"
+
+    asyncio.run(main())
+
+
 def test_layers_that_are_known_are_not_read_again(tmp_path: Path) -> None:
     store = MemoryDrift()
     layers = [[("bin/sh", SHELL)], [("bin/tool", TOOL)]]
@@ -408,6 +587,10 @@ def _silent(_title: str, _total: int | None) -> Any:
 @pytest.mark.parametrize(("fields", "opened", "losses"), [
     ({"fd.name": "/lib/libz.so"}, {"lib/libz.so"}, 0), ({"fd.name": "/lib/none", "evt.rawres": -2}, set(), 0),
     ({"fd.name": "lib/libz.so"}, set(), 1), ({}, set(), 1), ({"fd.name": None}, set(), 1),
+    ({"fd.name": "/proc/self/root/lib/libz.so"}, {"lib/libz.so"}, 0),
+    ({"fd.name": "/proc/1/root/proc/7/task/7/root/lib/libz.so"}, {"lib/libz.so"}, 0),
+    ({"fd.name": "/proc/self/cwd/libz.so"}, set(), 1), ({"fd.name": "/proc/thread-self/map_files/0-1"}, set(), 1),
+    ({"fd.name": "/tmp/../lib/libz.so"}, {"lib/libz.so"}, 0),
     ({"fd.name": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/0123/rootfs/lib/libz.so"}, {"lib/libz.so"}, 0)])
 def test_what_is_opened_is_noted_and_what_nobody_knows_is_a_loss(fields: dict[str, Any], opened: set[str],
                                                                  losses: int) -> None:
@@ -416,6 +599,48 @@ def test_what_is_opened_is_noted_and_what_nobody_knows_is_a_loss(fields: dict[st
         key.replace(".", "__"): value for key, value in fields.items()}))) == []
     seen = witness.images.get(A)
     assert (seen.opened if seen else set(), seen.losses if seen else 0) == (opened, losses)
+
+
+def _argued(kind: str, **arguments: str | None) -> RuntimeEvent:
+    named: dict[str, Any] = {f"evt__arg__{name}": value for name, value in arguments.items()}
+    return event(kind, **named)
+
+
+@pytest.mark.parametrize(("given", "aliased", "losses"), [
+    (_argued("symlink", target="/usr/lib", linkpath="/tmp/l"), {"usr/lib"}, 0),
+    (_argued("symlinkat", target="../usr/lib", linkpath="/tmp/l"), {"usr/lib"}, 0),
+    (_argued("symlinkat", target="../usr/lib", linkpath="l"), set(), 1),
+    (_argued("symlinkat", target="/proc/self/cwd/x", linkpath="/tmp/l"), set(), 1),
+    (_argued("symlinkat", target=None, linkpath="/tmp/l"), set(), 1),
+    (_argued("linkat", oldpath="/usr/lib/a", newpath="/tmp/a"), {"usr/lib/a", "tmp/a"}, 0),
+    (_argued("renameat2", oldpath="/usr/lib", newpath="/tmp/lib"), {"usr/lib", "tmp/lib"}, 0),
+    (_argued("rename", oldpath="lib", newpath="/tmp/lib"), {"tmp/lib"}, 1),
+    (_argued("io_uring_setup"), set(), 1), (_argued("open_by_handle_at"), set(), 1),
+    (_argued("chroot", path="/usr"), set(), 1), (_argued("mount", dir="/mnt"), set(), 1),
+    (_argued("unshare", flags="CLONE_NEWUSER"), set(), 1), (_argued("unshare", flags=None), set(), 1),
+    (_argued("unshare", flags="CLONE_FILES"), set(), 0),
+    (event("io_uring_setup", evt__rawres=-1), set(), 0), (event("chroot", container__image__digest=None), set(), 0)])
+def test_other_names_of_files_are_noted_and_what_hides_opens_is_a_loss(given: RuntimeEvent, aliased: set[str],
+                                                                       losses: int) -> None:
+    witness = Witness(NOW)
+    detect = OpenedFiles(Containers(), witness)
+    assert [*detect(ran("/bin/server", b"server")), *detect(given)] == []
+    seen = witness.images.get(A)
+    assert (seen.aliased if seen else set(), seen.losses if seen else 0) == (aliased, losses)
+
+
+@pytest.mark.parametrize("program", [
+    ran("/memfd:runc_cloned:/proc/self/exe (deleted)", None), ran("/proc/self/exe"), ran("/usr/bin/runc"),
+    ran("/usr/sbin/runc", b"runc")])
+def test_a_runtime_makes_the_root_before_the_first_program(program: RuntimeEvent) -> None:
+    witness = Witness(NOW)
+    detect = OpenedFiles(Containers(), witness, [sha(b"runc")])
+    for told in (program, _argued("mount", dir="/"), _argued("unshare", flags="CLONE_NEWNS")):
+        assert list(detect(told)) == []
+    assert witness.images == {}
+    for told in (ran("/usr/bin/runc", EVIL), _argued("mount", dir="/")):
+        assert list(detect(told)) == []
+    assert witness.images[A].losses == 1
 
 
 @pytest.mark.parametrize(("path", "real"), [

@@ -108,6 +108,34 @@ def test_a_container_is_enough_to_know_the_image() -> None:
     assert (then["custody.signer"], asked) == ("nobody", [f"r.example/shop@{A}"])
 
 
+def test_what_an_event_claims_of_a_container_that_the_cluster_knows_does_not_count() -> None:
+    containers = Containers()
+    containers.note([Container("0123456789abcdef", A, "r.example/shop")])
+    place = Place(container_id="0123456789ab", digest="sha256:" + "b" * 64, image="evil.example/x")
+    assert enriched(EvidenceSet(subject=A), place=place, containers=containers)[2] == [f"r.example/shop@{A}"]
+
+
+def test_a_repository_without_evidence_says_nothing_of_another_one() -> None:
+    async def gather(name: str) -> EvidenceSet:
+        if name.startswith("evil.example"):
+            await asyncio.sleep(3600)
+        return EvidenceSet(subject=A, verified=(verified("signature", "https://sigstore.dev/cosign/sign/v1", {}),))
+
+    async def main() -> list[Any]:
+        enrich = EvidenceEnricher(None, gather, lambda: NOW)
+        places = [Place(digest=A, image="evil.example/x"), PLACE]
+        for place in places:
+            enrich(place)
+        await enrich.work()
+        return [enrich(place) for place in places]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("custody.services.enriching._LONGEST", 0.05)
+        hung, answered = asyncio.run(main())
+    assert hung["custody.evidence.reason"].startswith("no answer within ")
+    assert answered["custody.signer"] == "ann@example.org (https://i.example)"
+
+
 def test_the_inventory_alone_is_an_answer(tmp_path: Path) -> None:
     async def main() -> Any:
         store = SqliteInventory(tmp_path / "i.db")

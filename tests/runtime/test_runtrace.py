@@ -17,6 +17,7 @@ from custody.formats.predicates import check_shape
 from custody.runtime import notexecuted, runtrace
 from custody.runtime.egress import Baseline, parse
 from custody.runtime.executables import Executables, Verdict
+from custody.runtime.opening import NAMES
 from custody.runtime.runtrace import PREDICATE_TYPE, Kept, Live, trace
 from custody.runtime.witness import Witness
 from custody.services.witnessing import Witnessing, decoded, encoded, read_all
@@ -38,17 +39,21 @@ def at(days: float) -> int:
 @pytest.fixture
 def files(tmp_path: Path) -> Executables:
     return files_of(tmp_path / "image", [
-        ("bin/sh", SHELL), ("usr/bin/ed", TOOL), ("usr/share/doc/ed/copyright", b"GPL"), ("usr/lib/libz.so.1", b"z"),
+        ("bin/sh", SHELL), ("app/server", b"server"), ("usr/bin/ed", TOOL), ("opt/editor", TOOL),
+        ("usr/share/doc/ed/copyright", b"GPL"), ("usr/lib/libz.so.1", b"z"),
         ("usr/lib/libz.so", ("symlink", "libz.so.1")),
         ("var/lib/dpkg/info/dash.list", b"/bin/sh\n"), ("var/lib/dpkg/info/ed.list", b"/usr/bin/ed\n"
                                                         b"/usr/share/doc/ed/copyright\n"),
         ("var/lib/dpkg/info/zlib.list", b"/usr/lib/libz.so.1\n")])
 
 
-def witness(covers: tuple[str, ...] = ("execve", "open-read")) -> Witness:
+WHOLE = ("execve", "open-read", *NAMES)
+
+
+def witness(covers: tuple[str, ...] = WHOLE, program: str = "bin/sh") -> Witness:
     seen = Witness(BEGAN - timedelta(hours=1), covers)
-    seen.executed(A, CONTAINER[:12], at(0), Verdict.KNOWN, "bin/sh")
-    seen.executed(A, CONTAINER[:12], at(9), Verdict.KNOWN, "bin/sh")
+    seen.executed(A, CONTAINER[:12], at(0), Verdict.KNOWN, program)
+    seen.executed(A, CONTAINER[:12], at(9), Verdict.KNOWN, program)
     return seen
 
 
@@ -66,7 +71,7 @@ def attested(files: Executables | None, seen: Witness | None = None, **more: Any
 
 
 def justified(predicate: dict[str, Any], files: Executables, package: str = "deb ed", least: timedelta = WEEK) -> str:
-    return notexecuted.check(runtrace.read(predicate), files, package, least)
+    return notexecuted.check(runtrace.read(predicate), files, package, least, now=NOW)
 
 
 def refused(predicate: dict[str, Any], files: Executables, package: str = "deb ed", least: timedelta = WEEK) -> str:
@@ -169,7 +174,7 @@ def test_a_package_without_files(files: Executables) -> None:
 
 
 def test_a_library_needs_that_opened_files_were_looked_at(files: Executables) -> None:
-    without = attested(files, witness(("execve",)))
+    without = attested(files, witness(("execve",), "app/server"))
     assert without["custody"]["gaps"] == []
     assert "/usr/lib/libz.so.1 of deb zlib may be loaded without being executed" in refused(without, files, "deb zlib")
     assert "and nothing of them can be loaded" in justified(without, files)
@@ -181,6 +186,75 @@ def test_a_library_needs_that_opened_files_were_looked_at(files: Executables) ->
 
 def test_that_rules_look_at_opens_is_no_word_on_all_opens(files: Executables) -> None:
     assert attested(files, witness(("execve", "openat")))["custody"]["opened"] is False
+
+
+def test_names_are_not_believed_where_nobody_tells_who_makes_them(files: Executables) -> None:
+    for missing in NAMES:
+        assert attested(files, witness(tuple({*WHOLE} - {missing})))["custody"]["opened"] is False
+
+
+def test_what_runs_texts_hides_what_it_runs_unless_opens_are_told(files: Executables) -> None:
+    predicate = attested(files, witness(("execve",)))
+    assert predicate["custody"]["gaps"] == []
+    assert refused(predicate, files) == ("nobody looked which files were opened, and /bin/sh was executed, which may "
+                                         "run /usr/bin/ed of deb ed without executing it")
+
+
+@pytest.mark.parametrize("verb", ["executed", "opened"])
+def test_the_same_bytes_under_another_name_are_the_packages_code(files: Executables, verb: str) -> None:
+    seen = witness()
+    if verb == "executed":
+        seen.executed(A, CONTAINER[:12], at(1), Verdict.KNOWN, "opt/editor")
+    else:
+        seen.opened(A, at(1), "/opt/editor")
+    assert refused(attested(files, seen), files) == (
+        f"deb ed: /opt/editor was {verb}, which has the bytes of /usr/bin/ed")
+
+
+@pytest.mark.parametrize(("path", "package"), [
+    ("/usr/lib/libz.so", "deb zlib"), ("/usr/lib", "deb zlib"), ("/", "deb ed"), ("/usr/bin/ed", "deb ed")])
+def test_what_got_another_name_may_have_been_opened_by_it(files: Executables, path: str, package: str) -> None:
+    seen = witness()
+    seen.alias(A, at(1), "/usr/lib/other")
+    assert justified(attested(files, seen), files, package)
+    seen.alias(A, at(1), path)
+    assert "got another name while it ran, by which" in refused(attested(files, seen), files, package)
+
+
+def test_no_event_makes_a_run_longer_than_somebody_looked(files: Executables) -> None:
+    seen = witness()
+    for moment in (0, -10 ** 30, 10 ** 30):
+        seen.executed(A, CONTAINER[:12], moment, Verdict.KNOWN, "bin/sh")
+    own = attested(files, seen, live=[])["custody"]
+    assert (own["from"], own["to"]) == ("2026-10-31T23:00:00Z", "2026-11-11T00:00:00Z")
+
+
+@pytest.mark.parametrize("away", [timedelta(days=31), timedelta(minutes=-6)])
+def test_one_that_ended_long_ago_or_ends_later_than_now_says_nothing_of_today(files: Executables,
+                                                                             away: timedelta) -> None:
+    with pytest.raises(MissingEvidenceError, match="expected within the last 30"):
+        notexecuted.check(runtrace.read(attested(files)), files, "deb ed", WEEK, now=NOW + away)
+
+
+def test_no_time_of_an_event_keeps_a_watch_from_writing(files: Executables) -> None:
+    store, seen = MemoryDrift(), witness()
+    seen.executed(A, CONTAINER[:12], 10 ** 40, Verdict.KNOWN, "bin/sh")
+    Witnessing(seen, store, lambda: NOW, "n1").flush()
+    assert read_all(store)[0].images[A].executions == 3
+
+
+def test_an_image_that_ran_under_several_digests_is_seen_under_all(files: Executables) -> None:
+    seen = witness()
+    seen.executed("sha256:" + "b" * 64, "b" * 12, at(2), Verdict.KNOWN, "usr/bin/ed")
+    assert justified(attested(files, seen), files)
+    predicate = attested(files, seen, names=("sha256:" + "b" * 64,))
+    assert (predicate["custody"]["containers"], predicate["custody"]["executions"]) == (2, 3)
+    assert refused(predicate, files) == "deb ed: /usr/bin/ed was executed"
+
+
+def test_containers_of_no_known_image_are_a_gap(files: Executables) -> None:
+    assert refused(attested(files, nameless=2), files) == (
+        "not all of the run was seen: 2 containers ran of which nobody says the image")
 
 
 def test_an_image_that_nobody_saw(files: Executables) -> None:
@@ -202,7 +276,8 @@ def test_one_that_runs_no_more_ends_with_its_last_event(files: Executables) -> N
 @pytest.mark.parametrize(("path", "value", "field"), [
     ("monitor.type", "https://github.com/cilium/tetragon", "monitor.type"), ("custody.version", 2, "custody.version"),
     ("custody.gaps", None, "custody.gaps"), ("custody.gaps", [1], "custody.gaps"), ("custody.unlike", "0", "custody"),
-    ("custody.opened", 1, "custody"), ("custody.from", "yesterday", "custody.from"),
+    ("custody.opened", 1, "custody"), ("custody.renamed", None, "custody.renamed"),
+    ("custody.from", "yesterday", "custody.from"),
     ("monitorLog.process", None, "monitorLog.process"),
     ("monitorLog.process", [{"path": "x"}], "monitorLog.process[0]")])
 def test_a_trace_that_is_not_custodys_is_refused_by_its_field(files: Executables, path: str, value: Any,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,16 @@ def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tm
     assert told["rules"][1]["seenBy"] == []
 
 
+def test_sensors_that_tell_of_the_same_programs_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"one": ("execve",), "two": ("execve", "connect"), "three": ("connect",)}
+    monkeypatch.setattr(sensing, "SENSORS", {
+        name: lambda types, stated, name=name, covers=covers: Fixed(name, *covers) for name, covers in made.items()})
+    assert "one, two each tell of programs that start: named together, each program is told by each." in _typed().output
+    assert json.loads(_typed("-o", "json").output)["toldTwice"] == ["one", "two"]
+    monkeypatch.setattr(sensing, "SENSORS", {"one": lambda types, stated: Fixed("one", "execve")})
+    assert "told by each" not in _typed().output
+
+
 def test_no_sensor_that_works_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensing, "SENSORS", {"two": lambda *_: Fixed("two", works=False)})
     said = _typed()
@@ -131,6 +142,22 @@ def test_for_an_ordinary_user_each_says_why_it_does_not_work() -> None:
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_in_a_namespace_of_processes_of_its_own_nothing_is_said_to_work_that_sees_nothing() -> None:
+    """The proc connector tells nobody there, and numbers of the eBPF sensor are those of other processes."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("root and unshare are needed for a namespace of its own")
+    code = ("from custody.wiring import sensing; from custody.settings.tables import Sensing; "
+            "made = {name: make(frozenset(), Sensing()) for name, make in sensing.SENSORS.items()}; "
+            "probes = [made[name].probe() for name in ('ebpf', 'proc-connector')]; "
+            "print([probe.reason for probe in probes if not probe.covers])")
+    done = subprocess.run(["unshare", "-pf", "--mount-proc", sys.executable, "-c", code], capture_output=True,
+                          text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert "numbers of the machine" in done.stdout, done.stderr
+    assert "not in the first namespaces" in done.stdout or "refused" in done.stdout
 
 
 def test_an_unknown_sensor_is_refused_by_name() -> None:

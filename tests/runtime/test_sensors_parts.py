@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import struct
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -279,9 +282,7 @@ def test_a_command_with_brackets_and_blanks(monkeypatch: pytest.MonkeyPatch) -> 
 # --- digests --------------------------------------------------------------------------------------------------------
 
 def test_a_digest_is_read_again_when_the_file_changed(tmp_path: object) -> None:
-    import hashlib
     import os
-    from pathlib import Path
 
     path = Path(str(tmp_path)) / "file"
     path.write_bytes(b"one")
@@ -293,6 +294,24 @@ def test_a_digest_is_read_again_when_the_file_changed(tmp_path: object) -> None:
     assert Digests(largest=3).of(os.open(path, os.O_RDONLY)) is None
 
 
+def test_a_file_that_was_changed_just_now_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two changes of one tick of the kernel's clock have the same times."""
+    from custody.adapters.sensors import digests as module
+
+    path = tmp_path / "program"
+    path.write_bytes(b"one")
+    # Its owner sets the time of the contents as he likes.
+    monkeypatch.setattr(module, "_key", lambda _descriptor: (1, 1, 0, moment, 3))
+    with path.open("rb") as file:
+        for age, again in ((0, b"two"), (3600, b"one")):
+            moment = time.time_ns() - age * 10 ** 9
+            known = Digests()
+            path.write_bytes(b"one")
+            assert known.of(file.fileno()) == hashlib.sha256(b"one").hexdigest()
+            path.write_bytes(b"two")
+            assert known.of(file.fileno()) == hashlib.sha256(again).hexdigest()
+
+
 def test_a_reader_that_does_not_come_back_is_given_up() -> None:
     """As one hangs that reads a page whose owner does not hand it out."""
     import threading
@@ -302,7 +321,13 @@ def test_a_reader_that_does_not_come_back_is_given_up() -> None:
     assert patience.ask(lambda: 1) == 1
     assert [patience.ask(never.wait) for _ in range(MOST)] == [None] * MOST
     assert patience.ask(lambda: 1) is None  # and nobody is asked for ever
+    assert (patience.hung, patience.unread) == (MOST, MOST + 1)
     never.set()
+    for thread in patience._hung:
+        thread.join(10)
+    patience._seconds = 10
+    assert patience.ask(lambda: 1) == 1  # they came back
+    assert (patience.hung, patience.counted({"late": 1})) == (0, {"late": 1, "unread": MOST + 1})
 
 
 def test_a_reader_that_fails_knows_nothing() -> None:

@@ -25,6 +25,7 @@ from custody.kit.amount import amount
 from custody.kit.clock import system_clock
 from custody.kit.members import items, mapping, object_of, text_of
 from custody.kit.visible import visible
+from custody.ports.drift import ExecutableStore
 from custody.runtime import executables
 from custody.runtime.egress import Baseline
 from custody.runtime.executables import Executables
@@ -96,17 +97,29 @@ def command(images: tuple[str, ...], everything: bool, cluster: str | None, witn
             data = store.index(digest, node_platform())
             files: Executables | None = executables.read(data) if data is not None else None
             digests = {digest, files.digest} if files is not None else {digest}
-            seen = next((name for name in sorted(digests) if any(name in watch.images for watch in kept)), None)
-            if seen is None:
+            if files is not None:  # nodes may have named it by its index, by its manifest, by its configuration
+                digests |= {name for name in {name for watch in kept for name in watch.images} - digests
+                            if _manifest(store, name) == files.digest}
+            if not any(name in watch.images for watch in kept for name in digests):
                 raise MissingEvidenceError(f"{digest}: no watch saw it run")
             running = None if live is None else [container for name, container in live if name in digests]
-            return trace(seen, kept, system_clock(), cluster=cluster, live=running, files=files,
-                         baseline=baselines.get(seen))
+            seen = {container[:12] for watch in kept for run in watch.images.values() for container in run.containers}
+            nameless = sum(1 for name, container in live or () if not name and container.identifier[:12] not in seen)
+            return trace(digest, kept, system_clock(), cluster=cluster, live=running, files=files, names=digests,
+                         baseline=next((baselines[name] for name in sorted(digests) if name in baselines), None),
+                         nameless=nameless)
 
         asyncio.run(_run(images, predicate, _Way(no_upload, predicate_only, bundle_file), options))
         if nameless:
             raise MissingEvidenceError(f"{amount(len(nameless), 'image')} not attested, such as {nameless[0]}: nobody "
                                        "says of which repository it is")
+
+
+def _manifest(store: ExecutableStore, name: str) -> str:
+    """The digest of the manifest that this one means; empty where that is not known."""
+    data = store.index(name, node_platform())
+    files = executables.read(data) if data is not None else None
+    return files.digest if files is not None else ""
 
 
 def _named(kept: Sequence[Kept], baselines: Mapping[str, Baseline]) -> tuple[tuple[str, ...], list[str]]:
@@ -195,7 +208,7 @@ def _export(kept: Sequence[Kept], file: str) -> None:
 
 
 def _live(pods: str | None, kubeconfig: Path | None) -> list[tuple[str, Live]] | None:
-    """Digest and container of all that run; None where there is nobody to ask."""
+    """Digest (empty: the node does not say) and container of all that run; None where there is nobody to ask."""
     configured = settings() if kubeconfig is None else settings().replace(kubeconfig=str(kubeconfig))
     if pods is not None:
         try:
@@ -217,7 +230,7 @@ def _live(pods: str | None, kubeconfig: Path | None) -> list[tuple[str, Live]] |
             continue
         node = text_of(object_of(pod, "spec"), "nodeName")
         live += [(container.digest, Live(container.identifier, node, container.started)) for container in of_pod(pod)
-                 if container.digest]
+                 if container.digest or container.identifier]
     return live
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +95,7 @@ def command(files: tuple[str, ...], runtimes: tuple[str, ...], tags: bool, resta
 @contextlib.contextmanager
 def _admissions(configured: Settings) -> Iterator[Admissions]:
     """What this data directory knows; without decisions where the webhook keeps none."""
-    if not (configured.data / "decisions.db").is_file():
+    if not os.path.lexists(configured.data / "decisions.db"):  # what is there and cannot be read is no absence
         yield Admissions(inventory(configured), None)
         return
     with contextlib.closing(decisions(configured)) as kept:

@@ -66,6 +66,8 @@ def _table(probes: list[tuple[Sensor, Probe]], known: list[str], covered: list[C
     for sensor, probe in probes:
         if probe.works:
             text += f"\n{sensor.name}: {', '.join(sorted(probe.covers))}\n"
+    if both := _twice(probes):
+        text += f"\n{', '.join(both)} each tell of programs that start: named together, each program is told by each.\n"
     text += visible(f"\ncontainers: images and pods are told by {', '.join(known)}" if known else
                     "\ncontainers: nobody here tells their images and pods: no cluster, no runtime's files, and no "
                     "--containers") + "\n"
@@ -83,11 +85,19 @@ def _table(probes: list[tuple[Sensor, Probe]], known: list[str], covered: list[C
     return text
 
 
+def _twice(probes: list[tuple[Sensor, Probe]]) -> list[str]:
+    """Sensors that work here and tell of the same executions, where there are several."""
+    telling = [sensor.name for sensor, probe in probes if probe.works and "execve" in probe.covers]
+    return telling if len(telling) > 1 else []
+
+
 def _told(probes: list[tuple[Sensor, Probe]], known: list[str], covered: list[Covered] | None,
           missed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     told: dict[str, Any] = {"sensors": [
         {"name": sensor.name, "works": probe.works, "reason": probe.reason, "blocks": probe.blocks,
          "events": sorted(probe.covers)} for sensor, probe in probes], "containersBy": known}
+    if both := _twice(probes):
+        told["toldTwice"] = both
     if covered is not None:
         told["rules"] = [{"name": rule.rule, "seenBy": list(rule.by), "reason": rule.reason,
                           "unseenEvents": list(rule.unseen),

@@ -60,18 +60,23 @@ def command(image: str, vulnerability: str, package: str, days: float, bundle: P
     expected = Expected(settings(), options)
     digest, traces = (_of_file(image, bundle, expected) if bundle is not None else
                       asyncio.run(_beside(image, expected)))
-    newest = max(traces, key=lambda statement: runtrace.read(statement.predicate, statement.source).end)
-    trace = runtrace.read(newest.predicate, newest.source)
+    told = [(runtrace.read(statement.predicate, statement.source), statement) for statement in traces]
+    trace, newest = max(told, key=lambda pair: pair[0].end)
     with closing(drift_store(settings())) as store:
         data = store.index(digest, node_platform())
     files = executables.read(data) if data is not None else None
     if files is None:
         raise MissingEvidenceError(f"{digest}: its files are not indexed here: nobody knows which are the package's",
                                    hint=f"custody runtime executables {image}")
-    reason = notexecuted.check(trace, files, package, timedelta(days=days))
+    reason = notexecuted.check(trace, files, package, timedelta(days=days), now=system_clock())
+    own = notexecuted.files_of(files, package)
+    for former, said in told:  # of other clusters, and of the time before: they are of the same image
+        if (used := notexecuted.contradiction(former, files, own)) is not None:
+            raise MissingEvidenceError(f"{package}: {used}, as {said.signer} attested of {former.cluster}, "
+                                       f"{former.start:%Y-%m-%d} to {former.end:%Y-%m-%d}")
     statement = Statement(
         vulnerability=vulnerability, status="not_affected", justification="vulnerable_code_not_in_execute_path",
-        impact=f"{reason}; attested by {newest.signer}", time=format_rfc3339(contents.moment()),
+        impact=f"{reason}; on {trace.cluster}, attested by {newest.signer}", time=format_rfc3339(contents.moment()),
         products=(Product(names=(digest,), components=((package,),)),))
     body = json_bytes(openvex.write([statement], author=author, now=contents.moment(),
                                     tooling=f"custody {__version__}"))

@@ -25,6 +25,8 @@ _MOST = 2_000
 _TOLD = 20_000
 _IMAGES = 5_000
 _NANOSECONDS = 1_000_000_000
+_AHEAD = 3600 * _NANOSECONDS
+"""A baseline that begins later than that from now on was begun by a clock that ran ahead: it has learned."""
 _TEXT = re.compile(r"(?P<protocol>tcp|udp|sctp) (?P<host>[^\s]{1,300}):(?P<port>\*|[0-9]{1,5})\Z")
 _NAME = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\Z")
 _SERVICE = re.compile(r"(?:service|pod)/[a-z0-9.-]{1,63}/[a-z0-9.-]{1,253}\Z")
@@ -60,13 +62,14 @@ def parse(text: str, where: str = "destination") -> Destination:
             ipaddress.ip_network(host, strict=False)
             known = True
         except ValueError:
-            known = bool(_NAME.match(host)) and not re.fullmatch(r"[0-9./]+", host)
+            known = _is_name(host)
     if not known:
         raise MalformedError(where, got=host[:300],
                              expected="an address, a network, a DNS name or service/NAMESPACE/NAME")
     return Destination(match["protocol"], host, port)
 
 
+_ANY = Destination("", "", None)
 State = Literal["learning", "learned", "declared"]
 
 
@@ -107,11 +110,16 @@ class Baseline(msgspec.Struct, kw_only=True):
                    for host in (destination.host, *addresses))
 
 
+def _is_name(host: str) -> bool:
+    """Of DNS, and no address."""
+    return bool(_NAME.match(host)) and not re.fullmatch(r"[0-9./]+", host)
+
+
 def _within(destination: Destination, host: str, entry: Destination) -> bool:
     if entry.protocol != destination.protocol or entry.port not in (None, destination.port):
         return False
     if entry.host.startswith("*."):
-        return host.endswith(entry.host[1:])
+        return "/" not in host and host.endswith(entry.host[1:])  # a pod may be called as a host is
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry.host, strict=False)
     except ValueError:
@@ -139,6 +147,10 @@ class Baselines:
         self._kept[baseline.digest] = baseline
         self.changed.add(baseline.digest)
 
+    def adopt(self, baseline: Baseline) -> None:
+        """One that is kept already, in place of what was learned here."""
+        self._kept[baseline.digest] = baseline
+
     def of(self, digest: str, image: str, at: int) -> Baseline | None:
         """That of a digest, made where there is none."""
         baseline = self._kept.get(digest)
@@ -151,7 +163,8 @@ class Baselines:
             baseline = Baseline(digest=digest, image=image, since=at, destinations=set(), carried=carried,
                                 previous=before.digest if before is not None else "")
             self.put(baseline)
-        if baseline.state == "learning" and at - baseline.since > self._window:
+        if baseline.state == "learning" and (at - baseline.since > self._window or
+                                             time.time_ns() - baseline.since < -_AHEAD):
             baseline.state = "learned"
             self.changed.add(digest)
         return baseline
@@ -190,19 +203,35 @@ class EgressDetector:
         place, _ = self._containers.place(event.fields)
         if not place.digest:
             return  # of the host, or of a container of which nobody knows the image
-        at = event.at if event.at is not None else time.time_ns()
+        now = time.time_ns()
+        # A clock that runs ahead would make an image learn until it is caught up with.
+        at = min(max(event.at, 0), now) if event.at is not None else now
         baseline = self._baselines.of(place.digest, _repository(place.image), at)
         if baseline is None:
+            yield from self._homeless(event, place, destination)
             return
         if baseline.state == "learning":
             new = not baseline.carried or not baseline.holds(destination, hosts)
-            if self._baselines.learn(baseline, destination) and new and baseline.previous:
-                yield self._alert(event, place, baseline, destination)
-        elif not baseline.holds(destination, hosts) and (place.digest, destination) not in self._told:
-            if len(self._told) >= _TOLD:
-                self._told.clear()
-            self._told.add((place.digest, destination))
+            room = destination in baseline.destinations or len(baseline.destinations) < _MOST
+            if (self._baselines.learn(baseline, destination) and new and baseline.previous) or (
+                    not room and self._first(place.digest, destination)):
+                yield self._alert(event, place, baseline, destination, room=room)
+        elif not baseline.holds(destination, hosts) and self._first(place.digest, destination):
             yield self._alert(event, place, baseline, destination)
+
+    def _first(self, digest: str, destination: Destination) -> bool:
+        if (digest, destination) in self._told:
+            return False
+        if len(self._told) >= _TOLD:
+            self._told.clear()
+        self._told.add((digest, destination))
+        return True
+
+    def _homeless(self, event: RuntimeEvent, place: Place, destination: Destination) -> Iterator[Alert]:
+        """A connection of an image for whose baseline there is no room: said once for each image."""
+        if self._first(place.digest, _ANY):
+            yield self._alert(event, place, Baseline(digest=place.digest, state="learned"), destination,
+                              reason=f"connections are not judged: {_IMAGES} images have baselines, and this one none")
 
     def _destination(self, fields: Fields) -> tuple[Destination, list[str]] | None:
         """Where it goes to, by the best name that is known, and by its other names. Nothing of loopback and Unix
@@ -224,17 +253,23 @@ class EgressDetector:
         protocol = get("fd.l4proto")
         protocol = protocol if protocol in ("tcp", "udp", "sctp") else "tcp"
         name = get("fd.rip.name") or get("fd.sip.name")
-        asked = name.lower().rstrip(".") if isinstance(name, str) else None
+        asked = name.lower().rstrip(".") if isinstance(name, str) else ""
+        if not _is_name(asked):  # whoever keeps the zone of an address writes there what he likes
+            asked = ""
         known = [host for host in (self._names.get(address), asked) if host]
         return Destination(protocol, (known or [address])[0], port), [*known[1:], address]
 
     @staticmethod
-    def _alert(event: RuntimeEvent, place: Place, baseline: Baseline, destination: Destination) -> Alert:
+    def _alert(event: RuntimeEvent, place: Place, baseline: Baseline, destination: Destination, *, room: bool = True,
+               reason: str = "") -> Alert:
         get = event.fields.get
-        new = baseline.state == "learning"
+        new = baseline.state == "learning" and room
         rule = "New destination beside the image before" if new else "Connection outside of the image's baseline"
-        reason = (f"the baseline of {baseline.previous[:19]} does not have it" if new else
-                  f"{len(baseline.destinations | baseline.carried)} destinations are {baseline.state}, not this one")
+        if not reason:
+            known = len(baseline.destinations | baseline.carried)
+            reason = (f"{_MOST} destinations are learned, and no more are" if not room else
+                      f"the baseline of {baseline.previous[:19]} does not have it" if new else
+                      f"{known} destinations are {baseline.state}, not this one")
         fields: dict[str, Any] = {
             **where(place), "proc.exepath": get("proc.exepath"), "proc.name": get("proc.name"),
             "custody.drift": "egress", "custody.drift.reason": reason, "custody.egress.destination": str(destination),

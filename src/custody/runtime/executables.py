@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import posixpath
+import re
 import sys
 from array import array
 from bisect import bisect_left
@@ -26,7 +27,10 @@ _HOPS = 40
 _ALIKE = 8
 _DELETED = " (deleted)"
 _MEMORY = ("/memfd:", "memfd:")
-_BY_DESCRIPTOR = ("/proc/", "/dev/fd/")
+UNPLACED = "?/"
+"""Stands before a relative path of which nobody says from which folder on it is."""
+_BY_DESCRIPTOR = re.compile(r"/(?:proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?|dev)/(?:fd/[0-9]+|exe)\Z")
+"""Names of a file that is open or runs; others below /proc lead to names of the container's own choice."""
 
 
 class Verdict(enum.StrEnum):
@@ -193,13 +197,15 @@ class Executables:
             there = self.at(path)  # a name may end so
         volume = next((mount for mount in volumes if _below(shown, mount)), None)
         if sha256 is None:
-            return self._unread(shown, there, volume, upper)
+            # The image's own file is not deleted: the container did that, or calls a file of its own so.
+            return self._unread(shown, there, volume, upper or (deleted and not self.at(path)))
         if (same := next((entry for entry in there if entry.sha256 == sha256), None)) is not None:
             gone = ": it was deleted since" if deleted else ""
             return Judgement(Verdict.KNOWN, shown, f"the image has it{gone}", same)
         alike = self.having(sha256)
-        if alike and shown.startswith(_BY_DESCRIPTOR):
-            return Judgement(Verdict.KNOWN, shown, "the image has it, and it was executed by its descriptor", alike[0])
+        if alike and (_BY_DESCRIPTOR.match(shown) or shown.startswith(UNPLACED)):
+            return Judgement(Verdict.KNOWN, shown, "the image has it, and it was executed by its descriptor, or from a "
+                             "folder that nobody knows", alike[0])
         if volume is not None:
             copied = f", a copy of the image's /{alike[0].path}" if alike else ""
             return Judgement(Verdict.VOLUME, shown, f"it lies on what is mounted at {volume}{copied}",
@@ -228,8 +234,8 @@ class Executables:
         if not there:
             return Judgement(Verdict.UNKNOWN, path, "the image has no such path; its bytes were not read")
         if upper:
-            return Judgement(Verdict.MODIFIED, path, "the image has it, and the container has written it anew; its "
-                             "bytes were not read", there[0])
+            return Judgement(Verdict.MODIFIED, path, "the image has it, and the container has written it anew or "
+                             "deleted it; its bytes were not read", there[0])
         return Judgement(Verdict.NOT_JUDGED, path, "the image has this path; its bytes were not read", there[0])
 
     def _at(self, path: str) -> list[Entry]:
@@ -309,7 +315,8 @@ def _plain(path: str) -> str:
 
 
 def _below(path: str, mount: str) -> bool:
-    mount = mount.rstrip("/")
+    """Of names as they were asked for: `/data/../tmp/x` lies on no volume."""
+    path, mount = posixpath.normpath(path), mount.rstrip("/")
     return bool(mount) and (path == mount or path.startswith(mount + "/"))
 
 

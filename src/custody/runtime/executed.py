@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from custody.formats.telemetry.event import Fields
+from custody.runtime.executables import UNPLACED
 
 TYPES = frozenset(("execve", "execveat"))
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -85,6 +86,10 @@ def executed(fields: Fields) -> Iterator[Executed]:
     path, sha256 = _text(get("proc.exepath")), _digest(get("custody.exe.sha256"))
     if sha256 is not None:  # without it a name is all that is known, and who is in the container chooses names
         path = inside(path)
+    if path and not path.startswith(("/", "memfd:")):
+        folder = _text(get("proc.cwd"))
+        # A relative name is not one from the root on, whatever the image has there.
+        path = posixpath.join(folder, path) if folder.startswith("/") else f"{UNPLACED}{path}"
     program = Executed(path, sha256, upper=get("proc.is_exe_upper_layer") is True)
     if get("proc.is_exe_from_memfd") is True and not path.startswith(("/memfd:", "memfd:")):
         program = program._replace(path=f"memfd:{path.rpartition('/')[2]}")
@@ -93,8 +98,9 @@ def executed(fields: Fields) -> Iterator[Executed]:
     if (script := run_by(path, arguments)) is not None:
         folder = _text(get("proc.cwd"))
         if not script.startswith("/"):
-            if not folder:
-                return  # nobody knows where it is
+            if not folder.startswith("/"):
+                yield Executed(f"{UNPLACED}{script}", None, by=path.rpartition("/")[2])
+                return
             script = posixpath.join(folder, script)
         yield Executed(posixpath.normpath(script), _digest(get("custody.script.sha256")),
                        by=path.rpartition("/")[2])
@@ -122,6 +128,13 @@ def run_by(program: str, arguments: Sequence[str]) -> str | None:
     if interpreter is None:
         return None
     return _first(arguments, interpreter)
+
+
+def interprets(path: str) -> bool:
+    """Whether a program of this name runs texts, also such as it reads without being asked to by its arguments."""
+    base = path.rpartition("/")[2]
+    return base in ("busybox", "toybox") or base in _INTERPRETERS or (
+        base.rstrip("0123456789.").rstrip("-") in _INTERPRETERS)
 
 
 def _first(arguments: Sequence[str], interpreter: _Interpreter) -> str | None:

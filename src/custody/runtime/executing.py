@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, Protocol
 
 from custody.runtime.containers import Containers
 from custody.runtime.event import Place, RuntimeEvent
-from custody.runtime.executables import Executables, Judgement, Verdict
+from custody.runtime.executables import UNPLACED, Executables, Judgement, Verdict
 from custody.runtime.executed import TYPES, Executed, executed
 from custody.runtime.witness import Witness
 from policylang.falco import Alert
 
 _WAITING = 10_000
+_EACH = 2_000
 _TOLD = 10_000
 _KNOWN = 50_000
 _RULES = {
@@ -71,8 +72,8 @@ class ExecutableDetector:
             return ()  # of the host
         alerts = [*self.settle()] if self._waiting else []
         for program in executed(event.fields):
-            if program.sha256 is not None and program.sha256 in self._runtimes:
-                continue
+            if program.sha256 is not None and program.sha256 in self._runtimes and not program.upper:
+                continue  # one that the container wrote is a copy, and is judged
             alerts += self._one(_Waiting(program, place, container.volumes if container else (), event.at))
         return alerts
 
@@ -80,9 +81,14 @@ class ExecutableDetector:
         """What waited for images that are read by now, or that nobody will read."""
         for digest in list(self._waiting):
             files = self._indexes.get(digest)
-            reason = "" if files is not None else self._indexes.ask(digest, self._waiting[digest][0].place.image)
-            if files is None and not reason:
-                continue
+            reason = ""
+            if files is None:
+                # It may be known under several repositories, and one that has it is enough.
+                images = dict.fromkeys(execution.place.image for execution in self._waiting[digest])
+                reasons = [self._indexes.ask(digest, image) for image in images]
+                if not all(reasons):
+                    continue
+                reason = reasons[0]
             waiting = self._waiting.pop(digest)
             self._held -= len(waiting)
             for execution in waiting:
@@ -103,6 +109,8 @@ class ExecutableDetector:
             yield from self._unjudged(execution, reason)
         elif self._held >= _WAITING:
             yield from self._unjudged(execution, f"more than {_WAITING} executions wait for their images to be read")
+        elif len(self._waiting.get(digest, ())) >= _EACH:  # one image must not use up the room of all
+            yield from self._unjudged(execution, f"more than {_EACH} executions wait for this image to be read")
         else:
             self._waiting.setdefault(digest, deque()).append(execution)
             self._held += 1
@@ -111,6 +119,9 @@ class ExecutableDetector:
         program = execution.program
         if not program.path and program.sha256 is None:
             yield from self._unjudged(execution, "the input says neither path nor digest of what is executed")
+            return
+        if program.path.startswith(UNPLACED) and program.sha256 is None:
+            yield from self._unjudged(execution, "the input says of no folder from which on a relative path is")
             return
         key = (files.digest, program.path, program.sha256)
         if (path := self._known.get(key)) is not None:

@@ -13,6 +13,7 @@ from custody.runtime.witness import Witness
 from policylang.falco import Alert
 
 _OPENS = frozenset(("open", "openat", "openat2", "creat"))
+_MOVES = frozenset(("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"))
 _INSTALL = frozenset(("install", "reinstall", "remove", "purge", "autoremove", "upgrade", "update", "full-upgrade",
                       "dist-upgrade", "downgrade", "erase", "localinstall", "groupinstall", "distro-sync", "swap"))
 _CHANGING: dict[str, frozenset[str]] = {
@@ -44,13 +45,13 @@ _METADATA = ("/METADATA", "/RECORD", "/INSTALLER", "/package.json")
 class PackageManagerDetector:
     """`custody.runtime.detecting.Detector`: by what is executed, and by who writes to the databases of packages."""
 
-    types = TYPES | _OPENS
+    types = TYPES | _OPENS | _MOVES
 
     def __init__(self, containers: Containers, witness: Witness) -> None:
         self._containers, self._witness = containers, witness
 
     def __call__(self, event: RuntimeEvent) -> Iterator[Alert]:
-        if event.type in _OPENS:
+        if event.type in _OPENS or event.type in _MOVES:
             yield from self._written(event)
             return
         get = event.fields.get
@@ -69,9 +70,15 @@ class PackageManagerDetector:
 
     def _written(self, event: RuntimeEvent) -> Iterator[Alert]:
         get = event.fields.get
-        if get("evt.is_open_write") is not True:
+        if event.type in _MOVES:  # a file that was written elsewhere may be put in the place of a database
+            raw = get("evt.rawres")
+            if isinstance(raw, int) and raw < 0:
+                return
+            path = get("evt.arg.linkpath" if event.type.startswith("symlink") else "evt.arg.newpath")
+        elif get("evt.is_open_write") is True:
+            path = get("fd.name")
+        else:
             return
-        path = get("fd.name")
         if not isinstance(path, str) or not (path.startswith(_DATABASES) or (
                 any(part in path for part in _WITHIN) and path.endswith(_METADATA))):
             return

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from custody.errors import MalformedError
+from custody.kit.amount import amount
 from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.kit.members import object_of, text_of
 from custody.runtime.egress import Baseline
 from custody.runtime.executables import Executables, Verdict
 from custody.runtime.executed import TYPES
-from custody.runtime.opening import READS
+from custody.runtime.opening import NAMES, READS
 from custody.runtime.witness import Seen
 
 PREDICATE_TYPE = "https://in-toto.io/attestation/runtime-trace/v0.1"
@@ -59,13 +60,18 @@ class Live(NamedTuple):
 
 
 def trace(digest: str, kept: Sequence[Kept], now: datetime, *, cluster: str, live: Collection[Live] | None,
-          files: Executables | None, baseline: Baseline | None = None) -> dict[str, Any]:
-    """The predicate, as of `now`. `live`: None where nobody said which containers run. Raises MalformedError for a
-    cluster's name that is no part of a URI, and where no watch saw the image.
+          files: Executables | None, baseline: Baseline | None = None, names: Collection[str] = (), nameless: int = 0
+          ) -> dict[str, Any]:
+    """The predicate, as of `now`. `live`: None where nobody said which containers run. `names`: digests that mean the
+    image beside its own, of the index or the configuration; `nameless`: containers that run, and of which neither
+    node nor watch says which image they run. Raises MalformedError for a cluster's name that is no part of a URI, and
+    where no watch saw the image.
     """
     if not _CLUSTER.match(cluster):
         raise MalformedError("cluster", got=cluster[:200], expected="letters, digits, '.', '_' and '-', at most 100")
-    seen = [(watch, watch.images[digest]) for watch in kept if digest in watch.images]
+    meant = {digest, *names}
+    seen = [(watch, _merged(runs)) for watch in kept
+            if (runs := [watch.images[name] for name in sorted(meant & watch.images.keys())])]
     if not seen:
         raise MalformedError(digest, got="no watch that saw it run", expected="at least one")
     start, end = _period(seen, live)
@@ -88,8 +94,10 @@ def trace(digest: str, kept: Sequence[Kept], now: datetime, *, cluster: str, liv
         "verdicts": {str(verdict): verdicts.get(verdict, 0) for verdict in Verdict},
         "unknownExecutables": alien[:1000], "unlike": sum(len(run.unlike) for _, run in seen),
         "losses": dict(sorted(losses.items())), "covers": sorted({kind for watch, _ in seen for kind in watch.covers}),
-        "opened": all(READS in watch.covers for watch, _ in seen)}
-    own["gaps"] = [*_unwatched(seen, live, now), *_gaps(seen, live, files, verdicts, losses)]
+        "opened": all({READS, *NAMES} <= set(watch.covers) for watch, _ in seen),
+        "renamed": sorted({path for _, run in seen for path in run.aliased})}
+    own["gaps"] = [*_unwatched(seen, live, now), *_gaps(seen, live, files, verdicts, losses), *(
+        [f"{amount(nameless, 'container')} ran of which nobody says the image"] if nameless else [])]
     log: dict[str, Any] = {"process": [_file(files, path) for path in executed],
                            "fileAccess": [_resource(files, path) for path in opened]}
     if baseline is not None:
@@ -103,10 +111,10 @@ def trace(digest: str, kept: Sequence[Kept], now: datetime, *, cluster: str, liv
 
 def _period(seen: Sequence[tuple[Kept, Seen]], live: Collection[Live] | None) -> tuple[datetime, datetime]:
     """From the first event of the image to the last; where it still runs, to when its node was looked at last."""
-    start = min(_moment(run.first) for _, run in seen)
+    start = min(_moment(run.first, watch) for watch, run in seen)
     nodes = {container.node for container in live or ()}
-    end = max(until if watch.node in nodes else min(_moment(run.last), until) for watch, run in seen
-              for until in (parse_rfc3339(watch.until, "until"),))
+    end = max(parse_rfc3339(watch.until, "until") if watch.node in nodes else _moment(run.last, watch)
+              for watch, run in seen)
     return start, max(start, end)
 
 
@@ -189,8 +197,28 @@ def _network(host: str, port: int | None, protocol: str) -> dict[str, Any]:
     return {**said, **({"port": port} if port is not None else {}), "protocol": protocol}
 
 
-def _moment(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / _NANOSECONDS, UTC)
+def _moment(nanoseconds: int, watch: Kept) -> datetime:
+    """Within the watch: whatever an event says of its time, nobody looked before, or has looked since."""
+    since, until = parse_rfc3339(watch.since, "since"), parse_rfc3339(watch.until, "until")
+    first, last = (int(moment.timestamp()) * _NANOSECONDS for moment in (since, until))
+    return (since if nanoseconds <= first else until if nanoseconds >= last else
+            datetime.fromtimestamp(nanoseconds / _NANOSECONDS, UTC))
+
+
+def _merged(runs: Sequence[Seen]) -> Seen:
+    """What was seen of one image under several digests."""
+    if len(runs) == 1:
+        return runs[0]
+    verdicts: Counter[str] = Counter()
+    for run in runs:
+        verdicts.update(run.verdicts)
+    return Seen(
+        first=min(run.first for run in runs), last=max(run.last for run in runs), verdicts=dict(verdicts),
+        executions=sum(run.executions for run in runs), losses=sum(run.losses for run in runs),
+        executed={path for run in runs for path in run.executed}, opened={path for run in runs for path in run.opened},
+        aliased={path for run in runs for path in run.aliased}, alien={path for run in runs for path in run.alien},
+        containers={container for run in runs for container in run.containers},
+        unlike={container: why for run in runs for container, why in run.unlike.items()}, image=runs[0].image)
 
 
 class Trace(NamedTuple):
@@ -203,8 +231,11 @@ class Trace(NamedTuple):
     """Paths without a leading slash."""
     opened: frozenset[str] | None
     """None where nobody looked."""
+    renamed: tuple[str, ...]
+    """Files and folders that got another name."""
     alien: tuple[str, ...]
     unlike: int
+    cluster: str
 
 
 def read(predicate: Any, where: str = "runtime trace") -> Trace:
@@ -221,6 +252,9 @@ def read(predicate: Any, where: str = "runtime trace") -> Trace:
     alien, opened = own.get("unknownExecutables"), own.get("opened")
     if not isinstance(gaps, list) or not all(isinstance(gap, str) for gap in gaps):
         raise MalformedError(f"{where}.custody.gaps", got=gaps, expected="a list of texts")
+    renamed = own.get("renamed")
+    if not isinstance(renamed, list) or not all(isinstance(path, str) for path in renamed):
+        raise MalformedError(f"{where}.custody.renamed", got=renamed, expected="a list of texts")
     if not isinstance(alien, list) or not isinstance(unlike, int) or not isinstance(opened, bool):
         raise MalformedError(f"{where}.custody", got=sorted(own), expected="unknownExecutables, unlike and opened")
     verdicts = object_of(own, "verdicts")
@@ -231,7 +265,8 @@ def read(predicate: Any, where: str = "runtime trace") -> Trace:
         parse_rfc3339(text_of(own, "from"), f"{where}.custody.from"), parse_rfc3339(text_of(own, "to"),
                                                                                    f"{where}.custody.to"),
         tuple(gaps), frozenset(_paths(log, "process", "path", where)),
-        frozenset(_paths(log, "fileAccess", "name", where)) if opened else None, tuple(strangers), unlike)
+        frozenset(_paths(log, "fileAccess", "name", where)) if opened else None, tuple(renamed), tuple(strangers),
+        unlike, text_of(object_of(predicate, "monitoredProcess"), "hostID").removeprefix("k8s://"))
 
 
 def _paths(log: dict[str, Any], field: str, name: str, where: str) -> Iterable[str]:

@@ -18,6 +18,7 @@ from custody.runtime.executables import Verdict
 _PATHS = 50_000
 _CONTAINERS = 10_000
 _DIGESTS = 5_000
+_LATEST = (1 << 63) - 1
 
 
 class Seen(msgspec.Struct, kw_only=True):
@@ -32,6 +33,8 @@ class Seen(msgspec.Struct, kw_only=True):
     """Paths of the image, without a leading slash."""
     opened: set[str] = set()
     """Files of the image that a process opened, libraries among them; empty where nobody looked."""
+    aliased: set[str] = set()
+    """Files and folders that got another name, or were given to: by it they may be opened unseen."""
     alien: set[str] = set()
     """Paths of what was executed and is none of the image's files, or not with its bytes."""
     containers: set[str] = set()
@@ -55,14 +58,14 @@ class Witness:
 
     def of(self, digest: str, at: int | None) -> Seen | None:
         """None, and a loss, where there is no room for another image."""
-        moment = at if at is not None else time.time_ns()
+        moment = min(max(at, 0), _LATEST) if at is not None else time.time_ns()
         seen = self.images.get(digest)
         if seen is None:
             if len(self.images) >= _DIGESTS:
                 self.losses["images"] += 1
                 return None
             seen = self.images[digest] = Seen(first=moment, last=moment, verdicts={}, executed=set(), opened=set(),
-                                              alien=set(), containers=set(), unlike={})
+                                              aliased=set(), alien=set(), containers=set(), unlike={})
         seen.first, seen.last = min(seen.first, moment), max(seen.last, moment)
         return seen
 
@@ -83,6 +86,11 @@ class Witness:
     def opened(self, digest: str, at: int | None, path: str) -> None:
         if (seen := self.of(digest, at)) is not None:
             _add(seen, seen.opened, path.lstrip("/"), _PATHS)
+
+    def alias(self, digest: str, at: int | None, path: str) -> None:
+        """Something is known by another name from now on."""
+        if (seen := self.of(digest, at)) is not None:
+            _add(seen, seen.aliased, path.strip("/"), _PATHS)
 
     def mark(self, digest: str, container: str, reason: str, at: int | None) -> bool:
         """The container is no longer equal to its image. Whether that is new."""

@@ -34,7 +34,7 @@ def read_all(store: BaselineStore) -> dict[str, Baseline]:
 
 
 def write(baselines: Iterable[Baseline], store: BaselineStore) -> None:
-    """Raises StorageError."""
+    """In place of what is kept. Raises StorageError."""
     store.keep_baselines({baseline.digest: guard(msgspec.json.encode(to_json(baseline))) for baseline in baselines})
 
 
@@ -53,7 +53,22 @@ def flush(baselines: Baselines, store: BaselineStore) -> None:
     if not changed:
         return
     try:
+        kept = read_all(store)
+        for digest in changed & kept.keys():
+            _join(baselines, kept[digest])
         write([baseline for digest in changed if (baseline := baselines.get(digest)) is not None], store)
     except CustodyError as error:
         baselines.changed |= changed
         _LOG.warning("%d baselines are not kept: %s", len(changed), error.message)
+
+
+def _join(baselines: Baselines, kept: Baseline) -> None:
+    """Another watch learns too, or somebody declared a baseline meanwhile: neither is written over by this one."""
+    ours = baselines.get(kept.digest)
+    if ours is None or ours.state == "declared":
+        return
+    if kept.state == "declared":
+        baselines.adopt(kept)
+    else:
+        ours.destinations |= kept.destinations
+        ours.carried |= kept.carried

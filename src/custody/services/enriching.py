@@ -30,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 _MOST, _WAITING = 5_000, 1_000
 _KEPT, _FAILED = 300.0, 30.0
 """Seconds for which an answer counts, and a failure."""
+_LONGEST = 60.0
+"""Seconds that one image may take: others wait for it."""
 _DAY = 86_400.0
 Gather = Callable[[str], Awaitable[EvidenceSet]]
 """What is verified about `repository@sha256:…`."""
@@ -42,19 +44,20 @@ class EvidenceEnricher:
                  containers: Containers | None = None) -> None:
         self._sightings, self._gather, self._clock = sightings, gather, clock
         self._containers = containers
-        self._known: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
-        self._asked: OrderedDict[str, str] = OrderedDict()
+        # By digest and image: that one repository has no evidence says nothing of another one with the same bytes.
+        self._known: OrderedDict[tuple[str, str], tuple[float, Mapping[str, Any]]] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._woken = asyncio.Event()
 
     def __call__(self, place: Place) -> Mapping[str, Any]:
         digest, image = place.digest, place.image
-        if self._containers is not None and place.container_id and not digest:
+        if self._containers is not None and place.container_id:
             container = self._containers.get(place.container_id)
-            if container is not None:
+            if container is not None and container.digest:  # what the cluster says counts before what an event claims
                 digest, image = container.digest, container.image
         if not digest:
             return {"custody.evidence": "none"}
-        known = self._known.get(digest)
+        known = self._known.get((digest, image))
         if known is None or known[0] < time.monotonic():
             self._ask(digest, image)
         return known[1] if known is not None else {"custody.evidence": "pending"}
@@ -69,23 +72,23 @@ class EvidenceEnricher:
     async def work(self) -> None:
         """Ask about all that are waited for now."""
         while self._asked:
-            digest, image = self._asked.popitem(last=False)
+            (digest, image), _ = self._asked.popitem(last=False)
             try:
                 facts, lasting = await self._facts(digest, image)
             except asyncio.CancelledError:
-                self._asked[digest] = image
+                self._asked[digest, image] = None
                 raise
             except Exception:
                 _LOG.exception("what is known of %s could not be put together", digest)
                 facts, lasting = {"custody.evidence": "unknown"}, _FAILED
-            self._known[digest] = (time.monotonic() + lasting, facts)
-            self._known.move_to_end(digest)
+            self._known[digest, image] = (time.monotonic() + lasting, facts)
+            self._known.move_to_end((digest, image))
             if len(self._known) > _MOST:
                 self._known.popitem(last=False)
 
     def _ask(self, digest: str, image: str) -> None:
-        if digest not in self._asked and len(self._asked) < _WAITING:
-            self._asked[digest] = image
+        if (digest, image) not in self._asked and len(self._asked) < _WAITING:
+            self._asked[digest, image] = None
             self._woken.set()
 
     async def _facts(self, digest: str, image: str) -> tuple[dict[str, Any], float]:
@@ -109,7 +112,10 @@ class EvidenceEnricher:
                                  else "no registry is asked")
             return facts, lasting
         try:
-            about = await self._gather(name)
+            async with asyncio.timeout(_LONGEST):
+                about = await self._gather(name)
+        except TimeoutError:
+            return facts | {"custody.evidence.reason": f"no answer within {_LONGEST:.0f} seconds"}, _FAILED
         except CustodyError as error:
             return facts | {"custody.evidence.reason": error.message}, _FAILED
         if not about.reached or not about.subject:

@@ -84,7 +84,7 @@ class Drift:
             self.executing, PackageManagerDetector(self.containers, self.witness),
             EgressDetector(self.baselines, self.containers, census.names)]
         if opened:
-            self.detectors.append(OpenedFiles(self.containers, self.witness))
+            self.detectors.append(OpenedFiles(self.containers, self.witness, self.runtimes))
         self._enricher = EvidenceEnricher(self._inventory, self._evidence, system_clock, self.containers)
         self.enrichers: list[Enricher] = [self._enricher]
         self.witnessing = Witnessing(self.witness, self.store, system_clock, socket.gethostname())

@@ -157,7 +157,7 @@ class Audit:
         self._counted[kind] = self._counted.get(kind, 0) + 1
 
     def losses(self) -> Mapping[str, int]:
-        return dict(self._counted)
+        return self.processes.patience.counted(self._counted)
 
     def close(self) -> None:
         """What it set it takes away; a kill leaves the rule, which `auditctl -l` shows with the key `custody`."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import OrderedDict
 
 _KEPT = 65536
 _CHUNK = 1 << 20
+_SETTLED = 1_000_000_000
+"""Nanoseconds since a file was changed, within which it may be changed again with the same times: before Linux 6.13
+the clock of files ticks some hundred times a second."""
 _Key = tuple[int, int, int, int, int]
 
 
@@ -30,9 +34,10 @@ class Digests:
                 digest = _hash(descriptor, key[4])
                 if _key(descriptor) != key:
                     return None
-                self._known[key] = digest
-                if len(self._known) > _KEPT:
-                    self._known.popitem(last=False)
+                if abs(time.time_ns() - key[3]) > _SETTLED:
+                    self._known[key] = digest
+                    if len(self._known) > _KEPT:
+                        self._known.popitem(last=False)
         except OSError:
             return None
         return digest

@@ -279,7 +279,7 @@ class Fanotify:
                              ("unwatched-root", self._roots.left_out if self._roots is not None else 0)):
             if number:
                 counted[kind] = counted.get(kind, 0) + number
-        return counted
+        return self.processes.patience.counted(counted)
 
     def close(self) -> None:
         if self._group >= 0:

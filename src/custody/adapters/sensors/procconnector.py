@@ -7,6 +7,7 @@ of programs that run for less than a millisecond that is a third. Where tracepoi
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import time
@@ -21,10 +22,12 @@ from custody.formats.telemetry.event import RuntimeEvent
 from custody.ports.sensing import Emit, Probe
 
 _CONNECTOR, _GROUP = 11, 1  # NETLINK_CONNECTOR, CN_IDX_PROC
-_MESSAGE = struct.Struct("=IIIIHH")  # cb_id, seq, ack, len, flags
+_MESSAGE = struct.Struct("=IIIIHH")  # cb_id (2), seq, ack, len, flags
 _EVENT = struct.Struct("=IIQ")  # what, cpu, timestamp
 _LISTEN, _IGNORE = 1, 2
-_FORK, _EXECUTE, _EXIT = 0x1, 0x2, 0x80000000
+_NONE, _FORK, _EXECUTE, _EXIT = 0x0, 0x1, 0x2, 0x80000000
+_ANSWER = 2.0
+"""Seconds that the kernel has to answer; it does within the call."""
 _EVENTS = frozenset({"execve", "execveat"})
 _BATCH = 512
 
@@ -55,15 +58,36 @@ class ProcConnector:
 
     def _open(self) -> socket.socket:
         made = netlink.listening(_CONNECTOR, _GROUP)
+        number = int.from_bytes(os.urandom(3), "big")
         try:
-            self._say(made, _LISTEN)
+            self._say(made, _LISTEN, number)
+            self._acknowledged(made, number)
         except OSError:
             made.close()
             raise
         return made
 
-    def _say(self, made: socket.socket, operation: int) -> None:
-        body = _MESSAGE.pack(_GROUP, 1, 0, 0, 4, 0) + struct.pack("=I", operation)
+    def _acknowledged(self, made: socket.socket, number: int) -> None:
+        """The kernel passes over a listener of other namespaces than the first without a word, and tells it nothing."""
+        deadline = time.monotonic() + _ANSWER
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([made], [], [], left)[0]:
+                break
+            try:
+                data = netlink.received(made) or b""
+            except OverflowError:
+                continue
+            for _, body in netlink.messages(data):
+                if len(body) >= _MESSAGE.size + _EVENT.size + 4 and _MESSAGE.unpack_from(body)[3] == number + 1 and (
+                        _EVENT.unpack_from(body, _MESSAGE.size)[0] == _NONE):
+                    (failed,) = struct.unpack_from("=I", body, _MESSAGE.size + _EVENT.size)
+                    if failed:
+                        raise OSError(failed, os.strerror(failed))
+                    return
+        raise OSError(0, "the kernel does not answer (not in the first namespaces of users and processes)")
+
+    def _say(self, made: socket.socket, operation: int, number: int = 0) -> None:
+        body = _MESSAGE.pack(_GROUP, 1, 0, number, 4, 0) + struct.pack("=I", operation)
         made.send(netlink.message(netlink.DONE, 0, body))
 
     def start(self) -> None:
@@ -129,7 +153,7 @@ class ProcConnector:
         self._counted[kind] = self._counted.get(kind, 0) + 1
 
     def losses(self) -> Mapping[str, int]:
-        return dict(self._counted)
+        return self.processes.patience.counted(self._counted)
 
     def close(self) -> None:
         if self._socket is not None:

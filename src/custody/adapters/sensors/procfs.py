@@ -8,6 +8,7 @@ from typing import NamedTuple
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """Nanoseconds of one of the ticks in which /proc/PID/stat counts."""
 _LONGEST = 64 * 1024
+_FIRST = "pid:[4026531836]"
 
 
 class Stat(NamedTuple):
@@ -17,6 +18,15 @@ class Stat(NamedTuple):
     session: int
     started: int
     """Ticks since the machine started."""
+
+
+def of_machine() -> bool:
+    """Whether /proc shows the machine's own numbers of processes, as events of the kernel have them.
+
+    The first namespace has a number of its own (PROC_PID_INIT_INO). Where nobody may look, it is taken to be the first.
+    """
+    where = link("/proc/1/ns/pid")
+    return where is None or where == _FIRST
 
 
 def read(path: str, limit: int = _LONGEST) -> bytes | None:

@@ -32,6 +32,8 @@ _EXECUTED = frozenset({"execve", "execveat"})
 _BY_BTF = frozenset({"connect", "accept", "accept4", "listen", "sendto", "sendmsg", "recvfrom", "recvmsg", "dup",
                      "dup2", "dup3"})
 """Of these nothing is known without BTF: the socket is found by it."""
+_ELSEWHERE = ("/proc shows a namespace of processes of its own, and the kernel tells numbers of the machine "
+              "(hostPID: true helps)")
 _FOLDERS = ("chdir", "fchdir", "chroot")
 _RICH = frozenset({"thread.cap_effective", "thread.cap_permitted", "proc.is_exe_from_memfd", "proc.exe_ino"})
 
@@ -63,6 +65,8 @@ class Tracing:
     # --- whether it works -------------------------------------------------------------------------------------------
 
     def probe(self) -> Probe:
+        if not procfs.of_machine():
+            return Probe(False, _ELSEWHERE, frozenset())
         try:
             tracefs = Tracefs()
         except OSError as error:
@@ -102,6 +106,8 @@ class Tracing:
         """Raises UnsupportedError where the kernel takes no such program at all. The loop does so itself."""
         if self._ring is not None:
             return
+        if not procfs.of_machine():
+            raise UnsupportedError("ebpf", _ELSEWHERE)
         try:
             tracefs = Tracefs()
         except OSError as error:
@@ -231,7 +237,7 @@ class Tracing:
                 values = kernel.look_up(self._maps.lost, number, 8 * self._cpus)
                 self._counted[name] = sum(struct.unpack(f"={self._cpus}Q", values))
             self._counted["program-busy"] = sum(map(kernel.missed, self._programs))
-        return {name: count for name, count in self._counted.items() if count}
+        return self.processes.patience.counted({name: count for name, count in self._counted.items() if count})
 
     def close(self) -> None:
         if self._held:

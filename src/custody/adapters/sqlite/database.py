@@ -14,6 +14,8 @@ from pathlib import Path
 from custody.errors import CustodyError, StorageError, StorageFullError
 
 _NEEDED = 128 * 1024  # bytes that SQLite wants beside a database to open it: an index of its write-ahead log
+_OF_THE_DISK = (sqlite3.OperationalError, sqlite3.DatabaseError)
+"""Exactly these; those that are made of the second are faults of a statement. The second itself: a changed file."""
 
 
 class Database:
@@ -29,7 +31,11 @@ class Database:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"{path}: {error}", hint="it has to be a file that this user may read and write"
+                               ) from None
         weakref.finalize(self, self._db.close)
         self._readers = threading.local()
         self._all_readers: list[sqlite3.Connection] = []
@@ -68,8 +74,10 @@ class Database:
                     raise
                 finally:
                     self._depth -= 1
-            except sqlite3.OperationalError as error:
-                raise _storage_error(error) from None
+            except sqlite3.DatabaseError as error:
+                if type(error) in _OF_THE_DISK:
+                    raise _storage_error(error) from None
+                raise
 
     def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         with self._lock:
@@ -79,8 +87,10 @@ class Database:
         """What is committed."""
         try:
             return self._reader().execute(sql, values)
-        except sqlite3.OperationalError as error:
-            raise _storage_error(error) from None
+        except sqlite3.DatabaseError as error:
+            if type(error) in _OF_THE_DISK:
+                raise _storage_error(error) from None
+            raise
 
     def close(self) -> None:
         with self._lock:
@@ -107,7 +117,7 @@ class Database:
             self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
 
 
-def _storage_error(error: sqlite3.OperationalError) -> StorageError:
+def _storage_error(error: sqlite3.DatabaseError) -> StorageError:
     """The message names no path: clients get it."""
     if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StorageFullError(f"index: {error}", hint="make room on the disk of the data directory")

@@ -20,6 +20,8 @@ _MIGRATIONS = (
     "CREATE TABLE witness (name TEXT PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL)",)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_INDEXES = 4 << 30
+"""Bytes that indexes of images may take; those that were made first go first."""
 _LAYERS = 2 << 30
 """Bytes that listings of layers may take."""
 
@@ -62,6 +64,13 @@ class SqliteDrift:
                        (kept.digest, kept.name, kept.platform, kept.files, _microseconds(kept.at), data))
             db.executemany("INSERT OR REPLACE INTO named VALUES (?, ?, ?)",
                            [(name, kept.platform, kept.digest) for name in dict.fromkeys(names)])
+            total = cast(int, db.execute("SELECT sum(length(data)) FROM executables").fetchone()[0])
+            for old, size in db.execute("SELECT digest, length(data) FROM executables ORDER BY at").fetchall():
+                if total <= _INDEXES:
+                    break
+                if old != kept.digest:
+                    db.execute("DELETE FROM executables WHERE digest = ?", (old,))
+                    total -= size
 
     def indexes(self) -> Sequence[KeptIndex]:
         return [KeptIndex(digest, name, platform, files, size, _EPOCH + at * _MICROSECOND)
