@@ -41,6 +41,8 @@ EXPECTED: Mapping[str, tuple[Verdict, ...] | None] = {
     "a critical vulnerability, published after the build": (ALLOWED, DENIED), "a blob changed at rest": None,
     "a tag moved to another image": (DENIED, ALLOWED), "a log that drops an entry": None,
     "a privileged pod": (ALLOWED,),  # nor is how it runs
+    "a shell in the container": None, "a binary that is in no layer": None,
+    "a connection that a policy forbids": None, "an exec through the API server": None,
 }
 REASONS = {
     "an image that nobody signed": "signatures missing", "no SBOM": "sbom missing",
@@ -111,7 +113,7 @@ def test_three_languages_say_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
             return await judge_attacks(world, chain, monkeypatch)
 
     judged = asyncio.run(main())
-    assert len(judged) == 14
+    assert len(judged) == 18
     hold(judged)
 
 

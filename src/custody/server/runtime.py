@@ -22,6 +22,7 @@ from pathlib import Path
 
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats.telemetry.inputs import FORMATS, Decoder
+from custody.kit.saidonce import SaidOnce
 from custody.server.access.mtls import caller_of
 from custody.server.asgi import (
     REFUSAL,
@@ -177,7 +178,7 @@ class _Token:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._secret = b""
-        self._said = ""
+        self._failures = SaidOnce()
 
     def admits(self, authorization: str) -> bool:
         scheme, _, secret = authorization.partition(" ")
@@ -191,12 +192,12 @@ class _Token:
             state = os.stat(self._path)
             seen = state.st_ino, state.st_mtime_ns, state.st_size
             if seen != self._seen:
-                self._secret, self._seen, self._said = self._path.read_bytes()[:4096].strip(), seen, ""
+                self._secret, self._seen = self._path.read_bytes()[:4096].strip(), seen
+                self._failures.over()
                 if not self._secret:
                     _LOG.warning("runtime.token %s: it is empty; nobody is admitted by it", self._path)
         except OSError as error:
-            if self._said != str(error):  # once, however often strangers ask
-                self._said = str(error)
+            if self._failures.changes(str(error)):  # however often strangers ask
                 _LOG.warning("runtime.token %s: %s; nobody is admitted by it", self._path, error.strerror)
             self._secret, self._seen = b"", None
         return self._secret

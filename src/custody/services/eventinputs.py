@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from custody.errors import CustodyError
 from custody.formats.telemetry.inputs import Decoder
+from custody.kit.saidonce import SaidOnce
 from custody.ports.following import Followed, Piece
 from custody.services.eventwatch import EventWatch, Taken
 
@@ -49,16 +50,16 @@ class FollowedInput:
     async def _read(self) -> None:
         noted = -_NOTED  # the first is noted at once
         mark = ""
-        told_failure = ""
+        failures = SaidOnce()
         attempt = 0
         self._watch.heard(self._origin)
         while not (self._stopping or self._followed.finished()):
             try:
                 piece = await asyncio.to_thread(self._followed.read, _PIECE)
-                told_failure, attempt = "", 0
+                failures.over()
+                attempt = 0
             except CustodyError as error:
-                if error.message != told_failure:
-                    told_failure = error.message
+                if failures.changes(error.message):
                     _LOG.warning("%s: %s; it is tried again", self._origin, error.message)
                 await asyncio.sleep(_RETRY[min(attempt, len(_RETRY) - 1)])
                 attempt += 1

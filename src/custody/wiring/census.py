@@ -12,6 +12,7 @@ from custody.adapters.filesystem.bundles import Bundles
 from custody.errors import CustodyError, UsageError
 from custody.formats.containers import of_runtime
 from custody.kit import strictjson
+from custody.kit.saidonce import SaidOnce
 from custody.runtime.containers import Container, Containers
 from custody.services.clusternames import container_of, containers_of, names_of
 from custody.settings import Settings
@@ -65,7 +66,7 @@ class Census:
             client = cluster_client(self._settings)
         except UsageError:
             return
-        said = ""
+        failures = SaidOnce()
         try:
             while True:
                 try:
@@ -75,11 +76,10 @@ class Census:
                     self.names.update(names)
                     for address in self.names.keys() - names.keys():
                         del self.names[address]
-                    said = ""
+                    failures.over()
                 except CustodyError as error:
-                    if error.message != said:
-                        said = error.message
-                        _LOG.warning("which containers run is as it was: %s", said)
+                    if failures.changes(error.message):
+                        _LOG.warning("which containers run is as it was: %s", error.message)
                 await asyncio.sleep(_LOOK)
         finally:
             await client.cluster.close()

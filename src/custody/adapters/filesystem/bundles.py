@@ -14,6 +14,7 @@ from typing import Any
 from custody.errors import CustodyError, StorageError
 from custody.formats.containers import Running, of_bundle, of_docker
 from custody.kit import strictjson
+from custody.kit.saidonce import SaidOnce
 
 _LOG = logging.getLogger(__name__)
 _LARGEST = 4 << 20
@@ -32,7 +33,7 @@ class Bundles:
     def __init__(self, root: Path = Path("/"), bundles: Sequence[str] = BUNDLES) -> None:
         """`root` is the host's root directory: another one where it is mounted into a container."""
         self._root, self._bundles = root, bundles
-        self._said: set[str] = set()
+        self._failures = SaidOnce()
 
     def folders(self) -> list[Path]:
         """Those of runtimes that are here and may be looked into."""
@@ -49,8 +50,7 @@ class Bundles:
                 running = of_docker(document, self._read(_REPOSITORIES))
                 return running if running.identifier == identifier else None
         except CustodyError as error:
-            if error.message not in self._said and len(self._said) < 100:
-                self._said.add(error.message)
+            if self._failures.first(error.message):
                 _LOG.warning("container %s: %s", identifier[:12], error.message)
         return None
 
