@@ -87,7 +87,7 @@ def _alone(folder: Path) -> Iterator[None]:
         handle = hold(folder / "runtime.lock")
     except HeldError as held:
         raise UsageError(f"{folder}: a watch runs with this data directory, process {held.holder}",
-                         hint="--data-dir DIR, one for each watch") from None
+                         hint="CUSTODY_DATA_DIR=DIR, one for each watch") from None
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror}") from None
     try:
