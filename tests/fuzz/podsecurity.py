@@ -313,6 +313,7 @@ def newest(peer: Peer) -> int:
 def main(count: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
+            apiserver.program("kube-apiserver")
             with running(Path(folder)) as peer:
                 standard.LATEST = newest(peer)
                 world = compare(peer, count, seed)
