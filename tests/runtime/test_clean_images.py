@@ -45,6 +45,8 @@ def unpacked(image: Image, root: Path) -> None:
         if layer.media_type.endswith("gzip"):
             data = gzip.decompress(data)
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            if hasattr(tarfile, "tar_filter"):  # since 3.11.4
+                archive.extraction_filter = staticmethod(tarfile.tar_filter)
             for member in archive:
                 base = os.path.basename(member.name)
                 if base.startswith(".wh."):
@@ -57,7 +59,7 @@ def unpacked(image: Image, root: Path) -> None:
                     place = root / member.name
                     if place.is_symlink() or place.is_file():
                         place.unlink()
-                    archive.extract(member, root, set_attrs=False, filter="tar")
+                    archive.extract(member, root, set_attrs=False)
                     if member.isfile():
                         place.chmod(member.mode | 0o400)
 

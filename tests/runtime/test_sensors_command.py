@@ -108,7 +108,7 @@ def test_each_sensor_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch, tm
 def test_sensors_that_tell_of_the_same_programs_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"one": ("execve",), "two": ("execve", "connect"), "three": ("connect",)}
     monkeypatch.setattr(sensing, "SENSORS", {
-        name: lambda types, stated, name=name, covers=covers: Fixed(name, *covers) for name, covers in made.items()})
+        name: lambda *_, name=name, covers=covers: Fixed(name, *covers) for name, covers in made.items()})
     assert "one, two each tell of programs that start: named together, each program is told by each." in _typed().output
     assert json.loads(_typed("-o", "json").output)["toldTwice"] == ["one", "two"]
     monkeypatch.setattr(sensing, "SENSORS", {"one": lambda types, stated: Fixed("one", "execve")})
