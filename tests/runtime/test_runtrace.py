@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -323,6 +324,20 @@ def test_what_a_watch_saw_is_kept_and_read() -> None:
     store.keep_witness(witnessing.name, store.witnesses()[witnessing.name][:-1] + b"x")
     with pytest.raises(MalformedError, match="bytes that were changed"):
         read_all(store)
+
+
+def test_what_watches_saw_long_ago_is_let_go_of() -> None:
+    async def begun(days: int) -> int:
+        store = MemoryDrift()
+        store.keep_witness("old", b"x")  # kept now, by the clock of this machine
+        later = Witnessing(witness(), store, lambda: datetime.now(UTC) + timedelta(days=days), "n1")
+        task = asyncio.create_task(later.run())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return sum(name == "old" for name in store.witnesses())
+
+    assert (asyncio.run(begun(399)), asyncio.run(begun(401))) == (1, 0)
 
 
 def test_what_there_is_no_room_for_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,9 @@ from custody.errors import UnsupportedError
 from custody.formats.telemetry.event import RuntimeEvent
 from tests.runtime.sensing import events, root, tracing
 
+BOMB = f"bomb{os.getpid()}"
+"""The kernel tells of all programs: those of another run of these tests have another name."""
+
 
 def _named(told: list[RuntimeEvent], name: str) -> list[RuntimeEvent]:
     return [event for event in told if event.fields.get("proc.name") == name]
@@ -53,14 +56,14 @@ def test_a_program_that_has_ended_long_ago_is_told_whole(tmp_path: Path) -> None
 def test_nothing_is_lost_of_five_thousand_programs(tmp_path: Path) -> None:
     """One after the other as fast as a shell can, read by a loop that is busy with nothing else."""
     count = 5000
-    path = _program(tmp_path, "bomb")
+    path = _program(tmp_path, BOMB)
     script = "import os, sys\nfor number in range(int(sys.argv[2])):\n" \
              "    os.waitpid(os.posix_spawn(sys.argv[1], [sys.argv[1], str(number)], {}), 0)"
     with tracing("execve") as sensor:
         process = subprocess.Popen([sys.executable, "-c", script, path, str(count)])
-        told = events(sensor, lambda told: process.poll() is not None and len(_named(told, "bomb")) >= count, 120)
+        told = events(sensor, lambda told: process.poll() is not None and len(_named(told, BOMB)) >= count, 120)
         assert process.wait() == 0
-        numbers = [int(event.fields.get("proc.args")) for event in _named(told, "bomb")]
+        numbers = [int(event.fields.get("proc.args")) for event in _named(told, BOMB)]
         assert numbers == list(range(count))
         assert sensor.losses() == {}
         # Those that have ended are not kept, whatever was there before the sensor was.
@@ -68,7 +71,7 @@ def test_nothing_is_lost_of_five_thousand_programs(tmp_path: Path) -> None:
 
 
 def test_what_the_ring_has_no_room_for_is_counted(tmp_path: Path) -> None:
-    path = _program(tmp_path, "bomb")
+    path = _program(tmp_path, BOMB)
     with tracing("execve", ring=32768) as sensor:
         for number in range(300):
             subprocess.run([path, str(number)], check=False)
@@ -78,8 +81,8 @@ def test_what_the_ring_has_no_room_for_is_counted(tmp_path: Path) -> None:
             pass
         assert told  # what was there is told
         subprocess.run([path, "again"], check=False)  # and it goes on
-        told = events(sensor, lambda told: bool(_named(told, "bomb")))
-        assert [event.fields.get("proc.args") for event in _named(told, "bomb")] == ["again"]
+        told = events(sensor, lambda told: bool(_named(told, BOMB)))
+        assert [event.fields.get("proc.args") for event in _named(told, BOMB)] == ["again"]
     assert sensor.losses()["ring-buffer"] > 50  # known after the end too
 
 
@@ -220,17 +223,17 @@ def test_a_stopped_reader_goes_on_where_it_stopped(tmp_path: Path) -> None:
               "sensor = Tracing(('execve',)); sensor.start(); print('up', flush=True)\n"
               "end = time.monotonic() + 20\n"
               "def note(event):\n"
-              "    if event.fields.get('proc.name') == 'bomb': print(event.fields.get('proc.args'), flush=True)\n"
+              "    if event.fields.get('proc.name') == sys.argv[3]: print(event.fields.get('proc.args'), flush=True)\n"
               "while time.monotonic() < end: sensor.drain(note) or time.sleep(0.01)\n")
     with tracing("execve"):
         pass
     source = str(Path(kernel.__file__).parents[3])
-    reader = subprocess.Popen([sys.executable, "-c", script, source, source], stdout=subprocess.PIPE, text=True)
+    reader = subprocess.Popen([sys.executable, "-c", script, source, source, BOMB], stdout=subprocess.PIPE, text=True)
     assert reader.stdout is not None
     try:
         assert reader.stdout.readline() == "up\n"
         reader.send_signal(signal.SIGSTOP)
-        path = _program(tmp_path, "bomb")
+        path = _program(tmp_path, BOMB)
         for number in range(300):
             subprocess.run([path, str(number)], check=False)
         reader.send_signal(signal.SIGCONT)
@@ -247,7 +250,7 @@ async def _run(sensor: Tracing, told: list[RuntimeEvent], path: str) -> None:
     for number in range(20):
         await (await asyncio.create_subprocess_exec(path, str(number))).wait()
     for _ in range(200):
-        if len(_named(told, "bomb")) >= 20:
+        if len(_named(told, BOMB)) >= 20:
             break
         await asyncio.sleep(0.02)
     task.cancel()
@@ -257,7 +260,7 @@ async def _run(sensor: Tracing, told: list[RuntimeEvent], path: str) -> None:
 def test_the_loop_is_told_and_ends_when_it_is_cancelled(tmp_path: Path) -> None:
     told: list[RuntimeEvent] = []
     with tracing("execve") as sensor:
-        asyncio.run(_run(sensor, told, _program(tmp_path, "bomb")))
-        numbers = [event.fields.get("proc.args") for event in _named(told, "bomb")]
+        asyncio.run(_run(sensor, told, _program(tmp_path, BOMB)))
+        numbers = [event.fields.get("proc.args") for event in _named(told, BOMB)]
         assert numbers == [str(number) for number in range(20)]
         assert sensor._held == []

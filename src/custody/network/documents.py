@@ -55,13 +55,6 @@ class Documents:
     policies: tuple[Policy, ...]
     unread: tuple[Unread, ...]
 
-    @property
-    def by_identity(self) -> dict[Identity, list[Policy]]:
-        result: dict[Identity, list[Policy]] = {}
-        for policy in self.policies:
-            result.setdefault(policy.identity, []).append(policy)
-        return result
-
 
 def group_of(document: Mapping[str, Any]) -> str:
     return str(document.get("apiVersion", "")).rpartition("/")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 import zstandard
@@ -20,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 _MOMENT = 30.0
 """Seconds between two writings: what is seen in the last of them may be lost with the process."""
 _LARGEST = 512 << 20
+_DAYS = 400
+"""For which what ended watches saw is kept."""
 
 
 class Witnessing:
@@ -33,7 +36,11 @@ class Witnessing:
         self.name = f"{node}/{format_rfc3339(witness.since)}"
 
     async def run(self) -> None:
-        """Until cancelled, and once more then."""
+        """Until cancelled, and once more then. What older watches saw is let go of first."""
+        try:
+            self._store.forget_witnesses(self._clock() - timedelta(days=_DAYS))
+        except CustodyError as error:
+            _LOG.warning("what was seen long ago is kept: %s", error.message)
         try:
             while True:
                 await asyncio.sleep(_MOMENT)

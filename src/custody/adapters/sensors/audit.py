@@ -97,19 +97,13 @@ class Audit:
     def drain(self, emit: Emit) -> int:
         """Tell what is there, a batch of records at most. Raises StorageError where the socket fails."""
         assert self._socket is not None
-        for number in range(_BATCH):
-            try:
-                data = netlink.received(self._socket)
-            except OverflowError:
-                self._lost("queue-overflow")
-                continue
-            if data is None:
-                return number
+        def take(data: bytes) -> None:
             # Unlike all other netlink, the length in an audit record's header is that of its text alone.
             if len(data) >= netlink.HEADER.size:
                 _, kind, _, _, _ = netlink.HEADER.unpack_from(data)
                 self.record(kind, data[netlink.HEADER.size:].rstrip(b"\0").decode("utf-8", "surrogateescape"), emit)
-        return _BATCH
+
+        return netlink.drained(self._socket, _BATCH, self._lost, take)
 
     def record(self, kind: int, text: str, emit: Emit) -> None:
         """One record, as it comes; an event is told with its last one."""

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from custody.errors import StorageError
 
@@ -60,6 +60,21 @@ def received(peer: socket.socket) -> bytes | None:
             raise OverflowError("netlink: the queue was full") from None
         raise StorageError(f"netlink: {error.strerror}") from None
     return data if sender[0] == 0 else b""  # other processes may write to a multicast group
+
+
+def drained(peer: socket.socket, most: int, lost: Callable[[str], None], take: Callable[[bytes], None]) -> int:
+    """Give what is there to `take`, `most` packets; `lost` is told the kind of what was. How many came. Raises
+    StorageError where the socket fails."""
+    for number in range(most):
+        try:
+            data = received(peer)
+        except OverflowError:
+            lost("queue-overflow")
+            continue
+        if data is None:
+            return number
+        take(data)
+    return most
 
 
 def asked(protocol: int, kind: int, body: bytes, *, listed: bool = False) -> list[tuple[int, bytes]]:

@@ -110,17 +110,11 @@ class ProcConnector:
     def drain(self, emit: Emit) -> int:
         """Tell what is there, a batch of packets at most. Raises StorageError where the socket fails."""
         assert self._socket is not None
-        for number in range(_BATCH):
-            try:
-                data = netlink.received(self._socket)
-            except OverflowError:
-                self._lost("queue-overflow")
-                continue
-            if data is None:
-                return number
+        def take(data: bytes) -> None:
             for _, body in netlink.messages(data):
                 self._told(body, emit)
-        return _BATCH
+
+        return netlink.drained(self._socket, _BATCH, self._lost, take)
 
     def _told(self, body: bytes, emit: Emit) -> None:
         if len(body) < _MESSAGE.size + _EVENT.size + 16:
